@@ -1,0 +1,159 @@
+"""Which recipe? Variants of the default against it and the paper's two phases, at equal compute, on validation only.
+
+    python benchmarks/recipes.py --data ../shared/data --out benchmarks/results/recipes.jsonl
+
+Real images, a few hundred per dataset, EfficientNet-Lite0 from ImageNet weights, three seeds. Every variant sees the
+same images in the same number of steps; the best epoch on validation counts. Lines already in the file are not
+run again.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+
+import cifar10  # noqa: E402
+import eurosat  # noqa: E402
+import flowers102  # noqa: E402
+from common.data import splits  # noqa: E402
+from common.data.decode import decode  # noqa: E402
+from common.data.loaders import Batches  # noqa: E402
+from common.measure import metrics  # noqa: E402
+from common.models import backbones, weights  # noqa: E402
+from common.spec import Augment, Phase, Recipe  # noqa: E402
+from common.training import recipes  # noqa: E402
+from common.training.device import accelerator as choose_device  # noqa: E402
+from common.training.evaluate import evaluate  # noqa: E402
+from common.training.finetune import finetune  # noqa: E402
+
+BATCH, STEPS = 32, 150
+TASKS = {  # sheet, folder of the data, training images, validation images, pixels
+    "eurosat": (eurosat.DATASET, "eurosat", 500, 500, 64),
+    "cifar10": (cifar10.DATASET, "cifar10_small", 500, 500, 64),
+    "flowers102": (flowers102.DATASET, "flowers102_small", 200, 200, 96),
+}
+
+
+def variants(epochs: int) -> dict[str, tuple[Recipe, Augment | None]]:
+    base = recipes.clean(epochs)
+    phase = base.phases[0]
+    first = epochs // 2
+    paper = Recipe(
+        name="paper",
+        phases=(
+            Phase(epochs=first, lr=1e-3, weight_decay=0.01, schedule="constant"),
+            Phase(epochs=epochs - first, optimizer="sgd", lr=1e-3, schedule="constant"),
+        ),
+    )
+
+    def vary(**changes: object) -> Recipe:
+        return replace(base, phases=(replace(phase, **changes),))
+
+    return {
+        "clean": (base, None),
+        "paper, two phases": (paper, None),
+        "lr 3e-4": (vary(lr=3e-4), None),
+        "lr 3e-3": (vary(lr=3e-3), None),
+        "head x 10": (vary(head_lr=10.0), None),
+        "head x 3": (vary(head_lr=3.0), None),
+        "EMA 0.98": (replace(base, ema=0.98), None),
+        "no label smoothing": (replace(base, label_smoothing=0.0), None),
+        "no augmentation": (base, Augment()),
+        "paper, no augmentation": (paper, Augment()),
+    }
+
+
+def load(task: str, data: Path) -> tuple:
+    """Pixels and labels of train and val, the same for every variant and seed."""
+    dataset, folder, n_train, n_val, side = TASKS[task]
+    row = backbones.find("efficientnet_lite0")
+    preprocess = row.preprocess((side, side))
+    samples = splits.present_classes(dataset.load(data / folder, dataset.classes))
+    split = splits.split(dataset, samples, seed=0)
+    classes = len(samples.classes)
+
+    def first(positions: tuple[int, ...], n: int) -> list[int]:
+        """`n` of them, as many of every class, spread over the sorted names."""
+        per_class = [[i for i in positions if samples.labels[i] == c] for c in range(classes)]
+        return [i for members in per_class for i in members[:: max(1, len(members) * classes // n)][: n // classes]]
+
+    chosen = {"train": first(split.train, n_train)}
+    taken = set(chosen["train"])
+    pool = split.val if len(split.val) >= n_val else tuple(i for i in (*split.train, *split.val) if i not in taken)
+    chosen["val"] = first(pool, n_val)
+    parts = {}
+    for part, index in chosen.items():
+        pixels, _ = decode([samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index],
+                           preprocess, dataset.native)
+        parts[part] = Batches(pixels=pixels, labels=np.asarray(samples.labels)[index], preprocess=preprocess,
+                              batch_size=BATCH, device=torch.device("cpu"))
+    return dataset, row, classes, parts
+
+
+def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> dict:
+    dataset, row, classes, parts = loaded
+    accelerator = choose_device("cpu", "fp32", row.cpu_bf16)
+    torch.manual_seed(seed)
+    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)).to(memory_format=torch.channels_last)
+
+    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+        scores = metrics.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
+        return scores["top1"], scores
+
+    changes = dataset.augment if augment is None else augment
+    best = finetune(net, row.head, parts["train"], changes, choose, recipe, accelerator, seed, lambda record: None)
+    return {name: best[name] for name in ("epoch", "top1", "macro_f1", "nll", "ece")}
+
+
+def table(path: Path) -> None:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    print(f"\n{'variant':24}" + "".join(f"{task:>22}" for task in tasks) + f"{'mean':>8}")
+    for name in names:
+        cells = [[r["top1"] for r in rows if r["variant"] == name and r["task"] == task] for task in tasks]
+        means = [100 * statistics.mean(cell) if cell else float("nan") for cell in cells]
+        spread = [100 * statistics.stdev(cell) if len(cell) > 1 else 0.0 for cell in cells]
+        line = "".join(f"{f'{m:.2f} ± {s:.2f} ({len(c)})':>22}" for m, s, c in zip(means, spread, cells, strict=True))
+        print(f"{name:24}{line}{statistics.mean(means):8.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="compare training recipes on validation at equal compute")
+    parser.add_argument("--data", type=Path, required=True, help="folder with eurosat/, cifar10_small/ and flowers102_small/")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/recipes.jsonl")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--variants", nargs="+", help="names from the table (default: all)")
+    args = parser.parse_args()
+
+    done = set()
+    if args.out.exists():
+        rows = map(json.loads, args.out.read_text().splitlines())
+        done = {(row["task"], row["variant"], row["seed"]) for row in rows}
+    for task in args.tasks:
+        loaded = load(task, args.data)
+        epochs = round(STEPS / loaded[3]["train"].steps)
+        for seed in args.seeds:
+            for name, (recipe, augment) in variants(epochs).items():
+                if (task, name, seed) in done or (args.variants and name not in args.variants):
+                    continue
+                scores = one(loaded, recipe, augment, seed)
+                row = {"task": task, "variant": name, "seed": seed, "epochs": epochs, **scores}
+                with args.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(row, flush=True)
+    table(args.out)
+
+
+if __name__ == "__main__":
+    main()

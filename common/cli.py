@@ -1,0 +1,138 @@
+"""From argv to the result line: the only place that talks to the user. Nothing here loads torch."""
+
+import argparse
+import ctypes
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .models import backbones, weights
+from .spec import Dataset, Run
+
+DEFAULT_MODEL = "efficientnet_lite0"
+
+
+def main(dataset: Dataset, argv: Sequence[str] | None = None) -> None:
+    """Run a data sheet's script; exits with status 2 on a mistake that the user can mend."""
+    options = parser(dataset).parse_args(argv)
+    result = friendly(lambda: _run(check(dataset, options)))
+    if result:
+        print(result)
+
+
+def friendly(work: Callable[[], Any]) -> Any:
+    """Do `work`; a `UserError` becomes one line and exit status 2."""
+    try:
+        return work()
+    except UserError as error:
+        sys.exit(_complain(str(error)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _complain(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def parser(dataset: Dataset) -> argparse.ArgumentParser:
+    height, width = dataset.image_size
+    p = argparse.ArgumentParser(
+        prog=f"{dataset.name}.py",
+        description=f"Fine-tune a backbone on {dataset.title}, choose the epoch on validation data and test it once.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+    )
+    what = p.add_argument_group("what to train")
+    what.add_argument("-model", "--model", default=DEFAULT_MODEL, metavar="NAME",
+                      help="a backbone (python -m common list shows them), or timm:NAME for any of timm's (default: %(default)s)")
+    what.add_argument("--weights", default="imagenet", metavar="imagenet|none|FILE",
+                      help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: %(default)s)")
+    what.add_argument("--image_size", type=_size, default=dataset.image_size, metavar="S|HxW",
+                      help=f"pixels that the network sees (default: {height}x{width})")
+    data = p.add_argument_group("the data")
+    data.add_argument("--data_dir", type=Path, default=Path("data") / dataset.name, metavar="DIR",
+                      help=f"where it lies (default: %(default)s); {dataset.get}")
+    data.add_argument("--subset", action="store_true", help="accept other counts than the sheet's; the result says so")
+    data.add_argument("--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them")
+    how = p.add_argument_group("how to train")
+    how.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N",
+                     help="images per step; halve it when the memory does not suffice (default: %(default)s)")
+    how.add_argument("--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least")
+    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="of validation split, order, changes and head (default: %(default)s)")
+    where = p.add_argument_group("where")
+    where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: the GPU where there is one")
+    where.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
+                       help="of the forward pass and the loss (default: what the device computes fast)")
+    where.add_argument("--offline", action="store_true", help="open no network connection")
+    where.add_argument("--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)")
+    return p  # fmt: skip
+
+
+def check(dataset: Dataset, options: argparse.Namespace) -> Run:
+    """All that can be known before torch is loaded.
+
+    Raises:
+        UserError: something that the user can mend.
+    """
+    for name, least in (("batch_size", 1), ("epochs", 1), ("seed", 0)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.lr is not None and not 0 < options.lr < 100:
+        raise UserError(f"--lr {options.lr}: expected a rate above 0, such as 1e-3")
+    row = backbones.find(options.model)
+    if min(options.image_size) < row.min_size:
+        h, w = options.image_size
+        raise UserError(f"{row.name} needs images of {row.min_size} pixels or more, not {h}x{w}: pass --image_size {row.min_size + -row.min_size % 32}")
+    weights.locate(row, options.weights, options.offline)
+    if options.device == "cuda" and not _nvidia_driver():
+        raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
+    folder = options.data_dir
+    if not dataset.bundled and not (folder.is_dir() and any(folder.iterdir())):
+        raise UserError(f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; --data_dir names another place")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    out = options.out or Path("runs") / f"{dataset.name}-{row.name.replace(':', '_')}-s{options.seed}-{stamp}"
+    if out.exists():
+        raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
+    asked = {**vars(options), "out": out}
+    return Run(dataset=dataset, **asked)
+
+
+def _run(asked: Run) -> str:
+    from .run import run
+
+    return result_line(run(asked), asked.out)
+
+
+def result_line(result: dict[str, Any], out: Path) -> str:
+    """One line: dataset, backbone, headline metric with its interval, how chosen, cost, where."""
+    metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
+    low, high = (f"{100 * x:.2f}" for x in metric["interval"])
+    dataset = result["dataset"] + (" (subset)" if result["subset"] else "")
+    start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
+    return (
+        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} % [{low}, {high}] "
+        f"on {split['test']:,} test images; epoch {result['best']['epoch']} of {sum(p['epochs'] for p in result['recipe']['phases'])} "
+        f"chosen on {split['val']:,} {result['chosen_on']} images; {cost['parameters'] / 1e6:.1f} M parameters, "
+        f"{cost['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
+    )
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")
+    return int(sides[0]), int(sides[-1])
+
+
+def _nvidia_driver() -> bool:
+    """Whether a CUDA driver answers, asked without torch."""
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False

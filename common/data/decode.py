@@ -1,0 +1,88 @@
+"""From picture files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ..errors import UserError
+from ..spec import Preprocess
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+
+def decode(
+    images: "Sequence[str] | np.ndarray", preprocess: Preprocess, native: tuple[int, int] | None
+) -> tuple["np.ndarray", dict[int, str]]:
+    """`images` -> ((N, H, W, 3) uint8, {position: why} of those that cannot be read).
+
+    (H, W) is the size that the network sees, or the `native` size where that is smaller: the device then enlarges
+    batches as it needs them, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are left black.
+    Decoding runs in threads; Pillow releases the interpreter's lock.
+    """
+    import numpy as np
+    from PIL import Image
+
+    size = stored_size(preprocess, native)
+    if isinstance(images, np.ndarray) and images.shape[1:3] == size:
+        return images, {}
+    pixels = np.zeros((len(images), *size, 3), np.uint8)
+    bad: dict[int, str] = {}
+
+    def one(i: int) -> None:
+        try:
+            image = Image.fromarray(images[i]) if isinstance(images, np.ndarray) else Image.open(images[i])
+            pixels[i] = fit(image, size, preprocess)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            bad[i] = str(error) or type(error).__name__
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(tqdm(pool.map(one, range(len(images))), "decode", len(images), unit="img", leave=False, disable=None))
+    return pixels, bad
+
+
+def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
+    return native if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1] else preprocess.size
+
+
+def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":
+    """A picture -> (H, W, 3) uint8: scaled to cover `size / crop`, the middle cut out. Proportions are kept."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    image = _rgb(ImageOps.exif_transpose(image))
+    height, width = size
+    if image.size != (width, height):
+        scale = max(height / image.height, width / image.width) / preprocess.crop
+        box_w, box_h = width / scale, height / scale
+        left, top = (image.width - box_w) / 2, (image.height - box_h) / 2
+        resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[preprocess.interpolation]
+        image = image.resize((width, height), resample, box=(left, top, left + box_w, top + box_h))
+    return np.asarray(image)
+
+
+def _rgb(image: "Image.Image") -> "Image.Image":
+    """Transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
+
+
+def refuse(bad: dict[int, str], images: Sequence[str]) -> None:
+    """Raises: UserError: names the first of the unreadable images."""
+    if bad:
+        first = min(bad)
+        raise UserError(
+            f"{len(bad)} of {len(images)} images cannot be read, the first is {images[first]} ({bad[first]}); "
+            f"mend or remove them, or pass --skip_bad to go on without"
+        )

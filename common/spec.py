@@ -1,0 +1,146 @@
+"""What a dataset, a split, an image set and a recipe are: frozen records, standard library only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """All labelled images of a dataset, before anyone has split or decoded them.
+
+    `images` are paths, or one (N, H, W, 3) uint8 array. `names` are unique, stable and the same on every
+    machine (posix paths relative to the data folder): splits, fingerprints and predictions are told in them.
+    `parts` is the official part of each image, where there is one. `groups` (patient, leaf, scene ...) are
+    never torn apart by a split.
+    """
+
+    images: Any
+    names: Sequence[str]
+    labels: Sequence[int]
+    classes: tuple[str, ...]
+    parts: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class Official:
+    """The dataset's own train, [val,] test, told by `Samples.parts`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holdout:
+    """No official split: hold out `ceil(test * n)` images of every class, drawn by `seed`."""
+
+    test: float
+    seed: int = 42
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Random changes of a training image that do not change its label.
+
+    `crop`: smallest share of the image's area that a random crop keeps (1: no crop). `flip`: mirror left and right.
+    `dihedral`: all eight symmetries of the square, for pictures without an upside (seen from above).
+    """
+
+    crop: float = 1.0
+    flip: bool = False
+    dihedral: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A data sheet. The script of its name is its only definition."""
+
+    name: str
+    title: str
+    domain: str
+    load: Callable[[Path, tuple[str, ...] | None], Samples]  # (data folder, classes), see data/sources.py
+    split: Official | Holdout
+    classes: tuple[str, ...] | None  # None: whatever folders the user has
+    counts: Mapping[str, int] | None  # images per part, before validation is carved from train
+    image_size: tuple[int, int]  # (H, W) in pixels that the network sees by default
+    native: tuple[int, int] | None = None  # (H, W) that all images share
+    augment: Augment = Augment()
+    metric: str = "top1"
+    bundled: bool = False  # an installed package carries the data
+    get: str  # how to get the data and what `--data_dir` must then hold, one line
+    licence: str = "not stated"
+    caveats: tuple[str, ...] = ()
+    citation: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Positions in a `Samples`, per part, each in the order of the samples."""
+
+    train: tuple[int, ...]
+    val: tuple[int, ...]
+    test: tuple[int, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocess:
+    """From a picture file to the network's input; stored with the weights, so that a prediction repeats it."""
+
+    size: tuple[int, int]  # (H, W) in pixels
+    crop: float  # share of the shorter side that the centre crop keeps
+    interpolation: Literal["bilinear", "bicubic"]
+    mean: tuple[float, float, float]  # of pixel values in 0..1
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training with one optimizer. Rates follow a cosine to zero, or stay constant."""
+
+    epochs: int
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float
+    head_lr: float = 1.0  # the new head learns at `head_lr * lr`
+    weight_decay: float = 0.0  # not on norms and biases
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.0  # share of the phase's steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained. Variation is `dataclasses.replace`."""
+
+    name: str
+    phases: tuple[Phase, ...]  # a later phase starts from the best epoch so far
+    label_smoothing: float = 0.0
+    ema: float = 0.0  # decay per step of the running mean of the weights that is validated and kept; 0: off
+
+    @property
+    def epochs(self) -> int:
+        return sum(phase.epochs for phase in self.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the user asked for, checked. With the code, the data and the machine it determines the result."""
+
+    dataset: Dataset
+    model: str
+    data_dir: Path
+    out: Path  # the run folder, not there yet
+    weights: str  # "imagenet", "none" or a file
+    batch_size: int
+    epochs: int | None  # None: the recipe's
+    lr: float | None
+    image_size: tuple[int, int]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    device: Literal["auto", "cpu", "cuda"]
+    seed: int
+    subset: bool
+    skip_bad: bool
+    offline: bool

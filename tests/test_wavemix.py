@@ -1,0 +1,124 @@
+"""Our WaveMix is the package's, wavelet, names, logits, gradients, and works where the package does not."""
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from common.models.wavemix import WaveMix, haar, pyramid
+
+SMALL = {"num_classes": 5, "depth": 2, "ff_channel": 16, "final_dim": 16, "dropout": 0.0}
+
+
+@pytest.fixture(scope="module")
+def package() -> ModuleType:
+    """`wavemix` as published: the reference of these tests, needed nowhere else."""
+    for name in ("wavemix", "pywt", "einops"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"no {name}: pip install --no-deps wavemix pywavelets einops")
+    numpy_1 = ModuleType("numpy.lib.function_base")
+    numpy_1.hamming = None  # imported by the package, never used
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, numpy_1.__name__, numpy_1)
+        patch.setattr(torch.cuda, "is_available", lambda: False)  # or its filters go to the GPU
+        importlib.import_module("wavemix.classification")
+    return sys.modules["wavemix"]
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def ours(named: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The package's tensors under our names, which differ only for a network of one level."""
+    return {name.replace("feedforward.", "feedforward1."): tensor for name, tensor in named.items()}
+
+
+def gradients(net: nn.Module) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in net.named_parameters()}
+
+
+def test_haar_of_one_cell() -> None:
+    low, high = haar(torch.tensor([[[[1.0, 2.0], [3.0, 7.0]]]]))
+    assert low.flatten().tolist() == [6.5]
+    assert high.flatten().tolist() == [-3.5, -2.5, 1.5]
+
+
+@pytest.mark.parametrize("size", [(16, 24), (13, 16), (16, 13), (7, 9), (1, 1)])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_same_wavelet(package: ModuleType, levels: int, size: tuple[int, int]) -> None:
+    x = torch.randn(2, 4, *size)
+    low, highs = package.DWTForward(J=levels, mode="zero", wave="db1")(x)
+    bands = pyramid(x, levels)
+    torch.testing.assert_close(bands[-1][0], low, rtol=0, atol=1e-6)
+    for (_, high), expected in zip(bands, highs, strict=True):
+        torch.testing.assert_close(high, expected.flatten(1, 2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("level", [1, 2, 3, 4])
+def test_same_logits_and_gradients(package: ModuleType, level: int, training: bool) -> None:
+    reference = package.classification.WaveMix(**SMALL, level=level)
+    reference(torch.randn(4, 3, 64, 64))  # batch norm gets statistics other than 0 and 1
+    net = WaveMix(**SMALL, level=level)
+    net.load_state_dict(ours(reference.state_dict()), strict=True)
+
+    images = torch.randn(4, 3, 64, 64)
+    logits, expected = net.train(training)(images), reference.train(training)(images)
+    torch.testing.assert_close(logits, expected, rtol=1e-5, atol=1e-5)
+
+    logits.square().sum().backward()
+    expected.square().sum().backward()
+    torch.testing.assert_close(gradients(net), ours(gradients(reference)), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(dict(net.state_dict()), ours(reference.state_dict()), rtol=1e-5, atol=1e-5)
+
+
+def test_size_of_the_published_network() -> None:
+    with torch.device("meta"):
+        net = WaveMix(num_classes=1000)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 27_857_608
+
+
+def test_names_and_shapes_of_the_published_network(package: ModuleType) -> None:
+    with torch.device("meta"):
+        net, reference = WaveMix(num_classes=1000), package.classification.WaveMix(num_classes=1000)
+    shapes, expected = (
+        [(name, tensor.shape) for name, tensor in each.state_dict().items()] for each in (net, reference)
+    )
+    assert shapes == expected
+
+
+@pytest.mark.parametrize("size", [(4, 4), (36, 52), (61, 64), (100, 75)])
+def test_any_image_size(size: tuple[int, int]) -> None:
+    net = WaveMix(**SMALL)
+    logits = net(torch.randn(3, 3, *size))
+    logits.sum().backward()
+    assert logits.shape == (3, 5)
+    assert all(gradient.isfinite().all() for gradient in gradients(net).values())
+
+
+def test_bfloat16_is_close() -> None:
+    net = WaveMix(**SMALL)
+    images = torch.randn(4, 3, 64, 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = net(images)
+    logits.sum().backward()  # outside autocast, as is usual; the package's backward fails here
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), net(images), rtol=0, atol=0.01)
+
+
+def test_is_tied_to_no_device() -> None:
+    with torch.device("meta"):
+        assert WaveMix(**SMALL)(torch.empty(2, 3, 36, 52)).device.type == "meta"
+
+
+def test_compiles_without_a_graph_break() -> None:
+    net = WaveMix(**SMALL)
+    images = torch.randn(2, 3, 36, 52)
+    compiled = torch.compile(net, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(images), net(images))

@@ -15,10 +15,9 @@ DATASET = Dataset(
     domain="remote sensing",
     load=class_folders,
     split=Holdout(test=0.3),
-    # fmt: off
-    classes=("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop",
-             "Residential", "River", "SeaLake"),
-    # fmt: on
+    classes=tuple(
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake".split()
+    ),
     counts={"train": 18_900, "test": 8_100},
     image_size=(64, 64),
     native=(64, 64),

@@ -5,6 +5,14 @@ from .data.sources import cifar_batches, class_folders, flowers_mat, sklearn_dig
 from .spec import Augment, Dataset, Holdout, Official, Samples
 
 __all__ = [
-    "Augment", "Dataset", "Holdout", "Official", "Samples",
-    "cifar_batches", "class_folders", "flowers_mat", "main", "sklearn_digits",
-]  # fmt: skip
+    "Augment",
+    "Dataset",
+    "Holdout",
+    "Official",
+    "Samples",
+    "cifar_batches",
+    "class_folders",
+    "flowers_mat",
+    "main",
+    "sklearn_digits",
+]

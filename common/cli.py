@@ -47,30 +47,78 @@ def parser(dataset: Dataset) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     what = p.add_argument_group("what to train")
-    what.add_argument("-model", "--model", default=DEFAULT_MODEL, metavar="NAME",
-                      help="a backbone (python -m common list shows them), or timm:NAME for any of timm's (default: %(default)s)")
-    what.add_argument("--weights", default="imagenet", metavar="imagenet|none|FILE",
-                      help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: %(default)s)")
-    what.add_argument("--image_size", type=_size, default=dataset.image_size, metavar="S|HxW",
-                      help=f"pixels that the network sees (default: {height}x{width})")
+    what.add_argument(
+        "-model",
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help="a backbone (python -m common list shows them), or timm:NAME for any of timm's (default: %(default)s)",
+    )
+    what.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|none|FILE",
+        help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: %(default)s)",
+    )
+    what.add_argument(
+        "--image_size",
+        type=_size,
+        default=dataset.image_size,
+        metavar="S|HxW",
+        help=f"pixels that the network sees (default: {height}x{width})",
+    )
     data = p.add_argument_group("the data")
-    data.add_argument("--data_dir", type=Path, default=Path("data") / dataset.name, metavar="DIR",
-                      help=f"where it lies (default: %(default)s); {dataset.get}")
-    data.add_argument("--subset", action="store_true", help="accept other counts than the sheet's; the result says so")
-    data.add_argument("--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them")
+    data.add_argument(
+        "--data_dir",
+        type=Path,
+        default=Path("data") / dataset.name,
+        metavar="DIR",
+        help=f"where it lies (default: %(default)s); {dataset.get}",
+    )
+    data.add_argument(
+        "--subset", action="store_true", help="accept other counts than the sheet's; the result says so"
+    )
+    data.add_argument(
+        "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
+    )
     how = p.add_argument_group("how to train")
-    how.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N",
-                     help="images per step; halve it when the memory does not suffice (default: %(default)s)")
-    how.add_argument("--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least")
+    how.add_argument(
+        "-bs",
+        "--batch_size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="images per step; halve it when the memory does not suffice (default: %(default)s)",
+    )
+    how.add_argument(
+        "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"
+    )
     how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
-    how.add_argument("--seed", type=int, default=0, metavar="N", help="of validation split, order, changes and head (default: %(default)s)")
+    how.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of validation split, order, changes and head (default: %(default)s)",
+    )
     where = p.add_argument_group("where")
-    where.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: the GPU where there is one")
-    where.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
-                       help="of the forward pass and the loss (default: what the device computes fast)")
+    where.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: the GPU where there is one",
+    )
+    where.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="of the forward pass and the loss (default: what the device computes fast)",
+    )
     where.add_argument("--offline", action="store_true", help="open no network connection")
-    where.add_argument("--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)")
-    return p  # fmt: skip
+    where.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)"
+    )
+    return p
 
 
 def check(dataset: Dataset, options: argparse.Namespace) -> Run:
@@ -88,13 +136,17 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     row = backbones.find(options.model)
     if min(options.image_size) < row.min_size:
         h, w = options.image_size
-        raise UserError(f"{row.name} needs images of {row.min_size} pixels or more, not {h}x{w}: pass --image_size {row.min_size + -row.min_size % 32}")
+        raise UserError(
+            f"{row.name} needs images of {row.min_size} pixels or more, not {h}x{w}: pass --image_size {row.min_size + -row.min_size % 32}"
+        )
     weights.locate(row, options.weights, options.offline)
     if options.device == "cuda" and not _nvidia_driver():
         raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
     folder = options.data_dir
     if not dataset.bundled and not (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; --data_dir names another place")
+        raise UserError(
+            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; --data_dir names another place"
+        )
     stamp = time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{dataset.name}-{row.name.replace(':', '_')}-s{options.seed}-{stamp}"
     if out.exists():

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
@@ -42,7 +42,15 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
         axes.set_yticks(range(n), classes, fontsize=8)
     if n <= 20:
         for i, j in np.argwhere(counts):
-            axes.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color="white" if shares[i, j] > 0.5 else "black")
+            axes.text(
+                j,
+                i,
+                counts[i, j],
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if shares[i, j] > 0.5 else "black",
+            )
     _save(figure, path)
 
 

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +61,17 @@ def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Ca
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            raise UserError(f"run folder {folder} exists already: name another with --out, or move it away") from None
+            raise UserError(
+                f"run folder {folder} exists already: name another with --out, or move it away"
+            ) from None
     epochs = 0
     try:
         write_json(folder / "config.json", config)
-        with disk_errors(folder), open(folder / "log.jsonl", "w", encoding="utf-8") as lines, SummaryWriter(folder) as board:
+        with (
+            disk_errors(folder),
+            open(folder / "log.jsonl", "w", encoding="utf-8") as lines,
+            SummaryWriter(folder) as board,
+        ):
 
             def log(record: dict) -> None:
                 nonlocal epochs
@@ -115,8 +120,12 @@ def read_about(path: Path) -> dict[str, Any]:
         with safe_open(path, "numpy") as file:
             about = json.loads(file.metadata()["about"])
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        raise UserError(f"no trained model in {path.parent} ({error}): expected {path.name} of a finished run") from None
-    about["preprocess"] = Preprocess(**{k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()})
+        raise UserError(
+            f"no trained model in {path.parent} ({error}): expected {path.name} of a finished run"
+        ) from None
+    about["preprocess"] = Preprocess(
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()}
+    )
     return about
 
 
@@ -165,8 +174,12 @@ def commit() -> str | None:
     """The checkout's commit, `-dirty` with uncommitted changes; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True).stdout
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}-dirty" if changed else head

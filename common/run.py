@@ -90,7 +90,9 @@ def run(asked: Run) -> dict[str, Any]:
             log(record)
 
         with cost.Clock(accelerator.device) as training:
-            best = finetune(net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, keep)
+            best = finetune(
+                net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, keep
+            )
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
 

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ..spec import Augment
 
-RATIO = 4 / 3  # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
+RATIO = (
+    4 / 3
+)  # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
 
 
 def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
@@ -30,7 +32,14 @@ def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
     upside = 1 - 2 * (u[5] < 0.5).float() if augment.dihedral else torch.ones(n)
     turn = (u[6] < 0.5).float() if augment.dihedral else torch.zeros(n)  # swaps the axes
     stay = 1 - turn
-    rows = (width * mirror * stay, width * mirror * turn, x, height * upside * turn, height * upside * stay, y)
+    rows = (
+        width * mirror * stay,
+        width * mirror * turn,
+        x,
+        height * upside * turn,
+        height * upside * stay,
+        y,
+    )
     return torch.stack(rows, 1).reshape(n, 2, 3)
 
 

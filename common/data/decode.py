@@ -41,12 +41,25 @@ def decode(
             bad[i] = str(error) or type(error).__name__
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(tqdm(pool.map(one, range(len(images))), "decode", len(images), unit="img", leave=False, disable=None))
+        list(
+            tqdm(
+                pool.map(one, range(len(images))),
+                "decode",
+                len(images),
+                unit="img",
+                leave=False,
+                disable=None,
+            )
+        )
     return pixels, bad
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
-    return native if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1] else preprocess.size
+    return (
+        native
+        if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1]
+        else preprocess.size
+    )
 
 
 def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":
@@ -60,7 +73,9 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
         scale = max(height / image.height, width / image.width) / preprocess.crop
         box_w, box_h = width / scale, height / scale
         left, top = (image.width - box_w) / 2, (image.height - box_h) / 2
-        resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[preprocess.interpolation]
+        resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[
+            preprocess.interpolation
+        ]
         image = image.resize((width, height), resample, box=(left, top, left + box_w, top + box_h))
     return np.asarray(image)
 

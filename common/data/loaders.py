@@ -39,11 +39,15 @@ class Batches:
 
     def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps` of them."""
-        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)).numpy()
+        order = torch.randperm(
+            len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        ).numpy()
         maps = augmentation.draw(augment, len(self), seed, epoch)
         for step in range(self.steps):
             index = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
-            images = augmentation.apply(self._images(index), maps[index].to(self.device), self.preprocess.size)
+            images = augmentation.apply(
+                self._images(index), maps[index].to(self.device), self.preprocess.size
+            )
             yield self._normalise(images), self._labels(index)
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -53,27 +53,40 @@ def class_folders(root: Path, classes: tuple[str, ...] | None) -> Samples:
     if classes:
         base = locate(root, lambda folder: sum(e.name in classes for e in subfolders(folder)))
         if base is None:
-            raise UserError(f"no class folder found in {root}: expected {', '.join(classes[:3])} ... ({len(classes)} in all)")
+            raise UserError(
+                f"no class folder found in {root}: expected {', '.join(classes[:3])} ... ({len(classes)} in all)"
+            )
     parts = [p for p in PARTS if (base / p).is_dir()] if not classes else []
     if parts and not {"train", "test"} <= set(parts):
-        raise UserError(f"{base} holds {' and '.join(parts)}/: expected train/ and test/ (and val/), or class folders alone")
+        raise UserError(
+            f"{base} holds {' and '.join(parts)}/: expected train/ and test/ (and val/), or class folders alone"
+        )
     if parts and (extra := [e.name for e in subfolders(base) if e.name not in PARTS]):
-        raise UserError(f"{base} mixes {', '.join(parts)}/ with other folders ({', '.join(extra[:3])}): move these away")
+        raise UserError(
+            f"{base} mixes {', '.join(parts)}/ with other folders ({', '.join(extra[:3])}): move these away"
+        )
 
     rows: list[tuple[str, str, str, str]] = []  # (name, path, class, part)
     for part in parts or [""]:
         for entry in subfolders(base / part):
             before = len(rows)
-            rows += [(name, path, entry.name, part) for path, name in image_files(entry.path, f"{part}/{entry.name}/".lstrip("/"))]
+            rows += [
+                (name, path, entry.name, part)
+                for path, name in image_files(entry.path, f"{part}/{entry.name}/".lstrip("/"))
+            ]
             if len(rows) == before:
-                raise UserError(f"class folder without images: {entry.path} (remove it, or put its images in)")
+                raise UserError(
+                    f"class folder without images: {entry.path} (remove it, or put its images in)"
+                )
     if not rows:
         raise UserError(f"no class folders in {root}: expected one folder of images per class")
     rows.sort()
     classes = classes or tuple(sorted({row[2] for row in rows}))
     index = {name: i for i, name in enumerate(classes)}
     if unknown := sorted({row[2] for row in rows} - index.keys()):
-        raise UserError(f"labels outside the sheet: class folder {unknown[0]!r} in {base} is none of the {len(classes)} classes")
+        raise UserError(
+            f"labels outside the sheet: class folder {unknown[0]!r} in {base} is none of the {len(classes)} classes"
+        )
     if len(classes) < 2:
         raise UserError(f"a single class in {root} ({classes[0]}): expected two class folders or more")
     return Samples(
@@ -94,8 +107,12 @@ def cifar_batches(root: Path, classes: tuple[str, ...]) -> Samples:
 
     base = locate(root, lambda folder: (folder / "test_batch").is_file())
     if base is None:
-        raise UserError(f"no CIFAR batches in {root}: expected cifar-10-batches-py/{{data_batch_1..5,test_batch}}")
-    batches = [f"data_batch_{i}" for i in range(1, 6) if (base / f"data_batch_{i}").is_file()] + ["test_batch"]
+        raise UserError(
+            f"no CIFAR batches in {root}: expected cifar-10-batches-py/{{data_batch_1..5,test_batch}}"
+        )
+    batches = [f"data_batch_{i}" for i in range(1, 6) if (base / f"data_batch_{i}").is_file()] + [
+        "test_batch"
+    ]
     images, names, labels, parts = [], [], [], []
     for batch in batches:
         content = _unpickle(base / batch)
@@ -117,9 +134,15 @@ def flowers_mat(root: Path, classes: tuple[str, ...]) -> Samples:
     try:
         all_labels = loadmat(base / "imagelabels.mat", squeeze_me=True)["labels"]
         sets = loadmat(base / "setid.mat", squeeze_me=True)
-        rows = sorted((int(i), part) for key, part in zip(("trnid", "valid", "tstid"), PARTS, strict=True) for i in sets[key])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read imagelabels.mat and setid.mat in {base} ({error}): fetch them again") from None
+        rows = sorted(
+            (int(i), part)
+            for key, part in zip(("trnid", "valid", "tstid"), PARTS, strict=True)
+            for i in sets[key]
+        )
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise UserError(
+            f"cannot read imagelabels.mat and setid.mat in {base} ({error}): fetch them again"
+        ) from None
     labels = [int(all_labels[i - 1]) - 1 for i, _ in rows]
     _check_labels(labels, classes, base)
     names = [f"jpg/image_{i:05d}.jpg" for i, _ in rows]
@@ -159,7 +182,13 @@ def _unpickle(path: Path) -> dict:
 
     class ArraysOnly(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> object:
-            if module.startswith("numpy") and name in {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}:
+            arrays = module.startswith("numpy") and name in {
+                "_reconstruct",
+                "ndarray",
+                "dtype",
+                "_frombuffer",
+            }
+            if arrays or (module, name) == ("_codecs", "encode"):
                 return super().find_class(module, name)
             raise pickle.UnpicklingError(f"refuses {module}.{name}")
 

@@ -17,7 +17,12 @@ VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
 
 
 def hold_out(
-    names: Sequence[str], labels: Sequence[int], groups: Sequence[str] | None, fraction: float, seed: int, purpose: str
+    names: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    fraction: float,
+    seed: int,
+    purpose: str,
 ) -> set[int]:
     """Positions of `ceil(fraction * n)` images of every class, drawn without tearing a group.
 
@@ -47,7 +52,9 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
             raise ValueError(f"{dataset.name}: an official split, but its reader tells no parts")
         parts = list(samples.parts)
     else:
-        test = hold_out(samples.names, samples.labels, samples.groups, dataset.split.test, dataset.split.seed, "test")
+        test = hold_out(
+            samples.names, samples.labels, samples.groups, dataset.split.test, dataset.split.seed, "test"
+        )
         parts = ["test" if i in test else "train" for i in range(n)]
     if "val" not in parts:
         train = [i for i in range(n) if parts[i] == "train"]
@@ -80,8 +87,14 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
         found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
     else:
         found, expected = Counter(samples.parts), dataset.counts
-    if wrong := [f"{found.get(p, 0):,} images {p} (expected {n:,})" for p, n in expected.items() if found.get(p, 0) != n]:
-        raise UserError(f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there")
+    if wrong := [
+        f"{found.get(p, 0):,} images {p} (expected {n:,})"
+        for p, n in expected.items()
+        if found.get(p, 0) != n
+    ]:
+        raise UserError(
+            f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there"
+        )
 
 
 def present_classes(samples: Samples) -> Samples:

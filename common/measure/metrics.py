@@ -63,7 +63,9 @@ def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
 def confusion(logits: ndarray, labels: ndarray) -> ndarray:
     """(C, C) counts: row the true class, column the predicted one."""
     classes = logits.shape[1]
-    return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(classes, classes)
+    return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(
+        classes, classes
+    )
 
 
 class _Ranked:

@@ -8,7 +8,11 @@ RESAMPLES = 1000
 
 
 def bootstrap(
-    scores: Callable[[np.ndarray], dict[str, float]], n: int, seed: int, resamples: int = RESAMPLES, level: float = 0.95
+    scores: Callable[[np.ndarray], dict[str, float]],
+    n: int,
+    seed: int,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
 ) -> dict[str, tuple[float, float]]:
     """Percentile bootstrap over images (Efron 1979): {metric: (low, high)}.
 

@@ -39,7 +39,9 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels that it can work with
-    cpu_bf16: bool = True  # whether a CPU that computes bfloat16 trains it faster so; depthwise networks lose (LOG.md)
+    cpu_bf16: bool = (
+        True  # whether a CPU that computes bfloat16 trains it faster so; depthwise networks lose (LOG.md)
+    )
     pretrained_on: str = "ImageNet-1k"
     aliases: tuple[str, ...] = ()  # the paper's short names
 
@@ -47,7 +49,11 @@ class Backbone:
         """At the `size` to fine-tune at, the whole picture; without one, as the weights were evaluated."""
         crop = 1.0 if size else self.crop
         return Preprocess(
-            size=size or (self.size, self.size), crop=crop, interpolation=self.interpolation, mean=self.mean, std=self.std
+            size=size or (self.size, self.size),
+            crop=crop,
+            interpolation=self.interpolation,
+            mean=self.mean,
+            std=self.std,
         )
 
 
@@ -55,7 +61,9 @@ TORCH = "https://download.pytorch.org/models/"
 WAVEMIX = "https://huggingface.co/cloudwalker/wavemix/resolve/main/Saved_Models_Weights/ImageNet/"
 
 
-def _torchvision(arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **more) -> Backbone:
+def _torchvision(
+    arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **more
+) -> Backbone:
     return Backbone(
         name=more.pop("name", arch), library="torchvision", arch=arch, head=head, params=params, top1=top1,
         weights=TORCH + file, sha256=file.rsplit("-", 1)[1].removesuffix(".pth"), aliases=aliases, **more,
@@ -134,7 +142,11 @@ def _network(row: Backbone) -> "nn.Module":
         import torchvision
 
         # inception's slow initialisation would be overwritten or, from scratch, is no better than the default
-        more = {"aux_logits": False, "transform_input": False, "init_weights": False} if row.arch == "inception_v3" else {}
+        more = (
+            {"aux_logits": False, "transform_input": False, "init_weights": False}
+            if row.arch == "inception_v3"
+            else {}
+        )
         return torchvision.models.get_model(row.arch, weights=None, **more)
     if row.library == "timm":
         import timm
@@ -149,17 +161,25 @@ def _timm_row(name: str) -> Backbone:
     """A row of timm's own metadata. Names are looked up in its source text first: importing it takes seconds."""
     spec = find_spec("timm")
     folder = Path(spec.submodule_search_locations[0]) / "models"
-    known = {n for file in folder.glob("*.py") for n in re.findall(r"^@register_model\ndef (\w+)", file.read_text("utf-8"), re.M)}
+    known = {
+        n
+        for file in folder.glob("*.py")
+        for n in re.findall(r"^@register_model\ndef (\w+)", file.read_text("utf-8"), re.M)
+    }
     arch = name.removeprefix("timm:")
     if arch.split(".")[0] not in known:
         _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
     import timm
 
-    cfg = timm.get_pretrained_cfg(arch)
-    if cfg is None:
-        raise UserError(f"timm has no weights {name!r}: without a tag ({name.split('.')[0]}) it takes its default ones")
+    try:
+        cfg = timm.get_pretrained_cfg(arch)
+    except RuntimeError:  # an unknown tag
+        tags = ", ".join(n.partition(".")[2] for n in timm.list_pretrained(f"{arch.split('.')[0]}.*"))
+        raise UserError(f"timm has no weights {arch!r}: it has {tags}") from None
     if not isinstance(cfg.classifier, str):
-        raise UserError(f"{name} has no single linear head (timm says {cfg.classifier!r}): take another backbone")
+        raise UserError(
+            f"{name} has no single linear head (timm says {cfg.classifier!r}): take another backbone"
+        )
     return Backbone(
         name=name,
         library="timm",
@@ -181,4 +201,6 @@ def _timm_row(name: str) -> Backbone:
 
 def _unknown(name: str, known: list[str], where: str) -> None:
     nearest = get_close_matches(name, known, 1, cutoff=0.4)
-    raise UserError(f"unknown model {name!r}{f', did you mean {nearest[0]!r}?' if nearest else ';'} all of them: {where}")
+    raise UserError(
+        f"unknown model {name!r}{f', did you mean {nearest[0]!r}?' if nearest else ';'} all of them: {where}"
+    )

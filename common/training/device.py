@@ -20,7 +20,9 @@ def accelerator(device: str, precision: str, cpu_bf16: bool) -> Accelerator:
     """
     cuda = torch.cuda.is_available() and device != "cpu"
     if device == "cuda" and not cuda:
-        raise UserError("--device cuda: torch finds no CUDA device; drop it to use the CPU, or install torch's CUDA build")
+        raise UserError(
+            "--device cuda: torch finds no CUDA device; drop it to use the CPU, or install torch's CUDA build"
+        )
     if precision == "fp16" and not cuda:
         raise UserError("--precision fp16 needs CUDA: take bf16 or fp32 on a CPU")
     if precision == "auto" and cuda:
@@ -43,7 +45,7 @@ def out_of_memory(batch_size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain one from the CPU's allocator
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise
         smaller = f"try -bs {batch_size // 2}" if batch_size > 1 else "try a smaller --image_size"
         raise UserError(f"out of memory at a batch of {batch_size}: {smaller}") from None

@@ -37,7 +37,11 @@ def finetune(
     Raises:
         UserError: the loss is no longer a number.
     """
-    average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True) if recipe.ema else None
+    average = (
+        AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
+        if recipe.ema
+        else None
+    )
     kept = average.module if average else net  # what is validated and kept
     model = accelerator.prepare_model(net)
     best, best_score, best_state, epoch = {}, -math.inf, None, 0
@@ -45,13 +49,17 @@ def finetune(
         if best_state:
             net.load_state_dict(best_state)
         optimizer = accelerator.prepare_optimizer(_optimizer(net, head, phase))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer.optimizer, _schedule(phase, phase.epochs * train.steps))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer.optimizer, _schedule(phase, phase.epochs * train.steps)
+        )
         for _ in range(phase.epochs):
             epoch += 1
             title = f"epoch {epoch}/{recipe.epochs}"
             batches = train.train(augment, seed, epoch)
             follow = (lambda: average.update_parameters(net)) if average else None
-            record = _one_epoch(model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps, follow)
+            record = _one_epoch(
+                model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps, follow
+            )
             score, scores = choose(kept)
             record = {"epoch": epoch, "lr": scheduler.get_last_lr()[0], **record, **scores}
             log(record)
@@ -76,7 +84,9 @@ def _one_epoch(
     model.train()
     totals = torch.zeros(2, device=accelerator.device)  # loss and right answers, summed where they lie
     seen = 0
-    bar = tqdm(batches, title, steps, unit="step", leave=False, disable=None if accelerator.is_main_process else True)
+    bar = tqdm(
+        batches, title, steps, unit="step", leave=False, disable=None if accelerator.is_main_process else True
+    )
     start = shown = time.perf_counter()
     for images, labels in bar:
         with accelerator.autocast():
@@ -91,7 +101,9 @@ def _one_epoch(
         seen += len(labels)
         with torch.no_grad():
             totals += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))
-        if (now := time.perf_counter()) - shown > 0.5 and not bar.disable:  # reading makes the host wait: seldom
+        if (
+            now := time.perf_counter()
+        ) - shown > 0.5 and not bar.disable:  # reading makes the host wait: seldom
             shown = now
             loss_sum, right_sum = totals.tolist()
             bar.set_postfix_str(

@@ -16,6 +16,7 @@ def clean(epochs: int, lr: float | None = None) -> Recipe:
     """The default: AdamW under a cosine with warm-up, the new head faster than the rest."""
     return Recipe(
         name="clean",
-        phases=(Phase(epochs=epochs, lr=lr or 1e-3, weight_decay=0.05, warmup=0.1),),
+        phases=(Phase(epochs=epochs, lr=lr or 1e-3, head_lr=3.0, weight_decay=0.05, warmup=0.1),),
         label_smoothing=0.1,
+        ema=0.99,
     )

@@ -1,0 +1,75 @@
+"""Commands beside the data sheets: python -m common list | predict."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import catalog
+from .cli import friendly
+from .models.backbones import BACKBONES
+
+
+def list_command(argv: list[str]) -> None:
+    """the backbones and the datasets"""
+    argparse.ArgumentParser(prog="python -m common list", description=list_command.__doc__).parse_args(argv)
+    print(
+        f"{'backbone':20} {'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
+    )
+    for row in BACKBONES:
+        print(
+            f"{row.name:20} {row.params / 1e6:6.2f} M {100 * row.top1:5.2f} % {row.size:4}  {row.pretrained_on:13} "
+            f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
+        )
+    print("and any of timm's: -model timm:NAME\n")
+    print(
+        f"{'dataset':12} {'domain':15} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8}  licence"
+    )
+    for sheet in catalog.datasets():
+        train, val, test = (
+            f"{sheet.counts[p]:,}" if p in (sheet.counts or {}) else "" for p in ("train", "val", "test")
+        )
+        classes = len(sheet.classes) if sheet.classes else ""
+        size = "x".join(map(str, sheet.image_size))
+        print(
+            f"{sheet.name:12} {sheet.domain:15} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8}  {sheet.licence}"
+        )
+
+
+def predict_command(argv: list[str]) -> None:
+    """the classes of new images, by a finished run"""
+    parser = argparse.ArgumentParser(prog="python -m common predict", description=predict_command.__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument(
+        "--top", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from .predict import predict
+
+        for image, classes in predict(options.run, options.images, options.top):
+            print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
+
+    friendly(show)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"list": list_command, "predict": predict_command}
+
+
+def main(argv: list[str]) -> None:
+    listing = "\n".join(f"  {name:10} {command.__doc__}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m common",
+        epilog=f"commands:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="see COMMAND --help")
+    options = parser.parse_args(argv)
+    COMMANDS[options.command](options.options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,64 @@
+"""A finished run's network on new pictures: the stored classes, the stored preprocessing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import results
+from .data.decode import decode, refuse
+from .data.sources import image_files
+from .errors import UserError
+
+BATCH = 32
+
+
+def predict(
+    run_folder: Path, inputs: list[Path], top: int = 5
+) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
+
+    Raises:
+        UserError: no finished run there, no such image, or one that cannot be read.
+    """
+    path = run_folder / results.WEIGHTS
+    if not path.is_file():
+        raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
+    images = [image for given in inputs for image in _images(given)]
+    about = results.read_about(path)
+    pixels, bad = decode(images, about["preprocess"], about["native"])
+    refuse(bad, images)
+
+    import numpy as np
+    import torch
+
+    from .data.loaders import Batches
+    from .models import backbones, weights
+    from .training.device import accelerator as choose_device
+    from .training.evaluate import evaluate
+
+    row, classes = backbones.find(about["backbone"]), about["classes"]
+    accelerator = choose_device("auto", "fp32", row.cpu_bf16)
+    net = backbones.build(row, len(classes), weights.open_file(path))
+    net.to(accelerator.device, memory_format=torch.channels_last)
+    nothing = np.zeros(len(images), np.int64)  # labels, unknown
+    batches = Batches(
+        pixels=pixels,
+        labels=nothing,
+        preprocess=about["preprocess"],
+        batch_size=BATCH,
+        device=accelerator.device,
+    )
+    probabilities = torch.from_numpy(evaluate(net, batches, accelerator)).softmax(1)
+    likely, which = probabilities.topk(min(top, len(classes)))
+    for i, image in enumerate(images):
+        yield image, [(classes[c], p) for c, p in zip(which[i].tolist(), likely[i].tolist(), strict=True)]
+
+
+def _images(given: Path) -> list[str]:
+    if given.is_file():
+        return [str(given)]
+    if not given.is_dir():
+        raise UserError(f"no image or folder {given}")
+    found = sorted(path for path, _ in image_files(given))
+    if not found:
+        raise UserError(f"no images in {given}")
+    return found

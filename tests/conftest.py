@@ -1,0 +1,103 @@
+"""Miniatures of the official layouts, really written; real data and weights where they are at hand."""
+
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
+
+
+@pytest.fixture
+def real() -> Callable[[str], Path]:
+    """A folder of real images; the test skips where it is not at hand."""
+
+    def find(name: str) -> Path:
+        if not (SHARED / "data" / name).is_dir():
+            pytest.skip(f"no real images {name} (looked in CLASH_SHARED or ../shared)")
+        return SHARED / "data" / name
+
+    return find
+
+
+@pytest.fixture(autouse=True)
+def _fresh_accelerate() -> Iterator[None]:
+    """Accelerate keeps device and precision for the life of a process; every test is a process of its own to it."""
+    yield
+    import sys
+
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def picture(seed: int, size: tuple[int, int] = (40, 32), hue: int = 0) -> Image.Image:
+    """A noisy (width, height) picture of one of six colours: something that a few steps can learn."""
+    rng = np.random.default_rng(seed)
+    base = np.array(
+        [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)][hue % 6]
+    )
+    pixels = base + rng.integers(-30, 30, (size[1], size[0], 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def class_tree(tmp_path: Path) -> Callable[..., Path]:
+    """Class folders of a few pictures each."""
+
+    def make(classes: tuple[str, ...] = ("ant", "bee", "cow"), n: int = 10, base: str = "images") -> Path:
+        for c, name in enumerate(classes):
+            folder = tmp_path / base / name
+            folder.mkdir(parents=True)
+            for i in range(n):
+                picture(100 * c + i, hue=c).save(folder / f"{name}_{i}.jpg")
+        return tmp_path / base.split("/")[0]
+
+    return make
+
+
+@pytest.fixture
+def cifar_tree(tmp_path: Path) -> Path:
+    """CIFAR-10's batches: five of train and one of test, two images of every class in each."""
+    folder = tmp_path / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for b, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        labels = [i % 10 for i in range(20)]
+        planes = [
+            np.asarray(picture(100 * b + i, (32, 32), hue=y)).transpose(2, 0, 1) for i, y in enumerate(labels)
+        ]
+        content = {
+            "batch_label": name,
+            "labels": labels,
+            "data": np.stack(planes).reshape(20, 3072),
+            "filenames": [],
+        }
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def flowers_tree(tmp_path: Path) -> Path:
+    """Flowers-102 with five classes: two images of each in train and val, three in test; ids are not in class order."""
+    from scipy.io import savemat
+
+    folder = tmp_path / "data" / "flowers-102"
+    (folder / "jpg").mkdir(parents=True)
+    ids = np.random.default_rng(0).permutation(np.arange(1, 36))
+    labels = np.zeros(35, np.uint8)
+    sets: dict[str, list[int]] = {"trnid": [], "valid": [], "tstid": []}
+    for position, i in enumerate(ids):
+        label = position % 5
+        labels[i - 1] = label + 1
+        turn = position // 5
+        sets["trnid" if turn < 2 else "valid" if turn < 4 else "tstid"].append(int(i))
+        picture(int(i), (50, 40 + label), hue=label).save(folder / "jpg" / f"image_{i:05d}.jpg")
+    savemat(folder / "imagelabels.mat", {"labels": labels[None]})
+    savemat(folder / "setid.mat", {key: np.array([values], np.uint16) for key, values in sets.items()})
+    return tmp_path / "data"

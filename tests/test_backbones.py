@@ -1,0 +1,92 @@
+"""The table pinned against the libraries' own metadata; every row builds, trains a step and predicts."""
+
+import pytest
+import torch
+import torchvision
+
+from common.errors import UserError
+from common.measure import cost
+from common.models.backbones import BACKBONES, build, find
+
+PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
+INCEPTION_AUX = 3_326_696  # parameters of the head that we leave out
+NAMES = [row.name for row in BACKBONES]
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name
+)
+def test_torchvision_rows_say_what_torchvision_says(row) -> None:
+    weights = torchvision.models.get_model_weights(row.arch)[row.enum]
+    crop = weights.transforms()
+    left_out = INCEPTION_AUX if row.arch == "inception_v3" else 0
+    assert row.params + left_out == weights.meta["num_params"]
+    assert row.top1 == pytest.approx(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100)
+    assert row.weights == weights.url and row.sha256 in weights.url
+    assert row.size == crop.crop_size[0] and row.crop == pytest.approx(
+        crop.crop_size[0] / crop.resize_size[0]
+    )
+    assert row.interpolation == crop.interpolation.value
+    if row.arch != "inception_v3":  # see the row's remark
+        assert (list(row.mean), list(row.std)) == (crop.mean, crop.std)
+
+
+@pytest.mark.parametrize("row", BACKBONES, ids=lambda row: row.name)
+def test_parameters_and_macs(row) -> None:
+    net = build(row, 1000, None).to("meta")  # shapes alone: no arithmetic
+    assert cost.parameters(net) == row.params
+    if row.library == "torchvision":
+        meta = torchvision.models.get_model_weights(row.arch)[row.enum].meta
+        assert cost.macs(net, (row.size, row.size)) / 1e9 == pytest.approx(meta["_ops"], rel=0.01)
+
+
+def test_efficientnet_lite0_says_what_timm_says() -> None:
+    import timm
+
+    row, cfg = find("efficientnet_lite0"), timm.get_pretrained_cfg("tf_efficientnet_lite0")
+    assert (row.head, row.mean, row.std, row.crop, row.interpolation) == (
+        cfg.classifier, cfg.mean, cfg.std, cfg.crop_pct, cfg.interpolation,
+    )  # fmt: skip
+
+
+def test_the_papers_names() -> None:
+    assert len({find(name).name for name in PAPER}) == len(PAPER)
+    assert find("resnet").enum == "IMAGENET1K_V2" and find("resnet50_v1").enum == "IMAGENET1K_V1"
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "resnet50_v1"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype) -> None:
+    row = find(name)
+    torch.manual_seed(0)
+    net = build(row, 7, None).to(memory_format=torch.channels_last).train()
+    side = max(64, row.min_size)
+    images, labels = torch.randn(2, 3, side, side), torch.tensor([1, 5])
+    before = net.get_submodule(row.head).weight.clone()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = torch.nn.functional.cross_entropy(net(images), labels)
+    loss.backward()
+    missing = [n for n, p in net.named_parameters() if p.grad is None]
+    assert torch.isfinite(loss) and not missing
+    torch.optim.SGD(net.parameters(), 0.01).step()
+    assert not torch.equal(before, net.get_submodule(row.head).weight)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits = net.eval()(images)
+    assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+
+
+def test_any_timm_network() -> None:
+    row = find("timm:test_resnet")
+    net = build(row, 3, None).eval()
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3) and row.weights == "hf:timm/test_resnet.r160_in1k"
+    assert row.size == 160
+
+
+def test_a_timm_network_with_two_heads_is_refused() -> None:
+    with pytest.raises(UserError, match="no single linear head"):
+        find("timm:deit_tiny_distilled_patch16_224")
+
+
+def test_an_unknown_tag() -> None:
+    with pytest.raises(UserError, match=r"timm has no weights .* it has .*a1_in1k"):
+        find("timm:resnet50.nobody")

@@ -1,0 +1,177 @@
+"""The loop: what is chosen, what decays, how rates move, what a batch holds."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from common import Augment
+from common.data.loaders import Batches
+from common.errors import UserError
+from common.models.backbones import build, find
+from common.spec import Phase, Preprocess, Recipe
+from common.training.device import accelerator, out_of_memory
+from common.training.evaluate import evaluate
+from common.training.finetune import _optimizer, _schedule, finetune
+
+PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
+    """Pictures whose brightness tells their class."""
+    labels = np.arange(n) % 2
+    noise = np.random.default_rng(0).integers(0, 60, (n, 8, 8, 3))
+    pixels = (noise + 120 * labels[:, None, None, None]).astype(np.uint8)
+    device = torch.device("cpu")
+    return Batches(
+        pixels=pixels, labels=labels, preprocess=PLAIN, batch_size=batch_size, device=device, **more
+    )
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+
+
+def recipe(epochs: int = 4, **more) -> Recipe:
+    return Recipe(name="t", phases=(Phase(epochs=epochs, lr=1e-2, weight_decay=0.05, warmup=0.1),), **more)
+
+
+def train(
+    model: nn.Module, choose, how: Recipe | None = None, data: Batches | None = None
+) -> tuple[dict, list[dict]]:
+    log: list[dict] = []
+    run = accelerator("cpu", "fp32", False)
+    best = finetune(
+        model, "4", data or batches(), Augment(flip=True), choose, how or recipe(), run, 0, log.append
+    )
+    return best, log
+
+
+def test_it_learns() -> None:
+    model, run = net(), accelerator("cpu", "fp32", False)
+    train(model, lambda n: (1.0, {}))
+    assert (evaluate(model, batches(), run).argmax(1) == batches().labels).mean() == 1
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_best_epoch_is_kept_and_the_first_of_equals(ema: float) -> None:
+    scores, seen = iter([0.1, 0.7, 0.7, 0.3]), []
+
+    def choose(asked: nn.Module) -> tuple[float, dict]:
+        seen.append({k: v.clone() for k, v in asked.state_dict().items()})
+        return next(scores), {}
+
+    model = net()
+    best, log = train(model, choose, recipe(ema=ema))
+    assert best["epoch"] == 2 and [r["epoch"] for r in log] == [1, 2, 3, 4]
+    assert all(torch.equal(v, seen[1][k]) for k, v in model.state_dict().items())
+
+
+def test_a_later_phase_starts_from_the_best() -> None:
+    phases = (Phase(epochs=2, lr=1e-2), Phase(epochs=1, optimizer="sgd", lr=0.0, schedule="constant"))
+    scores, seen = iter([0.9, 0.1, 0.0]), []
+
+    def choose(asked: nn.Module) -> tuple[float, dict]:
+        seen.append(asked.state_dict()["4.weight"].clone())
+        return next(scores), {}
+
+    train(net(), choose, Recipe(name="t", phases=phases))
+    assert torch.equal(seen[2], seen[0]) and not torch.equal(seen[1], seen[0])
+
+
+def test_the_mean_of_the_weights_lags() -> None:
+    model, means = net(), []
+    train(
+        model,
+        lambda n: (1.0 - len(means), means.append(n.state_dict()["4.weight"].clone()) or {}),
+        recipe(ema=0.999),
+    )
+    last = net()
+    train(last, lambda n: (float(len(means)), {}), recipe())
+    assert (means[-1] - net()[4].weight).norm() < (last[4].weight - net()[4].weight).norm()
+
+
+def test_a_loss_that_is_no_number() -> None:
+    model = net()
+    nn.init.constant_(model[4].weight, float("nan"))
+    with pytest.raises(UserError, match="no longer a number in epoch 1/4: try a lower --lr"):
+        train(model, lambda n: (0.0, {}))
+
+
+def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
+    for name in ("convnext_tiny", "swin_t"):
+        row = find(name)
+        model = build(row, 5, None)
+        optimizer = _optimizer(model, row.head, Phase(epochs=1, lr=1e-3, head_lr=3.0, weight_decay=0.05))
+        names = {id(p): n for n, p in model.named_parameters()}
+        for group in optimizer.param_groups:
+            for n in (names[id(p)] for p in group["params"]):
+                plain = (
+                    "bias" in n
+                    or "norm" in n
+                    or "layer_scale" in n
+                    or n.startswith(("features.0.1", "classifier.0"))
+                )
+                if plain:
+                    assert group["weight_decay"] == 0, n
+                assert group["lr"] == pytest.approx(3e-3 if n.startswith(f"{row.head}.") else 1e-3)
+        assert sum(len(g["params"]) for g in optimizer.param_groups) == len(names)
+
+
+def test_rates() -> None:
+    cosine = _schedule(Phase(epochs=1, lr=1.0, warmup=0.1), 100)
+    assert (
+        cosine(0) == pytest.approx(1 / 11)
+        and cosine(10) == 1.0
+        and cosine(55) == pytest.approx(0.5)
+        and cosine(100) == 0
+    )
+    assert [_schedule(Phase(epochs=1, lr=1.0, schedule="constant"), 9)(i) for i in (0, 8)] == [1.0, 1.0]
+
+
+def test_an_epoch_sees_every_image_once() -> None:
+    data = batches(40, 8)
+    labels = torch.cat([y for _, y in data.train(Augment(), 0, 1)])
+    assert len(labels) == 40 and data.steps == 5
+    assert batches(41, 8).steps == 5 and batches(5, 8).steps == 1
+
+
+def test_processes_share_one_order() -> None:
+    """Two processes together see the batches that one sees, and evaluation counts each image once."""
+    alone = batches(20, 8)
+    both = [batches(20, 8, rank=r, world=2) for r in range(2)]
+    for (x, _), (x0, _), (x1, _) in zip(
+        *(b.train(Augment(crop=0.5), 3, 1) for b in (alone, *both)), strict=True
+    ):
+        torch.testing.assert_close(torch.stack((x0, x1), 1).flatten(0, 1), x)
+    whole = torch.cat([x for x, _ in alone.eval()])
+    shares = [torch.cat([x for x, _ in b.eval()]) for b in both]
+    torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
+
+
+def test_forward_and_loss_run_in_the_precision_asked_for() -> None:
+    seen = []
+    model = net()
+    model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    run = accelerator("cpu", "bf16", True)
+    finetune(model, "4", batches(), Augment(), lambda n: (1.0, {}), recipe(1), run, 0, lambda r: None)
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_out_of_memory_names_the_next_smaller_batch() -> None:
+    with pytest.raises(UserError, match="out of memory at a batch of 32: try -bs 16"), out_of_memory(32):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(UserError, match="try a smaller --image_size"), out_of_memory(1):
+        torch.empty(2**60)
+    with pytest.raises(RuntimeError, match="shape"), out_of_memory(32):
+        torch.zeros(2) @ torch.zeros(3, 1).T.expand(4, 3).reshape(7, 1)
+
+
+def test_fp16_needs_cuda() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is CUDA here")
+    with pytest.raises(UserError, match="--precision fp16 needs CUDA"):
+        accelerator("cpu", "fp16", False)
+    with pytest.raises(UserError, match="torch finds no CUDA device"):
+        accelerator("cuda", "auto", False)

@@ -1,0 +1,128 @@
+"""The rules of the house: imports go one way, options are frozen, sheets are sheets, the light path is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common import catalog
+from common.cli import parser
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMON = ROOT / "common"
+
+# left may not see right; names in one tuple do not see each other
+ORDER = [
+    ("errors",), ("spec",), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict"),
+    ("cli",), ("catalog",), ("__main__",),
+]  # fmt: skip
+ROOMS = {
+    "data": ["sources", "splits", "decode", "augment", "loaders"],
+    "models": ["backbones", "weights", "wavemix"],
+    "training": ["recipes", "device", "evaluate", "finetune"],
+    "measure": ["metrics", "cost", "stats"],
+}
+# `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
+ALLOWED_BACK = {
+    ("models.backbones", "models.weights"),
+    ("models.backbones", "models.wavemix"),
+    ("cli", "run"),
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {".".join(p.relative_to(COMMON).with_suffix("").parts): p for p in COMMON.rglob("*.py")}
+    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+
+
+def rank(module: str) -> int:
+    return next(i for i, names in enumerate(ORDER) if module.split(".")[0] in names)
+
+
+def imported(path: Path, name: str) -> set[str]:
+    """Our own modules that a module imports, wherever in it."""
+    package = ("common." + name).split(".")[:-1]
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join(
+                (package[: len(package) - node.level + 1] + (node.module or "").split("."))[1:]
+            ).strip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}".strip(".")
+                found.add(full if full in modules() else base)
+    return found
+
+
+def test_every_module_has_its_place() -> None:
+    for name in modules():
+        room, _, rest = name.partition(".")
+        assert not rest or rest in ROOMS[room], f"{name} stands in no room"
+        rank(name)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_go_one_way(name: str) -> None:
+    for other in imported(modules()[name], name):
+        if (name, other) in ALLOWED_BACK:
+            continue
+        room, other_room = name.split(".")[0], other.split(".")[0]
+        if room == other_room and room in ROOMS:
+            assert ROOMS[room].index(other.split(".")[1]) < ROOMS[room].index(name.split(".")[1]), (
+                f"{name} -> {other}"
+            )
+        else:
+            assert rank(other) < rank(name), f"{name} sees {other}"
+
+
+def test_the_engine_never_sees_test() -> None:
+    words = (COMMON / "training" / "finetune.py").read_text("utf-8").split('"""', 2)[2]
+    assert "test" not in words.replace("latest", "")
+
+
+def test_a_sheet_imports_only_what_common_offers() -> None:
+    for sheet in catalog.datasets():
+        tree = ast.parse((ROOT / f"{sheet.name}.py").read_text("utf-8"))
+        sources = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+        assert sources == {"common"}, sheet.name
+        assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import)]
+
+
+def test_sheets_are_found() -> None:
+    assert [sheet.name for sheet in catalog.datasets()] == [
+        "cifar10",
+        "digits",
+        "eurosat",
+        "flowers102",
+        "folder",
+    ]
+
+
+def test_options_are_frozen() -> None:
+    """A new option is a promise: change this list on purpose."""
+    options = {action.option_strings[-1] for action in parser(catalog.datasets()[0])._actions}
+    assert options == {
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--subset", "--skip_bad", "--batch_size",
+        "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command", [["eurosat.py", "--help"], ["-m", "common", "list"], ["-m", "common", "--help"]]
+)
+def test_the_light_path_loads_no_torch(command: list[str]) -> None:
+    run = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = {line.rsplit("|", 1)[1].strip() for line in run.stderr.splitlines() if "|" in line}
+    assert not loaded & {"torch", "numpy", "PIL", "sklearn", "scipy", "matplotlib", "timm"}
+    assert run.stdout
+
+
+def test_files_stay_short() -> None:
+    long = {
+        name: n for name, path in modules().items() if (n := len(path.read_text("utf-8").splitlines())) > 260
+    }
+    assert not long, "one duty per file: is this two?"

@@ -1,0 +1,197 @@
+"""What the user can mend: one line, exit status 2, nothing written, no torch on the way."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise AssertionError("torch was loaded on the way to a user's mistake")
+sys.meta_path.insert(0, Block())
+sys.argv = sys.argv[1:]
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> str:
+    """Run a script that must fail; its one line of complaint."""
+    before = sorted(cwd.rglob("*"))
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TORCH_HOME": str(cwd / "hub")}
+    start = [str(ROOT / script)] if torch else ["-c", BLOCK, str(ROOT / script)]
+    run = subprocess.run(
+        [sys.executable, *start, *map(str, options)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=120,
+    )
+    assert run.returncode == 2, run.stderr
+    assert sorted(cwd.rglob("*")) == before, "something was written"
+    assert not run.stdout
+    lines = [line for line in run.stderr.splitlines() if "error:" in line]
+    assert len(lines) == 1 and "Traceback" not in run.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("-model", "resnt50"), "did you mean 'resnet50'?"),
+        (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
+        (("-bs", 0), "--batch_size 0: expected 1 or more"),
+        (("-bs", "many"), "invalid int value"),
+        (("--epochs", 0), "--epochs 0: expected 1 or more"),
+        (("--lr", -1), "--lr -1.0: expected a rate above 0"),
+        (("--seed", -1), "--seed -1: expected 0 or more"),
+        (("--image_size", "big"), "expected 224 or 448x672"),
+        (("-model", "inception"), "pass --image_size 96"),
+        (("--weights", "mine.pth"), "no weights file mine.pth"),
+        (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT_RGB.zip"),
+        (("--epoch", 3), "unrecognized arguments"),
+    ],
+)
+def test_options(tmp_path: Path, options: tuple, says: str) -> None:
+    assert says in mistake(tmp_path, "eurosat.py", *options)
+
+
+def test_empty_data(tmp_path: Path) -> None:
+    (tmp_path / "data" / "eurosat").mkdir(parents=True)
+    assert "(empty): unpack EuroSAT_RGB.zip" in mistake(tmp_path, "eurosat.py")
+
+
+def test_offline_weights_not_in_the_cache(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "-model", "swin", "--offline")
+    assert (
+        "swin_t-704ceda3.pth" in message
+        and str(tmp_path / "hub") in message
+        and "download.pytorch.org" in message
+    )
+
+
+def test_no_cuda(tmp_path: Path, class_tree) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("this machine may have CUDA")
+    assert "no NVIDIA driver" in mistake(
+        tmp_path, "folder.py", "--data_dir", class_tree(), "--device", "cuda"
+    )
+
+
+def test_existing_run_folder(tmp_path: Path, class_tree) -> None:
+    (tmp_path / "old").mkdir()
+    assert "exists already" in mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--out", "old")
+
+
+def test_counts_that_do_not_match(tmp_path: Path, class_tree) -> None:
+    import eurosat
+
+    message = mistake(tmp_path, "eurosat.py", "--data_dir", class_tree(eurosat.DATASET.classes, n=2))
+    assert "found 20 images in all (expected 27,000)" in message and "--subset" in message
+
+
+def test_counts_of_official_parts(tmp_path: Path, cifar_tree: Path) -> None:
+    message = mistake(tmp_path, "cifar10.py", "--data_dir", cifar_tree)
+    assert "100 images train (expected 50,000), 20 images test (expected 10,000)" in message
+
+
+def test_class_folder_without_images(tmp_path: Path, class_tree) -> None:
+    folder = class_tree()
+    (folder / "dog").mkdir()
+    (folder / "dog" / "notes.txt").write_text("no picture")
+    assert f"class folder without images: {folder / 'dog'}" in mistake(
+        tmp_path, "folder.py", "--data_dir", folder
+    )
+
+
+def test_one_class(tmp_path: Path, class_tree) -> None:
+    assert "a single class" in mistake(tmp_path, "folder.py", "--data_dir", class_tree(("ant",)))
+
+
+def test_too_few_images(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(n=2))
+    assert "class 'ant' has no image in" in message and "(2 in all)" in message
+
+
+def test_half_a_split(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(base="images/train"))
+    assert "holds train/: expected train/ and test/" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff no picture", None])
+def test_unreadable_image(tmp_path: Path, class_tree, content: bytes | None) -> None:
+    folder = class_tree()
+    victim = folder / "bee" / "bee_3.jpg"
+    victim.write_bytes(
+        victim.read_bytes()[:300] if content is None else content
+    )  # None: cut off in the middle
+    message = mistake(tmp_path, "folder.py", "--data_dir", folder)
+    assert f"1 of 30 images cannot be read, the first is {victim}" in message and "--skip_bad" in message
+
+
+def test_labels_outside_the_sheet(tmp_path: Path, class_tree) -> None:
+    import eurosat
+
+    folder = class_tree((*eurosat.DATASET.classes, "Volcano"), n=1)
+    message = mistake(tmp_path, "eurosat.py", "--data_dir", folder, "--subset")
+    assert "labels outside the sheet: class folder 'Volcano'" in message
+
+
+def test_labels_outside_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
+    import pickle
+
+    path = cifar_tree / "cifar-10-batches-py" / "data_batch_2"
+    content = pickle.loads(path.read_bytes())
+    content["labels"][0] = 10
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    assert "labels outside the sheet: 10" in mistake(
+        tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset"
+    )
+
+
+def test_a_pickle_that_runs_code(tmp_path: Path, cifar_tree: Path) -> None:
+    path = cifar_tree / "cifar-10-batches-py" / "data_batch_2"
+    path.write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
+    assert "refuses os.system" in mistake(tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset")
+
+
+def test_missing_flower(tmp_path: Path, flowers_tree: Path) -> None:
+    (flowers_tree / "flowers-102" / "jpg" / "image_00004.jpg").unlink()
+    message = mistake(tmp_path, "flowers102.py", "--data_dir", flowers_tree, "--subset")
+    assert "1 of 35 images missing" in message and "image_00004.jpg" in message
+
+
+def test_weights_of_another_architecture(tmp_path: Path, class_tree) -> None:
+    """The one mistake that needs torch: only the network itself knows its keys."""
+    import torch
+    from safetensors.torch import save_file
+
+    save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    options = (
+        "--data_dir",
+        class_tree(),
+        "--weights",
+        "other.safetensors",
+        "--offline",
+        "--image_size",
+        "32",
+    )
+    message = mistake(tmp_path, "folder.py", *options, torch=True)
+    assert "weights of another architecture than efficientnet_lite0" in message and "stem.weight" in message
+
+
+def test_predict_without_a_run(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "common", "predict", "run", "x.jpg"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=env)
+    assert run.returncode == 2 and "expected best.safetensors of a finished run" in run.stderr

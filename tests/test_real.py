@@ -1,0 +1,52 @@
+"""On real images and real ImageNet weights, where they are at hand (CLASH_SHARED, or ../shared)."""
+
+import numpy as np
+import pytest
+
+import cifar10
+import eurosat
+import flowers102
+from common.data import splits
+from common.data.decode import decode
+from common.models import backbones, weights
+
+
+def test_real_weights_know_real_photographs(real) -> None:
+    """Lite0 on every tenth ImageNet class, one picture each, through our preprocessing. A sanity check, not a score."""
+    from common.data.loaders import Batches
+    from common.training.device import accelerator
+    from common.training.evaluate import evaluate
+
+    folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
+    images = [str(next(f.iterdir())) for f in folders][::2]
+    row = backbones.find("efficientnet_lite0")
+    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True))
+    pixels, bad = decode(images, row.preprocess(), None)
+    labels = np.arange(0, 1000, 10)
+    run = accelerator("cpu", "fp32", False)
+    data = Batches(
+        pixels=pixels, labels=labels, preprocess=row.preprocess(), batch_size=25, device=run.device
+    )
+    assert not bad and (evaluate(net, data, run).argmax(1) == labels).mean() > 0.8
+
+
+def test_eurosat_is_complete(real) -> None:
+    samples = eurosat.DATASET.load(real("eurosat"), eurosat.DATASET.classes)
+    splits.check_counts(eurosat.DATASET, samples)
+    split = splits.split(eurosat.DATASET, samples, seed=0)
+    # the same as of a list of names alone (test_splits.py)
+    assert (len(split.test), split.fingerprint) == (8_100, "3a80cb75c5ddf230")
+
+
+def test_cifar10_subset(real) -> None:
+    samples = cifar10.DATASET.load(real("cifar10_small"), cifar10.DATASET.classes)
+    assert samples.images.shape == (6_000, 32, 32, 3)
+    with pytest.raises(Exception, match=r"found 5,000 images train \(expected 50,000\)"):
+        splits.check_counts(cifar10.DATASET, samples)
+
+
+def test_flowers_subset(real) -> None:
+    samples = flowers102.DATASET.load(real("flowers102_small"), flowers102.DATASET.classes)
+    assert [samples.parts.count(part) for part in ("train", "val", "test")] == [200, 200, 120]
+    subset = splits.present_classes(samples)
+    assert len(subset.classes) == 20 and subset.classes[0] == "snapdragon"

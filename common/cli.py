@@ -155,10 +155,29 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     return Run(dataset=dataset, **asked)
 
 
-def _run(asked: Run) -> str:
+def _run(asked: Run) -> str | None:
+    from tqdm import tqdm
+
     from .run import run
 
-    return result_line(run(asked), asked.out)
+    result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
+    return result and result_line(result, asked.out)
+
+
+def _told(asked: Run, record: dict[str, Any]) -> str:
+    """One line at the start of a run, one per epoch."""
+    if "epoch" in record:
+        return (
+            f"epoch {record['epoch']:3}: loss {record['train_loss']:.3f}, validation top1 "
+            f"{100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}; {record['train_seconds']:.0f} s, "
+            f"{record['train_images_per_second']:.0f} img/s"
+        )
+    split, (height, width) = record["split"], record["preprocess"]["size"]
+    return (
+        f"{asked.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
+        f"of {record['classes']} classes at {height}x{width}; {record['backbone']} from {record['weights']}, "
+        f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']} on {record['device']} -> {asked.out}"
+    )
 
 
 def result_line(result: dict[str, Any], out: Path) -> str:
@@ -170,8 +189,8 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     return (
         f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} % [{low}, {high}] "
         f"on {split['test']:,} test images; epoch {result['best']['epoch']} of {sum(p['epochs'] for p in result['recipe']['phases'])} "
-        f"chosen on {split['val']:,} {result['chosen_on']} images; {cost['parameters'] / 1e6:.1f} M parameters, "
-        f"{cost['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
+        f"chosen on {split['val']:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
 
 

@@ -39,10 +39,10 @@ def predict(
     accelerator = choose_device("auto", "fp32", row.cpu_bf16)
     net = backbones.build(row, len(classes), weights.open_file(path))
     net.to(accelerator.device, memory_format=torch.channels_last)
-    nothing = np.zeros(len(images), np.int64)  # labels, unknown
     batches = Batches(
         pixels=pixels,
-        labels=nothing,
+        all_labels=np.zeros(len(images), np.int64),  # not known, not used
+        index=np.arange(len(images)),
         preprocess=about["preprocess"],
         batch_size=BATCH,
         device=accelerator.device,

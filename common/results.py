@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,33 +88,33 @@ def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Ca
         raise
 
 
-def write(
+def write_weights(
     folder: Path,
-    result: dict[str, Any],
     state: dict[str, "torch.Tensor"],
-    about: dict[str, Any],
-    names: Sequence[str],
-    labels: "np.ndarray",
-    logits: "np.ndarray",
-    confusion: "np.ndarray",
+    backbone: str,
+    classes: Sequence[str],
+    preprocess: Preprocess,
+    native: tuple[int, int] | None,
 ) -> None:
-    """Everything a finished run leaves; `result.json` last, so that its presence means that all is there."""
-    write_weights(folder / WEIGHTS, state, about)
-    write_predictions(folder, names, labels, logits, about["classes"])
-    write_confusion(folder / "confusion.csv", confusion, about["classes"])
-    write_json(folder / RESULT, result)
-
-
-def write_weights(path: Path, state: dict[str, "torch.Tensor"], about: dict[str, Any]) -> None:
-    """Weights as safetensors; `about` (backbone, classes, preprocessing ...) goes into its header as JSON."""
+    """`best.safetensors`: the weights and, in its header as JSON, all that a prediction needs beside them."""
     from safetensors.torch import save_file
 
-    with whole(path) as part:
+    about = {
+        "backbone": backbone,
+        "classes": list(classes),
+        "preprocess": asdict(preprocess),
+        "native": native,
+    }
+    with whole(folder / WEIGHTS) as part:
         save_file({k: v.cpu().contiguous() for k, v in state.items()}, part, {"about": json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """The header that `write_weights` wrote. Raises: UserError: not such a file."""
+    """The header that `write_weights` wrote.
+
+    Raises:
+        UserError: not such a file.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -147,9 +148,9 @@ def write_predictions(
         np.save(part, logits)
 
 
-def write_confusion(path: Path, counts: "np.ndarray", classes: Sequence[str]) -> None:
-    """Rows: true classes, columns: predicted ones."""
-    with whole(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+def write_confusion(folder: Path, counts: "np.ndarray", classes: Sequence[str]) -> None:
+    """`confusion.csv`: counts; rows are true classes, columns predicted ones."""
+    with whole(folder / "confusion.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(("true \\ predicted", *classes))
         rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))

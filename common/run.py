@@ -5,6 +5,7 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,18 @@ from . import results
 from .data import splits
 from .data.decode import decode, refuse
 from .models import backbones, weights
-from .spec import Preprocess, Run, Samples
+from .spec import Preprocess, Recipe, Run, Samples, Split
 
 if TYPE_CHECKING:
     import numpy as np
 
 
-def run(asked: Run) -> dict[str, Any]:
-    """Fine-tune, choose the epoch on validation, look at test once; returns what `result.json` holds."""
+def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
+    """Fine-tune, choose the epoch on validation, look at test once; returns what `result.json` holds.
+
+    `tell` is given the run's configuration at its start and then a record per epoch. Of several processes the first
+    alone tells, writes and returns something.
+    """
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
@@ -39,15 +44,16 @@ def run(asked: Run) -> dict[str, Any]:
     from .training.finetune import finetune
 
     accelerator = choose_device(asked.device, asked.precision, row.cpu_bf16)
+    first = accelerator.is_main_process
     torch.manual_seed(asked.seed)
     net = backbones.build(row, len(samples.classes), weights.read(row, asked.weights, asked.offline))
     net.to(accelerator.device, memory_format=torch.channels_last)
-    macs = cost.macs(net, preprocess.size)
     labels = np.asarray(samples.labels)
     train, val, test = (
         Batches(
-            pixels=pixels[list(part)],
-            labels=labels[list(part)],
+            pixels=pixels,
+            all_labels=labels,
+            index=np.asarray(part),
             preprocess=preprocess,
             batch_size=asked.batch_size,
             device=accelerator.device,
@@ -57,44 +63,36 @@ def run(asked: Run) -> dict[str, Any]:
         for part in (split.train, split.val, split.test)
     )
     recipe = recipes.clean(asked.epochs or recipes.epochs_for(train.steps), asked.lr)
+    config = {
+        **_described(asked, row, recipe, preprocess, samples, split, skipped),
+        "parameters": cost.parameters(net),
+        "macs": cost.macs(net, preprocess.size),
+        **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
+    }
+    records: list[dict[str, Any]] = []
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         scores = metrics.score(evaluate(net, val, accelerator), val.labels)
         return scores[dataset.metric], {f"val_{name}": value for name, value in scores.items()}
 
-    config = {
-        "dataset": dataset.name,
-        "backbone": row.name,
-        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
-        "weights_sha256": row.sha256 if asked.weights == "imagenet" else None,
-        "protocol": recipe.name,
-        "chosen_on": "val",
-        "seed": asked.seed,
-        "batch_size": asked.batch_size,
-        "recipe": asdict(recipe),
-        "augment": asdict(dataset.augment),
-        "preprocess": asdict(preprocess),
-        "classes": len(samples.classes),
-        "split": {"fingerprint": split.fingerprint, "train": len(train), "val": len(val), "test": len(test)},
-        "subset": asked.subset,
-        "skipped_images": skipped,
-        "caveats": dataset.caveats,
-        **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
-    }
-    writes = accelerator.is_main_process
-    records: list[dict] = []
-    with results.run_folder(asked.out, config, writes) as log, out_of_memory(asked.batch_size):
+    with results.run_folder(asked.out, config, write=first) as log, out_of_memory(asked.batch_size):
 
-        def keep(record: dict) -> None:
+        def report(record: dict[str, Any]) -> None:
             records.append(record)
-            log(record)
+            if first:
+                log(record)
+                tell(record)
 
+        if first:
+            tell(config)
         with cost.Clock(accelerator.device) as training:
             best = finetune(
-                net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, keep
+                net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
             )
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
+    if not first:
+        return None
 
     scores = metrics.score(logits, test.labels)
     intervals = stats.bootstrap(metrics.scorer(logits, test.labels), len(test), asked.seed)
@@ -104,8 +102,6 @@ def run(asked: Run) -> dict[str, Any]:
         "test": {name: {"value": value, "interval": intervals[name]} for name, value in scores.items()},
         "best": best,
         "cost": {
-            "parameters": cost.parameters(net),
-            "macs": macs,
             "train_images_per_second": statistics.median(r["train_images_per_second"] for r in records),
             "test_images_per_second": len(test) / testing.seconds,
             "peak_memory_bytes": cost.peak_memory(accelerator.device),
@@ -113,21 +109,52 @@ def run(asked: Run) -> dict[str, Any]:
             "total_seconds": time.perf_counter() - started,
         },
     }
-    if writes:
-        about = {
-            "dataset": dataset.name,
-            "backbone": row.name,
-            "classes": samples.classes,
-            "preprocess": asdict(preprocess),
-            "native": dataset.native,
-        }
-        confusion = metrics.confusion(logits, test.labels)
-        title = f"{dataset.title}, {row.name}"
-        pictures.learning_curve(asked.out / "curve.png", records, best["epoch"], title)
-        pictures.confusion_matrix(asked.out / "confusion.png", confusion, samples.classes, title)
-        names = [samples.names[i] for i in split.test]
-        results.write(asked.out, result, net.state_dict(), about, names, test.labels, logits, confusion)
+    confusion = metrics.confusion(logits, test.labels)
+    title = f"{dataset.title}, {row.name}"
+    pictures.learning_curve(asked.out / "curve.png", records, best["epoch"], title)
+    pictures.confusion_matrix(asked.out / "confusion.png", confusion, samples.classes, title)
+    results.write_weights(asked.out, net.state_dict(), row.name, samples.classes, preprocess, dataset.native)
+    names = [samples.names[i] for i in split.test]
+    results.write_predictions(asked.out, names, test.labels, logits, samples.classes)
+    results.write_confusion(asked.out, confusion, samples.classes)
+    results.write_json(asked.out / results.RESULT, result)  # last: it says that all the rest is there
     return result
+
+
+def _described(
+    asked: Run,
+    row: backbones.Backbone,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    samples: Samples,
+    split: Split,
+    skipped: int,
+) -> dict[str, Any]:
+    """What was asked for and what it came to, as `config.json` and `result.json` tell it."""
+    imagenet = asked.weights == "imagenet"
+    return {
+        "dataset": asked.dataset.name,
+        "backbone": row.name,
+        "weights": row.weights if imagenet else asked.weights,
+        "weights_sha256": row.sha256 if imagenet else None,
+        "protocol": recipe.name,
+        "chosen_on": "val",
+        "seed": asked.seed,
+        "batch_size": asked.batch_size,
+        "recipe": asdict(recipe),
+        "augment": asdict(asked.dataset.augment),
+        "preprocess": asdict(preprocess),
+        "classes": len(samples.classes),
+        "split": {
+            "fingerprint": split.fingerprint,
+            "train": len(split.train),
+            "val": len(split.val),
+            "test": len(split.test),
+        },
+        "subset": asked.subset,
+        "skipped_images": skipped,
+        "caveats": asked.dataset.caveats,
+    }
 
 
 def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", int]:

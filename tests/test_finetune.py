@@ -24,7 +24,13 @@ def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
     pixels = (noise + 120 * labels[:, None, None, None]).astype(np.uint8)
     device = torch.device("cpu")
     return Batches(
-        pixels=pixels, labels=labels, preprocess=PLAIN, batch_size=batch_size, device=device, **more
+        pixels=pixels,
+        all_labels=labels,
+        index=np.arange(n),
+        preprocess=PLAIN,
+        batch_size=batch_size,
+        device=device,
+        **more,
     )
 
 

@@ -25,7 +25,12 @@ def test_real_weights_know_real_photographs(real) -> None:
     labels = np.arange(0, 1000, 10)
     run = accelerator("cpu", "fp32", False)
     data = Batches(
-        pixels=pixels, labels=labels, preprocess=row.preprocess(), batch_size=25, device=run.device
+        pixels=pixels,
+        all_labels=labels,
+        index=np.arange(len(labels)),
+        preprocess=row.preprocess(),
+        batch_size=25,
+        device=run.device,
     )
     assert not bad and (evaluate(net, data, run).argmax(1) == labels).mean() > 0.8
 

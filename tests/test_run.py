@@ -50,7 +50,7 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
         score["interval"][0] <= score["value"] <= score["interval"][1] + 1e-9 for score in test.values()
     )
     assert test["top1"]["value"] > 0.6, "three colours"
-    assert result["cost"]["parameters"] > 0 and result["cost"]["macs"] > 0 and result["chosen_on"] == "val"
+    assert result["parameters"] > 0 and result["macs"] > 0 and result["chosen_on"] == "val"
     assert len((Path("out") / "log.jsonl").read_text().splitlines()) == 8
 
     with open("out/predictions.csv") as file:

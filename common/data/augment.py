@@ -7,6 +7,7 @@ not depend on the batch size, the device or the number of processes.
 Shapes: N samples, B images in the batch.
 """
 
+import hashlib
 import math
 
 import torch
@@ -20,10 +21,15 @@ RATIO = (
 )  # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
 
 
+def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
+    """Random numbers of one epoch, independent for every purpose."""
+    digest = hashlib.sha256(f"{purpose}/{seed}/{epoch}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
 def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
     """One affine map (N, 2, 3) per sample: from output coordinates to input coordinates."""
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
-    u = torch.rand(7, n, generator=generator)  # the same numbers, whichever changes are on
+    u = torch.rand(7, n, generator=dice("changes", seed, epoch))  # the same numbers, whichever changes are on
     area = augment.crop + (1 - augment.crop) * u[0]
     ratio = torch.exp((2 * u[1] - 1) * math.log(RATIO)) if augment.crop < 1 else torch.ones(n)
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)

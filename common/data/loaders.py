@@ -21,8 +21,9 @@ class Batches:
     one global order.
     """
 
-    pixels: np.ndarray  # (N, h, w, 3) uint8
-    labels: np.ndarray  # (N,) int64
+    pixels: np.ndarray  # (all images, h, w, 3) uint8, shared by the parts
+    all_labels: np.ndarray  # (all images,) int64
+    index: np.ndarray  # (N,) positions of this part's images
     preprocess: Preprocess
     batch_size: int
     device: torch.device
@@ -30,7 +31,12 @@ class Batches:
     world: int = 1
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.index)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64"""
+        return self.all_labels[self.index]
 
     @property
     def steps(self) -> int:
@@ -39,36 +45,31 @@ class Batches:
 
     def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps` of them."""
-        order = torch.randperm(
-            len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-        ).numpy()
+        dice = augmentation.dice("order", seed, epoch)
+        order = torch.randperm(len(self), generator=dice).numpy()
         maps = augmentation.draw(augment, len(self), seed, epoch)
         for step in range(self.steps):
-            index = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
-            images = augmentation.apply(
-                self._images(index), maps[index].to(self.device), self.preprocess.size
-            )
-            yield self._normalise(images), self._labels(index)
+            mine = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
+            images, labels = self._fetch(mine)
+            images = augmentation.apply(images, self._travel(maps[mine]), self.preprocess.size)
+            yield self._normalise(images), labels
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""
         mine = np.arange(self.rank, len(self), self.world)
         for start in range(0, len(mine), 2 * self.batch_size):  # no gradients: twice the batch fits
-            index = mine[start : start + 2 * self.batch_size]
-            images = self._images(index)
+            images, labels = self._fetch(mine[start : start + 2 * self.batch_size])
             if images.shape[2:] != self.preprocess.size:
                 images = F.interpolate(images, self.preprocess.size, mode="bilinear")
-            yield self._normalise(images), self._labels(index)
+            yield self._normalise(images), labels
 
-    def _images(self, index: np.ndarray) -> Tensor:
-        """(B, 3, h, w) float32 in 0..255."""
-        return self._travel(self.pixels[index]).permute(0, 3, 1, 2).float()
+    def _fetch(self, which: np.ndarray) -> tuple[Tensor, Tensor]:
+        """(B, 3, h, w) float32 in 0..255 and (B,) int64, on the device."""
+        rows = self.index[which]
+        images = self._travel(torch.from_numpy(self.pixels[rows])).permute(0, 3, 1, 2).float()
+        return images, self._travel(torch.from_numpy(self.all_labels[rows]))
 
-    def _labels(self, index: np.ndarray) -> Tensor:
-        return self._travel(self.labels[index])
-
-    def _travel(self, array: np.ndarray) -> Tensor:
-        batch = torch.from_numpy(array)
+    def _travel(self, batch: Tensor) -> Tensor:
         if self.device.type == "cuda":  # from pinned memory the host need not wait
             batch = batch.pin_memory()
         return batch.to(self.device, non_blocking=True)

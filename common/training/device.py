@@ -45,7 +45,7 @@ def out_of_memory(batch_size: int) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain one from the CPU's allocator
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        if not isinstance(error, torch.OutOfMemoryError) and "tried to allocate" not in str(error):
             raise
         smaller = f"try -bs {batch_size // 2}" if batch_size > 1 else "try a smaller --image_size"
         raise UserError(f"out of memory at a batch of {batch_size}: {smaller}") from None

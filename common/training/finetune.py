@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..data.loaders import Batches
@@ -37,13 +38,10 @@ def finetune(
     Raises:
         UserError: the loss is no longer a number.
     """
-    average = (
-        AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
-        if recipe.ema
-        else None
-    )
+    average = ModelEmaV3(net, decay=recipe.ema, use_warmup=True) if recipe.ema else None
     kept = average.module if average else net  # what is validated and kept
     model = accelerator.prepare_model(net)
+    follow = partial(average.update, net) if average else None
     best, best_score, best_state, epoch = {}, -math.inf, None, 0
     for phase in recipe.phases:
         if best_state:
@@ -56,7 +54,6 @@ def finetune(
             epoch += 1
             title = f"epoch {epoch}/{recipe.epochs}"
             batches = train.train(augment, seed, epoch)
-            follow = (lambda: average.update_parameters(net)) if average else None
             record = _one_epoch(
                 model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps, follow
             )
@@ -79,7 +76,7 @@ def _one_epoch(
     accelerator: Accelerator,
     title: str,
     steps: int,
-    follow: Callable[[], None] | None,
+    follow: Callable[[int], None] | None,
 ) -> Scores:
     model.train()
     totals = torch.zeros(2, device=accelerator.device)  # loss and right answers, summed where they lie
@@ -97,7 +94,7 @@ def _one_epoch(
         optimizer.zero_grad()
         scheduler.step()
         if follow:
-            follow()
+            follow(scheduler.last_epoch)
         seen += len(labels)
         with torch.no_grad():
             totals += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))

@@ -18,5 +18,5 @@ def clean(epochs: int, lr: float | None = None) -> Recipe:
         name="clean",
         phases=(Phase(epochs=epochs, lr=lr or 1e-3, head_lr=3.0, weight_decay=0.05, warmup=0.1),),
         label_smoothing=0.1,
-        ema=0.99,
+        ema=0.998,
     )

@@ -1,0 +1,136 @@
+"""Finished runs -> `results/runs.jsonl` -> the README's tables and picture, between their markers.
+
+    python benchmarks/readme.py runs/digits-* runs/eurosat-*     # add these runs, then write
+    python benchmarks/readme.py                                  # write again
+
+A run is kept once; a figure in the README is never typed.
+"""
+
+import argparse
+import json
+import re
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RUNS = ROOT / "results" / "runs.jsonl"
+README = ROOT / "README.md"
+PICTURE = ROOT / "results" / "digits.png"
+
+Run = dict
+Key = tuple[str, str, str, str]
+
+
+def read(folder: Path) -> Run:
+    """A finished run: its result and its epochs."""
+    result = json.loads((folder / "result.json").read_text())
+    epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    kept = ("epoch", "train_loss", "train_top1", "val_nll", "val_top1")
+    return {**result, "epochs": [{name: round(epoch[name], 6) for name in kept} for epoch in epochs]}
+
+
+def add(folders: list[Path]) -> None:
+    old = RUNS.read_text().splitlines() if RUNS.exists() else []
+    new = [json.dumps(read(folder)) for folder in folders]
+    RUNS.write_text("".join(f"{line}\n" for line in dict.fromkeys([*old, *new])))
+
+
+def runs() -> list[Run]:
+    return [json.loads(line) for line in RUNS.read_text().splitlines()]
+
+
+def start(run: Run) -> str:
+    return "from scratch" if run["weights"] == "none" else "fine-tuned"
+
+
+def grouped(every: list[Run]) -> dict[Key, list[Run]]:
+    """Runs that differ in their seed alone."""
+    groups: dict[Key, list[Run]] = defaultdict(list)
+    for run in every:
+        name = run["dataset"] + (" (subset)" if run["subset"] else "")
+        groups[name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)].append(run)
+    return groups
+
+
+def table(every: list[Run]) -> str:
+    """One row per dataset, backbone, size and start; mean ± standard deviation over seeds, n in brackets."""
+    head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
+    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
+    for (dataset, backbone, size, begin), members in sorted(grouped(every).items()):
+        split, recipe = members[0]["split"], members[0]["recipe"]
+
+        def cell(metric: str, scale: int, digits: int, members: list[Run] = members) -> str:
+            values = [scale * run["test"][metric]["value"] for run in members]
+            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+            if not spread:  # one run: what resampling its test images says
+                low, high = (scale * x for x in members[0]["test"][metric]["interval"])
+                spread = f" [{low:.{digits}f}, {high:.{digits}f}]"
+            return f"{statistics.mean(values):.{digits}f}{spread} ({len(values)})"
+
+        seconds = statistics.mean(run["cost"]["train_seconds"] for run in members)
+        lines.append(
+            f"| {dataset} | {backbone} | {size} | {begin} | {split['train']:,} / {split['val']:,} / {split['test']:,} "
+            f"| {sum(phase['epochs'] for phase in recipe['phases'])} | {cell('top1', 100, 2)} | {cell('macro_f1', 100, 2)} "
+            f"| {cell('nll', 1, 3)} | {seconds:.0f} s |"
+        )
+    machines = sorted({f"{r['device']}, torch {r['torch']}, {r['precision']}" for r in every})
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Test images, seen once; protocol `clean`, the epoch chosen on validation. Mean ± standard deviation over seeds (n), or, of a "
+            "single run, its 95 % bootstrap interval over test images (1). Subsets are not comparable with published results.",
+            f"Machine: {'; '.join(machines)}.",
+        ]
+    )
+
+
+def picture(every: list[Run]) -> None:
+    """Validation accuracy per epoch on the digits, fine-tuned and from scratch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colours = {"fine-tuned": "#1f6fb4", "from scratch": "#d1495b"}
+    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for (_, backbone, size, begin), members in sorted(
+        grouped([r for r in every if r["dataset"] == "digits"]).items()
+    ):
+        for i, run in enumerate(members):
+            epochs = run["epochs"]
+            label = f"{begin} ({backbone}, {size}, {len(members)} seeds)" if i == 0 else None
+            axes.plot(
+                [e["epoch"] for e in epochs],
+                [100 * e["val_top1"] for e in epochs],
+                color=colours[begin],
+                label=label,
+            )
+    axes.set(xlabel="epoch", ylabel="validation top-1 (%)", title="1,797 handwritten digits on two CPU cores")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(PICTURE, dpi=120)
+
+
+def write(text: str, name: str, content: str) -> str:
+    """`text` with `content` between the markers of `name`."""
+    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
+    if not re.search(pattern, text, re.S):
+        raise SystemExit(f"README.md has no markers <!-- {name} -->")
+    return re.sub(pattern, lambda found: f"{found[1]}{content}\n{found[2]}", text, flags=re.S)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="add finished runs to results/runs.jsonl and write the README's tables"
+    )
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER")
+    add(parser.parse_args().runs)
+    README.write_text(write(README.read_text(), "results", table(runs())))
+    picture(runs())
+
+
+if __name__ == "__main__":
+    main()

@@ -44,7 +44,7 @@ TASKS = {  # sheet, folder of the data, training images, validation images, pixe
 
 
 def variants(epochs: int) -> dict[str, tuple[Recipe, Augment | None]]:
-    base = recipes.clean(epochs)
+    base = recipes.clean(epochs, backbones.find("efficientnet_lite0").lr)
     phase = base.phases[0]
     first = epochs // 2
     paper = Recipe(
@@ -61,11 +61,9 @@ def variants(epochs: int) -> dict[str, tuple[Recipe, Augment | None]]:
     return {
         "clean": (base, None),
         "paper, two phases": (paper, None),
-        "no EMA": (replace(base, ema=0.0), None),
-        "lr 2e-3": (vary(lr=2e-3), None),
-        "lr 5e-4": (vary(lr=5e-4), None),
-        "head x 1": (vary(head_lr=1.0), None),
-        "head x 10": (vary(head_lr=10.0), None),
+        "lr 1e-3": (vary(lr=1e-3), None),
+        "lr 4e-3": (vary(lr=4e-3), None),
+        "head x 3": (vary(head_lr=3.0), None),
         "no label smoothing": (replace(base, label_smoothing=0.0), None),
         "no augmentation": (base, Augment()),
         "paper, no augmentation": (paper, Augment()),

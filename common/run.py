@@ -62,7 +62,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         )
         for part in (split.train, split.val, split.test)
     )
-    recipe = recipes.clean(asked.epochs or recipes.epochs_for(train.steps), asked.lr)
+    recipe = recipes.clean(asked.epochs or recipes.epochs_for(train.steps), asked.lr or row.lr)
     config = {
         **_described(asked, row, recipe, preprocess, samples, split, skipped),
         "parameters": cost.parameters(net),

@@ -118,7 +118,6 @@ class Recipe:
     name: str
     phases: tuple[Phase, ...]  # a later phase starts from the best epoch so far
     label_smoothing: float = 0.0
-    ema: float = 0.0  # decay per step of the running mean of the weights that is validated and kept; 0: off
 
     @property
     def epochs(self) -> int:

@@ -60,8 +60,7 @@ def test_it_learns() -> None:
     assert (evaluate(model, batches(), run).argmax(1) == batches().labels).mean() == 1
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_the_best_epoch_is_kept_and_the_first_of_equals(ema: float) -> None:
+def test_the_best_epoch_is_kept_and_the_first_of_equals() -> None:
     scores, seen = iter([0.1, 0.7, 0.7, 0.3]), []
 
     def choose(asked: nn.Module) -> tuple[float, dict]:
@@ -69,7 +68,7 @@ def test_the_best_epoch_is_kept_and_the_first_of_equals(ema: float) -> None:
         return next(scores), {}
 
     model = net()
-    best, log = train(model, choose, recipe(ema=ema))
+    best, log = train(model, choose)
     assert best["epoch"] == 2 and [r["epoch"] for r in log] == [1, 2, 3, 4]
     assert all(torch.equal(v, seen[1][k]) for k, v in model.state_dict().items())
 
@@ -84,18 +83,6 @@ def test_a_later_phase_starts_from_the_best() -> None:
 
     train(net(), choose, Recipe(name="t", phases=phases))
     assert torch.equal(seen[2], seen[0]) and not torch.equal(seen[1], seen[0])
-
-
-def test_the_mean_of_the_weights_lags() -> None:
-    model, means = net(), []
-    train(
-        model,
-        lambda n: (1.0 - len(means), means.append(n.state_dict()["4.weight"].clone()) or {}),
-        recipe(ema=0.999),
-    )
-    last = net()
-    train(last, lambda n: (float(len(means)), {}), recipe())
-    assert (means[-1] - net()[4].weight).norm() < (last[4].weight - net()[4].weight).norm()
 
 
 def test_a_loss_that_is_no_number() -> None:

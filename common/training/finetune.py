@@ -3,12 +3,10 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -38,10 +36,7 @@ def finetune(
     Raises:
         UserError: the loss is no longer a number.
     """
-    average = ModelEmaV3(net, decay=recipe.ema, use_warmup=True) if recipe.ema else None
-    kept = average.module if average else net  # what is validated and kept
     model = accelerator.prepare_model(net)
-    follow = partial(average.update, net) if average else None
     best, best_score, best_state, epoch = {}, -math.inf, None, 0
     for phase in recipe.phases:
         if best_state:
@@ -54,15 +49,13 @@ def finetune(
             epoch += 1
             title = f"epoch {epoch}/{recipe.epochs}"
             batches = train.train(augment, seed, epoch)
-            record = _one_epoch(
-                model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps, follow
-            )
-            score, scores = choose(kept)
+            record = _one_epoch(model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps)
+            score, scores = choose(net)
             record = {"epoch": epoch, "lr": scheduler.get_last_lr()[0], **record, **scores}
             log(record)
             if score > best_score:
                 best, best_score = record, score
-                best_state = {key: value.clone() for key, value in kept.state_dict().items()}
+                best_state = {key: value.clone() for key, value in net.state_dict().items()}
     net.load_state_dict(best_state)
     return best
 
@@ -76,7 +69,6 @@ def _one_epoch(
     accelerator: Accelerator,
     title: str,
     steps: int,
-    follow: Callable[[int], None] | None,
 ) -> Scores:
     model.train()
     totals = torch.zeros(2, device=accelerator.device)  # loss and right answers, summed where they lie
@@ -93,8 +85,6 @@ def _one_epoch(
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()
-        if follow:
-            follow(scheduler.last_epoch)
         seen += len(labels)
         with torch.no_grad():
             totals += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))

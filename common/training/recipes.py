@@ -12,11 +12,10 @@ def epochs_for(steps_per_epoch: int) -> int:
     return max(EPOCHS, ceil(MIN_STEPS / steps_per_epoch))
 
 
-def clean(epochs: int, lr: float | None = None) -> Recipe:
-    """The default: AdamW under a cosine with warm-up, the new head faster than the rest."""
+def clean(epochs: int, lr: float) -> Recipe:
+    """The default: AdamW under a cosine with warm-up, labels smoothed."""
     return Recipe(
         name="clean",
-        phases=(Phase(epochs=epochs, lr=lr or 1e-3, head_lr=3.0, weight_decay=0.05, warmup=0.1),),
+        phases=(Phase(epochs=epochs, lr=lr, weight_decay=0.05, warmup=0.1),),
         label_smoothing=0.1,
-        ema=0.998,
     )

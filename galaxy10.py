@@ -5,7 +5,8 @@ again on Zenodo: take that one. A dictionary in astroNN calls class 3 cigar shap
 
 The paper holds out a tenth, 1,774 galaxies, drawn anew in every run and without regard to class. We draw a tenth of
 every class, rounded up: 1,779. 59 pairs of pictures have exactly the same position, two of one galaxy, and by the
-order of the file under two different labels; these stay together, so that a run's split may differ by a few.
+order of the file under two different labels; these stay together, so that a run's counts may differ by a few. The
+`redshift` beside them is not used (in the published list of positions it is a copy of the declination).
 
     python galaxy10.py -model convnext_tiny -bs 32
 """
@@ -37,7 +38,7 @@ DATASET = Dataset(
     get="put Galaxy10_DECals.h5 (zenodo.org/records/10845026, 2.5 GB) into it",
     licence="acknowledge Galaxy Zoo and the Legacy Surveys",
     caveats=(
-        "Some galaxies have two different labels; about 250 have a neighbour of the set within 10 arc seconds.",
+        "59 galaxies are there twice, it seems under two labels; 249 pictures have another within 10 arc seconds.",
         "Unbalanced: 334 cigars, 2,645 round ones.",
     ),
     citation="Leung & Bovy, astroNN",

@@ -87,7 +87,7 @@ def test_wrong_layouts(tmp_path: Path) -> None:
 def test_a_truncated_mat_file(flowers_tree: Path) -> None:
     path = flowers_tree / "flowers-102" / "setid.mat"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match=r"cannot read imagelabels\.mat"):
+    with pytest.raises(UserError, match=r"cannot read setid\.mat"):
         flowers102.DATASET.load(flowers_tree, flowers102.DATASET.classes)
 
 

@@ -11,7 +11,7 @@ IMAGE_SUFFIXES = frozenset(
 )
 
 
-def locate(root: Path, score: Callable[[Path], int], depth: int = 3) -> Path | None:
+def locate(root: Path, score: Callable[[Path], int], depth: int = 4) -> Path | None:
     """The folder at or below `root` with the highest positive score; archives unpack to various depths."""
     best, best_score, level = None, 0, [root]
     for _ in range(depth + 1):

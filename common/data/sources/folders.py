@@ -85,5 +85,5 @@ def _classes_in(folder: Path, classes: Classes) -> int:
 
 def _expected(classes: Classes) -> str:
     if isinstance(classes, tuple):
-        return f"{', '.join(classes[:3])} ... ({len(classes)} in all)"
+        return ", ".join(classes[:3]) + (f" ... ({len(classes)} in all)" if len(classes) > 3 else "")
     return f"{classes} folders of images"

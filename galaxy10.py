@@ -1,6 +1,6 @@
 """Galaxy10 DECaLS: 17,736 galaxies of 256 x 256 pixels, ten shapes as volunteers of Galaxy Zoo saw them.
 
-Leung & Bovy, astroNN; pictures of the DESI Legacy Surveys. Not Galaxy10 SDSS, which is smaller. The file was released
+Leung & Bovy, astroNN; pictures of the DESI Legacy Surveys. Not Galaxy10 SDSS, of 69 x 69. The file was released
 again on Zenodo: take that one. A dictionary in astroNN calls class 3 cigar shaped; it is the round one in between.
 
 The paper holds out a tenth, 1,774 galaxies, drawn anew in every run and without regard to class. We draw a tenth of

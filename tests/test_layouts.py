@@ -111,6 +111,8 @@ def test_a_listed_image_that_is_missing(built, name: str) -> None:
         ("tinyimagenet", "tiny-imagenet-200/words.txt", b"n01\tgoldfish\nn02\tcrane\n", "n03 of wnids.txt is not in"),
         ("tinyimagenet", "tiny-imagenet-200/wnids.txt", b"n01\nn02\n", "labels outside the sheet.*'n03'"),
         ("stanford_dogs", "test_list.mat", b"MATLAB 5.0", "cannot read test_list.mat"),
+        ("tinyimagenet", "tiny-imagenet-200/val/val_annotations.txt", b"val_0.JPEG\n", "labels outside the sheet"),
+        ("dtd", "dtd/labels/val1.txt", b"banded/banded_0000.jpg\n", "name images/banded/banded_0000.jpg 2 times"),
         ("cub200", "CUB_200_2011/train_test_split.txt", b"1 1\n", "lists .* do not agree"),
         ("cub200", "CUB_200_2011/images.txt", b"\xff\xfe\xff", "cannot read .*images.txt"),
         ("food101", "food-101/meta/train.json", b"{", "cannot read .*train.json"),

@@ -1,5 +1,6 @@
 """Every reader on a miniature of its official layout, and decoding of odd pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,15 @@ def test_proportions_are_kept() -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 255  # the middle square
     assert fit(Image.fromarray(wide), (16, 16), WHOLE)[:, 1:-1].min() == 255
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_no_size_is_too_odd(crop: float) -> None:
+    """Such as UC Merced's 257 x 253: the side that is to fit exactly must not overshoot by a rounding."""
+    whole = replace(WHOLE, crop=crop, size=(256, 256))
+    for width in range(240, 261):
+        for height in range(240, 261):
+            assert fit(Image.new("L", (width, height)), (256, 256), whole).shape == (256, 256, 3)
 
 
 def test_preprocessing_is_torchvisions() -> None:

@@ -79,7 +79,10 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     height, width = size
     if image.size != (width, height):
         scale = max(height / image.height, width / image.width) / preprocess.crop
-        box_w, box_h = width / scale, height / scale
+        box_w, box_h = (
+            min(width / scale, image.width),
+            min(height / scale, image.height),
+        )  # rounding may overshoot
         left, top = (image.width - box_w) / 2, (image.height - box_h) / 2
         resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[
             preprocess.interpolation

@@ -5,7 +5,7 @@ official parts and the groups that no split may tear. Heavy libraries are import
 """
 
 from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
-from .files import IMAGE_SUFFIXES, image_files, locate
+from .files import image_files
 from .folders import class_folders, split_folders
 from .hdf5 import galaxy10_hdf5
 from .leaves import leaf_folders
@@ -14,7 +14,6 @@ from .mat import cars_mat, dogs_mat, flowers_mat
 from .medical import breakhis_slides, rsna_csv
 
 __all__ = [
-    "IMAGE_SUFFIXES",
     "breakhis_slides",
     "cars_mat",
     "cifar100_pickles",
@@ -28,7 +27,6 @@ __all__ = [
     "galaxy10_hdf5",
     "image_files",
     "leaf_folders",
-    "locate",
     "rsna_csv",
     "sklearn_digits",
     "split_folders",

@@ -1,6 +1,7 @@
 """Finding what belongs to a dataset on the disk, and saying in one line what is not there."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -59,10 +60,13 @@ def listed_images(base: Path, names: Sequence[str]) -> list[str]:
     """The paths of images that a list names.
 
     Raises:
-        UserError: some are not there, or the list is empty.
+        UserError: some are not there, some are there twice, or the list is empty.
     """
     if not names:
         raise UserError(f"the lists in {base} name no image: fetch them again")
+    name, times = Counter(names).most_common(1)[0]
+    if times > 1:
+        raise UserError(f"the lists in {base} name {name} {times} times: fetch them again")
     paths = [str(base / name) for name in names]
     if missing := [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]:
         raise UserError(f"{len(missing)} of {len(names)} images missing in {base}, the first is {missing[0]}")

@@ -27,9 +27,8 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
         if not found:
             raise UserError(f"class folder without images: {folder}")
         rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in found]
-    for line in lines(base / "val" / "val_annotations.txt"):
-        name, wnid, *_box = line.split("\t")
-        rows.append((f"val/images/{name}", wnid, "test"))
+    listed = [line.split("\t") for line in lines(base / "val" / "val_annotations.txt")]
+    rows += [(f"val/images/{row[0]}", row[1] if len(row) > 1 else "", "test") for row in listed]
     return _samples(base, rows, tuple(wnids), tuple(f"{wnid} {words[wnid].split(',')[0]}" for wnid in wnids))
 
 

@@ -48,7 +48,8 @@ def grouped(every: list[Run]) -> dict[Key, list[Run]]:
     """Runs that differ in their seed alone."""
     groups: dict[Key, list[Run]] = defaultdict(list)
     for run in every:
-        name = run["dataset"] + (" (subset)" if run["subset"] else "")
+        name = run["dataset"] + (f" fold {run['fold']}" if run.get("fold") else "")
+        name += " (subset)" if run["subset"] else ""
         groups[name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)].append(run)
     return groups
 

@@ -23,16 +23,16 @@ def list_command(argv: list[str]) -> None:
         )
     print("and any of timm's: -model timm:NAME\n")
     print(
-        f"{'dataset':12} {'domain':15} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8}  licence"
+        f"{'dataset':15} {'domain':15} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8}  licence"
     )
     for sheet in catalog.datasets():
         train, val, test = (
             f"{sheet.counts[p]:,}" if p in (sheet.counts or {}) else "" for p in ("train", "val", "test")
         )
-        classes = len(sheet.classes) if sheet.classes else ""
+        classes = len(sheet.classes) if isinstance(sheet.classes, tuple) else sheet.classes or ""
         size = "x".join(map(str, sheet.image_size))
         print(
-            f"{sheet.name:12} {sheet.domain:15} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8}  {sheet.licence}"
+            f"{sheet.name:15} {sheet.domain:15} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8}  {sheet.licence}"
         )
 
 

@@ -5,6 +5,8 @@ import ctypes
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ from .spec import Dataset, Run
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
-def main(dataset: Dataset, argv: Sequence[str] | None = None) -> None:
-    """Run a data sheet's script; exits with status 2 on a mistake that the user can mend."""
-    options = parser(dataset).parse_args(argv)
-    result = friendly(lambda: _run(check(dataset, options)))
+def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = None) -> None:
+    """Run the script of a data sheet, or of several; exits with status 2 on a mistake that the user can mend."""
+    sheets = dataset if isinstance(dataset, tuple) else (dataset,)
+    options = parser(*sheets).parse_args(argv)
+    result = friendly(lambda: _run(check(choose(sheets, options), options)))
     if result:
         print(result)
 
@@ -38,10 +41,21 @@ def _complain(message: str) -> int:
     return 2
 
 
-def parser(dataset: Dataset) -> argparse.ArgumentParser:
+def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
+    """The sheet, and its fold, that the `options` name; these then hold neither."""
+    dataset, asked = sheets[0], vars(options)
+    if dataset.variant:
+        option = dataset.variant[0]
+        dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
+    if dataset.folds and (fold := asked.pop("fold")):
+        dataset = replace(dataset, fold=fold, load=partial(dataset.load, fold=fold))
+    return dataset
+
+
+def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     height, width = dataset.image_size
     p = argparse.ArgumentParser(
-        prog=f"{dataset.name}.py",
+        prog=f"{dataset.script}.py",
         description=f"Fine-tune a backbone on {dataset.title}, choose the epoch on validation data and test it once.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
         allow_abbrev=False,
@@ -71,10 +85,23 @@ def parser(dataset: Dataset) -> argparse.ArgumentParser:
     data.add_argument(
         "--data_dir",
         type=Path,
-        default=Path("data") / dataset.name,
+        default=Path("data") / dataset.script,
         metavar="DIR",
         help=f"where it lies (default: %(default)s); {dataset.get}",
     )
+    if dataset.variant:
+        option, first = dataset.variant
+        values = [sheet.variant[1] for sheet in (dataset, *variants)]
+        data.add_argument(f"--{option}", choices=values, default=first, help="default: %(default)s")
+    if dataset.folds:
+        data.add_argument(
+            "--fold",
+            type=int,
+            choices=range(1, dataset.folds + 1),
+            default=dataset.fold,
+            metavar="N",
+            help=f"which of the {dataset.folds} official folds (default: {dataset.fold or 'none, a split of ours'})",
+        )
     data.add_argument(
         "--subset", action="store_true", help="accept other counts than the sheet's; the result says so"
     )
@@ -184,7 +211,8 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     """One line: dataset, backbone, headline metric with its interval, how chosen, cost, where."""
     metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
     low, high = (f"{100 * x:.2f}" for x in metric["interval"])
-    dataset = result["dataset"] + (" (subset)" if result["subset"] else "")
+    dataset = result["dataset"] + (f" fold {result['fold']}" if result["fold"] else "")
+    dataset += " (subset)" if result["subset"] else ""
     start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
     return (
         f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} % [{low}, {high}] "

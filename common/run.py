@@ -6,7 +6,7 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from . import results
@@ -99,7 +99,11 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     result = {
         **config,
         "metric": dataset.metric,
-        "test": {name: {"value": value, "interval": intervals[name]} for name, value in scores.items()},
+        "test": {  # without what no resample could have: the AUROC of many classes of one image each
+            name: {"value": value, "interval": intervals[name]}
+            for name, value in scores.items()
+            if name in intervals
+        },
         "best": best,
         "cost": {
             "train_images_per_second": statistics.median(r["train_images_per_second"] for r in records),
@@ -134,6 +138,7 @@ def _described(
     imagenet = asked.weights == "imagenet"
     return {
         "dataset": asked.dataset.name,
+        "fold": asked.dataset.fold,
         "backbone": row.name,
         "weights": row.weights if imagenet else asked.weights,
         "weights_sha256": row.sha256 if imagenet else None,
@@ -167,9 +172,10 @@ def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", in
         splits.check_counts(dataset, samples)
     pixels, bad = decode(samples.images, preprocess, dataset.native)
     if not asked.skip_bad:
-        refuse(bad, samples.images)
+        refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
     if bad:
         import numpy as np
 
-        samples, pixels = splits.without(samples, bad), np.delete(pixels, list(bad), axis=0)
+        samples = splits.without(replace(samples, images=pixels), bad)  # what was decoded is not read again
+        pixels = np.delete(pixels, list(bad), axis=0)
     return samples, pixels, len(bad)

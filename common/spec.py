@@ -7,12 +7,15 @@ from typing import Any, Literal
 
 PARTS = ("train", "val", "test")
 
+# The names of the classes in the order of their labels; or how many the data itself must name; None: what is there
+Classes = tuple[str, ...] | int | None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
     """All labelled images of a dataset, before anyone has split or decoded them.
 
-    `images` are paths, or one (N, H, W, 3) uint8 array. `names` are unique, stable and the same on every
+    `images` are paths, or one (N, H, W, 3) uint8 array, in memory or read image by image. `names` are unique, stable and the same on every
     machine (posix paths relative to the data folder): splits, fingerprints and predictions are told in them.
     `parts` is the official part of each image, where there is one. `groups` (patient, leaf, scene ...) are
     never torn apart by a split.
@@ -27,6 +30,9 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.names)
+
+
+Reader = Callable[..., Samples]  # (data folder, classes[, fold]), see data/sources
 
 
 @dataclass(frozen=True)
@@ -62,10 +68,15 @@ class Dataset:
     name: str
     title: str
     domain: str
-    load: Callable[[Path, tuple[str, ...] | None], Samples]  # (data folder, classes), see data/sources.py
+    load: Reader
     split: Official | Holdout
-    classes: tuple[str, ...] | None  # None: whatever folders the user has
+    classes: Classes
     counts: Mapping[str, int] | None  # images per part, before validation is carved from train
+    folds: int = 0  # official folds, one of which `--fold` chooses
+    fold: int | None = None  # the one that `load` reads
+    variant: tuple[str, str] | None = (
+        None  # ("magnification", "40x"): the option that chooses this of several sheets
+    )
     image_size: tuple[int, int]  # (H, W) in pixels that the network sees by default
     native: tuple[int, int] | None = None  # (H, W) that all images share
     augment: Augment = Augment()
@@ -75,6 +86,11 @@ class Dataset:
     licence: str = "not stated"
     caveats: tuple[str, ...] = ()
     citation: str = ""
+
+    @property
+    def script(self) -> str:
+        """The script that defines it: `breakhis` of `breakhis-40x`."""
+        return self.name.partition("-")[0]
 
 
 @dataclass(frozen=True, kw_only=True)

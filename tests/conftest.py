@@ -1,4 +1,4 @@
-"""Miniatures of the official layouts, really written; real data and weights where they are at hand."""
+"""Small data and real data for the tests; the miniatures of the other layouts are in `miniatures.py`."""
 
 import os
 import pickle
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from miniatures import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
@@ -35,16 +35,6 @@ def _fresh_accelerate() -> Iterator[None]:
         from accelerate.state import AcceleratorState
 
         AcceleratorState._reset_state(reset_partial_state=True)
-
-
-def picture(seed: int, size: tuple[int, int] = (40, 32), hue: int = 0) -> Image.Image:
-    """A noisy (width, height) picture of one of six colours: something that a few steps can learn."""
-    rng = np.random.default_rng(seed)
-    base = np.array(
-        [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)][hue % 6]
-    )
-    pixels = base + rng.integers(-30, 30, (size[1], size[0], 3))
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture

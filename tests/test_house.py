@@ -9,6 +9,7 @@ import pytest
 
 from common import catalog
 from common.cli import parser
+from common.spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = ROOT / "common"
@@ -19,11 +20,14 @@ ORDER = [
     ("cli",), ("catalog",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
-    "data": ["sources", "splits", "decode", "augment", "loaders"],
+    "data": [
+        "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat", "sources.arrays",
+        "sources.hdf5", "sources.medical", "sources", "splits", "dicom", "decode", "augment", "loaders",
+    ],
     "models": ["backbones", "weights", "wavemix"],
     "training": ["recipes", "device", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],
-}
+}  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {
     ("models.backbones", "models.weights"),
@@ -70,9 +74,8 @@ def test_imports_go_one_way(name: str) -> None:
             continue
         room, other_room = name.split(".")[0], other.split(".")[0]
         if room == other_room and room in ROOMS:
-            assert ROOMS[room].index(other.split(".")[1]) < ROOMS[room].index(name.split(".")[1]), (
-                f"{name} -> {other}"
-            )
+            places = [ROOMS[room].index(module.partition(".")[2]) for module in (other, name)]
+            assert places[0] < places[1], f"{name} -> {other}"
         else:
             assert rank(other) < rank(name), f"{name} sees {other}"
 
@@ -84,7 +87,7 @@ def test_the_engine_never_sees_test() -> None:
 
 def test_a_sheet_imports_only_what_common_offers() -> None:
     for sheet in catalog.datasets():
-        tree = ast.parse((ROOT / f"{sheet.name}.py").read_text("utf-8"))
+        tree = ast.parse((ROOT / f"{sheet.script}.py").read_text("utf-8"))
         sources = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         assert sources == {"common"}, sheet.name
         assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import)]
@@ -92,21 +95,34 @@ def test_a_sheet_imports_only_what_common_offers() -> None:
 
 def test_sheets_are_found() -> None:
     assert [sheet.name for sheet in catalog.datasets()] == [
-        "cifar10",
-        "digits",
-        "eurosat",
-        "flowers102",
-        "folder",
-    ]
+        "breakhis-40x", "breakhis-100x", "breakhis-200x", "breakhis-400x", "cifar10", "cifar100", "cub200", "digits",
+        "dtd", "eurosat", "flowers102", "folder", "food101", "galaxy10", "plantclef", "plantvillage",
+        "rsna_pneumonia", "stanford_cars", "stanford_dogs", "tinyimagenet", "ucmerced",
+    ]  # fmt: skip
+
+
+def test_a_sheet_is_short_and_tells_its_caveats() -> None:
+    for sheet in catalog.datasets():
+        assert len((ROOT / f"{sheet.script}.py").read_text("utf-8").splitlines()) <= 60, sheet.name
+        assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in sheet.caveats), sheet.name
+        assert "\n" not in sheet.get and sheet.image_size, sheet.name
 
 
 def test_options_are_frozen() -> None:
     """A new option is a promise: change this list on purpose."""
-    options = {action.option_strings[-1] for action in parser(catalog.datasets()[0])._actions}
-    assert options == {
+    sheets: dict[str, list[Dataset]] = {}
+    for sheet in catalog.datasets():
+        sheets.setdefault(sheet.script, []).append(sheet)
+    options = {
+        script: {action.option_strings[-1] for action in parser(*variants)._actions}
+        for script, variants in sheets.items()
+    }
+    common = {
         "--help", "--model", "--weights", "--image_size", "--data_dir", "--subset", "--skip_bad", "--batch_size",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
     }  # fmt: skip
+    more = {"breakhis": {"--magnification", "--fold"}, "dtd": {"--fold"}}
+    assert options == {script: common | more.get(script, set()) for script in sheets}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +133,7 @@ def test_the_light_path_loads_no_torch(command: list[str]) -> None:
         [sys.executable, "-X", "importtime", *command], cwd=ROOT, capture_output=True, text=True, check=True
     )
     loaded = {line.rsplit("|", 1)[1].strip() for line in run.stderr.splitlines() if "|" in line}
-    assert not loaded & {"torch", "numpy", "PIL", "sklearn", "scipy", "matplotlib", "timm"}
+    assert not loaded & {"torch", "numpy", "PIL", "sklearn", "scipy", "matplotlib", "timm", "h5py", "pydicom"}
     assert run.stdout
 
 

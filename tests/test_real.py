@@ -6,6 +6,9 @@ import pytest
 import cifar10
 import eurosat
 import flowers102
+import plantvillage
+import tinyimagenet
+import ucmerced
 from common.data import splits
 from common.data.decode import decode
 from common.models import backbones, weights
@@ -55,3 +58,33 @@ def test_flowers_subset(real) -> None:
     assert [samples.parts.count(part) for part in ("train", "val", "test")] == [200, 200, 120]
     subset = splits.present_classes(samples)
     assert len(subset.classes) == 20 and subset.classes[0] == "snapdragon"
+
+
+def test_tinyimagenet_subset(real) -> None:
+    sheet = tinyimagenet.DATASET
+    samples = sheet.load(real("tinyimagenet_small"), sheet.classes)
+    assert [samples.parts.count(part) for part in ("train", "test")] == [5_000, 1_000]
+    assert len(samples.classes) == 200 and samples.classes[0] == "n01443537 goldfish"
+    with pytest.raises(Exception, match=r"found 5,000 images train \(expected 100,000\)"):
+        splits.check_counts(sheet, samples)
+    pixels, bad = decode(
+        samples.images[::25], backbones.find("resnet50").preprocess((128, 128)), sheet.native
+    )
+    assert pixels.shape == (240, 64, 64, 3) and not bad
+
+
+def test_ucmerced_subset(real) -> None:
+    sheet = ucmerced.DATASET
+    samples = sheet.load(real("ucmerced_small"), sheet.classes)
+    assert len(samples) == 84 and set(samples.labels) == set(range(21))
+    pixels, bad = decode(samples.images, backbones.find("resnet50").preprocess((256, 256)), None)
+    assert pixels.shape == (84, 256, 256, 3) and not bad
+
+
+def test_plantvillage_subset(real) -> None:
+    """Another edition, of 15 classes: class folders are read as they are found, and the sheet says what is missing."""
+    sheet = plantvillage.DATASET
+    samples = sheet.load(real("plantvillage_small"), sheet.classes)
+    assert (len(samples), len(samples.classes), samples.groups) == (300, 15, None)
+    with pytest.raises(Exception, match=r"found 15 classes \(expected 39\)"):
+        splits.check_counts(sheet, samples)

@@ -1,5 +1,6 @@
 """Every reader on a miniature of its official layout, and decoding of odd pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_wrong_layouts(tmp_path: Path) -> None:
 def test_a_truncated_mat_file(flowers_tree: Path) -> None:
     path = flowers_tree / "flowers-102" / "setid.mat"
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(UserError, match=r"cannot read imagelabels\.mat"):
+    with pytest.raises(UserError, match=r"cannot read setid\.mat"):
         flowers102.DATASET.load(flowers_tree, flowers102.DATASET.classes)
 
 
@@ -124,6 +125,15 @@ def test_proportions_are_kept() -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 255  # the middle square
     assert fit(Image.fromarray(wide), (16, 16), WHOLE)[:, 1:-1].min() == 255
+
+
+@pytest.mark.parametrize("crop", [1.0, 0.875])
+def test_no_size_is_too_odd(crop: float) -> None:
+    """Such as UC Merced's 257 x 253: the side that is to fit exactly must not overshoot by a rounding."""
+    whole = replace(WHOLE, crop=crop, size=(256, 256))
+    for width in range(240, 261):
+        for height in range(240, 261):
+            assert fit(Image.new("L", (width, height)), (256, 256), whole).shape == (256, 256, 3)
 
 
 def test_preprocessing_is_torchvisions() -> None:

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..spec import Preprocess
+from .dicom import read_dicom
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def decode(
-    images: "Sequence[str] | np.ndarray", preprocess: Preprocess, native: tuple[int, int] | None
+    images: "Sequence[str] | Sequence[np.ndarray]", preprocess: Preprocess, native: tuple[int, int] | None
 ) -> tuple["np.ndarray", dict[int, str]]:
-    """`images` -> ((N, H, W, 3) uint8, {position: why} of those that cannot be read).
+    """Paths or arrays (H, W, 3) uint8 -> ((N, H, W, 3) uint8, {position: why} of those that cannot be read).
 
     (H, W) is the size that the network sees, or the `native` size where that is smaller: the device then enlarges
     batches as it needs them, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are left black.
@@ -35,8 +36,7 @@ def decode(
 
     def one(i: int) -> None:
         try:
-            image = Image.fromarray(images[i]) if isinstance(images, np.ndarray) else Image.open(images[i])
-            pixels[i] = fit(image, size, preprocess)
+            pixels[i] = fit(_open(images[i]), size, preprocess)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             bad[i] = str(error) or type(error).__name__
 
@@ -52,6 +52,14 @@ def decode(
             )
         )
     return pixels, bad
+
+
+def _open(image: "str | np.ndarray") -> "Image.Image":
+    from PIL import Image
+
+    if not isinstance(image, str):
+        return Image.fromarray(image)
+    return read_dicom(image) if image.lower().endswith(".dcm") else Image.open(image)
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
@@ -71,7 +79,10 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     height, width = size
     if image.size != (width, height):
         scale = max(height / image.height, width / image.width) / preprocess.crop
-        box_w, box_h = width / scale, height / scale
+        box_w, box_h = (
+            min(width / scale, image.width),
+            min(height / scale, image.height),
+        )  # rounding may overshoot
         left, top = (image.width - box_w) / 2, (image.height - box_h) / 2
         resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[
             preprocess.interpolation

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil
 
 from ..errors import UserError
-from ..spec import PARTS, Dataset, Official, Samples, Split
+from ..spec import PARTS, Dataset, Holdout, Official, Samples, Split
 
 VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
 
@@ -76,14 +76,19 @@ def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
 
 
 def check_counts(dataset: Dataset, samples: Samples) -> None:
-    """Compare what was read with the sheet.
+    """Compare what was read with the sheet: every official part, or the sum of what is held out and what is not.
 
     Raises:
-        UserError: another number of images than the sheet states.
+        UserError: another number of classes or images than the sheet states.
     """
+    if isinstance(dataset.classes, int) and len(samples.classes) != dataset.classes:
+        raise UserError(
+            f"{dataset.title}: found {len(samples.classes)} classes (expected {dataset.classes}); "
+            f"complete the data, or pass --subset to use what is there"
+        )
     if dataset.counts is None:
         return
-    if samples.parts is None:
+    if isinstance(dataset.split, Holdout):  # its groups, or a fold, shift images between the parts
         found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
     else:
         found, expected = Counter(samples.parts), dataset.counts

@@ -1,0 +1,31 @@
+"""CIFAR-100: 60,000 pictures of 32 x 32 pixels, a hundred kinds of things, official train and test, balanced.
+
+Krizhevsky, Learning multiple layers of features from tiny images, 2009. Labels are the hundred fine ones; the twenty
+coarse ones lie beside them, unused. The paper upsamples to 256 x 256 (`--image_size 256`) and normalises with
+CIFAR-10's constants; we take 128 x 128, four times the pictures' own size. Its second phase, SGD, never ran: the
+script does not reset a counter.
+
+    python cifar100.py -model resnet50 -bs 64
+"""
+
+from common import Augment, Dataset, Official, cifar100_pickles, main
+
+DATASET = Dataset(
+    name="cifar100",
+    title="CIFAR-100",
+    domain="natural",
+    load=cifar100_pickles,
+    split=Official(),
+    classes=100,
+    counts={"train": 50_000, "test": 10_000},
+    image_size=(128, 128),
+    native=(32, 32),
+    augment=Augment(crop=0.5, flip=True),
+    get="unpack cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz) so that it holds cifar-100-python/",
+    licence="none stated",
+    caveats=("10 % of the test images have near-duplicates in train (ciFAIR, arXiv 1902.00423).",),
+    citation="Krizhevsky 2009",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

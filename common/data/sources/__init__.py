@@ -1,0 +1,34 @@
+"""What lies on the disk -> `Samples`: one reader per kind of layout.
+
+Every reader takes the data folder and the sheet's classes and returns all labelled images, undecoded, with their
+official parts and the groups that no split may tear. Heavy libraries are imported where they are needed.
+"""
+
+from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
+from .files import image_files
+from .folders import class_folders, split_folders
+from .hdf5 import galaxy10_hdf5
+from .leaves import leaf_folders
+from .lists import cub_lists, dtd_lists, food_json, tiny_imagenet
+from .mat import cars_mat, dogs_mat, flowers_mat
+from .medical import breakhis_slides, rsna_csv
+
+__all__ = [
+    "breakhis_slides",
+    "cars_mat",
+    "cifar100_pickles",
+    "cifar_batches",
+    "class_folders",
+    "cub_lists",
+    "dogs_mat",
+    "dtd_lists",
+    "flowers_mat",
+    "food_json",
+    "galaxy10_hdf5",
+    "image_files",
+    "leaf_folders",
+    "rsna_csv",
+    "sklearn_digits",
+    "split_folders",
+    "tiny_imagenet",
+]

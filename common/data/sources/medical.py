@@ -1,0 +1,110 @@
+"""Medical images: what a file's name or a table tells about the patient."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import UserError
+from ...spec import Classes, Reader, Samples
+from .files import folder_with, image_files, lines, locate
+from .folders import class_folders
+
+SLIDE = re.compile(
+    r"SOB_[BM]_(?:A|F|PT|TA|DC|LC|MC|PC)-(?P<patient>\d+-\d+)[A-Z]*-(?P<magnification>40|100|200|400)-\d+\.png"
+)
+LABELS = "stage_2_train_labels.csv"
+PATIENTS = "pneumonia-challenge-dataset-mappings_2018.json"
+
+
+def breakhis_slides(magnification: str) -> Reader:
+    """A reader of BreakHis' `{benign,malignant}/**/SOB_<B|M>_<TYPE>-<YY>-<SLIDE>-<MAGNIFICATION>-<SEQ>.png`.
+
+    Letters after the slide's number tell several slides of a patient apart, so that the number is the patient. With
+    a `fold` the parts are those of the authors' `dsfold<fold>.txt`: `imgname|mag|fold|grp`.
+    """
+
+    def read(root: Path, classes: Classes, fold: int | None = None) -> Samples:
+        every = class_folders(root, classes)
+        slides = [SLIDE.fullmatch(Path(name).name) for name in every.names]
+        if None in slides:
+            raise UserError(
+                f"{every.names[slides.index(None)]} is no name of BreakHis: expected SOB_M_DC-14-2523-40-001.png"
+            )
+        keep = [i for i, slide in enumerate(slides) if f"{slide['magnification']}x" == magnification]
+        if not keep:
+            raise UserError(f"no image of magnification {magnification} in {root}")
+        names = [every.names[i] for i in keep]
+        return replace(
+            every,
+            images=[every.images[i] for i in keep],
+            names=names,
+            labels=[every.labels[i] for i in keep],
+            parts=_fold(root, fold, names) if fold else None,
+            groups=[slides[i]["patient"] for i in keep],
+        )
+
+    return read
+
+
+def _fold(root: Path, fold: int, names: list[str]) -> list[str]:
+    file = f"dsfold{fold}.txt"
+    base = folder_with(root, (file,), f"the authors' {file} (mkfold.tar.gz) beside the images")
+    rows = [line.split("|") for line in lines(base / file)]
+    parts = {row[0]: row[3] for row in rows if len(row) == 4 and row[3] in ("train", "test")}
+    if missing := [name for name in names if Path(name).name not in parts]:
+        raise UserError(f"{base / file} tells no part of {len(missing)} images, the first is {missing[0]}")
+    return [parts[Path(name).name] for name in names]
+
+
+def rsna_csv(root: Path, classes: Classes) -> Samples:
+    """RSNA: `stage_2_train_labels.csv`, a row per box, and `stage_2_train_images/<patientId>.dcm` (or .png, .jpg).
+
+    `patientId` is per image. The real patient is told by RSNA's mapping to the NIH's file names, where it is there.
+    Names are without suffix: DICOM and PNG are split alike.
+    """
+    base = folder_with(root, (LABELS,), f"{LABELS} beside stage_2_train_images/")
+    try:
+        with open(base / LABELS, newline="", encoding="utf-8") as file:
+            rows = [(row["patientId"], int(row["Target"])) for row in csv.DictReader(file)]
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(
+            f"cannot read {base / LABELS} ({error}): expected patientId,x,y,width,height,Target"
+        ) from None
+    if wrong := [target for _, target in rows if target not in (0, 1)]:
+        raise UserError(f"labels outside the sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1")
+    targets: dict[str, int] = {}
+    for name, target in rows:
+        targets[name] = max(target, targets.get(name, 0))
+    folder = base / "stage_2_train_images"
+    paths = (
+        {name.rsplit(".", 1)[0]: path for path, name in sorted(image_files(folder))}
+        if folder.is_dir()
+        else {}
+    )
+    if missing := sorted(targets.keys() - paths.keys()):
+        raise UserError(
+            f"{len(missing)} of {len(targets)} images missing in {folder}, the first is {missing[0]}.dcm"
+        )
+    names = sorted(targets)
+    return Samples(
+        images=[paths[name] for name in names],
+        names=names,
+        labels=[targets[name] for name in names],
+        classes=classes,
+        groups=_patients(root, names),
+    )
+
+
+def _patients(root: Path, names: list[str]) -> list[str] | None:
+    """NIH ChestX-ray14 calls an image `00000013_005.png`: the sixth of patient 00000013."""
+    base = locate(root, lambda folder: (folder / PATIENTS).is_file())
+    if base is None:
+        return None
+    try:
+        rows = json.loads((base / PATIENTS).read_text("utf-8"))
+        patients = {row["subset_img_id"]: row["img_id"].split("_")[0] for row in rows}
+        return [patients[name] for name in names]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{base / PATIENTS} tells no patient ({error}): fetch it again") from None

@@ -1,0 +1,29 @@
+"""CUB-200-2011: 11,788 photographs of 200 kinds of birds, official train and test, about thirty each per kind.
+
+Wah et al., The Caltech-UCSD Birds-200-2011 dataset, CNS-TR-2011-001. Boxes, parts and attributes are not used. A few
+pictures are grey. The paper trains at 256 x 256 without changing images at random. Downloads: the address at Caltech
+Data below; www.vision.caltech.edu/visipedia-data is gone.
+
+    python cub200.py -model convnext_tiny -bs 32
+"""
+
+from common import Augment, Dataset, Official, cub_lists, main
+
+DATASET = Dataset(
+    name="cub200",
+    title="CUB-200-2011",
+    domain="natural",
+    load=cub_lists,
+    split=Official(),
+    classes=200,
+    counts={"train": 5_994, "test": 5_794},
+    image_size=(224, 224),
+    augment=Augment(crop=0.5, flip=True),
+    get="unpack CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158) so that it holds CUB_200_2011/",
+    licence="none stated",
+    caveats=("22 of the test images are byte-identical with images of ImageNet's train (0.4 %).",),
+    citation="Wah et al. 2011",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

@@ -1,0 +1,32 @@
+"""Describable Textures (DTD): 5,640 pictures of 47 textures, ten official folds of train, val and test, 40 of each.
+
+Cimpoi et al., Describing textures in the wild, CVPR 2014. The dataset's own protocol is the mean over the ten folds
+(`--fold 1` ... `--fold 10`); the paper uses the first alone, and throws its validation set away. Others merge train
+and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. A label is the picture's
+key attribute; it may show others as well.
+
+    python dtd.py -model convnext_tiny --fold 2
+"""
+
+from common import Augment, Dataset, Official, dtd_lists, main
+
+DATASET = Dataset(
+    name="dtd",
+    title="DTD",
+    domain="textures",
+    load=dtd_lists,
+    split=Official(),
+    classes=47,
+    counts={"train": 1_880, "val": 1_880, "test": 1_880},
+    folds=10,
+    fold=1,
+    image_size=(224, 224),
+    augment=Augment(crop=0.5, flip=True),
+    get="unpack dtd-r1.0.1.tar.gz (www.robots.ox.ac.uk/~vgg/data/dtd) so that it holds dtd/",
+    licence="research",
+    caveats=("One of ten folds: the dataset's protocol is the mean over all.",),
+    citation="Cimpoi et al. 2014",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

@@ -1,0 +1,36 @@
+"""PlantCLEF subset: 11,590 pictures of 20 kinds of plants from the web, with a train and a val folder.
+
+The set of NVIDIA's jetson-inference tutorial, drawn from PlantCLEF 2017. Its text says 10,475 and 1,155 images; its
+own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have been counted). As in the paper, at
+256 x 256, val is the test set. The folder `test/` holds 30 loose pictures without labels and is not used.
+
+    python plantclef.py -model convnext_tiny -bs 32
+"""
+
+from common import Augment, Dataset, Official, main, split_folders
+
+# fmt: off
+CLASSES = (
+    "ash", "beech", "cattail", "cedar", "clover", "cyprus", "daisy", "dandelion", "dogwood", "elm", "fern", "fig",
+    "fir", "juniper", "maple", "poison_ivy", "sweetgum", "sycamore", "trout_lily", "tulip_tree",
+)
+# fmt: on
+
+DATASET = Dataset(
+    name="plantclef",
+    title="PlantCLEF subset",
+    domain="plants",
+    load=split_folders(train="train", test="val"),
+    split=Official(),
+    classes=CLASSES,
+    counts={"train": 10_455, "test": 1_135},
+    image_size=(224, 224),
+    augment=Augment(crop=0.5, flip=True),
+    get="unpack PlantCLEF_Subset.tar.gz (github.com/dusty-nv/jetson-inference, docs/pytorch-plants.md) into it",
+    licence="LifeCLEF's terms: research",
+    caveats=("Pictures from the web, unbalanced; a label is a common name that merges several species.",),
+    citation="PlantCLEF 2017",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

@@ -1,0 +1,36 @@
+"""PlantVillage: 55,448 photographs of single leaves, 38 pairs of plant and disease, and a class of backgrounds.
+
+Hughes & Salathé, arXiv 1511.08060; here the edition of Mendeley Data tywbtsjrjv without augmentation (never split the
+augmented one, 61,486 images, at random). The paper holds out a fifth of every class: 11,105 images, of 256 x 256.
+Classes differ 36-fold in size (152 to 5,507); suffixes vary, and one picture is RGBA.
+
+A leaf was photographed several times. The map that tells which pictures show the same leaf is for the 38 classes under
+their original names (huggingface.co/datasets/mohanty/PlantVillage, `raw/color` and `leaf_grouping/leaf-map.json`):
+with these, and `--subset`, leaves stay whole. The Mendeley edition has renumbered its files, so there it cannot help.
+
+    python plantvillage.py -model convnext_tiny -bs 64
+"""
+
+from common import Augment, Dataset, Holdout, leaf_folders, main
+
+DATASET = Dataset(
+    name="plantvillage",
+    title="PlantVillage",
+    domain="plants",
+    load=leaf_folders,
+    split=Holdout(test=0.2),
+    classes=39,
+    counts={"train": 44_343, "test": 11_105},
+    image_size=(256, 256),
+    augment=Augment(crop=0.7, dihedral=True),
+    get="unpack Plant_leaf_diseases_dataset_without_augmentation.zip (data.mendeley.com/datasets/tywbtsjrjv) into it",
+    licence="told differently: CC0, CC BY 4.0, CC BY-SA 3.0",
+    caveats=(
+        "Split at random, 99.8 % of the test images whose leaf is known have a picture of that leaf in train.",
+        "Eight pixels of background alone tell the class of 49 % (arXiv 2206.04374); 21 pairs are byte-identical.",
+    ),
+    citation="arXiv 1511.08060",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

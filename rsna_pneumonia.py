@@ -1,0 +1,38 @@
+"""RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, of which 6,012 show an opacity that speaks for pneumonia.
+
+Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of the challenge on Kaggle of 2018, its images from NIH
+ChestX-ray14. As DICOM, or converted to PNG or JPEG under the same names. The test images of stage 2 have no labels.
+
+The table has a row per box, 30,227 in all. The paper splits rows, so that 59 % of its positive test rows show an image
+that is also in train; we take every image once. A `patientId` is an image, too: put RSNA's mapping,
+pneumonia-challenge-dataset-mappings_2018.json (on s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table,
+and real patients stay whole. "No pneumonia" holds the third class of the detailed table, neither opaque nor normal.
+
+    python rsna_pneumonia.py -model convnext_tiny -bs 32
+"""
+
+from common import Augment, Dataset, Holdout, main, rsna_csv
+
+DATASET = Dataset(
+    name="rsna_pneumonia",
+    title="RSNA Pneumonia",
+    domain="radiology",
+    load=rsna_csv,
+    split=Holdout(test=0.2),
+    classes=("no pneumonia", "pneumonia"),
+    counts={"train": 21_346, "test": 5_338},
+    image_size=(224, 224),
+    augment=Augment(crop=0.7, flip=True),
+    metric="auroc",
+    get="put stage_2_train_images/ and stage_2_train_labels.csv (kaggle.com/c/rsna-pneumonia-detection-challenge) into it",
+    licence="academic research and education, with attribution",
+    caveats=(
+        "Sicker patients are X-rayed lying (AP, 46 %): part of the score may be the view.",
+        "Without RSNA's mapping to the NIH's patients, a patient may be on both sides.",
+        "22.5 % of the images are positive: accuracy alone flatters.",
+    ),
+    citation="Shih et al. 2019",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

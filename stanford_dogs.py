@@ -1,0 +1,31 @@
+"""Stanford Dogs: 20,580 photographs of 120 breeds, official train (100 of each) and test (unbalanced).
+
+Khosla et al., Novel dataset for fine-grained image categorization, FGVC workshop at CVPR 2011. Built from ImageNet's
+images and annotations: in a tenth of ImageNet's training list three file names of Dogs were found by chance. Results
+from ImageNet weights say how well a network remembers breeds that it was trained on: read them apart from the rest.
+
+    python stanford_dogs.py -model convnext_tiny -bs 32
+"""
+
+from common import Augment, Dataset, Official, dogs_mat, main
+
+DATASET = Dataset(
+    name="stanford_dogs",
+    title="Stanford Dogs",
+    domain="natural",
+    load=dogs_mat,
+    split=Official(),
+    classes=120,
+    counts={"train": 12_000, "test": 8_580},
+    image_size=(224, 224),
+    augment=Augment(crop=0.5, flip=True),
+    get="unpack images.tar and lists.tar (vision.stanford.edu/aditya86/ImageNetDogs) side by side into it",
+    licence="ImageNet's terms: research only",
+    caveats=(
+        "Made of ImageNet's training images: weights from ImageNet have seen much of this test set with labels.",
+    ),
+    citation="Khosla et al. 2011",
+)
+
+if __name__ == "__main__":
+    main(DATASET)

@@ -1,0 +1,65 @@
+"""The arithmetic of the published tables: what a sheet's split rule makes of the published class sizes."""
+
+from math import ceil
+
+import pytest
+from test_splits import listed
+
+from common import Holdout, catalog
+from common.data.splits import hold_out
+
+# fmt: off
+CLASS_SIZES = {
+    "eurosat": (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000),
+    "ucmerced": (100,) * 21,
+    "plantvillage": (
+        630, 621, 275, 1645, 1143, 1502, 854, 1052, 513, 1192, 1162, 985, 1180, 1383, 423, 1076, 5507, 2297, 360, 997,
+        1478, 1000, 152, 1000, 371, 5090, 1835, 456, 1109, 2127, 1000, 1591, 1909, 952, 1771, 1676, 1404, 373, 5357,
+    ),
+    "galaxy10": (1081, 1853, 2645, 2027, 334, 2043, 1829, 2628, 1423, 1873),
+    "breakhis-40x": (625, 1370),
+    "breakhis-100x": (644, 1437),
+    "breakhis-200x": (623, 1390),
+    "breakhis-400x": (588, 1232),
+    "rsna_pneumonia": (20_672, 6_012),
+}
+# fmt: on
+SHEETS = {sheet.name: sheet for sheet in catalog.datasets()}
+IN_ALL = {
+    "cifar100": 60_000, "tinyimagenet": 110_000, "stanford_dogs": 20_580, "cub200": 11_788, "stanford_cars": 16_185,
+    "food101": 101_000, "dtd": 5_640, "plantvillage": 55_448, "plantclef": 11_590, "galaxy10": 17_736,
+    "breakhis-40x": 1_995, "breakhis-100x": 2_081, "breakhis-200x": 2_013, "breakhis-400x": 1_820,
+    "rsna_pneumonia": 26_684,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASS_SIZES)
+def test_held_out(name: str) -> None:
+    sheet, samples = SHEETS[name], listed({f"c{i}": n for i, n in enumerate(CLASS_SIZES[name])})
+    taken = hold_out(samples.names, samples.labels, None, sheet.split.test, sheet.split.seed, "test")
+    assert sheet.counts == {"train": len(samples) - len(taken), "test": len(taken)}
+    assert isinstance(sheet.classes, int) or len(sheet.classes) == len(samples.classes)
+
+
+@pytest.mark.parametrize("name", IN_ALL)
+def test_in_all(name: str) -> None:
+    assert sum(SHEETS[name].counts.values()) == IN_ALL[name]
+
+
+def test_every_held_out_sheet_is_pinned() -> None:
+    held_out = {n for n, s in SHEETS.items() if isinstance(s.split, Holdout) and s.counts and not s.bundled}
+    assert held_out == set(CLASS_SIZES)
+
+
+def test_the_papers_figures() -> None:
+    assert SHEETS["eurosat"].counts["test"] == 8_100
+    assert SHEETS["ucmerced"].counts["test"] == 420
+    assert SHEETS["plantvillage"].counts["test"] == 11_105
+    # the paper draws a tenth without regard to class; a tenth of every class, rounded up, is five more
+    assert ceil(0.1 * 17_736) == 1_774 and SHEETS["galaxy10"].counts["test"] == 1_779
+    # the paper's BreakHis is nine larger at every magnification, and its RSNA counts boxes
+    paper = {"40x": 2_004, "100x": 2_090, "200x": 2_022, "400x": 1_829}
+    assert {m: n - sum(SHEETS[f"breakhis-{m}"].counts.values()) for m, n in paper.items()} == dict.fromkeys(
+        paper, 9
+    )
+    assert ceil(0.2 * 30_227) == 6_046

@@ -1,0 +1,92 @@
+"""Every data sheet's script, run as a user runs it, on the miniature of its official layout."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import miniatures
+import pytest
+
+from common import catalog
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def start(script: str, *options: str, out: str = "out") -> dict:
+        monkeypatch.setattr(sys, "argv", [f"{script}.py", *TINY, "--subset", *options, "--out", out])
+        runpy.run_path(str(ROOT / f"{script}.py"), run_name="__main__")
+        return json.loads((tmp_path / out / "result.json").read_text())
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("script", "parts"),
+    [
+        ("cifar100", (24, 12, 24)),
+        ("tinyimagenet", (9, 3, 9)),
+        ("stanford_dogs", (9, 3, 9)),
+        ("cub200", (9, 3, 9)),
+        ("stanford_cars", (9, 3, 9)),
+        ("food101", (9, 3, 9)),
+        ("dtd", (9, 9, 9)),
+        ("ucmerced", (63, 21, 21)),
+        ("plantvillage", (9, 3, 6)),
+        ("plantclef", (40, 20, 20)),
+        ("galaxy10", (80, 10, 10)),
+        ("rsna_pneumonia", (21, 3, 6)),
+    ],
+)
+def test_a_run(run, script: str, parts: tuple[int, int, int], capsys: pytest.CaptureFixture) -> None:
+    getattr(miniatures, script)(Path("data") / script)  # where a user without --data_dir puts it
+    result = run(script)
+    split = result["split"]
+    assert (split["train"], split["val"], split["test"]) == parts
+    (sheet,) = (sheet for sheet in catalog.datasets() if sheet.name == script)
+    assert result["dataset"] == script and result["metric"] == sheet.metric and result["fold"] == sheet.fold
+    assert result["caveats"] == list(sheet.caveats)
+    fold = " fold 1" if script == "dtd" else ""
+    assert capsys.readouterr().out.startswith(
+        f"{script}{fold} (subset) timm:test_resnet from scratch: {sheet.metric} "
+    )
+
+
+def test_breakhis_by_magnification_and_fold(run) -> None:
+    miniatures.breakhis(Path("data/breakhis"))
+    held_out = run("breakhis", "--magnification", "100x")
+    assert held_out["dataset"] == "breakhis-100x" and held_out["fold"] is None
+    assert held_out["metric"] == "balanced_accuracy"
+    fold = run("breakhis", "--fold", "3", out="fold")
+    assert fold["dataset"] == "breakhis-40x" and fold["fold"] == 3 and fold["split"]["test"] == 6
+
+
+def test_dtd_by_fold(run) -> None:
+    miniatures.dtd(Path("data/dtd"))
+    one, two = run("dtd", out="one"), run("dtd", "--fold", "2", out="two")
+    assert (one["fold"], two["fold"]) == (1, 2)
+    assert one["split"]["fingerprint"] != two["split"]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "says"),
+    [
+        ("breakhis", ["--magnification", "50x"], "invalid choice: '50x'"),
+        ("dtd", ["--fold", "11"], "invalid choice: 11"),
+        ("eurosat", ["--fold", "1"], "unrecognized arguments: --fold"),
+    ],
+)
+def test_a_fold_or_magnification_that_is_not_there(
+    run, script: str, options: list[str], says: str, capsys
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run(script, *options)
+    assert stop.value.code == 2 and says in capsys.readouterr().err

@@ -2,11 +2,12 @@
 
 from .cli import main
 from .data.sources import cifar_batches, class_folders, flowers_mat, sklearn_digits
-from .spec import Augment, Dataset, Holdout, Official, Samples
+from .spec import Augment, Dataset, File, Holdout, Official, Samples
 
 __all__ = [
     "Augment",
     "Dataset",
+    "File",
     "Holdout",
     "Official",
     "Samples",

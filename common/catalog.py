@@ -1,8 +1,10 @@
 """Finds the data sheets: every script at the top of the repository that defines a `DATASET`."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
+from .errors import UserError
 from .spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,3 +14,17 @@ def datasets() -> tuple[Dataset, ...]:
     """All data sheets, in the order of their names."""
     scripts = (path for path in sorted(ROOT.glob("*.py")) if "\nDATASET = " in path.read_text("utf-8"))
     return tuple(import_module(path.stem).DATASET for path in scripts)
+
+
+def find(name: str) -> Dataset:
+    """The data sheet of this name.
+
+    Raises:
+        UserError: there is none, with the names that come close.
+    """
+    sheets = {sheet.name: sheet for sheet in datasets()}
+    if name not in sheets:
+        close = get_close_matches(name.lower(), sheets, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sheets)}"
+        raise UserError(f"no dataset {name!r}: {hint}")
+    return sheets[name]

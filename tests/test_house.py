@@ -19,7 +19,7 @@ ORDER = [
     ("cli",), ("catalog",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
-    "data": ["sources", "splits", "decode", "augment", "loaders"],
+    "data": ["download", "unpack", "fetch", "sources", "splits", "decode", "augment", "loaders"],
     "models": ["backbones", "weights", "wavemix"],
     "training": ["recipes", "device", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],
@@ -104,7 +104,7 @@ def test_options_are_frozen() -> None:
     """A new option is a promise: change this list on purpose."""
     options = {action.option_strings[-1] for action in parser(catalog.datasets()[0])._actions}
     assert options == {
-        "--help", "--model", "--weights", "--image_size", "--data_dir", "--subset", "--skip_bad", "--batch_size",
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--batch_size",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
     }  # fmt: skip
 

@@ -61,9 +61,8 @@ def fetch_command(argv: list[str]) -> None:
         for sheet in [catalog.find(name) for name in options.names]:
             folder = options.data_dir or Path("data") / sheet.name
             new = fetch(sheet, folder, options.offline)
-            print(
-                f"{sheet.title}: {sheet.get if sheet.bundled else folder if new else f'{folder} is there already'}"
-            )
+            where = sheet.get if sheet.bundled else f"{folder}{'' if new else ' is there already'}"
+            print(f"{sheet.title}: {where}")
 
     friendly(bring)
 

@@ -119,6 +119,7 @@ def _assemble(files: tuple[File, ...], store: Path, folder: Path) -> None:
     for file in files:
         if file.mirrors:  # what a person had to bring stays
             (store / file.name).unlink()
+            part_of(store / file.name).unlink(missing_ok=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -38,18 +38,19 @@ def unpack(archive: Path, folder: Path) -> None:
     from tqdm import tqdm
 
     limit = min(MAX_BYTES, max(SMALL, MAX_RATIO * archive.stat().st_size))
-    files = _zip(archive) if archive.suffix == ".zip" else _tar(archive)
+    members = _zip(archive) if archive.suffix == ".zip" else _tar(archive)
     total = 0
     try:
         with disk_errors(folder, "--data_dir"):
-            for count, (name, size, content) in enumerate(
-                tqdm(files, archive.name, unit=" files", disable=None), 1
-            ):
+            bar = tqdm(members, archive.name, unit=" files", disable=None)
+            for count, (name, size, content) in enumerate(bar, 1):
                 total += size  # never less than what is read: both libraries stop at the size in the header
                 if total > limit or count > MAX_FILES:
                     raise _Refused(
-                        f"unpacks to more than {limit:,} bytes or {MAX_FILES:,} files, like a bomb"
+                        f"unpacks to more than {limit:,} bytes or {MAX_FILES:,} files, as a bomb does"
                     )
+                if content is None:
+                    continue
                 path = folder / _inside(name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with content, open(path, "xb") as out:
@@ -59,33 +60,33 @@ def unpack(archive: Path, folder: Path) -> None:
     except _Refused as error:
         raise UserError(f"{archive} is not unpacked: it {error}; do not trust it") from None
     except NOT_AN_ARCHIVE as error:
-        raise UserError(f"{archive} cannot be unpacked ({error}): delete it and fetch it again") from None
+        why = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+        raise UserError(f"{archive} cannot be unpacked ({why}): delete it and fetch it again") from None
 
 
 class _Refused(Exception):
     """What an honest archive does not do."""
 
 
-def _zip(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """(name, bytes, content) of every file."""
+Member = tuple[
+    str, int, IO[bytes] | None
+]  # name, bytes, content; a folder has none: files bring theirs along
+
+
+def _zip(archive: Path) -> Iterator[Member]:
     with zipfile.ZipFile(archive) as members:
         for info in members.infolist():
-            if info.is_dir():
-                continue
-            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
+            if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _Refused(f"holds a link or a device ({info.filename})")
-            yield info.filename, info.file_size, members.open(info)
+            yield info.filename, info.file_size, None if info.is_dir() else members.open(info)
 
 
-def _tar(archive: Path) -> Iterator[tuple[str, int, IO[bytes]]]:
-    """(name, bytes, content) of every file."""
+def _tar(archive: Path) -> Iterator[Member]:
     with tarfile.open(archive) as members:
         for info in members:
-            if info.isdir():
-                continue
-            if not info.isreg() or info.issparse():
+            if not (info.isreg() or info.isdir()) or info.issparse():
                 raise _Refused(f"holds a link or a device ({info.name})")
-            yield info.name, info.size, members.extractfile(info)
+            yield info.name, info.size, members.extractfile(info)  # None for a folder
 
 
 def _inside(name: str) -> PurePosixPath:

@@ -6,7 +6,7 @@ Krizhevsky, Learning multiple layers of features from tiny images, 2009. The pap
     python cifar10.py -model resnet50 -bs 64
 """
 
-from common import Augment, Dataset, Official, cifar_batches, main
+from common import Augment, Dataset, File, Official, cifar_batches, main
 
 DATASET = Dataset(
     name="cifar10",
@@ -20,6 +20,14 @@ DATASET = Dataset(
     native=(32, 32),
     augment=Augment(crop=0.5, flip=True),
     get="unpack cifar-10-python.tar.gz (www.cs.toronto.edu/~kriz) so that it holds cifar-10-batches-py/",
+    sources=(
+        File(
+            name="cifar-10-python.tar.gz",
+            mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
+            bytes=170_498_071,
+            digest="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        ),
+    ),
     licence="none stated",
     caveats=("3.3 % of the test images have near-duplicates in train (ciFAIR, arXiv 1902.00423).",),
     citation="Krizhevsky 2009",

@@ -7,7 +7,7 @@ times larger than train. The paper's table says 2,040 training images (train and
     python flowers102.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Official, flowers_mat, main
+from common import Augment, Dataset, File, Official, flowers_mat, main
 
 # fmt: off
 CLASSES = (
@@ -31,6 +31,8 @@ CLASSES = (
 )
 # fmt: on
 
+OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
+
 DATASET = Dataset(
     name="flowers102",
     title="Flowers-102",
@@ -42,6 +44,18 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="put jpg/ (102flowers.tgz), imagelabels.mat and setid.mat (www.robots.ox.ac.uk/~vgg/data/flowers/102) into it",
+    sources=tuple(
+        File(name=name, mirrors=(OXFORD + name,), bytes=size, digest=f"sha256:{sha256}")
+        for name, size, sha256 in (
+            (
+                "102flowers.tgz",
+                344_862_509,
+                "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+            ),
+            ("imagelabels.mat", 502, "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d"),
+            ("setid.mat", 14_989, "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd"),
+        )
+    ),
     licence="none stated",
     caveats=("Four pairs of images are byte-identical.",),
     citation="Nilsback & Zisserman 2008",

@@ -19,11 +19,12 @@ from .data.sources import (
     split_folders,
     tiny_imagenet,
 )
-from .spec import Augment, Dataset, Holdout, Official, Samples
+from .spec import Augment, Dataset, File, Holdout, Official, Samples
 
 __all__ = [
     "Augment",
     "Dataset",
+    "File",
     "Holdout",
     "Official",
     "Samples",

@@ -1,4 +1,4 @@
-"""Commands beside the data sheets: python -m common list | predict."""
+"""Commands beside the data sheets: python -m common list | fetch | predict."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import catalog
 from .cli import friendly
+from .errors import UserError
 from .models.backbones import BACKBONES
 
 
@@ -36,6 +37,36 @@ def list_command(argv: list[str]) -> None:
         )
 
 
+def fetch_command(argv: list[str]) -> None:
+    """the data of one or more datasets, checked and unpacked"""
+    parser = argparse.ArgumentParser(prog="python -m common fetch", description=fetch_command.__doc__)
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="a dataset (python -m common list shows them)"
+    )
+    parser.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where one dataset shall lie (default: data/NAME)"
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="open no connection: check and unpack what was brought by hand"
+    )
+    options = parser.parse_args(argv)
+
+    def bring() -> None:
+        from .data.fetch import fetch
+
+        if options.data_dir and len(options.names) > 1:
+            raise UserError(
+                f"--data_dir is the folder of one dataset, not of {len(options.names)}: fetch them one by one"
+            )
+        for sheet in [catalog.find(name) for name in options.names]:
+            folder = options.data_dir or Path("data") / sheet.name
+            new = fetch(sheet, folder, options.offline)
+            where = sheet.get if sheet.bundled else f"{folder}{'' if new else ' is there already'}"
+            print(f"{sheet.title}: {where}")
+
+    friendly(bring)
+
+
 def predict_command(argv: list[str]) -> None:
     """the classes of new images, by a finished run"""
     parser = argparse.ArgumentParser(prog="python -m common predict", description=predict_command.__doc__)
@@ -55,7 +86,11 @@ def predict_command(argv: list[str]) -> None:
     friendly(show)
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"list": list_command, "predict": predict_command}
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "list": list_command,
+    "fetch": fetch_command,
+    "predict": predict_command,
+}
 
 
 def main(argv: list[str]) -> None:

@@ -1,8 +1,10 @@
 """Finds the data sheets: every script at the top of the repository that defines a `DATASET`, or several."""
 
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 
+from .errors import UserError
 from .spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,3 +19,17 @@ def datasets() -> tuple[Dataset, ...]:
         for script in scripts
         for sheet in (script.DATASETS if hasattr(script, "DATASETS") else (script.DATASET,))
     )
+
+
+def find(name: str) -> Dataset:
+    """The data sheet of this name.
+
+    Raises:
+        UserError: there is none, with the names that come close.
+    """
+    sheets = {sheet.name: sheet for sheet in datasets()}
+    if name not in sheets:
+        close = get_close_matches(name.lower(), sheets, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sheets)}"
+        raise UserError(f"no dataset {name!r}: {hint}")
+    return sheets[name]

@@ -21,7 +21,7 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
     """Run the script of a data sheet, or of several; exits with status 2 on a mistake that the user can mend."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
     options = parser(*sheets).parse_args(argv)
-    result = friendly(lambda: _run(check(choose(sheets, options), options)))
+    result = friendly(lambda: _run(check(choose(sheets, options), options), options.download))
     if result:
         print(result)
 
@@ -89,6 +89,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         metavar="DIR",
         help=f"where it lies (default: %(default)s); {dataset.get}",
     )
+    data.add_argument("--download", action="store_true", help="fetch it when it is not there")
     if dataset.variant:
         option, first = dataset.variant
         values = [sheet.variant[1] for sheet in (dataset, *variants)]
@@ -170,20 +171,28 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     if options.device == "cuda" and not _nvidia_driver():
         raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
     folder = options.data_dir
-    if not dataset.bundled and not (folder.is_dir() and any(folder.iterdir())):
+    if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
+        fetched = ", --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
         raise UserError(
-            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; --data_dir names another place"
+            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; "
+            f"--data_dir names another place{fetched}"
         )
     stamp = time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{dataset.name}-{row.name.replace(':', '_')}-s{options.seed}-{stamp}"
     if out.exists():
         raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
     asked = {**vars(options), "out": out}
+    del asked["download"]  # how the data came does not change a result
     return Run(dataset=dataset, **asked)
 
 
-def _run(asked: Run) -> str | None:
+def _run(asked: Run, download: bool) -> str | None:
     from tqdm import tqdm
+
+    if download:
+        from .data.fetch import fetch
+
+        fetch(asked.dataset, asked.data_dir, asked.offline)
 
     from .run import run
 

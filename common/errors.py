@@ -13,17 +13,17 @@ class UserError(Exception):
 
 
 @contextmanager
-def disk_errors(where: object) -> Iterator[None]:
-    """Turn a full or read-only disk into a message that names the place."""
+def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
+    """Turn a full or read-only disk into a message that names the place, and the option that names another."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
-                f"no space left on the disk of {where}: free some, or write elsewhere with --out"
+                f"no space left on the disk of {where}: free some, or write elsewhere with {option}"
             ) from None
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise UserError(
-                f"cannot write to {where} ({error.strerror}): write elsewhere with --out"
+                f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
         raise

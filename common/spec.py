@@ -62,6 +62,22 @@ class Augment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class File:
+    """A file that a dataset is published in. Archives (.zip, .tar, .tar.gz, .tgz) are unpacked, others stay as they are.
+
+    Without `mirrors` a person has to bring it: a login, a form or a dead address stands in the way, and `steps` says
+    how it is had all the same.
+    """
+
+    name: str
+    mirrors: tuple[str, ...] = ()  # addresses of the very same bytes, tried in order
+    bytes: int | None = None  # None: nobody tells
+    digest: str | None = None  # "sha256:...", "md5:..." where only that is published; None: nobody tells
+    into: str = ""  # the folder below the data folder that it belongs into
+    steps: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """A data sheet. The script of its name is its only definition."""
 
@@ -83,6 +99,7 @@ class Dataset:
     metric: str = "top1"
     bundled: bool = False  # an installed package carries the data
     get: str  # how to get the data and what `--data_dir` must then hold, one line
+    sources: tuple[File, ...] = ()  # what `--download` fetches
     licence: str = "not stated"
     caveats: tuple[str, ...] = ()
     citation: str = ""

@@ -21,7 +21,7 @@ ORDER = [
 ]  # fmt: skip
 ROOMS = {
     "data": [
-        "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat", "sources.arrays",
+        "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat", "sources.arrays",
         "sources.hdf5", "sources.medical", "sources", "splits", "dicom", "decode", "augment", "loaders",
     ],
     "models": ["backbones", "weights", "wavemix"],
@@ -118,7 +118,7 @@ def test_options_are_frozen() -> None:
         for script, variants in sheets.items()
     }
     common = {
-        "--help", "--model", "--weights", "--image_size", "--data_dir", "--subset", "--skip_bad", "--batch_size",
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--batch_size",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
     }  # fmt: skip
     more = {"breakhis": {"--magnification", "--fold"}, "dtd": {"--fold"}}

@@ -12,7 +12,7 @@ pictures, as LC. `--fold 1` ... `--fold 5` take the authors' folds by patient: p
     python breakhis.py --magnification 200x -model convnext_tiny
 """
 
-from common import Augment, Dataset, Holdout, breakhis_slides, main
+from common import Augment, Dataset, File, Holdout, breakhis_slides, main
 
 DATASETS = tuple(
     Dataset(
@@ -30,6 +30,12 @@ DATASETS = tuple(
         augment=Augment(crop=0.7, dihedral=True),
         metric="balanced_accuracy",
         get="unpack BreaKHis_v1.tar.gz (web.inf.ufpr.br/vri, after registration) so that it holds BreaKHis_v1/",
+        sources=(
+            File(
+                name="BreaKHis_v1.tar.gz",
+                steps="register at web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis and follow the link that it sends",
+            ),
+        ),
         licence="non-commercial research; one source says CC BY 4.0",
         caveats=(
             "31 % benign, 69 % malignant: accuracy alone flatters.",

@@ -8,7 +8,7 @@ script does not reset a counter.
     python cifar100.py -model resnet50 -bs 64
 """
 
-from common import Augment, Dataset, Official, cifar100_pickles, main
+from common import Augment, Dataset, File, Official, cifar100_pickles, main
 
 DATASET = Dataset(
     name="cifar100",
@@ -22,6 +22,14 @@ DATASET = Dataset(
     native=(32, 32),
     augment=Augment(crop=0.5, flip=True),
     get="unpack cifar-100-python.tar.gz (www.cs.toronto.edu/~kriz) so that it holds cifar-100-python/",
+    sources=(
+        File(
+            name="cifar-100-python.tar.gz",
+            mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
+            bytes=169_001_437,
+            digest="sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        ),
+    ),
     licence="none stated",
     caveats=("10 % of the test images have near-duplicates in train (ciFAIR, arXiv 1902.00423).",),
     citation="Krizhevsky 2009",

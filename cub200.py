@@ -7,7 +7,7 @@ Data below; www.vision.caltech.edu/visipedia-data is gone.
     python cub200.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Official, cub_lists, main
+from common import Augment, Dataset, File, Official, cub_lists, main
 
 DATASET = Dataset(
     name="cub200",
@@ -20,6 +20,14 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="unpack CUB_200_2011.tgz (data.caltech.edu/records/65de6-vp158) so that it holds CUB_200_2011/",
+    sources=(
+        File(
+            name="CUB_200_2011.tgz",
+            mirrors=("https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz?download=1",),
+            bytes=1_150_585_339,
+            digest="sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+        ),
+    ),
     licence="none stated",
     caveats=("22 of the test images are byte-identical with images of ImageNet's train (0.4 %).",),
     citation="Wah et al. 2011",

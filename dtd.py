@@ -8,7 +8,7 @@ key attribute; it may show others as well.
     python dtd.py -model convnext_tiny --fold 2
 """
 
-from common import Augment, Dataset, Official, dtd_lists, main
+from common import Augment, Dataset, File, Official, dtd_lists, main
 
 DATASET = Dataset(
     name="dtd",
@@ -23,6 +23,14 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="unpack dtd-r1.0.1.tar.gz (www.robots.ox.ac.uk/~vgg/data/dtd) so that it holds dtd/",
+    sources=(
+        File(
+            name="dtd-r1.0.1.tar.gz",
+            mirrors=("https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",),
+            bytes=625_239_812,
+            digest="sha256:e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205",
+        ),
+    ),
     licence="research",
     caveats=("One of ten folds: the dataset's protocol is the mean over all.",),
     citation="Cimpoi et al. 2014",

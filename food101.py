@@ -7,7 +7,7 @@ JPEGs and are converted. The paper trains at 256 x 256. On Hugging Face (`ethz/f
     python food101.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, Official, food_json, main
+from common import Augment, Dataset, File, Official, food_json, main
 
 DATASET = Dataset(
     name="food101",
@@ -20,6 +20,14 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="unpack food-101.tar.gz (data.vision.ee.ethz.ch/cvl, 5 GB) so that it holds food-101/",
+    sources=(
+        File(
+            name="food-101.tar.gz",
+            mirrors=("http://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",),
+            bytes=4_996_278_331,
+            digest="sha256:d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4",
+        ),
+    ),
     licence="the users' of Foodspotting; scientific fair use",
     caveats=(
         "Training labels are noisy by design, and so is the validation carved from them; test is clean.",

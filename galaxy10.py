@@ -11,7 +11,7 @@ order of the file under two different labels; these stay together, so that a run
     python galaxy10.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Holdout, galaxy10_hdf5, main
+from common import Augment, Dataset, File, Holdout, galaxy10_hdf5, main
 
 DATASET = Dataset(
     name="galaxy10",
@@ -36,6 +36,16 @@ DATASET = Dataset(
     native=(256, 256),
     augment=Augment(crop=0.7, dihedral=True),
     get="put Galaxy10_DECals.h5 (zenodo.org/records/10845026, 2.5 GB) into it",
+    sources=(
+        File(
+            name="Galaxy10_DECals.h5",
+            mirrors=(
+                "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5",
+                "https://www.astro.utoronto.ca/~hleung/shared/Galaxy10/Galaxy10_DECals.h5",
+            ),
+            digest="sha256:19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571",
+        ),
+    ),
     licence="acknowledge Galaxy Zoo and the Legacy Surveys",
     caveats=(
         "59 galaxies are there twice, it seems under two labels; 249 pictures have another within 10 arc seconds.",

@@ -7,7 +7,7 @@ own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have be
     python plantclef.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Official, main, split_folders
+from common import Augment, Dataset, File, Official, main, split_folders
 
 # fmt: off
 CLASSES = (
@@ -27,6 +27,12 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="unpack PlantCLEF_Subset.tar.gz (github.com/dusty-nv/jetson-inference, docs/pytorch-plants.md) into it",
+    sources=(
+        File(
+            name="PlantCLEF_Subset.tar.gz",
+            mirrors=("https://nvidia.box.com/shared/static/vbsywpw5iqy7r38j78xs0ctalg7jrg79.gz",),
+        ),
+    ),
     licence="LifeCLEF's terms: research",
     caveats=("Pictures from the web, unbalanced; a label is a common name that merges several species.",),
     citation="PlantCLEF 2017",

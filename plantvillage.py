@@ -11,7 +11,7 @@ with these, and `--subset`, leaves stay whole. The Mendeley edition has renumber
     python plantvillage.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, Holdout, leaf_folders, main
+from common import Augment, Dataset, File, Holdout, leaf_folders, main
 
 DATASET = Dataset(
     name="plantvillage",
@@ -24,6 +24,16 @@ DATASET = Dataset(
     image_size=(256, 256),
     augment=Augment(crop=0.7, dihedral=True),
     get="unpack Plant_leaf_diseases_dataset_without_augmentation.zip (data.mendeley.com/datasets/tywbtsjrjv) into it",
+    sources=(
+        File(
+            name="Plant_leaf_diseases_dataset_without_augmentation.zip",
+            mirrors=(
+                "https://data.mendeley.com/public-files/datasets/tywbtsjrjv/files/d5652a28-c1d8-4b76-97f3-72fb80f94efc/file_downloaded",
+            ),
+            bytes=868_032_562,
+            digest="sha256:ac3432453984d02a86197987e775a5429d0d59e7cc7c35bcf5a8f50349b90ff0",
+        ),
+    ),
     licence="told differently: CC0, CC BY 4.0, CC BY-SA 3.0",
     caveats=(
         "Split at random, 99.8 % of the test images whose leaf is known have a picture of that leaf in train.",

@@ -11,7 +11,9 @@ and real patients stay whole. "No pneumonia" holds the third class of the detail
     python rsna_pneumonia.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Holdout, main, rsna_csv
+from common import Augment, Dataset, File, Holdout, main, rsna_csv
+
+KAGGLE = "log in at kaggle.com, accept the rules of rsna-pneumonia-detection-challenge and download its data"
 
 DATASET = Dataset(
     name="rsna_pneumonia",
@@ -25,6 +27,17 @@ DATASET = Dataset(
     augment=Augment(crop=0.7, flip=True),
     metric="auroc",
     get="put stage_2_train_images/ and stage_2_train_labels.csv (kaggle.com/c/rsna-pneumonia-detection-challenge) into it",
+    sources=(
+        File(name="stage_2_train_images.zip", into="stage_2_train_images", steps=KAGGLE),
+        File(name="stage_2_train_labels.csv", steps=KAGGLE),
+        File(
+            name="pneumonia-challenge-dataset-mappings_2018.json",
+            mirrors=(
+                "https://s3.amazonaws.com/east1.public.rsna.org/AI/2018/pneumonia-challenge-dataset-mappings_2018.json",
+            ),
+            digest="sha256:803ce79e3bc9c66d3631738e91e62e1175730e98ad1415e8dc4d6292ba10bf27",
+        ),
+    ),
     licence="academic research and education, with attribution",
     caveats=(
         "Sicker patients are X-rayed lying (AP, 46 %): part of the score may be the view.",

@@ -11,7 +11,7 @@ Folder names cannot hold the slash of "Ram C/V Cargo Van Minivan 2012", so the f
     python stanford_cars.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Official, cars_mat, main
+from common import Augment, Dataset, File, Official, cars_mat, main
 
 DATASET = Dataset(
     name="stanford_cars",
@@ -24,6 +24,32 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="put cars_train/, cars_test/, devkit/ and cars_test_annos_withlabels.mat, or train/ and test/, into it",
+    sources=tuple(
+        File(
+            name=name,
+            bytes=size,
+            digest=f"sha256:{sha256}",
+            steps="the original address is dead: get the four original files as pytorch/vision issue 7545 tells",
+        )
+        for name, size, sha256 in (
+            (
+                "cars_train.tgz",
+                979_269_282,
+                "512b227b30e2f0a8aab9e09485786ab4479582073a144998da74d64b801fd288",
+            ),
+            (
+                "cars_test.tgz",
+                977_350_468,
+                "bffea656d6f425cba3c91c6d83336e4c5f86c6cffd8975b0f375d3a10da8e243",
+            ),
+            ("car_devkit.tgz", 330_960, "b97deb463af7d58b6bfaa18b2a4de9829f0f79e8ce663dfa9261bf7810e9accd"),
+            (
+                "cars_test_annos_withlabels.mat",
+                185_758,
+                "790f75be8ea34eeded134cc559332baf23e30e91367e9ddca97d26ed9b895f05",
+            ),
+        )
+    ),
     licence="not known; research",
     citation="Krause et al. 2013",
 )

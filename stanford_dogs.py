@@ -7,7 +7,7 @@ from ImageNet weights say how well a network remembers breeds that it was traine
     python stanford_dogs.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Official, dogs_mat, main
+from common import Augment, Dataset, File, Official, dogs_mat, main
 
 DATASET = Dataset(
     name="stanford_dogs",
@@ -20,6 +20,18 @@ DATASET = Dataset(
     image_size=(224, 224),
     augment=Augment(crop=0.5, flip=True),
     get="unpack images.tar and lists.tar (vision.stanford.edu/aditya86/ImageNetDogs) side by side into it",
+    sources=tuple(
+        File(
+            name=name,
+            mirrors=(f"http://vision.stanford.edu/aditya86/ImageNetDogs/{name}",),
+            bytes=size,
+            digest=f"sha256:{sha256}",
+        )
+        for name, size, sha256 in (
+            ("images.tar", 793_579_520, "a443fc2f9a851aa1a7b8e4fa4af94b8459fce2c9f5a2f4dd4669cf9673a4ec58"),
+            ("lists.tar", 481_280, "34b47cacd9a98b5d150e084f24d29391c084c55272295ec65c85651bc35f4d6c"),
+        )
+    ),
     licence="ImageNet's terms: research only",
     caveats=(
         "Made of ImageNet's training images: weights from ImageNet have seen much of this test set with labels.",

@@ -8,7 +8,7 @@ is, as in ImageNet).
     python tinyimagenet.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, Official, main, tiny_imagenet
+from common import Augment, Dataset, File, Official, main, tiny_imagenet
 
 DATASET = Dataset(
     name="tinyimagenet",
@@ -22,6 +22,14 @@ DATASET = Dataset(
     native=(64, 64),
     augment=Augment(crop=0.5, flip=True),
     get="unpack tiny-imagenet-200.zip (cs231n.stanford.edu) so that it holds tiny-imagenet-200/",
+    sources=(
+        File(
+            name="tiny-imagenet-200.zip",
+            mirrors=("http://cs231n.stanford.edu/tiny-imagenet-200.zip",),
+            bytes=248_100_043,
+            digest="md5:90528d7ca1a48142e341f4ef8d21d0de",
+        ),
+    ),
     licence="ImageNet's terms: research only",
     caveats=(
         "All classes, and the very pictures of train, are ImageNet's: pretrained weights have seen them with labels.",

@@ -7,7 +7,7 @@ every class, 420 images. There are fixed public lists (torchgeo, arXiv 1911.0672
     python ucmerced.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, Holdout, class_folders, main
+from common import Augment, Dataset, File, Holdout, class_folders, main
 
 # fmt: off
 CLASSES = (
@@ -28,6 +28,17 @@ DATASET = Dataset(
     image_size=(256, 256),
     augment=Augment(crop=0.7, dihedral=True),
     get="unpack UCMerced_LandUse.zip (weegee.vision.ucmerced.edu/datasets) so that it holds UCMerced_LandUse/",
+    sources=(
+        File(
+            name="UCMerced_LandUse.zip",
+            mirrors=(
+                "https://huggingface.co/datasets/torchgeo/ucmerced/resolve/7c5ef3454d9b1cccfa7ccde0c01fc8f00a45909a/UCMerced_LandUse.zip",
+                "http://weegee.vision.ucmerced.edu/datasets/UCMerced_LandUse.zip",
+            ),
+            bytes=332_468_434,
+            digest="sha256:06c539ef28703a58fb07bd2837991ac7c48b813b00bb12ac197efd813a18daeb",
+        ),
+    ),
     licence="public domain (USGS)",
     caveats=(
         "Pictures of a class were cut from few large scenes: a random split puts neighbours on both sides.",

@@ -59,7 +59,7 @@ def fetch_command(argv: list[str]) -> None:
                 f"--data_dir is the folder of one dataset, not of {len(options.names)}: fetch them one by one"
             )
         for sheet in [catalog.find(name) for name in options.names]:
-            folder = options.data_dir or Path("data") / sheet.name
+            folder = options.data_dir or Path("data") / sheet.script
             new = fetch(sheet, folder, options.offline)
             where = sheet.get if sheet.bundled else f"{folder}{'' if new else ' is there already'}"
             print(f"{sheet.title}: {where}")

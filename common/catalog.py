@@ -22,12 +22,12 @@ def datasets() -> tuple[Dataset, ...]:
 
 
 def find(name: str) -> Dataset:
-    """The data sheet of this name.
+    """The data sheet of this name; of a script with several, the first.
 
     Raises:
         UserError: there is none, with the names that come close.
     """
-    sheets = {sheet.name: sheet for sheet in datasets()}
+    sheets = {name: sheet for sheet in reversed(datasets()) for name in (sheet.name, sheet.script)}
     if name not in sheets:
         close = get_close_matches(name.lower(), sheets, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sheets)}"

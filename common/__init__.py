@@ -1,6 +1,7 @@
-"""What a data sheet needs. Importing it is cheap: torch is loaded when a run starts."""
+"""What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
-from .cli import main
+from .cli import friendly, main
+from .data.export import split_folders
 from .data.sources import cifar_batches, class_folders, flowers_mat, sklearn_digits
 from .spec import Augment, Dataset, Holdout, Official, Samples
 
@@ -13,6 +14,8 @@ __all__ = [
     "cifar_batches",
     "class_folders",
     "flowers_mat",
+    "friendly",
     "main",
     "sklearn_digits",
+    "split_folders",
 ]

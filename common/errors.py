@@ -19,11 +19,7 @@ def disk_errors(where: object) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"no space left on the disk of {where}: free some, or write elsewhere with --out"
-            ) from None
+            raise UserError(f"no space left on the disk of {where}: free some, or write elsewhere") from None
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise UserError(
-                f"cannot write to {where} ({error.strerror}): write elsewhere with --out"
-            ) from None
+            raise UserError(f"cannot write to {where} ({error.strerror}): write elsewhere") from None
         raise

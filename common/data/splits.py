@@ -6,7 +6,7 @@ order, platform or library version, and adding an image moves no other.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -24,24 +24,46 @@ def hold_out(
     seed: int,
     purpose: str,
 ) -> set[int]:
-    """Positions of `ceil(fraction * n)` images of every class, drawn without tearing a group.
+    """Positions of `ceil(fraction * n)` images of every class, see `draw`."""
+    return draw(names, labels, groups, share(labels, fraction), seed, purpose)
+
+
+def share(labels: Sequence[int], fraction: float) -> dict[int, int]:
+    """`ceil(fraction * n)` for every class of n images: the one rule by which a fraction becomes a count."""
+    return {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+
+
+def draw(
+    names: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    wanted: Mapping[int, int],
+    seed: int,
+    purpose: str,
+) -> set[int]:
+    """Positions of `wanted[class]` images of every class, drawn without tearing a group.
 
     Without groups the count is exact. With groups, whole groups are taken in drawn order while that brings the
     classes closer to their counts. `purpose` keeps the draws of one seed (test, val) independent.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
-        members[groups[i] if groups else name].append(i)
-    order = sorted(members, key=lambda group: hashlib.sha256(f"{purpose}/{seed}/{group}".encode()).digest())
-    missing = {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+    missing = dict(wanted)
     taken: set[int] = set()
-    for group in order:
-        gain = Counter(labels[i] for i in members[group])
+    for members in _shuffled(groups or names, seed, purpose):
+        gain = Counter(labels[i] for i in members)
         if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in gain.items()) < 0:
-            taken.update(members[group])
+            taken.update(members)
             for c, n in gain.items():
                 missing[c] -= n
     return taken
+
+
+def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+    """The positions of every unit (a group, or the name of a single image), the units in the order of a draw."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, unit in enumerate(units):
+        members[unit].append(i)
+    order = sorted(members, key=lambda unit: hashlib.sha256(f"{purpose}/{seed}/{unit}".encode()).digest())
+    return [members[unit] for unit in order]
 
 
 def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
@@ -63,8 +85,7 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
         for j in hold_out(names, labels, groups, VAL_FRACTION, seed, "val"):
             parts[train[j]] = "val"
     members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
-    for part, positions in members.items():
-        _check_classes(samples, part, positions)
+    check_classes(samples, members)
     return Split(**members, fingerprint=fingerprint(samples, parts))
 
 
@@ -126,12 +147,18 @@ def without(samples: Samples, bad: Iterable[int]) -> Samples:
     )
 
 
-def _check_classes(samples: Samples, part: str, positions: Sequence[int]) -> None:
-    empty = set(range(len(samples.classes))) - {samples.labels[i] for i in positions}
-    if empty:
-        name = samples.classes[min(empty)]
-        count = sum(label == min(empty) for label in samples.labels)
-        raise UserError(
-            f"class {name!r} has no image in {part} ({count} in all{', whole groups' if samples.groups else ''}): "
-            f"train, val and test each need one, so add images or drop the class"
-        )
+def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> None:
+    """Every part needs an image of every class.
+
+    Raises:
+        UserError: names the first class that a part lacks.
+    """
+    for part, positions in members.items():
+        if empty := set(range(len(samples.classes))) - {samples.labels[i] for i in positions}:
+            first, more = min(empty), f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
+            count = sum(label == first for label in samples.labels)
+            whole = ", whole groups" if samples.groups else ""
+            raise UserError(
+                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{whole}){more}: "
+                f"{' and '.join(members)} each need one, so add images or drop the class"
+            )

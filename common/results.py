@@ -14,8 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import whole
 from .errors import UserError, disk_errors
-from .files import whole
 from .spec import Preprocess
 
 if TYPE_CHECKING:

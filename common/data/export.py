@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from ..atomic import whole
 from ..errors import UserError
-from ..files import whole
 from ..spec import PARTS, Samples, Split
-from . import lists, sources, splits
+from . import sources, split_file, splits
 
 
 def split_folders(
@@ -38,7 +38,7 @@ def split_folders(
     with whole(target) as part:
         if how == "list":
             part.parent.mkdir(parents=True, exist_ok=True)
-            lists.write(part, samples, split)
+            split_file.write(part, samples, split)
         else:
             _fill(part, samples, split, how)
     counts = ", ".join(f"{len(getattr(split, p)):,} {p}" for p in PARTS if getattr(split, p))

@@ -67,7 +67,7 @@ def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
 
 
 def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
-    """Test as official or held out; validation official or carved from train with the run's `seed`."""
+    """Test as told by the samples or held out; validation told too or carved from train with the run's `seed`."""
     n = len(samples)
     if isinstance(dataset.split, Official) or samples.parts:
         if not samples.parts:
@@ -89,10 +89,65 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
     return Split(**members, fingerprint=fingerprint(samples, parts))
 
 
+def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
+    """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
+
+    Validation shrinks in the same proportion, class by class and rounded up, so every class keeps one image. Test
+    stays as it is. The subsets of one seed are nested: who is among the first 1 is among the first 5. Shots are
+    images, whatever their groups: no part gains an image, so no group is torn between parts. A fraction takes
+    whole groups, as a smaller study would have, until every class has its share: a group that passes it is kept whole.
+
+    Raises:
+        UserError: a class has fewer training images than `shots`.
+    """
+    if shots is None and fraction is None:
+        return split
+    train, val = ([samples.labels[i] for i in part] for part in (split.train, split.val))
+    there = Counter(train)
+    least = min(there, key=lambda label: there[label])
+    if shots and there[least] < shots:
+        raise UserError(
+            f"--shots {shots}: class {samples.classes[least]!r} has {there[least]} images in train, the fewest of all"
+        )
+    wanted = dict.fromkeys(there, shots) if shots else share(train, fraction)
+    wanted_val = {label: -(-n * wanted[label] // there[label]) for label, n in Counter(val).items()}
+    units = samples.names if shots or not samples.groups else samples.groups
+    few = {
+        "train": _first(samples.labels, units, split.train, wanted, seed),
+        "val": _first(samples.labels, units, split.val, wanted_val, seed),
+        "test": split.test,
+    }
+    part_of = {i: part for part, positions in few.items() for i in positions}
+    parts = [part_of.get(i, "") for i in range(len(samples))]
+    return Split(**few, fingerprint=fingerprint(samples, parts))
+
+
+def _first(
+    labels: Sequence[int],
+    units: Sequence[str],
+    positions: Sequence[int],
+    wanted: Mapping[int, int],
+    seed: int,
+) -> tuple[int, ...]:
+    """Those of `positions` whose unit is drawn while one of its classes has seen fewer images than `wanted`.
+
+    What a class has seen does not depend on what was taken: that is why a smaller subset lies in a larger one.
+    """
+    taken: list[int] = []
+    seen: Counter[int] = Counter()
+    for members in _shuffled([units[i] for i in positions], seed, "few"):
+        own = [positions[j] for j in members]
+        gain = Counter(labels[i] for i in own)
+        if any(seen[label] < wanted[label] for label in gain):
+            taken += own
+        seen += gain
+    return tuple(sorted(taken))
+
+
 def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
-    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`."""
+    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`, of images in a part."""
     rows = zip(samples.names, samples.labels, parts, strict=True)
-    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows)
+    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows if part)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 

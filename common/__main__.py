@@ -1,4 +1,4 @@
-"""Commands beside the data sheets: python -m common list | predict."""
+"""Commands beside the data sheets: python -m common list | check | predict."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from . import catalog
 from .cli import friendly
+from .errors import UserError
 from .models.backbones import BACKBONES
 
 
@@ -55,7 +56,45 @@ def predict_command(argv: list[str]) -> None:
     friendly(show)
 
 
-COMMANDS: dict[str, Callable[[list[str]], None]] = {"list": list_command, "predict": predict_command}
+def check_command(argv: list[str]) -> None:
+    """what is wrong with a dataset or a folder of yours"""
+    parser = argparse.ArgumentParser(prog="python -m common check", description=check_command.__doc__)
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="one that `list` shows, or class folders")
+    parser.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the list of all findings as CSV, new")
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        sheets = {sheet.name: sheet for sheet in catalog.datasets()}
+        sheet = sheets.get(options.what)
+        folder = options.data_dir or Path("data") / options.what
+        if sheet is None:
+            if options.data_dir or not Path(options.what).is_dir():
+                raise UserError(f"no dataset or folder {options.what!r}: expected one of {', '.join(sheets)}")
+            sheet, folder = sheets["folder"], Path(options.what)
+        if not sheet.bundled and not folder.is_dir():
+            raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
+        if options.out and options.out.exists():
+            raise UserError(f"{options.out} exists already: name another file, or move it away")
+
+        from .data import check
+
+        report = check.check(sheet, folder)
+        print("\n".join(check.verdict(report)))
+        if options.out:
+            check.write(options.out, report)
+            print(f"{len(report.problems):,} findings -> {options.out}")
+
+    friendly(show)
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "list": list_command,
+    "check": check_command,
+    "predict": predict_command,
+}
 
 
 def main(argv: list[str]) -> None:

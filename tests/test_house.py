@@ -19,7 +19,18 @@ ORDER = [
     ("cli",), ("catalog",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
-    "data": ["sources", "splits", "split_file", "export", "decode", "augment", "loaders"],
+    "data": [
+        "sources",
+        "splits",
+        "split_file",
+        "export",
+        "decode",
+        "duplicates",
+        "looks",
+        "check",
+        "augment",
+        "loaders",
+    ],
     "models": ["backbones", "weights", "wavemix"],
     "training": ["recipes", "device", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],

@@ -7,7 +7,7 @@ own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have be
     python plantclef.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Official, main, split_folders
+from common import Augment, Dataset, File, Official, main, part_folders
 
 # fmt: off
 CLASSES = (
@@ -20,7 +20,7 @@ DATASET = Dataset(
     name="plantclef",
     title="PlantCLEF subset",
     domain="plants",
-    load=split_folders(train="train", test="val"),
+    load=part_folders(train="train", test="val"),
     split=Official(),
     classes=CLASSES,
     counts={"train": 10_455, "test": 1_135},

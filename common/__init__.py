@@ -1,6 +1,7 @@
-"""What a data sheet needs. Importing it is cheap: torch is loaded when a run starts."""
+"""What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
-from .cli import main
+from .cli import friendly, main
+from .data.export import split_folders
 from .data.sources import (
     breakhis_slides,
     cars_mat,
@@ -14,9 +15,9 @@ from .data.sources import (
     food_json,
     galaxy10_hdf5,
     leaf_folders,
+    part_folders,
     rsna_csv,
     sklearn_digits,
-    split_folders,
     tiny_imagenet,
 )
 from .spec import Augment, Dataset, File, Holdout, Official, Samples
@@ -38,9 +39,11 @@ __all__ = [
     "dtd_lists",
     "flowers_mat",
     "food_json",
+    "friendly",
     "galaxy10_hdf5",
     "leaf_folders",
     "main",
+    "part_folders",
     "rsna_csv",
     "sklearn_digits",
     "split_folders",

@@ -1,4 +1,4 @@
-"""Commands beside the data sheets: python -m common list | fetch | predict."""
+"""Commands beside the data sheets: python -m common list | fetch | check | predict."""
 
 import argparse
 import sys
@@ -86,9 +86,42 @@ def predict_command(argv: list[str]) -> None:
     friendly(show)
 
 
+def check_command(argv: list[str]) -> None:
+    """what is wrong with a dataset or a folder of yours"""
+    parser = argparse.ArgumentParser(prog="python -m common check", description=check_command.__doc__)
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="one that `list` shows, or class folders")
+    parser.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the list of all findings as CSV, new")
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        if not options.data_dir and Path(options.what).is_dir():
+            sheet, folder = catalog.find("folder"), Path(options.what)
+        else:
+            sheet = catalog.find(options.what)
+            folder = options.data_dir or Path("data") / sheet.script
+        if not sheet.bundled and not folder.is_dir():
+            raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
+        if options.out and options.out.exists():
+            raise UserError(f"{options.out} exists already: name another file, or move it away")
+
+        from .data import check
+
+        report = check.check(sheet, folder)
+        print("\n".join(check.verdict(report)))
+        if options.out:
+            check.write(options.out, report)
+            print(f"{len(report.problems):,} findings -> {options.out}")
+
+    friendly(show)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
     "fetch": fetch_command,
+    "check": check_command,
     "predict": predict_command,
 }
 

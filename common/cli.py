@@ -109,6 +109,22 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     data.add_argument(
         "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
     )
+    data.add_argument(
+        "--split_file",
+        type=Path,
+        metavar="FILE",
+        help="path,label,part of every image to use, such as another run's split.csv (default: the sheet's own split)",
+    )
+    few = data.add_mutually_exclusive_group()
+    few.add_argument(
+        "--shots", type=int, metavar="K", help="train on K images per class; validation shrinks along"
+    )
+    few.add_argument(
+        "--fraction",
+        type=float,
+        metavar="F",
+        help="train on this share of the images; validation shrinks along",
+    )
     how = p.add_argument_group("how to train")
     how.add_argument(
         "-bs",
@@ -155,12 +171,16 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     Raises:
         UserError: something that the user can mend.
     """
-    for name, least in (("batch_size", 1), ("epochs", 1), ("seed", 0)):
+    for name, least in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("shots", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if options.lr is not None and not 0 < options.lr < 100:
         raise UserError(f"--lr {options.lr}: expected a rate above 0, such as 1e-3")
+    if options.fraction is not None and not 0 < options.fraction <= 1:
+        raise UserError(f"--fraction {options.fraction}: expected a share of train above 0, such as 0.1")
+    if options.split_file and not options.split_file.is_file():
+        raise UserError(f"no split file {options.split_file}")
     row = backbones.find(options.model)
     if min(options.image_size) < row.min_size:
         h, w = options.image_size
@@ -220,8 +240,15 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     """One line: dataset, backbone, headline metric with its interval, how chosen, cost, where."""
     metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
     low, high = (f"{100 * x:.2f}" for x in metric["interval"])
-    dataset = result["dataset"] + (f" fold {result['fold']}" if result["fold"] else "")
-    dataset += " (subset)" if result["subset"] else ""
+    limits = {
+        f"fold {result['fold']}": result["fold"],
+        "subset": result["subset"],
+        f"{result['shots']} shots": result["shots"],
+        f"{result['fraction']} of train": result["fraction"],
+        "split from a file": result["split_file"],
+    }
+    told = ", ".join(text for text, there in limits.items() if there)
+    dataset = result["dataset"] + (f" ({told})" if told else "")
     start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
     return (
         f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} % [{low}, {high}] "

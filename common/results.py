@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .atomic import whole
 from .errors import UserError, disk_errors
 from .spec import Preprocess
 
@@ -24,18 +25,6 @@ if TYPE_CHECKING:
 WEIGHTS = "best.safetensors"
 RESULT = "result.json"
 LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scikit-learn")
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends well."""
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
-    try:
-        with disk_errors(path.parent):
-            yield part
-            os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from . import results
-from .data import splits
+from .atomic import whole
+from .data import split_file, splits
 from .data.decode import decode, refuse
 from .models import backbones, weights
 from .spec import Preprocess, Recipe, Run, Samples, Split
@@ -28,8 +29,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
-    samples, pixels, skipped = _read(asked, preprocess)
-    split = splits.split(dataset, samples, asked.seed)
+    samples, pixels, split, skipped = _read(asked, preprocess)
 
     import numpy as np
     import torch
@@ -84,6 +84,8 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
                 tell(record)
 
         if first:
+            with whole(asked.out / "split.csv") as part:
+                split_file.write(part, samples, split)
             tell(config)
         with cost.Clock(accelerator.device) as training:
             best = finetune(
@@ -155,21 +157,28 @@ def _described(
             "train": len(split.train),
             "val": len(split.val),
             "test": len(split.test),
+            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
         },
+        "split_file": asked.split_file and str(asked.split_file),
+        "shots": asked.shots,
+        "fraction": asked.fraction,
         "subset": asked.subset,
         "skipped_images": skipped,
         "caveats": asked.dataset.caveats,
     }
 
 
-def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", int]:
-    """The samples, their pixels (N, h, w, 3) uint8, and how many unreadable images were left out."""
+def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", Split, int]:
+    """The samples, their pixels (N, h, w, 3) uint8, who is in which part, and how many unreadable images were left out."""
     dataset = asked.dataset
     samples = dataset.load(asked.data_dir, dataset.classes)
     if asked.subset:
         samples = splits.present_classes(samples)
     else:
         splits.check_counts(dataset, samples)
+    if asked.split_file:
+        samples = split_file.apply(asked.split_file, samples)
+    split = _split(asked, samples)  # before the images are decoded: a mistake is told at once
     pixels, bad = decode(samples.images, preprocess, dataset.native)
     if not asked.skip_bad:
         refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
@@ -178,4 +187,10 @@ def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", in
 
         samples = splits.without(replace(samples, images=pixels), bad)  # what was decoded is not read again
         pixels = np.delete(pixels, list(bad), axis=0)
-    return samples, pixels, len(bad)
+        split = _split(asked, samples)
+    return samples, pixels, split, len(bad)
+
+
+def _split(asked: Run, samples: Samples) -> Split:
+    split = splits.split(asked.dataset, samples, asked.seed)
+    return splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)

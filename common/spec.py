@@ -17,7 +17,7 @@ class Samples:
 
     `images` are paths, or one (N, H, W, 3) uint8 array, in memory or read image by image. `names` are unique, stable and the same on every
     machine (posix paths relative to the data folder): splits, fingerprints and predictions are told in them.
-    `parts` is the official part of each image, where there is one. `groups` (patient, leaf, scene ...) are
+    `parts` is the official part of each image, where there is one ("": in no part). `groups` (patient, leaf, scene ...) are
     never torn apart by a split.
     """
 
@@ -176,3 +176,6 @@ class Run:
     subset: bool
     skip_bad: bool
     offline: bool
+    shots: int | None  # training images per class; None: all of them
+    fraction: float | None  # of the training images
+    split_file: Path | None  # who is in train, val and test; None: as the sheet says

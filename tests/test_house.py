@@ -16,13 +16,14 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec",), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict"),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict"),
     ("cli",), ("catalog",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
     "data": [
-        "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat", "sources.arrays",
-        "sources.hdf5", "sources.medical", "sources", "splits", "dicom", "decode", "augment", "loaders",
+        "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
+        "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode",
+        "duplicates", "looks", "check", "augment", "loaders",
     ],
     "models": ["backbones", "weights", "wavemix"],
     "training": ["recipes", "device", "evaluate", "finetune"],
@@ -93,6 +94,12 @@ def test_a_sheet_imports_only_what_common_offers() -> None:
         assert not [n for n in ast.walk(tree) if isinstance(n, ast.Import)]
 
 
+def test_split_is_a_thin_script() -> None:
+    tree = ast.parse((ROOT / "split.py").read_text("utf-8"))
+    sources = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert sources <= {"common", "pathlib"}
+
+
 def test_sheets_are_found() -> None:
     assert [sheet.name for sheet in catalog.datasets()] == [
         "breakhis-40x", "breakhis-100x", "breakhis-200x", "breakhis-400x", "cifar10", "cifar100", "cub200", "digits",
@@ -120,13 +127,15 @@ def test_options_are_frozen() -> None:
     common = {
         "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--batch_size",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
+        "--shots", "--fraction", "--split_file",
     }  # fmt: skip
     more = {"breakhis": {"--magnification", "--fold"}, "dtd": {"--fold"}}
     assert options == {script: common | more.get(script, set()) for script in sheets}
 
 
 @pytest.mark.parametrize(
-    "command", [["eurosat.py", "--help"], ["-m", "common", "list"], ["-m", "common", "--help"]]
+    "command",
+    [["eurosat.py", "--help"], ["split.py", "--help"], ["-m", "common", "list"], ["-m", "common", "--help"]],
 )
 def test_the_light_path_loads_no_torch(command: list[str]) -> None:
     run = subprocess.run(

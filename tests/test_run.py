@@ -19,7 +19,7 @@ from common.results import read_about
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
 FILES = {
     "best.safetensors", "config.json", "confusion.csv", "confusion.png", "curve.png", "log.jsonl", "predictions.csv",
-    "result.json", "test_logits.npy",
+    "result.json", "split.csv", "test_logits.npy",
 }  # fmt: skip
 
 

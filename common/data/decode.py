@@ -36,7 +36,7 @@ def decode(
 
     def one(i: int) -> None:
         try:
-            pixels[i] = fit(_open(images[i]), size, preprocess)
+            pixels[i] = fit(open_image(images[i]), size, preprocess)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             bad[i] = str(error) or type(error).__name__
 
@@ -54,7 +54,8 @@ def decode(
     return pixels, bad
 
 
-def _open(image: "str | np.ndarray") -> "Image.Image":
+def open_image(image: "str | np.ndarray") -> "Image.Image":
+    """The picture of a path or an (H, W, 3) uint8 array, not decoded yet."""
     from PIL import Image
 
     if not isinstance(image, str):
@@ -75,7 +76,7 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     import numpy as np
     from PIL import Image, ImageOps
 
-    image = _rgb(ImageOps.exif_transpose(image))
+    image = rgb(ImageOps.exif_transpose(image))
     height, width = size
     if image.size != (width, height):
         scale = max(height / image.height, width / image.width) / preprocess.crop
@@ -91,7 +92,7 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     return np.asarray(image)
 
 
-def _rgb(image: "Image.Image") -> "Image.Image":
+def rgb(image: "Image.Image") -> "Image.Image":
     """Transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
     import numpy as np
     from PIL import Image

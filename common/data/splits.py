@@ -6,7 +6,7 @@ order, platform or library version, and adding an image moves no other.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -24,28 +24,50 @@ def hold_out(
     seed: int,
     purpose: str,
 ) -> set[int]:
-    """Positions of `ceil(fraction * n)` images of every class, drawn without tearing a group.
+    """Positions of `ceil(fraction * n)` images of every class, see `draw`."""
+    return draw(names, labels, groups, share(labels, fraction), seed, purpose)
+
+
+def share(labels: Sequence[int], fraction: float) -> dict[int, int]:
+    """`ceil(fraction * n)` for every class of n images: the one rule by which a fraction becomes a count."""
+    return {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+
+
+def draw(
+    names: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    wanted: Mapping[int, int],
+    seed: int,
+    purpose: str,
+) -> set[int]:
+    """Positions of `wanted[class]` images of every class, drawn without tearing a group.
 
     Without groups the count is exact. With groups, whole groups are taken in drawn order while that brings the
     classes closer to their counts. `purpose` keeps the draws of one seed (test, val) independent.
     """
-    members: dict[str, list[int]] = defaultdict(list)
-    for i, name in enumerate(names):
-        members[groups[i] if groups else name].append(i)
-    order = sorted(members, key=lambda group: hashlib.sha256(f"{purpose}/{seed}/{group}".encode()).digest())
-    missing = {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+    missing = dict(wanted)
     taken: set[int] = set()
-    for group in order:
-        gain = Counter(labels[i] for i in members[group])
+    for members in _shuffled(groups or names, seed, purpose):
+        gain = Counter(labels[i] for i in members)
         if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in gain.items()) < 0:
-            taken.update(members[group])
+            taken.update(members)
             for c, n in gain.items():
                 missing[c] -= n
     return taken
 
 
+def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+    """The positions of every unit (a group, or the name of a single image), the units in the order of a draw."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, unit in enumerate(units):
+        members[unit].append(i)
+    order = sorted(members, key=lambda unit: hashlib.sha256(f"{purpose}/{seed}/{unit}".encode()).digest())
+    return [members[unit] for unit in order]
+
+
 def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
-    """Test as official or held out; validation official or carved from train with the run's `seed`."""
+    """Test as told by the samples or held out; validation told too or carved from train with the run's `seed`."""
     n = len(samples)
     if isinstance(dataset.split, Official) or samples.parts:
         if not samples.parts:
@@ -63,15 +85,69 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
         for j in hold_out(names, labels, groups, VAL_FRACTION, seed, "val"):
             parts[train[j]] = "val"
     members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
-    for part, positions in members.items():
-        _check_classes(samples, part, positions)
+    check_classes(samples, members)
     return Split(**members, fingerprint=fingerprint(samples, parts))
 
 
+def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
+    """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
+
+    Validation shrinks in the same proportion, class by class and rounded up, so every class keeps one image. Test
+    stays as it is. The subsets of one seed are nested: who is among the first 1 is among the first 5. Shots are
+    images, whatever their groups: no part gains an image, so no group is torn between parts. A fraction takes
+    whole groups, as a smaller study would have, until every class has its share: a group that passes it is kept whole.
+
+    Raises:
+        UserError: a class has fewer training images than `shots`.
+    """
+    if shots is None and fraction is None:
+        return split
+    train, val = ([samples.labels[i] for i in part] for part in (split.train, split.val))
+    there = Counter(train)
+    least = min(there, key=lambda label: there[label])
+    if shots and there[least] < shots:
+        raise UserError(
+            f"--shots {shots}: class {samples.classes[least]!r} has {there[least]} images in train, the fewest of all"
+        )
+    wanted = dict.fromkeys(there, shots) if shots else share(train, fraction)
+    wanted_val = {label: -(-n * wanted[label] // there[label]) for label, n in Counter(val).items()}
+    units = samples.names if shots or not samples.groups else samples.groups
+    few = {
+        "train": _first(samples.labels, units, split.train, wanted, seed),
+        "val": _first(samples.labels, units, split.val, wanted_val, seed),
+        "test": split.test,
+    }
+    part_of = {i: part for part, positions in few.items() for i in positions}
+    parts = [part_of.get(i, "") for i in range(len(samples))]
+    return Split(**few, fingerprint=fingerprint(samples, parts))
+
+
+def _first(
+    labels: Sequence[int],
+    units: Sequence[str],
+    positions: Sequence[int],
+    wanted: Mapping[int, int],
+    seed: int,
+) -> tuple[int, ...]:
+    """Those of `positions` whose unit is drawn while one of its classes has seen fewer images than `wanted`.
+
+    What a class has seen does not depend on what was taken: that is why a smaller subset lies in a larger one.
+    """
+    taken: list[int] = []
+    seen: Counter[int] = Counter()
+    for members in _shuffled([units[i] for i in positions], seed, "few"):
+        own = [positions[j] for j in members]
+        gain = Counter(labels[i] for i in own)
+        if any(seen[label] < wanted[label] for label in gain):
+            taken += own
+        seen += gain
+    return tuple(sorted(taken))
+
+
 def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
-    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`."""
+    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`, of images in a part."""
     rows = zip(samples.names, samples.labels, parts, strict=True)
-    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows)
+    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows if part)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
@@ -131,12 +207,18 @@ def without(samples: Samples, bad: Iterable[int]) -> Samples:
     )
 
 
-def _check_classes(samples: Samples, part: str, positions: Sequence[int]) -> None:
-    empty = set(range(len(samples.classes))) - {samples.labels[i] for i in positions}
-    if empty:
-        name = samples.classes[min(empty)]
-        count = sum(label == min(empty) for label in samples.labels)
-        raise UserError(
-            f"class {name!r} has no image in {part} ({count} in all{', whole groups' if samples.groups else ''}): "
-            f"train, val and test each need one, so add images or drop the class"
-        )
+def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> None:
+    """Every part needs an image of every class.
+
+    Raises:
+        UserError: names the first class that a part lacks.
+    """
+    for part, positions in members.items():
+        if empty := set(range(len(samples.classes))) - {samples.labels[i] for i in positions}:
+            first, more = min(empty), f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
+            count = sum(label == first for label in samples.labels)
+            whole = ", whole groups" if samples.groups else ""
+            raise UserError(
+                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{whole}){more}: "
+                f"{' and '.join(members)} each need one, so add images or drop the class"
+            )

@@ -6,7 +6,7 @@ official parts and the groups that no split may tear. Heavy libraries are import
 
 from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
 from .files import image_files
-from .folders import class_folders, split_folders
+from .folders import class_folders, part_folders
 from .hdf5 import galaxy10_hdf5
 from .leaves import leaf_folders
 from .lists import cub_lists, dtd_lists, food_json, tiny_imagenet
@@ -27,8 +27,8 @@ __all__ = [
     "galaxy10_hdf5",
     "image_files",
     "leaf_folders",
+    "part_folders",
     "rsna_csv",
     "sklearn_digits",
-    "split_folders",
     "tiny_imagenet",
 ]

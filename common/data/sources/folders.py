@@ -32,8 +32,8 @@ def class_folders(root: Path, classes: Classes) -> Samples:
     return _read(root, {part: part for part in parts} or {"": None}, classes)
 
 
-def split_folders(**folders: str) -> Reader:
-    """A reader of `<folder>/<class>/*` per part: `split_folders(train="train", test="val")`."""
+def part_folders(**folders: str) -> Reader:
+    """A reader of `<folder>/<class>/*` per part: `part_folders(train="train", test="val")`."""
 
     def read(root: Path, classes: Classes) -> Samples:
         base = locate(root, lambda folder: all((folder / name).is_dir() for name in folders.values()))

@@ -6,7 +6,7 @@ from typing import Any
 from ...errors import UserError
 from ...spec import PARTS, Classes, Samples
 from .files import check_labels, folder_with, listed_images, locate
-from .folders import split_folders
+from .folders import part_folders
 
 
 def flowers_mat(root: Path, classes: Classes) -> Samples:
@@ -55,7 +55,7 @@ def cars_mat(root: Path, classes: Classes) -> Samples:
     base = locate(root, lambda folder: (folder / meta).is_file())
     if base is None:
         try:
-            return split_folders(train="train", test="test")(root, classes)
+            return part_folders(train="train", test="test")(root, classes)
         except UserError as error:
             raise UserError(f"no {meta} in {root}, and {error}") from None
     labelled = "cars_test_annos_withlabels.mat"

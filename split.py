@@ -1,0 +1,69 @@
+"""Class folders -> train/, [val/,] test/, each with the same class folders: copies, links, or a list in a text file.
+
+Of every class of n images `ceil(test_size * n)` go to test. Who does depends on the images' names and the random
+state alone, so the split is the same on every machine, and an image more moves no other.
+
+    python split.py --input_dir my_images --output_dir my_split --test_size 0.2 --val_size 0.1
+    python split.py --input_dir slides --list split.csv --test_size 0.2 --group_by "patient(\\d+)"
+    python folder.py --data_dir slides --split_file split.csv
+"""
+
+import argparse
+from pathlib import Path
+
+from common import friendly, split_folders
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    p.add_argument(
+        "--input_dir", type=Path, required=True, metavar="DIR", help="one folder of images per class"
+    )
+    target = p.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--output_dir", type=Path, metavar="DIR", help="a new folder for train/, [val/,] test/"
+    )
+    target.add_argument(
+        "--list", type=Path, metavar="FILE", help="write path,label,part to a new text file instead"
+    )
+    p.add_argument(
+        "--test_size",
+        type=float,
+        default=0.2,
+        metavar="F",
+        help="share of every class (default: %(default)s)",
+    )
+    p.add_argument("--val_size", type=float, metavar="F", help="share of every class (default: no val/)")
+    p.add_argument(
+        "--random_state", type=int, default=42, metavar="N", help="another draw (default: %(default)s)"
+    )
+    p.add_argument(
+        "--group_by",
+        metavar="REGEX",
+        help="images whose CLASS/NAME has the same first (...), or the same match, stay together",
+    )
+    p.add_argument("--link", choices=("hard", "symbolic"), help="link the images instead of copying them")
+    return p
+
+
+def main(argv: list[str] | None = None) -> None:
+    p = parser()
+    options = p.parse_args(argv)
+    if options.list and options.link:
+        p.error("--link: a list holds no images to link")
+    done = friendly(
+        lambda: split_folders(
+            options.input_dir,
+            options.output_dir or options.list,
+            test=options.test_size,
+            val=options.val_size,
+            seed=options.random_state,
+            group_by=options.group_by,
+            how="list" if options.list else options.link or "copy",
+        )
+    )
+    print(done)
+
+
+if __name__ == "__main__":
+    main()

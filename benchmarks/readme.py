@@ -10,10 +10,15 @@ import argparse
 import json
 import re
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from common.models.backbones import BACKBONES  # noqa: E402
+
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
 PICTURE = ROOT / "results" / "digits.png"
@@ -87,6 +92,22 @@ def table(every: list[Run]) -> str:
     )
 
 
+def backbones() -> str:
+    """The table of `python -m common list`, with aliases."""
+    lines = [
+        "| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | short name |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in BACKBONES:
+        weights = row.enum or f"`{row.weights.rsplit('/', 1)[1]}`"
+        short = ", ".join(f"`{alias}`" for alias in row.aliases)
+        lines.append(
+            f"| `{row.name}` | {row.params / 1e6:.2f} | {100 * row.top1:.2f} | {row.size} | {weights} "
+            f"{row.sha256 or '(no checksum)'} | {short} |"
+        )
+    return "\n".join(lines)
+
+
 def picture(every: list[Run]) -> None:
     """Validation accuracy per epoch on the digits, fine-tuned and from scratch."""
     import matplotlib
@@ -129,7 +150,8 @@ def main() -> None:
     )
     parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER")
     add(parser.parse_args().runs)
-    README.write_text(write(README.read_text(), "results", table(runs())))
+    text = write(README.read_text(), "results", table(runs()))
+    README.write_text(write(text, "backbones", backbones()))
     picture(runs())
 
 

@@ -188,9 +188,9 @@ def test_bundled_digits(capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["eurosta"], "no dataset or folder 'eurosta': expected one of cifar10, digits"),
+        (["eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
         (["eurosat"], "no data in data/eurosat (not there)"),
-        (["images", "--data_dir", "images"], "no dataset or folder 'images'"),
+        (["images", "--data_dir", "images"], "no dataset 'images'"),
         (["images", "--out", "old.csv"], "old.csv exists already"),
         (["images/ant"], "no class folders in images/ant"),
     ],

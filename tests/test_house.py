@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from common import catalog
-from common.cli import parser
+from common.options import parser
 from common.spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,7 +17,7 @@ COMMON = ROOT / "common"
 # left may not see right; names in one tuple do not see each other
 ORDER = [
     ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict"),
-    ("cli",), ("catalog",), ("__main__",),
+    ("options",), ("cli",), ("catalog",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
     "data": [
@@ -57,7 +57,8 @@ def imported(path: Path, name: str) -> set[str]:
             ).strip(".")
             for alias in node.names:
                 full = f"{base}.{alias.name}".strip(".")
-                found.add(full if full in modules() else base)
+                is_ours = full in modules() or (COMMON / full.replace(".", "/")).is_dir()
+                found.add(full if is_ours else base)
     return found
 
 
@@ -110,7 +111,7 @@ def test_sheets_are_found() -> None:
 
 def test_a_sheet_is_short_and_tells_its_caveats() -> None:
     for sheet in catalog.datasets():
-        assert len((ROOT / f"{sheet.script}.py").read_text("utf-8").splitlines()) <= 60, sheet.name
+        assert len((ROOT / f"{sheet.script}.py").read_text("utf-8").splitlines()) <= 70, sheet.name
         assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in sheet.caveats), sheet.name
         assert "\n" not in sheet.get and sheet.image_size, sheet.name
 

@@ -54,9 +54,9 @@ def test_a_run(run, script: str, parts: tuple[int, int, int], capsys: pytest.Cap
     (sheet,) = (sheet for sheet in catalog.datasets() if sheet.name == script)
     assert result["dataset"] == script and result["metric"] == sheet.metric and result["fold"] == sheet.fold
     assert result["caveats"] == list(sheet.caveats)
-    fold = " fold 1" if script == "dtd" else ""
+    told = "fold 1, subset" if script == "dtd" else "subset"
     assert capsys.readouterr().out.startswith(
-        f"{script}{fold} (subset) timm:test_resnet from scratch: {sheet.metric} "
+        f"{script} ({told}) timm:test_resnet from scratch: {sheet.metric} "
     )
 
 

@@ -1,0 +1,141 @@
+"""The options of a data sheet's script."""
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from .spec import Dataset
+
+DEFAULT_MODEL = "efficientnet_lite0"
+
+
+def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
+    """The sheet, and its fold, that the `options` name; these then hold neither."""
+    dataset, asked = sheets[0], vars(options)
+    if dataset.variant:
+        option = dataset.variant[0]
+        dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
+    if dataset.folds and (fold := asked.pop("fold")):
+        dataset = replace(dataset, fold=fold, load=partial(dataset.load, fold=fold))
+    return dataset
+
+
+def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
+    height, width = dataset.image_size
+    p = argparse.ArgumentParser(
+        prog=f"{dataset.script}.py",
+        description=f"Fine-tune a backbone on {dataset.title}, choose the epoch on validation data and test it once.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
+        allow_abbrev=False,
+    )
+    what = p.add_argument_group("what to train")
+    what.add_argument(
+        "-model",
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help="a backbone (python -m common list shows them), or timm:NAME for any of timm's (default: %(default)s)",
+    )
+    what.add_argument(
+        "--weights",
+        default="imagenet",
+        metavar="imagenet|none|FILE",
+        help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: %(default)s)",
+    )
+    what.add_argument(
+        "--image_size",
+        type=_size,
+        default=dataset.image_size,
+        metavar="S|HxW",
+        help=f"pixels that the network sees (default: {height}x{width})",
+    )
+    data = p.add_argument_group("the data")
+    data.add_argument(
+        "--data_dir",
+        type=Path,
+        default=Path("data") / dataset.script,
+        metavar="DIR",
+        help=f"where it lies (default: %(default)s); {dataset.get}",
+    )
+    data.add_argument("--download", action="store_true", help="fetch it when it is not there")
+    if dataset.variant:
+        option, first = dataset.variant
+        values = [sheet.variant[1] for sheet in (dataset, *variants)]
+        data.add_argument(f"--{option}", choices=values, default=first, help="default: %(default)s")
+    if dataset.folds:
+        data.add_argument(
+            "--fold",
+            type=int,
+            choices=range(1, dataset.folds + 1),
+            default=dataset.fold,
+            metavar="N",
+            help=f"which of the {dataset.folds} official folds (default: {dataset.fold or 'none, a split of ours'})",
+        )
+    data.add_argument(
+        "--subset", action="store_true", help="accept other counts than the sheet's; the result says so"
+    )
+    data.add_argument(
+        "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
+    )
+    data.add_argument(
+        "--split_file",
+        type=Path,
+        metavar="FILE",
+        help="path,label,part of every image to use, such as another run's split.csv (default: the sheet's own split)",
+    )
+    few = data.add_mutually_exclusive_group()
+    few.add_argument(
+        "--shots", type=int, metavar="K", help="train on K images per class; validation shrinks along"
+    )
+    few.add_argument(
+        "--fraction",
+        type=float,
+        metavar="F",
+        help="train on this share of the images; validation shrinks along",
+    )
+    how = p.add_argument_group("how to train")
+    how.add_argument(
+        "-bs",
+        "--batch_size",
+        type=int,
+        default=32,
+        metavar="N",
+        help="images per step; halve it when the memory does not suffice (default: %(default)s)",
+    )
+    how.add_argument(
+        "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"
+    )
+    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
+    how.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of validation split, order, changes and head (default: %(default)s)",
+    )
+    where = p.add_argument_group("where")
+    where.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="default: the GPU where there is one",
+    )
+    where.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="of the forward pass and the loss (default: what the device computes fast)",
+    )
+    where.add_argument("--offline", action="store_true", help="open no network connection")
+    where.add_argument(
+        "--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)"
+    )
+    return p
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")
+    return int(sides[0]), int(sides[-1])

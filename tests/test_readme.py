@@ -1,0 +1,60 @@
+"""The README's figures are generated, its commands parse, its dataset of twenty lines runs."""
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import readme  # noqa: E402
+
+
+def test_tables_are_generated() -> None:
+    """`python benchmarks/readme.py` writes them."""
+    assert readme.write(README, "results", readme.table(readme.runs())) == README
+    assert readme.write(README, "backbones", readme.backbones()) == README
+
+
+def test_every_command_parses() -> None:
+    """Options that the README names exist."""
+    from common import catalog
+    from common.options import parser
+
+    scripts = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
+    lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
+    checked = 0
+    for words in (shlex.split(line, comments=True) for line in lines):
+        script = words[1].removesuffix(".py") if len(words) > 1 else ""
+        if script in scripts:
+            parser(*scripts[script]).parse_args(words[2:])
+            checked += 1
+    assert checked >= 6
+
+
+def test_the_dataset_of_twenty_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_tree) -> None:
+    """The sheet in the README, as pasted, trains on class folders; only its counts are made those of the miniature."""
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    space = {"__name__": "beetles"}
+    exec(source.replace('"train": 960, "test": 240', '"train": 32, "test": 8'), space)
+    images = class_tree(("dung", "ground", "leaf", "stag"))
+    monkeypatch.chdir(tmp_path)
+    options = [
+        "-model",
+        "timm:test_resnet",
+        "--weights",
+        "none",
+        "--image_size",
+        "32",
+        "-bs",
+        "8",
+        "--epochs",
+        "1",
+    ]
+    space["main"](space["DATASET"], [*options, "--data_dir", str(images), "--out", "out"])
+    assert (tmp_path / "out" / "result.json").exists()

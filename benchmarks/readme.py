@@ -17,10 +17,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common.cli import result_line  # noqa: E402
 from common.models.backbones import BACKBONES  # noqa: E402
 
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
+TIMES = ROOT / "results" / "times.json"
 PICTURE = ROOT / "results" / "digits.png"
 
 Run = dict
@@ -81,13 +83,16 @@ def table(every: list[Run]) -> str:
             f"| {cell('nll', 1, 3)} | {seconds:.0f} s |"
         )
     machines = sorted({f"{r['device']}, torch {r['torch']}, {r['precision']}" for r in every})
+    caveats = dict.fromkeys(f"{r['dataset']}: {caveat}" for r in every for caveat in r["caveats"])
     return "\n".join(
         [
             *lines,
             "",
-            "Test images, seen once; protocol `clean`, the epoch chosen on validation. Mean ± standard deviation over seeds (n), or, of a "
-            "single run, its 95 % bootstrap interval over test images (1). Subsets are not comparable with published results.",
+            "Protocol `clean`: the epoch chosen on validation, test seen once. Mean ± standard deviation over seeds (n); of a single "
+            "run its 95 % bootstrap interval over test images (1). Subsets are not comparable with published results.",
             f"Machine: {'; '.join(machines)}.",
+            "",
+            *(f"- {caveat}" for caveat in caveats),
         ]
     )
 
@@ -106,6 +111,23 @@ def backbones() -> str:
             f"{row.sha256 or '(no checksum)'} | {short} |"
         )
     return "\n".join(lines)
+
+
+def digits(every: list[Run]) -> str:
+    """The last line of `make run`."""
+    run = next(r for r in every if r["dataset"] == "digits" and start(r) == "fine-tuned" and r["seed"] == 0)
+    return f"```\n{result_line(run, Path('runs/digits-efficientnet_lite0-s0-...'))}\n```"
+
+
+def times() -> str:
+    """How long the two commands take, from `results/times.json`."""
+    seen = json.loads(TIMES.read_text())
+    return (
+        f"Measured on {seen['machine']}, in an empty environment: `make run` {seen['make run'] / 60:.1f} minutes, of which "
+        f"{seen['of it, installing'] / 60:.1f} install {seen['installed bytes'] / 1e9:.1f} GB (PyPI's torch brings CUDA along), `make test` "
+        f"{seen['make test'] / 60:.1f} minutes after that. Where nothing but a CPU is wanted, `pip install torch torchvision "
+        "--index-url https://download.pytorch.org/whl/cpu` into `.venv` first is much smaller."
+    )
 
 
 def picture(every: list[Run]) -> None:
@@ -144,14 +166,21 @@ def write(text: str, name: str, content: str) -> str:
     return re.sub(pattern, lambda found: f"{found[1]}{content}\n{found[2]}", text, flags=re.S)
 
 
+def filled(text: str) -> str:
+    """The README with everything between its markers as it should be."""
+    parts = {"digits": digits(runs()), "times": times(), "backbones": backbones(), "results": table(runs())}
+    for name, content in parts.items():
+        text = write(text, name, content)
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="add finished runs to results/runs.jsonl and write the README's tables"
     )
     parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER")
     add(parser.parse_args().runs)
-    text = write(README.read_text(), "results", table(runs()))
-    README.write_text(write(text, "backbones", backbones()))
+    README.write_text(filled(README.read_text()))
     picture(runs())
 
 

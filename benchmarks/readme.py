@@ -125,8 +125,7 @@ def times() -> str:
     return (
         f"Measured on {seen['machine']}, in an empty environment: `make run` {seen['make run'] / 60:.1f} minutes, of which "
         f"{seen['of it, installing'] / 60:.1f} install {seen['installed bytes'] / 1e9:.1f} GB (PyPI's torch brings CUDA along), `make test` "
-        f"{seen['make test'] / 60:.1f} minutes after that. Where nothing but a CPU is wanted, `pip install torch torchvision "
-        "--index-url https://download.pytorch.org/whl/cpu` into `.venv` first is much smaller."
+        f"{seen['make test'] / 60:.1f} minutes after that."
     )
 
 

@@ -9,6 +9,7 @@ from . import catalog
 from .cli import friendly
 from .errors import UserError
 from .models.backbones import BACKBONES
+from .spec import Dataset
 
 
 def list_command(argv: list[str]) -> None:
@@ -24,7 +25,7 @@ def list_command(argv: list[str]) -> None:
         )
     print("and any of timm's: -model timm:NAME\n")
     print(
-        f"{'dataset':15} {'domain':15} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8}  licence"
+        f"{'dataset':14} {'domain':14} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8} {'download':>8}  licence"
     )
     for sheet in catalog.datasets():
         train, val, test = (
@@ -33,8 +34,19 @@ def list_command(argv: list[str]) -> None:
         classes = len(sheet.classes) if isinstance(sheet.classes, tuple) else sheet.classes or ""
         size = "x".join(map(str, sheet.image_size))
         print(
-            f"{sheet.name:15} {sheet.domain:15} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8}  {sheet.licence}"
+            f"{sheet.name:14} {sheet.domain:14} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8} {_download(sheet):>8}  "
+            f"{sheet.licence}"
         )
+
+
+def _download(sheet: Dataset) -> str:
+    """How large, where a program can have it."""
+    if not sheet.sources:
+        return "bundled" if sheet.bundled else ""
+    if not all(file.mirrors for file in sheet.sources):
+        return "by hand"
+    sizes = [file.bytes for file in sheet.sources]
+    return f"{sum(sizes) / 1e6:,.0f} MB" if all(sizes) else "yes"
 
 
 def fetch_command(argv: list[str]) -> None:

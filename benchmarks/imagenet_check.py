@@ -36,7 +36,9 @@ def main() -> None:
 
     row = backbones.find(options.model)
     device = accelerator("auto", "fp32", row.cpu_bf16)
-    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True)).to(device.device)
+    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True).to(
+        device.device
+    )
     wnids = sorted(folder.name for folder in options.folder.iterdir())
     rows = [
         (path, options.every * i)

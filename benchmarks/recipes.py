@@ -118,7 +118,7 @@ def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> di
     dataset, row, classes, parts = loaded
     accelerator = choose_device("cpu", "fp32", row.cpu_bf16)
     torch.manual_seed(seed)
-    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)).to(
+    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)[0]).to(
         memory_format=torch.channels_last
     )
 

@@ -93,7 +93,10 @@ def predict_command(argv: list[str]) -> None:
         from .predict import predict
 
         for image, classes in predict(options.run, options.images, options.top):
-            print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
+            if isinstance(classes, str):
+                print(f"{image}: cannot be read ({classes})", file=sys.stderr)
+            else:
+                print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
 
     friendly(show)
 

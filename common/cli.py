@@ -44,23 +44,19 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     Raises:
         UserError: something that the user can mend.
     """
-    for name, least in (("batch_size", 1), ("epochs", 1), ("seed", 0), ("shots", 1)):
+    for name, least in (("batch_size", 1), ("micro_bs", 1), ("epochs", 1), ("seed", 0), ("shots", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.micro_bs and options.batch_size % options.micro_bs:
+        raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
     if options.lr is not None and not 0 < options.lr < 100:
         raise UserError(f"--lr {options.lr}: expected a rate above 0, such as 1e-3")
     if options.fraction is not None and not 0 < options.fraction <= 1:
         raise UserError(f"--fraction {options.fraction}: expected a share of train above 0, such as 0.1")
     if options.split_file and not options.split_file.is_file():
         raise UserError(f"no split file {options.split_file}")
-    row = backbones.find(options.model)
-    if min(options.image_size) < row.min_size:
-        h, w = options.image_size
-        raise UserError(
-            f"{row.name} needs images of {row.min_size} pixels or more, not {h}x{w}: pass --image_size {row.min_size + -row.min_size % 32}"
-        )
-    weights.locate(row, options.weights, options.offline)
+    backbones.check_name(options.model)
     if options.device == "cuda" and not _nvidia_driver():
         raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
     folder = options.data_dir
@@ -71,9 +67,20 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
             f"--data_dir names another place{fetched}"
         )
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    out = options.out or Path("runs") / f"{dataset.name}-{row.name.replace(':', '_')}-s{options.seed}-{stamp}"
+    model = options.model.replace(":", "_")
+    out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
     if out.exists():
         raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
+    row = backbones.find(options.model)  # of timm's networks, the slow part
+    height, width = options.image_size
+    if row.fixed_size and (height, width) != (row.size, row.size):
+        raise UserError(f"{row.name} takes images of {row.size} pixels alone: pass --image_size {row.size}")
+    if min(height, width) < row.min_size:
+        enough = row.min_size + -row.min_size % 32
+        raise UserError(
+            f"{row.name} needs images of {row.min_size} pixels or more, not {height}x{width}: pass --image_size {enough}"
+        )
+    weights.locate(row, options.weights, options.offline)
     asked = {**vars(options), "out": out}
     del asked["download"]  # how the data came does not change a result
     return Run(dataset=dataset, **asked)
@@ -112,7 +119,7 @@ def _told(asked: Run, record: dict[str, Any]) -> str:
 def result_line(result: dict[str, Any], out: Path) -> str:
     """One line: dataset, backbone, headline metric with its interval, how chosen, cost, where."""
     metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
-    low, high = (f"{100 * x:.2f}" for x in metric["interval"])
+    interval = metric["interval"] and " [{:.2f}, {:.2f}]".format(*(100 * x for x in metric["interval"]))
     limits = {
         f"fold {result['fold']}": result["fold"],
         "subset": result["subset"],
@@ -124,7 +131,7 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     dataset = result["dataset"] + (f" ({told})" if told else "")
     start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
     return (
-        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} % [{low}, {high}] "
+        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} %{interval or ''} "
         f"on {split['test']:,} test images; epoch {result['best']['epoch']} of {sum(p['epochs'] for p in result['recipe']['phases'])} "
         f"chosen on {split['val']:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"

@@ -22,7 +22,7 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
             raise UserError(
                 f"no space left on the disk of {where}: free some, or write elsewhere with {option}"
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             raise UserError(
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None

@@ -51,14 +51,17 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         help=f"pixels that the network sees (default: {height}x{width})",
     )
     data = p.add_argument_group("the data")
-    data.add_argument(
-        "--data_dir",
-        type=Path,
-        default=Path("data") / dataset.script,
-        metavar="DIR",
-        help=f"where it lies (default: %(default)s); {dataset.get}",
-    )
-    data.add_argument("--download", action="store_true", help="fetch it when it is not there")
+    p.set_defaults(data_dir=None, download=False)
+    if not dataset.bundled:
+        data.add_argument(
+            "--data_dir",
+            type=Path,
+            default=Path("data") / dataset.script,
+            metavar="DIR",
+            help=f"where it lies (default: %(default)s); {dataset.get}",
+        )
+    if dataset.sources:
+        data.add_argument("--download", action="store_true", help="fetch it when it is not there")
     if dataset.variant:
         option, first = dataset.variant
         values = [sheet.variant[1] for sheet in (dataset, *variants)]
@@ -102,6 +105,12 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         default=32,
         metavar="N",
         help="images per step; halve it when the memory does not suffice (default: %(default)s)",
+    )
+    how.add_argument(
+        "--micro_bs",
+        type=int,
+        metavar="N",
+        help="images at once, where memory is short: gradients add up to -bs, batch norm sees N (default: -bs)",
     )
     how.add_argument(
         "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"

@@ -4,28 +4,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import results
-from .data.decode import decode, refuse
+from .data.decode import decode
 from .data.sources import image_files
 from .errors import UserError
 
 BATCH = 32
+CHUNK = 1024  # images in memory at once
 
 
 def predict(
-    run_folder: Path, inputs: list[Path], top: int = 5
-) -> Iterator[tuple[str, list[tuple[str, float]]]]:
+    run_folder: Path, inputs: list[Path], top: int
+) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
+    Of an image that cannot be read, why.
+
     Raises:
-        UserError: no finished run there, no such image, or one that cannot be read.
+        UserError: no finished run there, or no such image.
     """
     path = run_folder / results.WEIGHTS
     if not path.is_file():
         raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
+    if top < 1:
+        raise UserError(f"--top {top}: expected 1 or more")
     images = [image for given in inputs for image in _images(given)]
     about = results.read_about(path)
-    pixels, bad = decode(images, about["preprocess"], about["native"])
-    refuse(bad, images)
 
     import numpy as np
     import torch
@@ -37,20 +40,23 @@ def predict(
 
     row, classes = backbones.find(about["backbone"]), about["classes"]
     accelerator = choose_device("auto", "fp32", row.cpu_bf16)
-    net = backbones.build(row, len(classes), weights.open_file(path))
+    net = backbones.build(row, len(classes), weights.open_file(path), keep_head=True)
     net.to(accelerator.device, memory_format=torch.channels_last)
-    batches = Batches(
-        pixels=pixels,
-        all_labels=np.zeros(len(images), np.int64),  # not known, not used
-        index=np.arange(len(images)),
-        preprocess=about["preprocess"],
-        batch_size=BATCH,
-        device=accelerator.device,
-    )
-    probabilities = torch.from_numpy(evaluate(net, batches, accelerator)).softmax(1)
-    likely, which = probabilities.topk(min(top, len(classes)))
-    for i, image in enumerate(images):
-        yield image, [(classes[c], p) for c, p in zip(which[i].tolist(), likely[i].tolist(), strict=True)]
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK]
+        pixels, bad = decode(chunk, about["preprocess"], about["native"])
+        batches = Batches(
+            pixels=pixels,
+            all_labels=np.zeros(len(chunk), np.int64),  # not known, not used
+            index=np.arange(len(chunk)),
+            preprocess=about["preprocess"],
+            batch_size=BATCH,
+            device=accelerator.device,
+        )
+        probabilities = torch.from_numpy(evaluate(net, batches, accelerator)).softmax(1)
+        likely, which = (rows.tolist() for rows in probabilities.topk(min(top, len(classes))))
+        for i, image in enumerate(chunk):
+            yield image, bad.get(i) or [(classes[c], p) for c, p in zip(which[i], likely[i], strict=True)]
 
 
 def _images(given: Path) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
 
 WEIGHTS = "best.safetensors"
 RESULT = "result.json"
-LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "numpy", "pillow", "scikit-learn")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-learn",
+)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -79,7 +90,7 @@ def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Ca
 
 def write_weights(
     folder: Path,
-    state: dict[str, "torch.Tensor"],
+    net: "torch.nn.Module",
     backbone: str,
     classes: Sequence[str],
     preprocess: Preprocess,
@@ -95,7 +106,8 @@ def write_weights(
         "native": native,
     }
     with whole(folder / WEIGHTS) as part:
-        save_file({k: v.cpu().contiguous() for k, v in state.items()}, part, {"about": json.dumps(about)})
+        state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
+        save_file(state, part, {"about": json.dumps(about)})
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": precision,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
 
 
@@ -168,7 +180,7 @@ def commit() -> str | None:
             [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

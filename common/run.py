@@ -13,6 +13,7 @@ from . import results
 from .atomic import whole
 from .data import split_file, splits
 from .data.decode import decode, refuse
+from .errors import UserError
 from .models import backbones, weights
 from .spec import Preprocess, Recipe, Run, Samples, Split
 
@@ -39,15 +40,25 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     from .measure import cost, metrics, stats
     from .training import recipes
     from .training.device import accelerator as choose_device
-    from .training.device import out_of_memory
+    from .training.device import batch_limits
     from .training.evaluate import evaluate
     from .training.finetune import finetune
 
-    accelerator = choose_device(asked.device, asked.precision, row.cpu_bf16)
-    first = accelerator.is_main_process
+    micro_batches = asked.batch_size // (asked.micro_bs or asked.batch_size)
+    accelerator = choose_device(asked.device, asked.precision, row.cpu_bf16, micro_batches)
+    first, world = accelerator.is_main_process, accelerator.num_processes
+    pieces = world * micro_batches
+    if (
+        asked.batch_size % pieces
+        or min(len(split.train), asked.batch_size) < pieces
+        or len(split.val) < world
+    ):
+        raise UserError(
+            f"-bs {asked.batch_size} in {pieces} pieces ({world} processes): expected a multiple, and more images than that"
+        )
     torch.manual_seed(asked.seed)
-    net = backbones.build(row, len(samples.classes), weights.read(row, asked.weights, asked.offline))
-    net.to(accelerator.device, memory_format=torch.channels_last)
+    state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
+    net = backbones.build(row, len(samples.classes), state)
     labels = np.asarray(samples.labels)
     train, val, test = (
         Batches(
@@ -57,14 +68,16 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             preprocess=preprocess,
             batch_size=asked.batch_size,
             device=accelerator.device,
+            micro_batches=micro_batches,
             rank=accelerator.process_index,
-            world=accelerator.num_processes,
+            world=world,
         )
         for part in (split.train, split.val, split.test)
     )
     recipe = recipes.clean(asked.epochs or recipes.epochs_for(train.steps), asked.lr or row.lr)
     config = {
         **_described(asked, row, recipe, preprocess, samples, split, skipped),
+        "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
         **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
@@ -75,7 +88,10 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         scores = metrics.score(evaluate(net, val, accelerator), val.labels)
         return scores[dataset.metric], {f"val_{name}": value for name, value in scores.items()}
 
-    with results.run_folder(asked.out, config, write=first) as log, out_of_memory(asked.batch_size):
+    with (
+        results.run_folder(asked.out, config, write=first) as log,
+        batch_limits(asked.micro_bs or asked.batch_size),
+    ):
 
         def report(record: dict[str, Any]) -> None:
             records.append(record)
@@ -87,10 +103,13 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
             tell(config)
+        net.to(accelerator.device, memory_format=torch.channels_last)
         with cost.Clock(accelerator.device) as training:
             best = finetune(
                 net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
             )
+        if first:
+            results.write_weights(asked.out, net, row.name, samples.classes, preprocess, dataset.native)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
     if not first:
@@ -101,11 +120,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     result = {
         **config,
         "metric": dataset.metric,
-        "test": {  # without what no resample could have: the AUROC of many classes of one image each
-            name: {"value": value, "interval": intervals[name]}
-            for name, value in scores.items()
-            if name in intervals
-        },
+        "test": {name: {"value": value, "interval": intervals.get(name)} for name, value in scores.items()},
         "best": best,
         "cost": {
             "train_images_per_second": statistics.median(r["train_images_per_second"] for r in records),
@@ -117,9 +132,10 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     }
     confusion = metrics.confusion(logits, test.labels)
     title = f"{dataset.title}, {row.name}"
-    pictures.learning_curve(asked.out / "curve.png", records, best["epoch"], title)
-    pictures.confusion_matrix(asked.out / "confusion.png", confusion, samples.classes, title)
-    results.write_weights(asked.out, net.state_dict(), row.name, samples.classes, preprocess, dataset.native)
+    with whole(asked.out / "curve.png") as part:
+        pictures.learning_curve(part, records, best["epoch"], title)
+    with whole(asked.out / "confusion.png") as part:
+        pictures.confusion_matrix(part, confusion, samples.classes, title)
     names = [samples.names[i] for i in split.test]
     results.write_predictions(asked.out, names, test.labels, logits, samples.classes)
     results.write_confusion(asked.out, confusion, samples.classes)
@@ -137,17 +153,16 @@ def _described(
     skipped: int,
 ) -> dict[str, Any]:
     """What was asked for and what it came to, as `config.json` and `result.json` tell it."""
-    imagenet = asked.weights == "imagenet"
     return {
         "dataset": asked.dataset.name,
         "fold": asked.dataset.fold,
         "backbone": row.name,
-        "weights": row.weights if imagenet else asked.weights,
-        "weights_sha256": row.sha256 if imagenet else None,
+        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
         "protocol": recipe.name,
         "chosen_on": "val",
         "seed": asked.seed,
         "batch_size": asked.batch_size,
+        "micro_bs": asked.micro_bs or asked.batch_size,
         "recipe": asdict(recipe),
         "augment": asdict(asked.dataset.augment),
         "preprocess": asdict(preprocess),

@@ -167,6 +167,7 @@ class Run:
     out: Path  # the run folder, not there yet
     weights: str  # "imagenet", "none" or a file
     batch_size: int
+    micro_bs: int | None  # images of one forward pass; None: the batch
     epochs: int | None  # None: the recipe's
     lr: float | None
     image_size: tuple[int, int]

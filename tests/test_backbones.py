@@ -56,11 +56,12 @@ def test_the_papers_names() -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "resnet50_v1"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("side", [64, 128, 224])  # EuroSAT's, CIFAR-10's, Flowers-102's
+def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype, side: int) -> None:
     row = find(name)
     torch.manual_seed(0)
     net = build(row, 7, None).to(memory_format=torch.channels_last).train()
-    side = max(64, row.min_size)
+    side = max(side, row.min_size)
     images, labels = torch.randn(2, 3, side, side), torch.tensor([1, 5])
     before = net.get_submodule(row.head).weight.clone()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
@@ -80,6 +81,19 @@ def test_any_timm_network() -> None:
     net = build(row, 3, None).eval()
     assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3) and row.weights == "hf:timm/test_resnet.r160_in1k"
     assert row.size == 160
+
+
+@pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:test_vit", "timm:test_convnext"])
+def test_more_of_timms_heads(name: str) -> None:
+    row = find(name)
+    assert build(row, 3, None).eval()(torch.zeros(1, 3, row.size, row.size)).shape == (1, 3)
+
+
+def test_a_timm_network_without_a_head() -> None:
+    row = find("timm:vit_small_patch14_dinov2.lvd142m")
+    assert row.fixed_size and row.size == 518
+    with torch.device("meta"):
+        assert build(row, 3, None).get_submodule(row.head).out_features == 3
 
 
 def test_a_timm_network_with_two_heads_is_refused() -> None:

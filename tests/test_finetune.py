@@ -10,7 +10,7 @@ from common.data.loaders import Batches
 from common.errors import UserError
 from common.models.backbones import build, find
 from common.spec import Phase, Preprocess, Recipe
-from common.training.device import accelerator, out_of_memory
+from common.training.device import accelerator, batch_limits
 from common.training.evaluate import evaluate
 from common.training.finetune import _optimizer, _schedule, finetune
 
@@ -98,16 +98,12 @@ def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
         model = build(row, 5, None)
         optimizer = _optimizer(model, row.head, Phase(epochs=1, lr=1e-3, head_lr=3.0, weight_decay=0.05))
         names = {id(p): n for n, p in model.named_parameters()}
+        norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters()}
         for group in optimizer.param_groups:
-            for n in (names[id(p)] for p in group["params"]):
-                plain = (
-                    "bias" in n
-                    or "norm" in n
-                    or "layer_scale" in n
-                    or n.startswith(("features.0.1", "classifier.0"))
-                )
-                if plain:
-                    assert group["weight_decay"] == 0, n
+            for p in group["params"]:
+                n = names[id(p)]
+                plain = id(p) in norms or "bias" in n or "layer_scale" in n or "logit_scale" in n
+                assert group["weight_decay"] == (0 if plain else 0.05), n
                 assert group["lr"] == pytest.approx(3e-3 if n.startswith(f"{row.head}.") else 1e-3)
         assert sum(len(g["params"]) for g in optimizer.param_groups) == len(names)
 
@@ -143,22 +139,55 @@ def test_processes_share_one_order() -> None:
     torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
 
 
-def test_forward_and_loss_run_in_the_precision_asked_for() -> None:
-    seen = []
+def test_forward_and_loss_run_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed, loss_under = [], []
     model = net()
-    model[0].register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    model[0].register_forward_hook(lambda module, inputs, output: computed.append(output.dtype))
+    plain = torch.nn.functional.cross_entropy
+
+    def watched(*args: object, **more: object) -> torch.Tensor:
+        loss_under.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
+        return plain(*args, **more)
+
+    monkeypatch.setattr("common.training.finetune.F.cross_entropy", watched)
     run = accelerator("cpu", "bf16", True)
     finetune(model, "4", batches(), Augment(), lambda n: (1.0, {}), recipe(1), run, 0, lambda r: None)
-    assert set(seen) == {torch.bfloat16}
+    assert set(computed) == set(loss_under) == {torch.bfloat16}
+
+
+def test_micro_batches_make_the_same_step() -> None:
+    """Without batch norm, gradients of pieces add up to the batch's: the same weights, within rounding."""
+
+    def trained(pieces: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Identity(), nn.Linear(8, 2))
+        run = accelerator("cpu", "fp32", False, micro_batches=pieces)
+        data = batches(micro_batches=pieces)
+        finetune(model, "4", data, Augment(flip=True), lambda n: (1.0, {}), recipe(2), run, 0, lambda r: None)
+        return model[4].weight
+
+    from accelerate.state import AcceleratorState
+
+    whole = trained(1)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch.testing.assert_close(trained(4), whole, rtol=1e-4, atol=1e-5)
 
 
 def test_out_of_memory_names_the_next_smaller_batch() -> None:
-    with pytest.raises(UserError, match="out of memory at a batch of 32: try -bs 16"), out_of_memory(32):
+    with (
+        pytest.raises(UserError, match="out of memory at a batch of 32: try -bs 16, or --micro_bs 16"),
+        batch_limits(32),
+    ):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(UserError, match="try a smaller --image_size"), out_of_memory(1):
+    with pytest.raises(UserError, match="try a smaller --image_size"), batch_limits(1):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="shape"), out_of_memory(32):
+    with pytest.raises(RuntimeError, match="shape"), batch_limits(32):
         torch.zeros(2) @ torch.zeros(3, 1).T.expand(4, 3).reshape(7, 1)
+
+
+def test_batch_norm_of_a_single_value() -> None:
+    with pytest.raises(UserError, match="take a larger -bs"), batch_limits(1):
+        nn.BatchNorm1d(3)(torch.zeros(1, 3))
 
 
 def test_fp16_needs_cuda() -> None:

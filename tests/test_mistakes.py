@@ -49,20 +49,26 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
     [
         (("-model", "resnt50"), "did you mean 'resnet50'?"),
         (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
+        (("-model", "resnet18"), "timm's is -model timm:resnet18"),
+        (("-model", "timm:resnet18"), "no data in data/eurosat"),
+        (("--micro_bs", 5), "--micro_bs 5: expected a divisor of -bs 32"),
         (("-bs", 0), "--batch_size 0: expected 1 or more"),
         (("-bs", "many"), "invalid int value"),
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
         (("--lr", -1), "--lr -1.0: expected a rate above 0"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
-        (("-model", "inception"), "pass --image_size 96"),
-        (("--weights", "mine.pth"), "no weights file mine.pth"),
         (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT_RGB.zip"),
         (("--epoch", 3), "unrecognized arguments"),
     ],
 )
 def test_options(tmp_path: Path, options: tuple, says: str) -> None:
     assert says in mistake(tmp_path, "eurosat.py", *options)
+
+
+def test_images_too_small_for_a_network(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "eurosat.py", "--data_dir", class_tree(), "-model", "inception")
+    assert "inception_v3 needs images of 75 pixels or more, not 64x64: pass --image_size 96" in message
 
 
 def test_empty_data(tmp_path: Path) -> None:
@@ -77,6 +83,11 @@ def test_offline_weights_not_in_the_cache(tmp_path: Path, class_tree) -> None:
         and str(tmp_path / "hub") in message
         and "download.pytorch.org" in message
     )
+
+
+def test_no_weights_file(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--weights", "mine.pth")
+    assert "no weights file mine.pth" in message
 
 
 def test_no_cuda(tmp_path: Path, class_tree) -> None:

@@ -23,7 +23,7 @@ def test_real_weights_know_real_photographs(real) -> None:
     folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
     images = [str(next(f.iterdir())) for f in folders][::2]
     row = backbones.find("efficientnet_lite0")
-    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True))
+    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True)
     pixels, bad = decode(images, row.preprocess(), None)
     labels = np.arange(0, 1000, 10)
     run = accelerator("cpu", "fp32", False)

@@ -18,15 +18,15 @@ TINY = find("timm:test_resnet")
 
 
 def test_lite0_comes_with_its_package_and_fits() -> None:
-    state = weights.read(LITE, "imagenet", offline=True)
-    net = build(LITE, 1000, state)
+    state = weights.read(LITE, "imagenet", offline=True)[0]
+    net = build(LITE, 1000, state, keep_head=True)
     own = net.state_dict()
     assert len(own) == len(state) == 296
     assert all(torch.equal(a, b) for a, b in zip(own.values(), state.values(), strict=True))
 
 
 def test_a_new_head_and_the_old_body() -> None:
-    state = weights.read(LITE, "imagenet", offline=True)
+    state = weights.read(LITE, "imagenet", offline=True)[0]
     net = build(LITE, 10, state)
     assert net.classifier.weight.shape == (10, 1280)
     assert torch.equal(net.conv_stem.weight, state["_conv_stem.weight"])
@@ -39,9 +39,11 @@ def test_a_cached_file_is_read_and_its_hash_checked(tmp_path: Path, monkeypatch:
     torch.save(build(TINY, 1000, None).state_dict(), cache / "tiny.pth")
     digest = hashlib.sha256((cache / "tiny.pth").read_bytes()).hexdigest()
     row = replace(TINY, weights="https://example.org/tiny.pth", sha256=digest[:8])
-    assert weights.read(row, "imagenet", offline=True).keys() == build(TINY, 1000, None).state_dict().keys()
+    assert (
+        weights.read(row, "imagenet", offline=True)[0].keys() == build(TINY, 1000, None).state_dict().keys()
+    )
     with pytest.raises(UserError, match=f"sha256 {digest[:8]}, expected 00000000; delete it"):
-        weights.read(replace(row, sha256="00000000"), "imagenet", offline=True)
+        weights.read(replace(row, sha256="00000000"), "imagenet", offline=True)[0]
 
 
 def test_the_cache_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +56,7 @@ def test_no_network_says_where_the_file_belongs(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     row = replace(TINY, weights="http://127.0.0.1:9/tiny-00000000.pth")
     with pytest.raises(UserError, match=r"cannot fetch .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"):
-        weights.read(row, "imagenet", offline=False)
+        weights.read(row, "imagenet", offline=False)[0]
     assert not list(tmp_path.rglob("*.pth*")), "nothing half-fetched stays"
 
 
@@ -65,7 +67,7 @@ def test_a_timm_network_offline_says_where_its_file_belongs(
     with pytest.raises(
         UserError, match=r"model\.safetensors of huggingface\.co/timm/test_resnet.*hf download"
     ):
-        weights.read(TINY, "imagenet", offline=True)
+        weights.read(TINY, "imagenet", offline=True)[0]
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -77,9 +79,12 @@ def test_a_local_file_with_and_without_its_head(tmp_path: Path, suffix: str, cla
     save_file(state, path) if suffix == ".safetensors" else torch.save(
         {"epoch": 3, "state_dict": state}, path
     )
-    net = build(TINY, 3, weights.read(TINY, str(path), offline=True))
+    loaded, digest = weights.read(TINY, str(path), offline=True)
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    net = build(TINY, 3, loaded)
     assert torch.equal(net.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
-    assert torch.equal(net.fc.weight, state["fc.weight"]) == (classes == 3)
+    assert not torch.equal(net.fc.weight, state["fc.weight"]), "a new task, a new head"
+    assert torch.equal(build(TINY, classes, loaded, keep_head=True).fc.weight, state["fc.weight"])
 
 
 def test_a_file_without_a_head(tmp_path: Path) -> None:

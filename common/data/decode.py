@@ -26,7 +26,6 @@ def decode(
     Decoding runs in threads; Pillow releases the interpreter's lock.
     """
     import numpy as np
-    from PIL import Image
 
     size = stored_size(preprocess, native)
     if isinstance(images, np.ndarray) and images.shape[1:3] == size:
@@ -37,7 +36,9 @@ def decode(
     def one(i: int) -> None:
         try:
             pixels[i] = fit(open_image(images[i]), size, preprocess)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # broken files make decoders fail in every way there is
             bad[i] = str(error) or type(error).__name__
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -106,7 +107,11 @@ def rgb(image: "Image.Image") -> "Image.Image":
 
 
 def refuse(bad: dict[int, str], images: Sequence[str]) -> None:
-    """Raises: UserError: names the first of the unreadable images."""
+    """Stop where images cannot be read.
+
+    Raises:
+        UserError: names the first of them.
+    """
     if bad:
         first = min(bad)
         raise UserError(

@@ -18,7 +18,7 @@ class Batches:
     """The images of one part, ready to be batched.
 
     `batch_size` counts the images of one step over all processes; each of `world` processes takes its share of
-    one global order.
+    one global order, in `micro_batches` equal pieces.
     """
 
     pixels: np.ndarray  # (all images, h, w, 3) uint8, shared by the parts
@@ -27,6 +27,7 @@ class Batches:
     preprocess: Preprocess
     batch_size: int
     device: torch.device
+    micro_batches: int = 1
     rank: int = 0
     world: int = 1
 
@@ -44,15 +45,18 @@ class Batches:
         return max(1, len(self) // self.batch_size)
 
     def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps` of them."""
+        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps * micro_batches` of them."""
         dice = augmentation.dice("order", seed, epoch)
         order = torch.randperm(len(self), generator=dice).numpy()
         maps = augmentation.draw(augment, len(self), seed, epoch)
         for step in range(self.steps):
-            mine = order[step * self.batch_size : (step + 1) * self.batch_size][self.rank :: self.world]
-            images, labels = self._fetch(mine)
-            images = augmentation.apply(images, self._travel(maps[mine]), self.preprocess.size)
-            yield self._normalise(images), labels
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            pieces = self.micro_batches * self.world
+            equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
+            for mine in np.array_split(equal, self.micro_batches):
+                images, labels = self._fetch(mine)
+                images = augmentation.apply(images, self._travel(maps[mine]), self.preprocess.size)
+                yield self._normalise(images), labels
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""

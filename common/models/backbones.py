@@ -39,6 +39,7 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels that it can work with
+    fixed_size: bool = False  # it works with `size` alone
     lr: float = (
         1e-3  # of the default recipe, where --lr gives none; only EfficientNet-Lite0's is measured (LOG.md)
     )
@@ -114,18 +115,35 @@ def find(name: str) -> Backbone:
     Raises:
         UserError: there is none; names the nearest.
     """
+    check_name(name)
     if name.startswith("timm:"):
         return _timm_row(name)
-    rows = {alias: row for row in BACKBONES for alias in (row.name, *row.aliases)}
-    if name not in rows:
-        _unknown(name, list(rows), "python -m common list")
-    return rows[name]
+    return _rows()[name]
 
 
-def build(row: Backbone, classes: int, weights: dict | None) -> "nn.Module":
-    """The row's network with `weights` (a state dict, None: random) and a head of `classes` outputs.
+def check_name(name: str) -> None:
+    """`find` without timm's metadata: importing timm takes seconds, its names stand in its source text.
 
-    Weights without a matching head leave the head new. Raises: UserError: weights of another architecture.
+    Raises:
+        UserError: no such backbone; names the nearest.
+    """
+    plain = name.removeprefix("timm:").split(".")[0]
+    if name.startswith("timm:"):
+        if plain not in (known := _timm_names()):
+            _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
+    elif name not in (known := _rows()):
+        if plain in _timm_names():
+            raise UserError(f"unknown model {name!r}: timm's is -model timm:{name}")
+        _unknown(name, list(known), "python -m common list")
+
+
+def build(row: Backbone, classes: int, weights: dict | None, keep_head: bool = False) -> "nn.Module":
+    """The row's network with `weights` (a state dict, None: random) and a new head of `classes` outputs.
+
+    `keep_head` takes the head from the weights, too: the network predicts instead of learning something new.
+
+    Raises:
+        UserError: weights of another architecture.
     """
     from torch import nn
 
@@ -133,9 +151,12 @@ def build(row: Backbone, classes: int, weights: dict | None) -> "nn.Module":
 
     net = _network(row)
     old = net.get_submodule(row.head)
-    net.set_submodule(row.head, nn.Linear(old.in_features, classes))
+    if isinstance(old, nn.Linear):
+        net.set_submodule(row.head, nn.Linear(old.in_features, classes))
+    else:  # timm's networks without a head, or with a convolution for one
+        net.reset_classifier(classes)
     if weights is not None:
-        load(net, row, weights)
+        load(net, row, weights, keep_head)
     return net
 
 
@@ -160,18 +181,19 @@ def _network(row: Backbone) -> "nn.Module":
     return WaveMix()
 
 
+def _rows() -> dict[str, Backbone]:
+    return {alias: row for row in BACKBONES for alias in (row.name, *row.aliases)}
+
+
+def _timm_names() -> set[str]:
+    folder = Path(find_spec("timm").submodule_search_locations[0]) / "models"
+    texts = (file.read_text("utf-8") for file in folder.glob("*.py"))
+    return {name for text in texts for name in re.findall(r"^@register_model\ndef (\w+)", text, re.M)}
+
+
 def _timm_row(name: str) -> Backbone:
-    """A row of timm's own metadata. Names are looked up in its source text first: importing it takes seconds."""
-    spec = find_spec("timm")
-    folder = Path(spec.submodule_search_locations[0]) / "models"
-    known = {
-        n
-        for file in folder.glob("*.py")
-        for n in re.findall(r"^@register_model\ndef (\w+)", file.read_text("utf-8"), re.M)
-    }
+    """A row of timm's own metadata."""
     arch = name.removeprefix("timm:")
-    if arch.split(".")[0] not in known:
-        _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
     import timm
 
     try:
@@ -196,7 +218,8 @@ def _timm_row(name: str) -> Backbone:
         interpolation="bilinear" if cfg.interpolation == "bilinear" else "bicubic",
         mean=cfg.mean,
         std=cfg.std,
-        min_size=cfg.input_size[1] if cfg.fixed_input_size else 1,
+        min_size=1,
+        fixed_size=cfg.fixed_input_size,
         lr=3e-4,  # bearable for most; unmeasured
         cpu_bf16=False,
         pretrained_on=cfg.tag,
@@ -205,6 +228,5 @@ def _timm_row(name: str) -> Backbone:
 
 def _unknown(name: str, known: list[str], where: str) -> None:
     nearest = get_close_matches(name, known, 1, cutoff=0.4)
-    raise UserError(
-        f"unknown model {name!r}{f', did you mean {nearest[0]!r}?' if nearest else ';'} all of them: {where}"
-    )
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise UserError(f"unknown model {name!r}: {hint}{where} shows all")

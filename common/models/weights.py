@@ -51,7 +51,7 @@ def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
     path = hub_folder() / row.weights.rsplit("/", 1)[1]
     if not path.exists() and offline:
         raise UserError(
-            f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {how(row, path)}"
+            f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {how(row)}"
         )
     return path if path.exists() else None
 
@@ -63,20 +63,22 @@ def hub_folder() -> Path:
     return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
 
 
-def how(row: Backbone, path: Path) -> str:
+def how(row: Backbone) -> str:
     return f"put {row.weights} there on a machine with network, or pass --weights FILE or --weights none"
 
 
-def read(row: Backbone, choice: str, offline: bool) -> dict | None:
-    """The chosen state dict, its hash checked; None for "none"."""
+def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
+    """The chosen state dict, its hash checked, and the SHA-256 of its file; None and None for "none"."""
     path = locate(row, choice, offline)
     if choice == "none":
-        return None
-    if choice == "imagenet" and path is None:
+        return None, None
+    if path is None:
         path = _from_hub(row, offline) if row.weights.startswith("hf:") else _download(row)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if choice == "imagenet":
-        _check_hash(row, path)
-    return open_file(path)
+        _check_hash(row, path, digest)
+    return open_file(path), digest
 
 
 def open_file(path: Path) -> dict:
@@ -97,7 +99,15 @@ def open_file(path: Path) -> dict:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+    ) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot read weights from {path}: {reason}") from None
     for key in ("state_dict", "model"):
@@ -107,17 +117,16 @@ def open_file(path: Path) -> dict:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def load(net: "nn.Module", row: Backbone, state: dict) -> None:
-    """Load all but, where it has another number of classes or is absent, the head.
+def load(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
+    """Load the body and, with `keep_head`, the head; without, the head stays as new as it is.
 
     Raises:
         UserError: a file of another architecture: which keys are missing, unknown or of another shape.
     """
     own = net.state_dict()
     state = _translate(row, state, own)
-    head = {f"{row.head}.weight", f"{row.head}.bias"}
-    new_head = any(key not in state or state[key].shape != own[key].shape for key in head)
-    wanted = own.keys() - head if new_head else own.keys()
+    head = set() if keep_head else {key for key in own if key.startswith(f"{row.head}.")}
+    wanted = own.keys() - head
     wrong = [f"{len(m)} {what} ({min(m)} ...)" for what, m in (
         ("missing", wanted - state.keys()),
         ("unknown", state.keys() - own.keys()),
@@ -125,7 +134,7 @@ def load(net: "nn.Module", row: Backbone, state: dict) -> None:
     ) if m]  # fmt: skip
     if wrong:
         raise UserError(f"weights of another architecture than {row.name}: keys {', '.join(wrong)}")
-    net.load_state_dict({key: state[key] for key in wanted}, strict=not new_head)
+    net.load_state_dict({key: state[key] for key in wanted}, strict=not head)
 
 
 def _translate(row: Backbone, state: dict, own: dict) -> dict:
@@ -145,32 +154,29 @@ def _translate(row: Backbone, state: dict, own: dict) -> dict:
     return state
 
 
-def _check_hash(row: Backbone, path: Path) -> None:
+def _check_hash(row: Backbone, path: Path, digest: str) -> None:
     """Against the row's digits, or the name that the Hugging Face cache gave the file."""
-    expected = row.sha256
+    expected = row.sha256 or ""
     if row.weights.startswith("hf:") and re.fullmatch("[0-9a-f]{64}", path.resolve().name):
         expected = path.resolve().name
-    if expected:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if not found.startswith(expected):
-            raise UserError(
-                f"{path} is not {row.name}'s weights: sha256 {found[:8]}, expected {expected[:8]}; delete it"
-            )
+    if not digest.startswith(expected):
+        raise UserError(
+            f"{path} is not {row.name}'s weights: sha256 {digest[:8]}, expected {expected[:8]}; delete it"
+        )
 
 
 def _download(row: Backbone) -> Path:
     import torch
 
     path = hub_folder() / row.weights.rsplit("/", 1)[1]
-    path.parent.mkdir(parents=True, exist_ok=True)
     print(f"fetching {row.weights} -> {path}", file=sys.stderr)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(
             row.weights, str(path), hash_prefix=row.sha256, progress=sys.stderr.isatty()
         )
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot fetch {row.name}'s weights to {path} ({error}): {how(row, path)}") from None
+        raise UserError(f"cannot fetch {row.name}'s weights to {path} ({error}): {how(row)}") from None
     return path
 
 

@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import GradientAccumulationPlugin
 
 from ..errors import UserError
 
 
-def accelerator(device: str, precision: str, cpu_bf16: bool) -> Accelerator:
+def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16.
 
     `auto` on CUDA is bfloat16 where the GPU computes it, else float16 with a scaled loss; on a CPU that computes it
@@ -30,8 +31,11 @@ def accelerator(device: str, precision: str, cpu_bf16: bool) -> Accelerator:
     elif precision == "auto":
         precision = "bf16" if cpu_bf16 and _cpu_computes_bf16() else "fp32"
     torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-    return Accelerator(cpu=device == "cpu", mixed_precision=precision.replace("fp32", "no"))
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # float32 asked for is float32
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+    mixed = precision.replace("fp32", "no")
+    plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one
+    return Accelerator(cpu=not cuda, mixed_precision=mixed, gradient_accumulation_plugin=plugin)
 
 
 def _cpu_computes_bf16() -> bool:
@@ -40,12 +44,27 @@ def _cpu_computes_bf16() -> bool:
 
 
 @contextmanager
-def out_of_memory(batch_size: int) -> Iterator[None]:
-    """Name the next smaller batch size when the device's memory does not suffice."""
+def batch_limits(batch_size: int) -> Iterator[None]:
+    """Tell what to do where the memory does not suffice for a batch, or a batch not for its statistics.
+
+    Raises:
+        UserError: names the next smaller batch size, or a larger one.
+    """
     try:
         yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "batch norm has a single value per channel: take a larger -bs or --image_size"
+        ) from None
     except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain one from the CPU's allocator
         if not isinstance(error, torch.OutOfMemoryError) and "tried to allocate" not in str(error):
             raise
-        smaller = f"try -bs {batch_size // 2}" if batch_size > 1 else "try a smaller --image_size"
+        half = batch_size // 2
+        smaller = (
+            f"try -bs {half}, or --micro_bs {half} for the same steps"
+            if half
+            else "try a smaller --image_size"
+        )
         raise UserError(f"out of memory at a batch of {batch_size}: {smaller}") from None

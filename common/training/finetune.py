@@ -41,15 +41,25 @@ def finetune(
     for phase in recipe.phases:
         if best_state:
             net.load_state_dict(best_state)
-        optimizer = accelerator.prepare_optimizer(_optimizer(net, head, phase))
-        scheduler = torch.optim.lr_scheduler.LambdaLR(
-            optimizer.optimizer, _schedule(phase, phase.epochs * train.steps)
-        )
+        optimizer = _optimizer(net, head, phase)
+        factor = _schedule(phase, phase.epochs * train.steps)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        optimizer = accelerator.prepare_optimizer(optimizer)
         for _ in range(phase.epochs):
             epoch += 1
             title = f"epoch {epoch}/{recipe.epochs}"
             batches = train.train(augment, seed, epoch)
-            record = _one_epoch(model, batches, optimizer, scheduler, recipe, accelerator, title, train.steps)
+            record = _one_epoch(
+                model,
+                batches,
+                optimizer,
+                scheduler,
+                recipe,
+                accelerator,
+                title,
+                train.steps * train.micro_batches,
+            )
+            _share_buffers(net, accelerator)
             score, scores = choose(net)
             record = {"epoch": epoch, "lr": scheduler.get_last_lr()[0], **record, **scores}
             log(record)
@@ -74,17 +84,24 @@ def _one_epoch(
     totals = torch.zeros(2, device=accelerator.device)  # loss and right answers, summed where they lie
     seen = 0
     bar = tqdm(
-        batches, title, steps, unit="step", leave=False, disable=None if accelerator.is_main_process else True
+        batches,
+        title,
+        steps,
+        unit="batch",
+        leave=False,
+        disable=None if accelerator.is_main_process else True,
     )
     start = shown = time.perf_counter()
     for images, labels in bar:
-        with accelerator.autocast():
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        accelerator.backward(loss)
-        optimizer.step()
-        optimizer.zero_grad()
-        scheduler.step()
+        with accelerator.accumulate(model):  # of several micro-batches the last one steps
+            with accelerator.autocast():
+                logits = model(images)
+                loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            accelerator.backward(loss)
+            optimizer.step()
+            optimizer.zero_grad()
+            if accelerator.sync_gradients and not optimizer.step_was_skipped:  # float16 skips an overflow
+                scheduler.step()
         seen += len(labels)
         with torch.no_grad():
             totals += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))
@@ -108,6 +125,13 @@ def _one_epoch(
         "train_seconds": seconds,
         "train_images_per_second": seen / seconds,
     }
+
+
+def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:
+    """Give every process the first one's statistics: each has seen its own share, one network is to be judged."""
+    if accelerator.num_processes > 1:
+        for buffer in net.buffers():
+            torch.distributed.broadcast(buffer, 0)
 
 
 def _optimizer(net: nn.Module, head: str, phase: Phase) -> torch.optim.Optimizer:

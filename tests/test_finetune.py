@@ -98,7 +98,7 @@ def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
         model = build(row, 5, None)
         optimizer = _optimizer(model, row.head, Phase(epochs=1, lr=1e-3, head_lr=3.0, weight_decay=0.05))
         names = {id(p): n for n, p in model.named_parameters()}
-        norms = {id(p) for m in model.modules() if "Norm" in type(m).__name__ for p in m.parameters()}
+        norms = {id(p) for m in model.modules() if "LayerNorm" in type(m).__name__ for p in m.parameters()}
         for group in optimizer.param_groups:
             for p in group["params"]:
                 n = names[id(p)]

@@ -1,25 +1,9 @@
 """What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
 from .cli import friendly, main
+from .data import sources
 from .data.export import split_folders
-from .data.sources import (
-    breakhis_slides,
-    cars_mat,
-    cifar100_pickles,
-    cifar_batches,
-    class_folders,
-    cub_lists,
-    dogs_mat,
-    dtd_lists,
-    flowers_mat,
-    food_json,
-    galaxy10_hdf5,
-    leaf_folders,
-    part_folders,
-    rsna_csv,
-    sklearn_digits,
-    tiny_imagenet,
-)
+from .data.sources import *  # noqa: F403 (a reader per layout)
 from .spec import Augment, Dataset, File, Holdout, Official, Samples
 
 __all__ = [
@@ -29,23 +13,8 @@ __all__ = [
     "Holdout",
     "Official",
     "Samples",
-    "breakhis_slides",
-    "cars_mat",
-    "cifar100_pickles",
-    "cifar_batches",
-    "class_folders",
-    "cub_lists",
-    "dogs_mat",
-    "dtd_lists",
-    "flowers_mat",
-    "food_json",
     "friendly",
-    "galaxy10_hdf5",
-    "leaf_folders",
     "main",
-    "part_folders",
-    "rsna_csv",
-    "sklearn_digits",
     "split_folders",
-    "tiny_imagenet",
+    *sources.__all__,
 ]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+# What a file may turn out to be, whatever its name. Pillow has forty more, slow to load and seldom looked after
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+
 
 def decode(
     images: "Sequence[str] | Sequence[np.ndarray]", preprocess: Preprocess, native: tuple[int, int] | None
@@ -57,11 +60,11 @@ def decode(
 
 def open_image(image: "str | np.ndarray") -> "Image.Image":
     """The picture of a path or an (H, W, 3) uint8 array, not decoded yet."""
-    from PIL import Image
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (Pillow learns formats by imports)
 
     if not isinstance(image, str):
         return Image.fromarray(image)
-    return read_dicom(image) if image.lower().endswith(".dcm") else Image.open(image)
+    return read_dicom(image) if image.lower().endswith(".dcm") else Image.open(image, formats=FORMATS)
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:

@@ -33,6 +33,7 @@ def read(folder: Path) -> Run:
     """A finished run: its result and its epochs."""
     result = json.loads((folder / "result.json").read_text())
     epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    del result["command"]  # it holds paths of the machine
     kept = ("epoch", "train_loss", "train_top1", "val_nll", "val_top1")
     return {**result, "epochs": [{name: round(epoch[name], 6) for name in kept} for epoch in epochs]}
 

@@ -13,7 +13,7 @@ run: .venv/users
 test: .venv/developers
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/python -m pytest
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest
 
 format: .venv/developers
 	.venv/bin/ruff check --fix .

@@ -48,13 +48,9 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     accelerator = choose_device(asked.device, asked.precision, row.cpu_bf16, micro_batches)
     first, world = accelerator.is_main_process, accelerator.num_processes
     pieces = world * micro_batches
-    if (
-        asked.batch_size % pieces
-        or min(len(split.train), asked.batch_size) < pieces
-        or len(split.val) < world
-    ):
+    if asked.batch_size % pieces or min(map(len, (split.train, split.val, split.test))) < pieces:
         raise UserError(
-            f"-bs {asked.batch_size} in {pieces} pieces ({world} processes): expected a multiple, and more images than that"
+            f"-bs {asked.batch_size} in {pieces} pieces ({world} processes): expected a multiple, and as many images in every part"
         )
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)

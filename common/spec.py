@@ -1,4 +1,4 @@
-"""What a dataset, a split, an image set and a recipe are: frozen records, standard library only."""
+"""What a dataset, a split, a recipe, a run are: frozen records, standard library only."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ Classes = tuple[str, ...] | int | None
 class Samples:
     """All labelled images of a dataset, before anyone has split or decoded them.
 
-    `images` are paths, or one (N, H, W, 3) uint8 array, in memory or read image by image. `names` are unique, stable and the same on every
-    machine (posix paths relative to the data folder): splits, fingerprints and predictions are told in them.
-    `parts` is the official part of each image, where there is one ("": in no part). `groups` (patient, leaf, scene ...) are
-    never torn apart by a split.
+    `images` are paths, or one (N, H, W, 3) uint8 array, in memory or read image by image. `names` are unique and the
+    same on every machine (posix paths relative to the data folder): splits, fingerprints and predictions are told
+    in them. `parts` is the official part of each image, where there is one ("": in no part). `groups` (patient, leaf,
+    scene ...) are never torn apart by a split.
     """
 
     images: Any
@@ -90,9 +90,7 @@ class Dataset:
     counts: Mapping[str, int] | None  # images per part, before validation is carved from train
     folds: int = 0  # official folds, one of which `--fold` chooses
     fold: int | None = None  # the one that `load` reads
-    variant: tuple[str, str] | None = (
-        None  # ("magnification", "40x"): the option that chooses this of several sheets
-    )
+    variant: tuple[str, str] | None = None  # ("magnification", "40x"): what chooses it among several sheets
     image_size: tuple[int, int]  # (H, W) in pixels that the network sees by default
     native: tuple[int, int] | None = None  # (H, W) that all images share
     augment: Augment = Augment()
@@ -138,7 +136,7 @@ class Phase:
     epochs: int
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float
-    head_lr: float = 1.0  # the new head learns at `head_lr * lr`
+    head_lr: float = 1.0  # the head's rate, as a multiple of `lr`
     weight_decay: float = 0.0  # not on norms and biases
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: float = 0.0  # share of the phase's steps

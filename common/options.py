@@ -113,7 +113,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         help="images at once, where memory is short: gradients add up to -bs, batch norm sees N (default: -bs)",
     )
     how.add_argument(
-        "--epochs", type=int, metavar="N", help="default: 12, or more on a small set, for 500 steps at least"
+        "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"
     )
     how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
     how.add_argument(

@@ -4,7 +4,7 @@ from math import ceil
 
 from ..spec import Phase, Recipe
 
-EPOCHS = 12
+EPOCHS = 10
 MIN_STEPS = 500  # a small set is seen more often
 
 

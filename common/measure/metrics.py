@@ -12,7 +12,6 @@ import numpy as np
 from numpy import ndarray
 from scipy.special import log_softmax, softmax
 
-METRICS = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc", "nll", "ece")
 ECE_BINS = 15
 
 

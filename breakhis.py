@@ -12,7 +12,7 @@ pictures, as LC. `--fold 1` ... `--fold 5` take the authors' folds by patient: p
     python breakhis.py --magnification 200x -model convnext_tiny
 """
 
-from common import Augment, Dataset, File, Holdout, breakhis_slides, main
+from common import Augment, Dataset, File, Holdout, Paper, breakhis_slides, main
 
 DATASETS = tuple(
     Dataset(
@@ -21,6 +21,11 @@ DATASETS = tuple(
         domain="histopathology",
         load=breakhis_slides(magnification),
         split=Holdout(test=0.3),
+        paper=Paper(
+            note="As in the paper, patients are on both sides; it counts nine pictures more than there are.",
+            split=Holdout(test=0.3, groups=False),
+            counts={"train": train, "test": test},
+        ),
         classes=("benign", "malignant"),
         counts={"train": train, "test": test},
         folds=5,

@@ -2,12 +2,12 @@
 
 Nilsback & Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008. Test is six
 times larger than train. The paper's table says 2,040 training images (train and val merged), its script uses
-1,020; we train on the 1,020 and select on the official validation set.
+1,020; we train on the 1,020 and select on the official validation set. `--split paper` takes the 2,040.
 
     python flowers102.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Official, flowers_mat, main
+from common import Augment, Dataset, File, Official, Paper, flowers_mat, main, parts_as
 
 # fmt: off
 CLASSES = (
@@ -39,6 +39,11 @@ DATASET = Dataset(
     domain="natural",
     load=flowers_mat,
     split=Official(),
+    paper=Paper(
+        note="The paper's table: train and val merged, 2,040 images (its script: train alone, 1,020).",
+        load=parts_as(flowers_mat, val="train"),
+        counts={"train": 2_040, "test": 6_149},
+    ),
     classes=CLASSES,
     counts={"train": 1_020, "val": 1_020, "test": 6_149},
     image_size=(224, 224),

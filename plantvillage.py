@@ -11,7 +11,7 @@ with these, and `--subset`, leaves stay whole. The Mendeley edition has renumber
     python plantvillage.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, File, Holdout, leaf_folders, main
+from common import Augment, Dataset, File, Holdout, Paper, leaf_folders, main
 
 DATASET = Dataset(
     name="plantvillage",
@@ -19,6 +19,11 @@ DATASET = Dataset(
     domain="plants",
     load=leaf_folders,
     split=Holdout(test=0.2),
+    paper=Paper(
+        note="As in the paper, pictures of one leaf are on both sides.",
+        split=Holdout(test=0.2, groups=False),
+        counts={"train": 44_343, "test": 11_105},
+    ),
     classes=39,
     counts={"train": 44_343, "test": 11_105},
     image_size=(256, 256),

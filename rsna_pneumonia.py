@@ -11,7 +11,7 @@ and real patients stay whole. "No pneumonia" holds the third class of the detail
     python rsna_pneumonia.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Holdout, main, rsna_csv
+from common import Augment, Dataset, File, Holdout, Paper, main, rsna_boxes, rsna_csv
 
 KAGGLE = "log in at kaggle.com, accept the rules of rsna-pneumonia-detection-challenge and download its data"
 
@@ -21,6 +21,12 @@ DATASET = Dataset(
     domain="radiology",
     load=rsna_csv,
     split=Holdout(test=0.2),
+    paper=Paper(
+        note="As in the paper, a sample is a row of the table, so that test shows images that are in train.",
+        load=rsna_boxes,
+        split=Holdout(test=0.2, groups=False),
+        counts={"train": 24_181, "test": 6_046},
+    ),
     classes=("no pneumonia", "pneumonia"),
     counts={"train": 21_346, "test": 5_338},
     image_size=(224, 224),

@@ -9,6 +9,7 @@ from . import catalog
 from .cli import friendly
 from .errors import UserError
 from .models.backbones import BACKBONES
+from .options import split_as
 from .spec import Dataset
 
 
@@ -37,6 +38,10 @@ def list_command(argv: list[str]) -> None:
             f"{sheet.name:14} {sheet.domain:14} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8} {_download(sheet):>8}  "
             f"{sheet.licence}"
         )
+    print("\nwhat to know of a score on them")
+    for sheet in catalog.datasets():
+        for caveat in sheet.caveats:
+            print(f"{sheet.name:14} {caveat}")
 
 
 def _download(sheet: Dataset) -> str:
@@ -108,6 +113,15 @@ def check_command(argv: list[str]) -> None:
     parser.add_argument(
         "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"
     )
+    parser.add_argument(
+        "--fold", type=int, metavar="N", help="the official fold to look at, where there are some"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("clean", "paper"),
+        default="clean",
+        help="whose split to look at (default: %(default)s)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the list of all findings as CSV, new")
     options = parser.parse_args(argv)
 
@@ -117,6 +131,7 @@ def check_command(argv: list[str]) -> None:
         else:
             sheet = catalog.find(options.what)
             folder = options.data_dir or Path("data") / sheet.script
+        sheet = split_as(sheet, options.fold, options.split)
         if not sheet.bundled and not folder.is_dir():
             raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
         if options.out and options.out.exists():

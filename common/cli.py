@@ -126,6 +126,7 @@ def result_line(result: dict[str, Any], out: Path) -> str:
         f"{result['shots']} shots": result["shots"],
         f"{result['fraction']} of train": result["fraction"],
         "split from a file": result["split_file"],
+        "the paper's split": split["kind"] == "paper",
     }
     told = ", ".join(text for text, there in limits.items() if there)
     dataset = result["dataset"] + (f" ({told})" if told else "")

@@ -5,20 +5,44 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .spec import Dataset
+from .errors import UserError
+from .spec import Dataset, Holdout
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
-    """The sheet, and its fold, that the `options` name; these then hold neither."""
+    """The sheet with the fold and the split that the `options` name; these then name neither sheet nor fold."""
     dataset, asked = sheets[0], vars(options)
     if dataset.variant:
         option = dataset.variant[0]
         dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
-    if dataset.folds and (fold := asked.pop("fold")):
-        dataset = replace(dataset, fold=fold, load=partial(dataset.load, fold=fold))
-    return dataset
+    return split_as(dataset, asked.pop("fold"), options.split)
+
+
+def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
+    """The sheet with an official fold, and with the paper's split.
+
+    Raises:
+        UserError: there is no such fold or no such split, or they are two different splits.
+    """
+    if fold is not None and not 1 <= fold <= dataset.folds:
+        there = f"1 to {dataset.folds}" if dataset.folds else "none"
+        raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {there}")
+    if split == "paper":
+        if not dataset.paper:
+            raise UserError(f"--split paper: the paper splits {dataset.title} as its sheet does")
+        if isinstance(dataset.split, Holdout) and fold:
+            raise UserError(f"--fold {fold} and --split paper are two different splits: pass one of them")
+        paper = dataset.paper
+        dataset = replace(
+            dataset,
+            load=paper.load or dataset.load,
+            split=paper.split or dataset.split,
+            counts=paper.counts,
+            caveats=(paper.note, *dataset.caveats),
+        )
+    return replace(dataset, fold=fold, load=partial(dataset.load, fold=fold)) if fold else dataset
 
 
 def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
@@ -51,7 +75,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         help=f"pixels that the network sees (default: {height}x{width})",
     )
     data = p.add_argument_group("the data")
-    p.set_defaults(data_dir=None, download=False)
+    p.set_defaults(data_dir=None, download=False, fold=None, split="clean")
     if not dataset.bundled:
         data.add_argument(
             "--data_dir",
@@ -70,7 +94,6 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         data.add_argument(
             "--fold",
             type=int,
-            choices=range(1, dataset.folds + 1),
             default=dataset.fold,
             metavar="N",
             help=f"which of the {dataset.folds} official folds (default: {dataset.fold or 'none, a split of ours'})",
@@ -81,7 +104,15 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     data.add_argument(
         "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
     )
-    data.add_argument(
+    whose = data.add_mutually_exclusive_group()
+    if dataset.paper:
+        whose.add_argument(
+            "--split",
+            choices=("clean", "paper"),
+            default="clean",
+            help="the sheet's, or that of arXiv 2406.05612 (default: %(default)s)",
+        )
+    whose.add_argument(
         "--split_file",
         type=Path,
         metavar="FILE",

@@ -164,6 +164,7 @@ def _described(
         "preprocess": asdict(preprocess),
         "classes": len(samples.classes),
         "split": {
+            "kind": asked.split,
             "fingerprint": split.fingerprint,
             "train": len(split.train),
             "val": len(split.val),

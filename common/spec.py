@@ -42,10 +42,28 @@ class Official:
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """No official split: hold out `ceil(test * n)` images of every class, drawn by `seed`."""
+    """No official split: hold out `ceil(test * n)` images of every class, drawn by `seed`, groups whole.
+
+    Others have done otherwise: drawn from all images whatever their class, or torn groups.
+    """
 
     test: float
     seed: int = 42
+    stratify: bool = True
+    groups: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """The split of arXiv 2406.05612 where it is another than the sheet's: `--split paper` puts it in its place.
+
+    `note` tells what is different and which of the paper's counts it reaches; every result carries it.
+    """
+
+    note: str
+    counts: Mapping[str, int]
+    load: Reader | None = None  # None: the sheet's
+    split: Holdout | None = None  # None: the sheet's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +104,7 @@ class Dataset:
     domain: str
     load: Reader
     split: Official | Holdout
+    paper: Paper | None = None  # None: the paper's train and test are these
     classes: Classes
     counts: Mapping[str, int] | None  # images per part, before validation is carved from train
     folds: int = 0  # official folds, one of which `--fold` chooses
@@ -177,4 +196,5 @@ class Run:
     offline: bool
     shots: int | None  # training images per class; None: all of them
     fraction: float | None  # of the training images
+    split: Literal["clean", "paper"]
     split_file: Path | None  # who is in train, val and test; None: as the sheet says

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import miniatures
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -208,3 +209,17 @@ def test_it_loads_no_torch(class_tree) -> None:
     code = "import sys; from common.__main__ import main; main(['check', 'images']); sys.exit('torch' in sys.modules)"
     env = {"PYTHONPATH": str(ROOT)}
     assert subprocess.run([sys.executable, "-c", code], env=env, capture_output=True).returncode == 0
+
+
+def test_of_a_fold_and_of_the_papers_split(capsys: pytest.CaptureFixture) -> None:
+    miniatures.dtd(Path("data/dtd"))
+    main(["check", "dtd", "--fold", "2"])
+    assert "9 train, 9 val, 9 test" in capsys.readouterr().out
+    miniatures.rsna_pneumonia(Path("data/rsna_pneumonia"))
+    assert not [p for p in problems("rsna_pneumonia") if p[0] == "torn groups"]
+    torn = [p for p in problems("rsna_pneumonia", "--split", "paper") if p[0] == "torn groups"]
+    assert {detail for _, _, detail in torn} == {"in train and test", "in val and test"}
+    with pytest.raises(SystemExit):
+        main(["check", "dtd", "--fold", "11"])
+    with pytest.raises(SystemExit):
+        main(["check", "cub200", "--split", "paper"])

@@ -1,12 +1,11 @@
 """The arithmetic of the published tables: what a sheet's split rule makes of the published class sizes."""
 
-from math import ceil
-
 import pytest
 from test_splits import listed
 
 from common import Holdout, catalog
-from common.data.splits import hold_out
+from common.data.splits import hold_out, split
+from common.options import split_as
 
 # fmt: off
 CLASS_SIZES = {
@@ -51,15 +50,29 @@ def test_every_held_out_sheet_is_pinned() -> None:
     assert held_out == set(CLASS_SIZES)
 
 
+BOXES = (20_672, 9_555)  # RSNA's rows without and with one
+
+
+@pytest.mark.parametrize("name", [name for name in CLASS_SIZES if SHEETS[name].paper])
+def test_the_papers_split(name: str) -> None:
+    sizes = BOXES if name == "rsna_pneumonia" else CLASS_SIZES[name]
+    samples = listed({f"c{i}": n for i, n in enumerate(sizes)})
+    rest = split(split_as(SHEETS[name], None, "paper"), samples, seed=0)
+    assert SHEETS[name].paper.counts == {"train": len(rest.train) + len(rest.val), "test": len(rest.test)}
+
+
 def test_the_papers_figures() -> None:
     assert SHEETS["eurosat"].counts["test"] == 8_100
     assert SHEETS["ucmerced"].counts["test"] == 420
     assert SHEETS["plantvillage"].counts["test"] == 11_105
     # the paper draws a tenth without regard to class; a tenth of every class, rounded up, is five more
-    assert ceil(0.1 * 17_736) == 1_774 and SHEETS["galaxy10"].counts["test"] == 1_779
+    assert SHEETS["galaxy10"].paper.counts == {"train": 15_962, "test": 1_774}
+    assert SHEETS["galaxy10"].counts["test"] == 1_779
+    assert SHEETS["flowers102"].paper.counts == {"train": 2_040, "test": 6_149}
+    assert SHEETS["dtd"].paper.counts == {"train": 1_880, "test": 1_880}
     # the paper's BreakHis is nine larger at every magnification, and its RSNA counts boxes
     paper = {"40x": 2_004, "100x": 2_090, "200x": 2_022, "400x": 1_829}
     assert {m: n - sum(SHEETS[f"breakhis-{m}"].counts.values()) for m, n in paper.items()} == dict.fromkeys(
         paper, 9
     )
-    assert ceil(0.2 * 30_227) == 6_046
+    assert SHEETS["rsna_pneumonia"].paper.counts == {"train": 24_181, "test": 6_046}

@@ -111,8 +111,9 @@ def test_sheets_are_found() -> None:
 
 def test_a_sheet_is_short_and_tells_its_caveats() -> None:
     for sheet in catalog.datasets():
+        told = (*sheet.caveats, *([sheet.paper.note] if sheet.paper else []))
         assert len((ROOT / f"{sheet.script}.py").read_text("utf-8").splitlines()) <= 70, sheet.name
-        assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in sheet.caveats), sheet.name
+        assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in told), sheet.name
         assert "\n" not in sheet.get and sheet.image_size, sheet.name
 
 
@@ -130,7 +131,10 @@ def test_options_are_frozen() -> None:
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
         "--shots", "--fraction", "--split_file",
     }  # fmt: skip
-    more = {"breakhis": {"--magnification", "--fold"}, "dtd": {"--fold"}}
+    papers = ("breakhis", "dtd", "flowers102", "galaxy10", "plantvillage", "rsna_pneumonia")
+    more = {script: {"--split"} for script in papers}
+    more["breakhis"] |= {"--magnification", "--fold"}
+    more["dtd"] |= {"--fold"}
     less = {"digits": {"--data_dir", "--download"}, "folder": {"--download"}}
     assert options == {
         script: (common | more.get(script, set())) - less.get(script, set()) for script in sheets

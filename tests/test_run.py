@@ -130,6 +130,12 @@ def test_cifar10(cifar_tree: Path) -> None:
     assert (result["split"]["train"], result["split"]["val"], result["split"]["test"]) == (90, 10, 20)
 
 
+def test_flowers_as_in_the_paper(flowers_tree: Path) -> None:
+    """Train and validation are merged, and validation is carved from both."""
+    result = run(flowers102.DATASET, "--data_dir", flowers_tree, "--subset", "--split", "paper")
+    assert [result["split"][part] for part in ("train", "val", "test")] == [15, 5, 15]
+
+
 def test_flowers(flowers_tree: Path) -> None:
     result = run(flowers102.DATASET, "--data_dir", flowers_tree, "--subset")
     assert (result["split"]["train"], result["split"]["val"], result["split"]["test"]) == (10, 10, 15)

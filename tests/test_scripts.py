@@ -77,16 +77,36 @@ def test_dtd_by_fold(run) -> None:
 
 
 @pytest.mark.parametrize(
+    ("script", "parts"),
+    [
+        ("dtd", (6, 3, 9)),  # the official validation set is out
+        ("plantvillage", (9, 3, 6)),
+        ("breakhis", (20, 4, 12)),
+        ("rsna_pneumonia", (25, 4, 8)),  # 37 rows of 30 images
+    ],
+)
+def test_the_papers_split(run, script: str, parts: tuple[int, int, int], capsys) -> None:
+    getattr(miniatures, script)(Path("data") / script)
+    result = run(script, "--split", "paper")
+    split, caveats = result["split"], result["caveats"]
+    assert (split["train"], split["val"], split["test"], split["kind"]) == (*parts, "paper")
+    sheet = catalog.find(script)
+    assert caveats[0] == sheet.paper.note and caveats[1:] == list(sheet.caveats)
+    assert "the paper's split" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("script", "options", "says"),
     [
         ("breakhis", ["--magnification", "50x"], "invalid choice: '50x'"),
-        ("dtd", ["--fold", "11"], "invalid choice: 11"),
+        ("dtd", ["--fold", "11"], "--fold 11: DTD has these official folds: 1 to 10"),
         ("eurosat", ["--fold", "1"], "unrecognized arguments: --fold"),
+        ("eurosat", ["--split", "paper"], "unrecognized arguments: --split"),
+        ("breakhis", ["--fold", "1", "--split", "paper"], "two different splits"),
+        ("dtd", ["--split", "paper", "--split_file", "mine.csv"], "not allowed with argument --split"),
     ],
 )
-def test_a_fold_or_magnification_that_is_not_there(
-    run, script: str, options: list[str], says: str, capsys
-) -> None:
+def test_a_split_that_is_not_there(run, script: str, options: list[str], says: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         run(script, *options)
     assert stop.value.code == 2 and says in capsys.readouterr().err

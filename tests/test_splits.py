@@ -108,3 +108,13 @@ def test_subset_renumbers_the_classes_that_are_there() -> None:
     samples = replace(listed({"a": 3, "b": 3}), labels=[1] * 3 + [4] * 3, classes=tuple("abcdef"))
     subset = splits.present_classes(samples)
     assert subset.classes == ("b", "e") and set(subset.labels) == {0, 1}
+
+
+def test_a_paper_may_tear_groups_and_forget_classes() -> None:
+    samples = listed({"a": 80, "b": 40}, groups=[f"g{i // 4}" for i in range(120)])
+    plain = Holdout(test=0.1, stratify=False, groups=False)
+    split = splits.split(replace(eurosat.DATASET, split=plain), samples, seed=0)
+    of_test = {samples.groups[i] for i in split.test}
+    assert len(split.test) == 12 and Counter(samples.labels[i] for i in split.test) != {0: 8, 1: 4}
+    assert of_test & {samples.groups[i] for i in split.train}
+    assert not {samples.groups[i] for i in split.val} & {samples.groups[i] for i in split.train}

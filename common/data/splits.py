@@ -74,9 +74,10 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
             raise ValueError(f"{dataset.name}: an official split, but its reader tells no parts")
         parts = list(samples.parts)
     else:
-        test = hold_out(
-            samples.names, samples.labels, samples.groups, dataset.split.test, dataset.split.seed, "test"
-        )
+        rule = dataset.split
+        labels = samples.labels if rule.stratify else [0] * n
+        groups = samples.groups if rule.groups else None
+        test = hold_out(samples.names, labels, groups, rule.test, rule.seed, "test")
         parts = ["test" if i in test else "train" for i in range(n)]
     if "val" not in parts:
         train = [i for i in range(n) if parts[i] == "train"]

@@ -5,13 +5,13 @@ official parts and the groups that no split may tear. Heavy libraries are import
 """
 
 from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
-from .files import image_files
+from .files import image_files, parts_as
 from .folders import class_folders, part_folders
 from .hdf5 import galaxy10_hdf5
 from .leaves import leaf_folders
 from .lists import cub_lists, dtd_lists, food_json, tiny_imagenet
 from .mat import cars_mat, dogs_mat, flowers_mat
-from .medical import breakhis_slides, rsna_csv
+from .medical import breakhis_slides, rsna_boxes, rsna_csv
 
 __all__ = [
     "breakhis_slides",
@@ -28,6 +28,8 @@ __all__ = [
     "image_files",
     "leaf_folders",
     "part_folders",
+    "parts_as",
+    "rsna_boxes",
     "rsna_csv",
     "sklearn_digits",
     "tiny_imagenet",

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +65,39 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
     `patientId` is per image. The real patient is told by RSNA's mapping to the NIH's file names, where it is there.
     Names are without suffix: DICOM and PNG are split alike.
     """
+    rows, paths = _rows(root)
+    targets: dict[str, int] = {}
+    for name, target in rows:
+        targets[name] = max(target, targets.get(name, 0))
+    names = sorted(targets)
+    return Samples(
+        images=[paths[name] for name in names],
+        names=names,
+        labels=[targets[name] for name in names],
+        classes=classes,
+        groups=_patients(root, names),
+    )
+
+
+def rsna_boxes(root: Path, classes: Classes) -> Samples:
+    """The same with a sample per row, so that an image with several boxes is there several times: a group."""
+    rows, paths = _rows(root)
+    numbered: Counter[str] = Counter()
+    names: list[str] = []
+    for name, _ in rows:
+        numbered[name] += 1
+        names.append(f"{name}#{numbered[name]}")
+    return Samples(
+        images=[paths[name] for name, _ in rows],
+        names=names,
+        labels=[target for _, target in rows],
+        classes=classes,
+        groups=[name for name, _ in rows],
+    )
+
+
+def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str]]:
+    """The table's (patientId, Target), and the path of every patientId."""
     base = folder_with(root, (LABELS,), f"{LABELS} beside stage_2_train_images/")
     try:
         with open(base / LABELS, newline="", encoding="utf-8") as file:
@@ -74,27 +108,18 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
         ) from None
     if wrong := [target for _, target in rows if target not in (0, 1)]:
         raise UserError(f"labels outside the sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1")
-    targets: dict[str, int] = {}
-    for name, target in rows:
-        targets[name] = max(target, targets.get(name, 0))
     folder = base / "stage_2_train_images"
     paths = (
         {name.rsplit(".", 1)[0]: path for path, name in sorted(image_files(folder))}
         if folder.is_dir()
         else {}
     )
-    if missing := sorted(targets.keys() - paths.keys()):
+    named = {name for name, _ in rows}
+    if missing := sorted(named - paths.keys()):
         raise UserError(
-            f"{len(missing)} of {len(targets)} images missing in {folder}, the first is {missing[0]}.dcm"
+            f"{len(missing)} of {len(named)} images missing in {folder}, the first is {missing[0]}.dcm"
         )
-    names = sorted(targets)
-    return Samples(
-        images=[paths[name] for name in names],
-        names=names,
-        labels=[targets[name] for name in names],
-        classes=classes,
-        groups=_patients(root, names),
-    )
+    return rows, paths
 
 
 def _patients(root: Path, names: list[str]) -> list[str] | None:

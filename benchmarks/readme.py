@@ -58,6 +58,7 @@ def grouped(every: list[Run]) -> dict[Key, list[Run]]:
     for run in every:
         name = run["dataset"] + (f" fold {run['fold']}" if run.get("fold") else "")
         name += " (subset)" if run["subset"] else ""
+        name += " (the paper's split)" if run["split"]["kind"] == "paper" else ""
         groups[name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)].append(run)
     return groups
 

@@ -9,6 +9,11 @@ The paper splits pictures at random: the same slide is then on both sides. We ke
 file's name; letters after it tell slides of one patient apart, and slide 14-13412 occurs as DC and, with the same
 pictures, as LC. `--fold 1` ... `--fold 5` take the authors' folds by patient: put their dsfold1.txt ... beside the data.
 
+Benign and malignant: 625 and 1,370 at 40x, 644 and 1,437 at 100x, 623 and 1,390 at 200x, 588 and 1,232 at
+400x, in all 2,480 and 5,429. Others fetch www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz without the form;
+its owners ask for a registration, and so do we. Copies: Kaggle (login), `1aurent/BreakHis` on Hugging Face.
+The split of kaiko-eva, by patient, is of 40x and four of the eight types alone (1,132 and 339 pictures).
+
     python breakhis.py --magnification 200x -model convnext_tiny
 """
 
@@ -36,7 +41,7 @@ DATASETS = tuple(
         metric="balanced_accuracy",
         get="unpack BreaKHis_v1.tar.gz (web.inf.ufpr.br/vri, after registration) so that it holds BreaKHis_v1/",
         sources=(
-            File(
+            File(  # 4 GB; no checksum is known
                 name="BreaKHis_v1.tar.gz",
                 steps="register at web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis and follow the link that it sends",
             ),

@@ -3,6 +3,10 @@
 Krizhevsky, Learning multiple layers of features from tiny images, 2009. The paper upsamples to 256 x 256
 (`--image_size 256`); we to 128 x 128, four times the pictures' own size.
 
+All classes are of one size. ciFAIR-10 (cvjena.github.io/cifair) replaces the test set by one without the
+duplicates; its pickles lack `filenames`, which we do not need. Neither the binary version
+(cifar-10-binary.tar.gz) is read, nor Hugging Face's `uoft-cs/cifar10` (columns img, label).
+
     python cifar10.py -model resnet50 -bs 64
 """
 
@@ -25,6 +29,7 @@ DATASET = Dataset(
             name="cifar-10-python.tar.gz",
             mirrors=("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
             bytes=170_498_071,
+            # md5 c58f30108f718f92721af3b95e74349a
             digest="sha256:6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
         ),
     ),

@@ -5,6 +5,10 @@ coarse ones lie beside them, unused. The paper upsamples to 256 x 256 (`--image_
 CIFAR-10's constants; we take 128 x 128, four times the pictures' own size. Its second phase, SGD, never ran: the
 script does not reset a counter.
 
+ciFAIR-100 (cvjena.github.io/cifair) replaces the test set by one without the duplicates; its pickles lack
+`filenames`, which we do not need. Neither the binary version (cifar-100-binary.tar.gz) is read, nor Hugging
+Face's `uoft-cs/cifar100` (columns img, fine_label, coarse_label).
+
     python cifar100.py -model resnet50 -bs 64
 """
 
@@ -27,6 +31,7 @@ DATASET = Dataset(
             name="cifar-100-python.tar.gz",
             mirrors=("https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",),
             bytes=169_001_437,
+            # md5 eb9058c3a382ffc7106e4002c42a8d85
             digest="sha256:85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
         ),
     ),

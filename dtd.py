@@ -1,9 +1,9 @@
 """Describable Textures (DTD): 5,640 pictures of 47 textures, ten official folds of train, val and test, 40 of each.
 
-Cimpoi et al., Describing textures in the wild, CVPR 2014. The dataset's own protocol is the mean over the ten folds
-(`--fold 1` ... `--fold 10`); the paper uses the first alone, and throws its validation set away. Others merge train
-and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. A label is the picture's
-key attribute; it may show others as well.
+Cimpoi et al., Describing textures in the wild, CVPR 2014. The dataset's own protocol is the mean over the ten
+folds (`--fold 1` ... `--fold 10`); the paper uses the first alone, and throws its validation set away. Others
+merge train and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. A
+label is the picture's key attribute; it may show others as well (labels/labels_joint_anno.txt, not read).
 
     python dtd.py -model convnext_tiny --fold 2
 """

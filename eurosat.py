@@ -4,6 +4,14 @@ Helber et al., EuroSAT: A novel dataset and deep learning benchmark for land use
 IEEE JSTARS 2019, arXiv 1709.00029. The paper upsamples to 224 x 224 (`--image_size 224`); we keep the tiles' own
 64 x 64, which reaches more than 98 % at a twelfth of the cost.
 
+3,000 tiles of each kind, but 2,500 of Highway, Industrial, PermanentCrop and River, 2,000 of Pasture. Not the
+13 bands (EuroSATallBands.zip). `timm/eurosat-rgb` on Hugging Face has a train, validation and test of its
+own; torchvision has no split, torchgeo two. Rewritten as path,label,part, with .jpg in the names, their lists
+go into `--split_file`:
+
+    eurosat-{train,val,test}.txt of arXiv 1911.06721     md5 908f142e, 95de90f2, 7ae5ab94
+    EuroSATSpatial, 60/20/20 by longitude                md5 7be3254b, acf39229, 5ec1733f: a check on leakage
+
     python eurosat.py -model convnext_tiny -bs 32
 """
 
@@ -24,6 +32,9 @@ DATASET = Dataset(
     augment=Augment(crop=0.7, dihedral=True),
     get="unpack EuroSAT_RGB.zip (zenodo.org/records/7711810) so that it holds the ten class folders, at any depth",
     sources=(
+        # Zenodo's EuroSAT_RGB.zip (in it 2750/ or EuroSAT_RGB/) is another archive: 94,658,721 bytes,
+        # md5 f46e308c4d50d4bf32fedad2d3d62f3b,
+        # sha256 b4f5b234ecb7d7ff9c6cddb046543b4717c53fd6e9815be6c0e80cc614f51b90
         File(
             name="EuroSAT.zip",
             mirrors=(

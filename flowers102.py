@@ -4,6 +4,9 @@ Nilsback & Zisserman, Automated flower classification over a large number of cla
 times larger than train. The paper's table says 2,040 training images (train and val merged), its script uses
 1,020; we train on the 1,020 and select on the official validation set. `--split paper` takes the 2,040.
 
+Ten of each kind are in train and in val, twenty or more in test; some works swap train and test. Copies on
+Hugging Face: `dpdl-benchmark/oxford_flowers102`, `nelorth/oxford-flowers`.
+
     python flowers102.py -model convnext_tiny -bs 32
 """
 
@@ -32,6 +35,11 @@ CLASSES = (
 # fmt: on
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
+FILES = (
+    ("102flowers.tgz", 344_862_509, "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246"),
+    ("imagelabels.mat", 502, "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d"),
+    ("setid.mat", 14_989, "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd"),
+)
 
 DATASET = Dataset(
     name="flowers102",
@@ -51,15 +59,7 @@ DATASET = Dataset(
     get="put jpg/ (102flowers.tgz), imagelabels.mat and setid.mat (www.robots.ox.ac.uk/~vgg/data/flowers/102) into it",
     sources=tuple(
         File(name=name, mirrors=(OXFORD + name,), bytes=size, digest=f"sha256:{sha256}")
-        for name, size, sha256 in (
-            (
-                "102flowers.tgz",
-                344_862_509,
-                "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-            ),
-            ("imagelabels.mat", 502, "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d"),
-            ("setid.mat", 14_989, "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd"),
-        )
+        for name, size, sha256 in FILES
     ),
     licence="none stated",
     caveats=("Four pairs of images are byte-identical.",),

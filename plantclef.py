@@ -1,8 +1,9 @@
 """PlantCLEF subset: 11,590 pictures of 20 kinds of plants from the web, with a train and a val folder.
 
-The set of NVIDIA's jetson-inference tutorial, drawn from PlantCLEF 2017. Its text says 10,475 and 1,155 images; its
-own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have been counted). As in the paper, at
-256 x 256, val is the test set. The folder `test/` holds 30 loose pictures without labels and is not used.
+The set of NVIDIA's jetson-inference tutorial, drawn from PlantCLEF 2017. Its text says 10,475 and 1,155
+images; its own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have been counted). As in
+the paper, at 256 x 256, val is the test set. The folder `test/` holds 30 loose pictures without labels and is
+not used, nor is labels.txt. A mirror on Google Drive: 14pUv-ZLHtRR-zCYjznr78mytFcnuR_1D.
 
     python plantclef.py -model convnext_tiny -bs 32
 """
@@ -28,7 +29,7 @@ DATASET = Dataset(
     augment=Augment(crop=0.5, flip=True),
     get="unpack PlantCLEF_Subset.tar.gz (github.com/dusty-nv/jetson-inference, docs/pytorch-plants.md) into it",
     sources=(
-        File(
+        File(  # 1.5 GB; no checksum is known
             name="PlantCLEF_Subset.tar.gz",
             mirrors=("https://nvidia.box.com/shared/static/vbsywpw5iqy7r38j78xs0ctalg7jrg79.gz",),
         ),

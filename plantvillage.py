@@ -1,12 +1,20 @@
 """PlantVillage: 55,448 photographs of single leaves, 38 pairs of plant and disease, and a class of backgrounds.
 
-Hughes & Salathé, arXiv 1511.08060; here the edition of Mendeley Data tywbtsjrjv without augmentation (never split the
-augmented one, 61,486 images, at random). The paper holds out a fifth of every class: 11,105 images, of 256 x 256.
-Classes differ 36-fold in size (152 to 5,507); suffixes vary, and one picture is RGBA.
+Hughes & Salathé, arXiv 1511.08060; here the edition of Mendeley Data tywbtsjrjv without augmentation (never
+split the augmented one, 61,486 images, at random). The paper holds out a fifth of every class: 11,105 images,
+of 256 x 256. Classes differ 36-fold in size (152 to 5,507); suffixes vary, and one picture is RGBA. 54,305
+pictures are of leaves, 1,143 of backgrounds (`Background_without_leaves`). Others leave these out: 38
+classes; tfds counts 54,303, as it takes .jpg alone. The folder in the archive is spelt Plant_leave_...; any
+name will do.
 
 A leaf was photographed several times. The map that tells which pictures show the same leaf is for the 38 classes under
 their original names (huggingface.co/datasets/mohanty/PlantVillage, `raw/color` and `leaf_grouping/leaf-map.json`):
 with these, and `--subset`, leaves stay whole. The Mendeley edition has renumbered its files, so there it cannot help.
+
+That edition's `raw` has the pictures in colour, grey and segmented; those in colour are read. Its map tells
+the leaf of 41,111 of 54,305 pictures; its splits/color_{train,test}.txt are the authors' own, by leaf. GitHub
+has it as spMohanty/PlantVillage-Dataset. Where leaves are torn, scores near 100 % are to be expected, and say
+little about new leaves.
 
     python plantvillage.py -model convnext_tiny -bs 64
 """
@@ -30,6 +38,8 @@ DATASET = Dataset(
     augment=Augment(crop=0.7, dihedral=True),
     get="unpack Plant_leaf_diseases_dataset_without_augmentation.zip (data.mendeley.com/datasets/tywbtsjrjv) into it",
     sources=(
+        # with leaves, by hand: mohanty/PlantVillage at 9e97599868962bd0079b8db4b7f1efa9185fa1e7, data.zip,
+        # 2,184,723,441 bytes, sha256 fba30c6a7965e49be94b47a62f8aff6cfb1c35c27f475f22092b56db41745e84
         File(
             name="Plant_leaf_diseases_dataset_without_augmentation.zip",
             mirrors=(

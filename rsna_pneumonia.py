@@ -1,12 +1,19 @@
 """RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, of which 6,012 show an opacity that speaks for pneumonia.
 
-Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of the challenge on Kaggle of 2018, its images from NIH
-ChestX-ray14. As DICOM, or converted to PNG or JPEG under the same names. The test images of stage 2 have no labels.
+Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of the challenge on Kaggle of 2018, its images
+from NIH ChestX-ray14. As DICOM, or converted to PNG or JPEG under the same names. The 3,000 test images of
+stage 2 have no labels. RSNA has a download of its own, without Kaggle (rsna.org, pneumonia detection
+challenge 2018), and there is a copy as JPEG (academictorrents 95588a735c9ae4d123f3ca408e56570409bcf2a9);
+their layouts were not checked.
 
-The table has a row per box, 30,227 in all. The paper splits rows, so that 59 % of its positive test rows show an image
-that is also in train; we take every image once. A `patientId` is an image, too: put RSNA's mapping,
-pneumonia-challenge-dataset-mappings_2018.json (on s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table,
-and real patients stay whole. "No pneumonia" holds the third class of the detailed table, neither opaque nor normal.
+The table has a row per box, 30,227 in all, 9,555 of them positive (31.6 %). The paper splits rows, so that
+59 % of its positive test rows show an image that is also in train; we take every image once. A `patientId` is
+an image, too: put RSNA's mapping, pneumonia-challenge-dataset-mappings_2018.json (on
+s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table, and real patients stay whole.
+
+"No pneumonia" holds a third class, neither opaque nor normal, that stage_2_detailed_class_info.csv tells
+apart (a row per box too; not read). 14,511 images are PA and 12,173 AP, which torchxrayvision's loader leaves
+out unless told otherwise; 15,166 are of men, 11,518 of women.
 
     python rsna_pneumonia.py -model convnext_tiny -bs 32
 """
@@ -44,7 +51,7 @@ DATASET = Dataset(
             digest="sha256:803ce79e3bc9c66d3631738e91e62e1175730e98ad1415e8dc4d6292ba10bf27",
         ),
     ),
-    licence="academic research and education, with attribution",
+    licence="academic research, education and other purposes, commercial or not, with attribution",
     caveats=(
         "Sicker patients are X-rayed lying (AP, 46 %): part of the score may be the view.",
         "Without RSNA's mapping to the NIH's patients, a patient may be on both sides.",

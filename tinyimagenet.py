@@ -5,6 +5,8 @@ validation set is our test, and validation is carved from train. About 2 % of th
 layout: train has a folder `images/` below every class, val is flat, and the order of `wnids.txt` is not sorted (ours
 is, as in ImageNet).
 
+On Hugging Face (`zh-plus/tiny-imagenet`) our test is called valid.
+
     python tinyimagenet.py -model convnext_tiny -bs 64
 """
 

@@ -1,8 +1,10 @@
 """UC Merced Land Use: 2,100 aerial pictures (1 foot per pixel), 100 of each of 21 kinds of land use, no official split.
 
-Yang & Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010. 44 of the pictures
-are not exactly 256 x 256, so there is no size that all share. The paper trains at 256 x 256 and holds out a fifth of
-every class, 420 images. There are fixed public lists (torchgeo, arXiv 1911.06721), which we do not use.
+Yang & Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010. 44 of the
+pictures (Images/<class>/<class>NN.tif) are not exactly 256 x 256, so there is no size that all share. The
+paper trains at 256 x 256 and holds out a fifth of every class, 420 images. There are fixed public lists
+(torchgeo, arXiv 1911.06721), which we do not use: uc_merced-{train,val,test}.txt, md5 f2fb12eb, 11ecabfc,
+046aff88. Rewritten as path,label,part they go into `--split_file`. On Hugging Face: `blanchon/UC_Merced`.
 
     python ucmerced.py -model convnext_tiny -bs 32
 """

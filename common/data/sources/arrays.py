@@ -9,7 +9,7 @@ from .files import check_labels, folder_with
 
 
 def cifar_batches(root: Path, classes: Classes) -> Samples:
-    """CIFAR-10's Python batches: `data_batch_1..5` and `test_batch`."""
+    """CIFAR-10's Python batches: `data_batch_1..5` and `test_batch`. The sheet names the classes."""
     base = folder_with(root, ("test_batch",), "cifar-10-batches-py/{data_batch_1..5,test_batch}")
     batches = {name: "train" for i in range(1, 6) if (base / (name := f"data_batch_{i}")).is_file()}
     return _cifar(base, {**batches, "test_batch": "test"}, "labels", classes)

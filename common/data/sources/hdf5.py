@@ -32,7 +32,8 @@ class StoredImages:
 def galaxy10_hdf5(root: Path, classes: Classes) -> Samples:
     """Galaxy10 DECaLS: `images` (N, 256, 256, 3) uint8, `ans` 0..9, `ra` and `dec` in degrees.
 
-    Pictures of exactly the same position are of the same galaxy, and form a group.
+    Pictures of exactly the same position are of the same galaxy, and form a group. `redshift` and `pxscale`
+    (arc seconds per pixel) are not read.
     """
     import h5py
 

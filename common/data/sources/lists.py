@@ -12,7 +12,8 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
     """TinyImageNet: `train/<wnid>/images/*.JPEG`, flat `val/images/` with `val_annotations.txt`; val is our test.
 
     Classes are sorted by WordNet id, as class folders and ImageNet itself are, not in the order of `wnids.txt`,
-    which is arbitrary; `words.txt` makes them readable.
+    which is arbitrary; `words.txt` makes them readable. A line of `val_annotations.txt` is name, wnid, box
+    between tabs. The boxes of train (`<wnid>_boxes.txt`) and the unlabelled `test/` are not read.
     """
     tree = "tiny-imagenet-200/{wnids.txt,words.txt,train/,val/}"
     base = folder_with(root, ("wnids.txt", "words.txt", "val/val_annotations.txt"), tree)
@@ -48,7 +49,10 @@ def cub_lists(root: Path, classes: Classes) -> Samples:
 
 
 def food_json(root: Path, classes: Classes) -> Samples:
-    """Food-101: `meta/{train,test}.json` of {class: ["class/id", ...]}, `images/<class>/<id>.jpg`."""
+    """Food-101: `meta/{train,test}.json` of {class: ["class/id", ...]}, `images/<class>/<id>.jpg`.
+
+    The lists beside them (.txt) are not read.
+    """
     base = folder_with(root, ("meta/train.json", "meta/test.json"), "food-101/{images/,meta/}")
     rows = []
     for part in ("train", "test"):

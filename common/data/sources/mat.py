@@ -29,7 +29,8 @@ def flowers_mat(root: Path, classes: Classes) -> Samples:
 def dogs_mat(root: Path, classes: Classes) -> Samples:
     """Stanford Dogs: `{train,test}_list.mat` (`file_list`: "<class>/<file>"), images below `Images/`.
 
-    The class is the file's folder: `n02085620-Chihuahua`. Sorted, they are in the order of the lists' own labels.
+    The class is the file's folder: `n02085620-Chihuahua`. Sorted, they are in the order of the lists' own
+    `labels` (1..120), which are not read; nor are `annotation_list` and file_list.mat.
     """
     files = ("train_list.mat", "test_list.mat")
     base = folder_with(
@@ -50,6 +51,7 @@ def cars_mat(root: Path, classes: Classes) -> Samples:
     """Stanford Cars: `cars_{train,test}/`, `devkit/`, `cars_test_annos_withlabels.mat`; or `{train,test}/<class>/`.
 
     The test labels lie beside the devkit or in it; the devkit's own `cars_test_annos.mat` has none.
+    Of `annotations` the fields `fname` and `class` (1..196) are read, not the box.
     """
     meta = "devkit/cars_meta.mat"
     base = locate(root, lambda folder: (folder / meta).is_file())

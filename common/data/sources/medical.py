@@ -22,6 +22,7 @@ PATIENTS = "pneumonia-challenge-dataset-mappings_2018.json"
 def breakhis_slides(magnification: str) -> Reader:
     """A reader of BreakHis' `{benign,malignant}/**/SOB_<B|M>_<TYPE>-<YY>-<SLIDE>-<MAGNIFICATION>-<SEQ>.png`.
 
+    All but the class is read from that name: a slide's folder is spelt otherwise (`SOB_M_DC_14-11951`).
     Letters after the slide's number tell several slides of a patient apart, so that the number is the patient. With
     a `fold` the parts are those of the authors' `dsfold<fold>.txt`: `imgname|mag|fold|grp`.
     """

@@ -23,7 +23,7 @@ ROOMS = {
     "data": [
         "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
         "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode",
-        "duplicates", "looks", "check", "augment", "loaders",
+        "duplicates", "looks", "check", "trivial", "augment", "loaders",
     ],
     "models": ["backbones", "weights", "wavemix"],
     "training": ["recipes", "device", "evaluate", "finetune"],

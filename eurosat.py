@@ -30,7 +30,7 @@ DATASET = Dataset(
     image_size=(64, 64),
     native=(64, 64),
     augment=Augment(crop=0.7, dihedral=True),
-    get="unpack EuroSAT_RGB.zip (zenodo.org/records/7711810) so that it holds the ten class folders, at any depth",
+    get="unpack EuroSAT.zip (or zenodo.org/records/7711810) so that it holds the ten class folders, at any depth",
     sources=(
         # Zenodo's EuroSAT_RGB.zip (in it 2750/ or EuroSAT_RGB/) is another archive: 94,658,721 bytes,
         # md5 f46e308c4d50d4bf32fedad2d3d62f3b,

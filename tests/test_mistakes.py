@@ -58,7 +58,7 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
         (("--lr", -1), "--lr -1.0: expected a rate above 0"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
-        (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT_RGB.zip"),
+        (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT.zip"),
         (("--epoch", 3), "unrecognized arguments"),
     ],
 )
@@ -73,7 +73,7 @@ def test_images_too_small_for_a_network(tmp_path: Path, class_tree) -> None:
 
 def test_empty_data(tmp_path: Path) -> None:
     (tmp_path / "data" / "eurosat").mkdir(parents=True)
-    assert "(empty): unpack EuroSAT_RGB.zip" in mistake(tmp_path, "eurosat.py")
+    assert "(empty): unpack EuroSAT.zip" in mistake(tmp_path, "eurosat.py")
 
 
 def test_offline_weights_not_in_the_cache(tmp_path: Path, class_tree) -> None:

@@ -13,10 +13,10 @@ def class_folders(root: Path, classes: Classes) -> Samples:
     """`<class>/*` or `{train,val,test}/<class>/*`, images at any depth below the class folder.
 
     With known `classes` the folder that holds them is searched below `root`; with their number alone, the folder
-    with the most folders of images; else `root` is taken as it is.
+    with just so many folders of images, or else the most; without, `root` is taken as it is.
     """
     if classes:
-        base = locate(root, lambda folder: _classes_in(folder, classes))
+        base = _folder_of(root, classes)
         if base is None:
             raise UserError(f"no class folder found in {root}: expected {_expected(classes)}")
         return _read(base, {"": None}, classes)
@@ -74,6 +74,15 @@ def _read(base: Path, folders: Mapping[str, str | None], classes: Classes) -> Sa
         classes=names,
         parts=None if "" in folders else [row[3] for row in rows],
     )
+
+
+def _folder_of(root: Path, classes: Classes) -> Path | None:
+    def found(folder: Path) -> int:
+        return _classes_in(folder, classes)
+
+    if isinstance(classes, int) and (base := locate(root, lambda folder: found(folder) == classes)):
+        return base
+    return locate(root, found)
 
 
 def _classes_in(folder: Path, classes: Classes) -> int:

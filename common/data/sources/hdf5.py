@@ -19,6 +19,7 @@ class StoredImages:
     def __init__(self, path: Path, key: str):
         import h5py
 
+        self.path = str(path)
         self._images = h5py.File(path, "r")[key]  # h5py lets one thread at a time into the file
         self.shape = self._images.shape
 
@@ -32,7 +33,7 @@ class StoredImages:
 def galaxy10_hdf5(root: Path, classes: Classes) -> Samples:
     """Galaxy10 DECaLS: `images` (N, 256, 256, 3) uint8, `ans` 0..9, `ra` and `dec` in degrees.
 
-    Pictures of exactly the same position are of the same galaxy, and form a group. `redshift` and `pxscale`
+    Pictures of the same position, to a millionth of a degree, are of the same galaxy, and form a group. `redshift` and `pxscale`
     (arc seconds per pixel) are not read.
     """
     import h5py
@@ -56,5 +57,5 @@ def galaxy10_hdf5(root: Path, classes: Classes) -> Samples:
         names=[f"images/{i:05d}" for i in range(len(labels))],
         labels=labels,
         classes=classes,
-        groups=[f"{a} {d}" for a, d in zip(ra, dec, strict=True)],
+        groups=[f"{a:.6f} {d:.6f}" for a, d in zip(ra, dec, strict=True)],
     )

@@ -50,8 +50,8 @@ def main() -> None:
     labels = np.array([label for _, label in rows])
     batches = Batches(
         pixels=pixels,
-        all_labels=labels,
-        index=np.arange(len(rows)),
+        labels=labels,
+        rows=np.arange(len(rows)),
         preprocess=preprocess,
         batch_size=32,
         device=device.device,

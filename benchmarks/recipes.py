@@ -105,8 +105,8 @@ def load(task: str, data: Path) -> tuple:
         )
         parts[part] = Batches(
             pixels=pixels,
-            all_labels=np.asarray(samples.labels)[index],
-            index=np.arange(len(index)),
+            labels=np.asarray(samples.labels)[index],
+            rows=np.arange(len(index)),
             preprocess=preprocess,
             batch_size=BATCH,
             device=torch.device("cpu"),

@@ -7,17 +7,19 @@ from pathlib import Path
 
 from .errors import UserError
 from .spec import Dataset, Holdout
+from .training.recipes import AUGMENTS
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
 def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
-    """The sheet with the fold and the split that the `options` name; these then name neither sheet nor fold."""
+    """The sheet as the `options` vary it; these then tell its variant, fold and changes of images no more."""
     dataset, asked = sheets[0], vars(options)
     if dataset.variant:
         option = dataset.variant[0]
         dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
-    return split_as(dataset, asked.pop("fold"), options.split)
+    augment = AUGMENTS.get(asked.pop("augment"), dataset.augment)
+    return split_as(replace(dataset, augment=augment), asked.pop("fold"), options.split)
 
 
 def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
@@ -104,6 +106,11 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     data.add_argument(
         "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
     )
+    data.add_argument(
+        "--no_cache",
+        action="store_true",
+        help="decode the images into memory, keep nothing for the next run",
+    )
     whose = data.add_mutually_exclusive_group()
     if dataset.paper:
         whose.add_argument(
@@ -148,6 +155,12 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     )
     how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
     how.add_argument(
+        "--augment",
+        choices=("sheet", *AUGMENTS),
+        default="sheet",
+        help="changes of training images: the sheet's, none, TrivialAugmentWide, or CIFAR's (default: %(default)s)",
+    )
+    how.add_argument(
         "--seed",
         type=int,
         default=0,
@@ -166,6 +179,15 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
         help="of the forward pass and the loss (default: what the device computes fast)",
+    )
+    faster = where.add_mutually_exclusive_group()
+    faster.add_argument(
+        "--compile", action="store_true", help="compile the network: minutes first, then faster"
+    )
+    faster.add_argument(
+        "--tune",
+        action="store_true",
+        help="measure precision, memory format and compilation, and take the fastest; remembered for this machine",
     )
     where.add_argument("--offline", action="store_true", help="open no network connection")
     where.add_argument(

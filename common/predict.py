@@ -47,8 +47,8 @@ def predict(
         pixels, bad = decode(chunk, about["preprocess"], about["native"])
         batches = Batches(
             pixels=pixels,
-            all_labels=np.zeros(len(chunk), np.int64),  # not known, not used
-            index=np.arange(len(chunk)),
+            rows=np.arange(len(chunk)),
+            labels=np.zeros(len(chunk), np.int64),  # not known, not used
             preprocess=about["preprocess"],
             batch_size=BATCH,
             device=accelerator.device,

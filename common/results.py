@@ -165,7 +165,7 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
         "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in LIBRARIES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name(),
+        "device": device_name(device),
         "threads": torch.get_num_threads(),
         "precision": precision,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -185,6 +185,13 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}-dirty" if changed else head
+
+
+def device_name(device: "torch.device") -> str:
+    """The GPU, or the processor and its cores."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
 
 
 def cpu_name() -> str:

@@ -6,16 +6,18 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import results
 from .atomic import whole
 from .data import split_file, splits
+from .data.cache import cached
 from .data.decode import decode, refuse
 from .errors import UserError
 from .models import backbones, weights
-from .spec import Preprocess, Recipe, Run, Samples, Split
+from .spec import Preprocess, Recipe, Run, Samples, Speed, Split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,22 +32,37 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
-    samples, pixels, split, skipped = _read(asked, preprocess)
+    samples, pixels, rows, split = _read(asked, preprocess)
 
     import numpy as np
     import torch
 
     from . import pictures
-    from .data.loaders import Batches
+    from .data.loaders import Batches, place
     from .measure import cost, metrics, stats
-    from .training import recipes
-    from .training.device import accelerator as choose_device
-    from .training.device import batch_limits
+    from .training import device, recipes
     from .training.evaluate import evaluate
     from .training.finetune import finetune
+    from .training.tune import tune
 
-    micro_batches = asked.batch_size // (asked.micro_bs or asked.batch_size)
-    accelerator = choose_device(asked.device, asked.precision, row.cpu_bf16, micro_batches)
+    micro_bs = asked.micro_bs or asked.batch_size
+    micro_batches = asked.batch_size // micro_bs
+    steps = max(1, len(split.train) // asked.batch_size)
+    recipe = recipes.clean(asked.epochs or recipes.epochs_for(steps), asked.lr or row.lr)
+    speed = Speed(precision=asked.precision, compiled=asked.compile)
+    if asked.tune:
+        where = device.find(asked.device)
+        with device.batch_limits(micro_bs):
+            speed = tune(
+                partial(backbones.build, row, len(samples.classes), None),
+                row.name,
+                where,
+                results.device_name(where),
+                asked.precision,
+                (micro_bs, 3, *preprocess.size),
+                recipe.epochs * steps * micro_batches,
+            )
+    accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, micro_batches)
     first, world = accelerator.is_main_process, accelerator.num_processes
     pieces = world * micro_batches
     if asked.batch_size % pieces or min(map(len, (split.train, split.val, split.test))) < pieces:
@@ -55,28 +72,31 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
     net = backbones.build(row, len(samples.classes), state)
-    labels = np.asarray(samples.labels)
+    skipped = len(pixels) - len(samples)
+    pixels, rows, labels = place(pixels, accelerator.device), np.asarray(rows), np.asarray(samples.labels)
     train, val, test = (
         Batches(
             pixels=pixels,
-            all_labels=labels,
-            index=np.asarray(part),
+            rows=rows[list(part)],
+            labels=labels[list(part)],
             preprocess=preprocess,
             batch_size=asked.batch_size,
             device=accelerator.device,
+            channels_last=speed.channels_last,
             micro_batches=micro_batches,
             rank=accelerator.process_index,
             world=world,
         )
         for part in (split.train, split.val, split.test)
     )
-    recipe = recipes.clean(asked.epochs or recipes.epochs_for(train.steps), asked.lr or row.lr)
     config = {
         **_described(asked, row, recipe, preprocess, samples, split, skipped),
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
         **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
+        "memory_format": "channels_last" if speed.channels_last else "contiguous",
+        "compiled": speed.compiled,
     }
     records: list[dict[str, Any]] = []
 
@@ -86,7 +106,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
     with (
         results.run_folder(asked.out, config, write=first) as log,
-        batch_limits(asked.micro_bs or asked.batch_size),
+        device.batch_limits(micro_bs),
     ):
 
         def report(record: dict[str, Any]) -> None:
@@ -99,7 +119,9 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
             tell(config)
-        net.to(accelerator.device, memory_format=torch.channels_last)
+        net.to(accelerator.device, memory_format=train.memory_format)
+        if speed.compiled:
+            net.compile()
         with cost.Clock(accelerator.device) as training:
             best = finetune(
                 net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
@@ -180,8 +202,8 @@ def _described(
     }
 
 
-def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", Split, int]:
-    """The samples, their pixels (N, h, w, 3) uint8, who is in which part, and how many unreadable images were left out."""
+def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
+    """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part."""
     dataset = asked.dataset
     samples = dataset.load(asked.data_dir, dataset.classes)
     if asked.subset:
@@ -191,16 +213,15 @@ def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", Sp
     if asked.split_file:
         samples = split_file.apply(asked.split_file, samples)
     split = _split(asked, samples)  # before the images are decoded: a mistake is told at once
-    pixels, bad = decode(samples.images, preprocess, dataset.native)
+    decoded = decode if asked.no_cache else cached
+    pixels, bad = decoded(samples.images, preprocess, dataset.native)
     if not asked.skip_bad:
         refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
+    rows = [i for i in range(len(samples)) if i not in bad]
     if bad:
-        import numpy as np
-
-        samples = splits.without(replace(samples, images=pixels), bad)  # what was decoded is not read again
-        pixels = np.delete(pixels, list(bad), axis=0)
+        samples = splits.only(samples, rows)
         split = _split(asked, samples)
-    return samples, pixels, split, len(bad)
+    return samples, pixels, rows, split
 
 
 def _split(asked: Run, samples: Samples) -> Split:

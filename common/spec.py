@@ -71,12 +71,15 @@ class Augment:
     """Random changes of a training image that do not change its label.
 
     `crop`: smallest share of the image's area that a random crop keeps (1: no crop). `flip`: mirror left and right.
-    `dihedral`: all eight symmetries of the square, for pictures without an upside (seen from above).
+    `dihedral`: all eight symmetries of the square, for pictures without an upside (seen from above). `shift`: by whole
+    pixels, up to this share of the side. `trivial`: TrivialAugmentWide (arXiv 2103.10158).
     """
 
     crop: float = 1.0
     flip: bool = False
     dihedral: bool = False
+    shift: float = 0.0
+    trivial: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +178,15 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How a network computes: what changes its speed, and of its results at most the last digits."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    compiled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """What the user asked for, checked. With the code, the data and the machine it determines the result."""
 
@@ -189,10 +201,13 @@ class Run:
     lr: float | None
     image_size: tuple[int, int]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
+    tune: bool  # measure which precision and form of memory is fast, and whether to compile
     device: Literal["auto", "cpu", "cuda"]
     seed: int
     subset: bool
     skip_bad: bool
+    no_cache: bool
     offline: bool
     shots: int | None  # training images per class; None: all of them
     fraction: float | None  # of the training images

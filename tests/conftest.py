@@ -26,6 +26,12 @@ def real() -> Callable[[str], Path]:
 
 
 @pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds, or leaves, pixels in the user's cache."""
+    monkeypatch.setenv("CLASH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
 def _fresh_accelerate() -> Iterator[None]:
     """Accelerate keeps device and precision for the life of a process; every test is a process of its own to it."""
     yield

@@ -1,42 +1,60 @@
 """Random changes: reproducible per sample, and each what its name says."""
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from common import Augment
-from common.data.augment import apply, draw
+from common.data.augment import Changes, _grid, apply, draw
 
-ALL = Augment(crop=0.5, dihedral=True)
+ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
+SIZE = (12, 10)
+
+
+def changes(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> Changes:
+    return draw(augment, n, size, seed=0, epoch=0)
 
 
 def test_a_sample_depends_on_seed_and_epoch_alone() -> None:
-    maps = draw(ALL, 100, seed=3, epoch=2)
-    assert torch.equal(maps, draw(ALL, 100, seed=3, epoch=2))
-    assert not torch.equal(maps, draw(ALL, 100, seed=3, epoch=1))
-    assert not torch.equal(maps, draw(ALL, 100, seed=2, epoch=2))
+    def drawn(seed: int, epoch: int) -> list[torch.Tensor]:
+        return [v for v in vars(draw(ALL, 100, SIZE, seed, epoch)).values() if isinstance(v, torch.Tensor)]
+
+    first = drawn(3, 2)
+    assert len(first) == 3
+    for again, epoch, seed in zip(drawn(3, 2), drawn(3, 1), drawn(2, 2), strict=True):
+        mine = first.pop(0)
+        assert torch.equal(mine, again) and not torch.equal(mine, epoch) and not torch.equal(mine, seed)
 
 
 def test_a_batch_of_one_gives_the_same_picture() -> None:
-    images, maps = torch.rand(8, 3, 12, 12), draw(ALL, 8, 0, 0)
-    together = apply(images, maps, (12, 12))
-    torch.testing.assert_close(together[5:6], apply(images[5:6], maps[5:6], (12, 12)))
+    images, all_of_them = (torch.rand(30, 3, *SIZE) * 255).round(), changes(ALL, 30)
+    together = apply(images, all_of_them, SIZE)
+    for i in range(30):
+        alone = apply(images[i : i + 1], all_of_them.of(np.array([i])), SIZE)
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-2, rtol=0)
 
 
 def test_nothing_changes_nothing() -> None:
     images = torch.rand(4, 3, 9, 7)
-    torch.testing.assert_close(apply(images, draw(Augment(), 4, 0, 0), (9, 7)), images)
+    assert apply(images, changes(Augment(), 4), (9, 7)) is images
 
 
-def test_enlarging_is_what_evaluation_does() -> None:
+def test_the_grid_is_torchs() -> None:
+    maps = torch.randn(5, 2, 3)
+    torch.testing.assert_close(_grid(maps, (9, 7)), F.affine_grid(maps, [5, 3, 9, 7], align_corners=False))
+
+
+def test_a_map_that_moves_nothing_enlarges_as_evaluation_does() -> None:
     images = torch.rand(2, 3, 8, 8)
-    enlarged = torch.nn.functional.interpolate(images, (24, 24), mode="bilinear")
+    still = Changes(torch.eye(2, 3).expand(2, 2, 3), None, None)
     torch.testing.assert_close(
-        apply(images, draw(Augment(), 2, 0, 0), (24, 24))[..., 2:-2, 2:-2], enlarged[..., 2:-2, 2:-2]
+        apply(images, still, (24, 24)), F.interpolate(images, (24, 24), mode="bilinear"), atol=1e-5, rtol=0
     )
 
 
 def test_flip_mirrors_half_of_them() -> None:
     images = torch.rand(200, 3, 6, 6)
-    changed = apply(images, draw(Augment(flip=True), 200, 0, 0), (6, 6))
+    changed = apply(images, changes(Augment(flip=True), 200), (6, 6))
     same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(changed, images, strict=True)]
     mirrored = [torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(changed, images, strict=True)]
     assert sum(same) + sum(mirrored) == 200 and 70 < sum(same) < 130
@@ -45,13 +63,13 @@ def test_flip_mirrors_half_of_them() -> None:
 def test_dihedral_makes_all_eight_symmetries() -> None:
     image = torch.rand(1, 3, 6, 6)
     symmetries = [t.rot90(k, (-2, -1)) for t in (image, image.flip(-1)) for k in range(4)]
-    changed = apply(image.expand(400, -1, -1, -1), draw(Augment(dihedral=True), 400, 0, 0), (6, 6))
+    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400), (6, 6))
     found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in changed) for s in symmetries]
     assert sum(found) == 400 and min(found) > 25
 
 
 def test_a_crop_keeps_its_share_and_stays_inside() -> None:
-    maps = draw(Augment(crop=0.3), 2000, 0, 0)
+    maps = changes(Augment(crop=0.3), 2000).maps
     width, height = maps[:, 0, 0], maps[:, 1, 1]
     area = width * height
     assert area.min() > 0.28 and area.max() <= 1 and abs(area.mean() - 0.63) < 0.05
@@ -59,3 +77,25 @@ def test_a_crop_keeps_its_share_and_stays_inside() -> None:
         maps[:, 1, 2].abs() + height
     ).max() <= 1 + 1e-6
     assert (width / height).max() < 1.34 and (height / width).max() < 1.34
+
+
+def test_a_shift_is_by_whole_pixels_and_brings_black() -> None:
+    """The CIFAR recipe: four pixels of padding, a crop of the old size (He et al. 2016, section 4.2)."""
+    image = torch.rand(1, 3, 32, 32) + 1
+    padded = F.pad(image, (4, 4, 4, 4))
+    windows = {(y, x): padded[0, :, y : y + 32, x : x + 32] for y in range(9) for x in range(9)}
+    shifted = apply(image.expand(600, -1, -1, -1), changes(Augment(shift=1 / 8), 600, (32, 32)), (32, 32))
+    found = {
+        where: sum(torch.allclose(window, each, atol=1e-3) for each in shifted)
+        for where, window in windows.items()
+    }
+    assert sum(found.values()) == 600 and sum(map(bool, found.values())) > 75 and max(found.values()) < 25
+
+
+def test_trivial_comes_before_the_resampling() -> None:
+    images = (torch.rand(40, 3, *SIZE) * 255).round()
+    wide = changes(Augment(trivial=True), 40)
+    small = apply(images, wide, SIZE)
+    assert wide.maps is None and (small != images).flatten(1).any(1).sum() > 20
+    large = apply(images, wide, (24, 20))
+    torch.testing.assert_close(large, F.interpolate(small, (24, 20), mode="bilinear"))

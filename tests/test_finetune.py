@@ -25,8 +25,8 @@ def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
     device = torch.device("cpu")
     return Batches(
         pixels=pixels,
-        all_labels=labels,
-        index=np.arange(n),
+        labels=labels,
+        rows=np.arange(n),
         preprocess=PLAIN,
         batch_size=batch_size,
         device=device,

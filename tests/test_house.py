@@ -22,11 +22,11 @@ ORDER = [
 ROOMS = {
     "data": [
         "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
-        "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode",
+        "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
         "duplicates", "looks", "check", "trivial", "augment", "loaders",
     ],
     "models": ["backbones", "weights", "wavemix"],
-    "training": ["recipes", "device", "evaluate", "finetune"],
+    "training": ["recipes", "device", "tune", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
@@ -127,9 +127,9 @@ def test_options_are_frozen() -> None:
         for script, variants in sheets.items()
     }
     common = {
-        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--batch_size", "--micro_bs",
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--no_cache", "--batch_size", "--micro_bs",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
-        "--shots", "--fraction", "--split_file",
+        "--shots", "--fraction", "--split_file", "--augment", "--compile", "--tune",
     }  # fmt: skip
     papers = ("breakhis", "dtd", "flowers102", "galaxy10", "plantvillage", "rsna_pneumonia")
     more = {script: {"--split"} for script in papers}

@@ -29,8 +29,8 @@ def test_real_weights_know_real_photographs(real) -> None:
     run = accelerator("cpu", "fp32", False)
     data = Batches(
         pixels=pixels,
-        all_labels=labels,
-        index=np.arange(len(labels)),
+        labels=labels,
+        rows=np.arange(len(labels)),
         preprocess=row.preprocess(),
         batch_size=25,
         device=run.device,

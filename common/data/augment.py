@@ -1,24 +1,42 @@
-"""Random flips, symmetries and crops, for a whole batch where it lies, reproducible per sample.
+"""Random changes of training images, for a whole batch where it lies, reproducible per sample.
 
-All of them are affine maps of the picture's own coordinates (-1..1), so one resampling does them together with the
-enlargement to the network's size. The parameters of sample i in epoch e come from (seed, e, i) alone: a run does
-not depend on the batch size, the device or the number of processes.
+First TrivialAugmentWide, where a sheet or the user asks for it, at the size that is stored: before enlarging, as in the
+paper. Then flips, symmetries, shifts and crops: all of them are affine maps of the picture's own coordinates
+(-1..1), so one resampling does them together with the enlargement to the network's size. The parameters of sample i in
+epoch e come from (seed, e, i) alone: a run does not depend on the batch size, the device or the number of processes.
 
 Shapes: N samples, B images in the batch.
 """
 
 import hashlib
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..spec import Augment
+from . import trivial
 
-RATIO = (
-    4 / 3
-)  # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
+# of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
+RATIO = 4 / 3
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each of the samples; None where nothing of the kind does. On the CPU."""
+
+    maps: Tensor | None  # (N, 2, 3) affine, from output coordinates to input coordinates
+    operations: Tensor | None  # (N,) int64 and
+    magnitudes: Tensor | None  # (N,) float32: see trivial.py
+    outside: str = "border"  # what lies beyond the edge, as grid_sample calls it
+
+    def of(self, which: np.ndarray) -> "Changes":
+        """Those of the samples in a batch."""
+        drawn = (self.maps, self.operations, self.magnitudes)
+        return Changes(*(None if each is None else each[which] for each in drawn), self.outside)
 
 
 def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
@@ -27,8 +45,16 @@ def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
-    """One affine map (N, 2, 3) per sample: from output coordinates to input coordinates."""
+def draw(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Changes:
+    """The changes of `n` samples of (H, W) pixels in an epoch."""
+    maps = None
+    if augment.crop < 1 or augment.flip or augment.dihedral or augment.shift:
+        maps = _maps(augment, n, size, seed, epoch)
+    chosen = trivial.draw(n, dice("trivial", seed, epoch)) if augment.trivial else (None, None)
+    return Changes(maps, *chosen, outside="zeros" if augment.shift else "border")
+
+
+def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Tensor:
     u = torch.rand(7, n, generator=dice("changes", seed, epoch))  # the same numbers, whichever changes are on
     area = augment.crop + (1 - augment.crop) * u[0]
     ratio = torch.exp((2 * u[1] - 1) * math.log(RATIO)) if augment.crop < 1 else torch.ones(n)
@@ -38,6 +64,9 @@ def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
     upside = 1 - 2 * (u[5] < 0.5).float() if augment.dihedral else torch.ones(n)
     turn = (u[6] < 0.5).float() if augment.dihedral else torch.zeros(n)  # swaps the axes
     stay = 1 - turn
+    if augment.shift:
+        by = torch.rand(2, n, generator=dice("shift", seed, epoch))
+        y, x = (old + _shift(v, augment.shift, side) for old, v, side in zip((y, x), by, size, strict=True))
     rows = (
         width * mirror * stay,
         width * mirror * turn,
@@ -49,7 +78,30 @@ def draw(augment: Augment, n: int, seed: int, epoch: int) -> Tensor:
     return torch.stack(rows, 1).reshape(n, 2, 3)
 
 
-def apply(images: Tensor, maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) float, (B, 2, 3) -> (B, 3, *size), bilinear."""
-    grid = F.affine_grid(maps.to(images.dtype), [len(images), 3, *size], align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+def _shift(u: Tensor, share: float, side: int) -> Tensor:
+    """By whole pixels, up to `share` of the side either way."""
+    most = round(share * side)
+    return 2 / side * ((2 * most + 1) * u).floor().sub(most)
+
+
+def apply(images: Tensor, changes: Changes, size: tuple[int, int]) -> Tensor:
+    """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled once at most, bilinear."""
+    if changes.operations is not None:
+        images = trivial.apply(images, changes.operations, changes.magnitudes)
+    if changes.maps is None:
+        return enlarge(images, size)
+    maps = changes.maps.to(images.device, non_blocking=True)
+    return F.grid_sample(images, _grid(maps, size), padding_mode=changes.outside, align_corners=False)
+
+
+def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """To the size that the network sees: (B, 3, h, w) -> (B, 3, *size), bilinear."""
+    return images if images.shape[2:] == size else F.interpolate(images, size, mode="bilinear")
+
+
+def _grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 2, 3) -> (B, H, W, 2), as `affine_grid` makes it, without its matrix product."""
+    y, x = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in size)
+    along_y = maps[:, :, 1:2] * y + maps[:, :, 2:]  # (B, 2, H)
+    along_x = maps[:, :, 0:1] * x  # (B, 2, W)
+    return torch.stack([along_y[:, k, :, None] + along_x[:, k, None, :] for k in (0, 1)], -1)

@@ -1,7 +1,7 @@
 """From picture files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 # What a file may turn out to be, whatever its name. Pillow has forty more, slow to load and seldom looked after
+DRAFT = (
+    2  # a JPEG is decoded at a half, a quarter or an eighth where that leaves so many pixels for one of ours
+)
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 
 
@@ -26,36 +29,67 @@ def decode(
 
     (H, W) is the size that the network sees, or the `native` size where that is smaller: the device then enlarges
     batches as it needs them, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are left black.
-    Decoding runs in threads; Pillow releases the interpreter's lock.
+
+    Raises:
+        UserError: they do not fit into memory.
     """
     import numpy as np
 
     size = stored_size(preprocess, native)
     if isinstance(images, np.ndarray) and images.shape[1:3] == size:
         return images, {}
+    check_memory(len(images) * size[0] * size[1] * 3)
     pixels = np.zeros((len(images), *size, 3), np.uint8)
+    return pixels, decode_each(images, size, preprocess, range(len(images)), pixels.__setitem__)
+
+
+def decode_each(
+    images: Sequence,
+    size: tuple[int, int],
+    preprocess: Preprocess,
+    which: Iterable[int],
+    put: "Callable[[int, np.ndarray], None]",
+) -> dict[int, str]:
+    """Hand the (H, W, 3) uint8 pixels of `which` images to `put`; returns {position: why} of those that cannot be read.
+
+    Runs in threads; Pillow releases the interpreter's lock.
+    """
     bad: dict[int, str] = {}
 
     def one(i: int) -> None:
         try:
-            pixels[i] = fit(open_image(images[i]), size, preprocess)
+            pixels = fit(open_image(images[i]), size, preprocess)
         except MemoryError:
             raise
         except Exception as error:  # broken files make decoders fail in every way there is
             bad[i] = str(error) or type(error).__name__
+        else:
+            put(i, pixels)
 
+    which = list(which)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(
-            tqdm(
-                pool.map(one, range(len(images))),
-                "decode",
-                len(images),
-                unit="img",
-                leave=False,
-                disable=None,
-            )
+        try:
+            for _ in tqdm(pool.map(one, which), "decode", len(which), unit="img", leave=False, disable=None):
+                pass
+        except BaseException:  # what cannot be stored need not be decoded
+            pool.shutdown(cancel_futures=True)
+            raise
+    return bad
+
+
+def check_memory(need: int) -> None:
+    """Raises: UserError: more bytes than the memory has to give; where the system does not tell, it is tried."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            told = dict(line.split(":") for line in file)
+        free = int(told["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return
+    if free < need:
+        raise UserError(
+            f"the decoded images take {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: drop --no_cache, or take "
+            "a smaller --image_size"
         )
-    return pixels, bad
 
 
 def open_image(image: "str | np.ndarray") -> "Image.Image":
@@ -80,8 +114,10 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     import numpy as np
     from PIL import Image, ImageOps
 
-    image = rgb(ImageOps.exif_transpose(image))
     height, width = size
+    enough = round(DRAFT * max(size) / preprocess.crop)
+    image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
+    image = rgb(ImageOps.exif_transpose(image))
     if image.size != (width, height):
         scale = max(height / image.height, width / image.width) / preprocess.crop
         box_w, box_h = (

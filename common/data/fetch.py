@@ -8,11 +8,10 @@ data/.eurosat.lock         one process at a time; the system lets go of it when 
 
 import os
 import shutil
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
+from ..atomic import alone
 from ..errors import UserError, disk_errors
 from ..spec import Dataset, File
 from .download import download, facts, part_of, size
@@ -32,7 +31,7 @@ def fetch(dataset: Dataset, folder: Path, offline: bool = False) -> bool:
         return False
     store = folder.with_name(f"{folder.name}-downloads")
     _check_obtainable(dataset, folder, store, offline)
-    with disk_errors(store, "--data_dir"), _alone(folder):
+    with disk_errors(store, "--data_dir"), alone(folder, "fetching"):
         if filled(folder):  # another process has done it meanwhile
             return False
         store.mkdir(exist_ok=True)
@@ -74,24 +73,6 @@ def _check_space(dataset: Dataset, store: Path) -> None:
             f"{dataset.title} needs {need:,} bytes in {store.parent}, {free:,} are free: free some, or name another "
             "place with --data_dir"
         )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process makes the same folder."""
-    from filelock import FileLock, Timeout
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        print(f"another process is fetching {folder}: waiting for it", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _assemble(files: tuple[File, ...], store: Path, folder: Path) -> None:

@@ -1,16 +1,31 @@
 """From pixels to batches on the device: uint8 travels, everything else happens there."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..spec import Augment, Preprocess
 from . import augment as augmentation
+
+SHARE = 0.5  # of a GPU's free memory that pixels may take; the network needs the rest
+AHEAD = 2  # batches that are on their way while the network computes
+CHUNK = 1024  # images that travel at once when all of them move to the GPU
+
+
+def place(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+    """The pixels on the GPU if they fit there beside a network; else where they are, to be streamed."""
+    if device.type != "cuda" or pixels.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
+        return pixels
+    there = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(pixels), CHUNK):
+        there[start : start + CHUNK].copy_(torch.from_numpy(pixels[start : start + CHUNK].copy()))
+    return there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,23 +36,23 @@ class Batches:
     one global order, in `micro_batches` equal pieces.
     """
 
-    pixels: np.ndarray  # (all images, h, w, 3) uint8, shared by the parts
-    all_labels: np.ndarray  # (all images,) int64
-    index: np.ndarray  # (N,) positions of this part's images
+    pixels: np.ndarray | Tensor  # (all images, h, w, 3) uint8, shared by the parts
+    rows: np.ndarray  # (N,) where this part's images lie in it
+    labels: np.ndarray  # (N,) int64
     preprocess: Preprocess
     batch_size: int
     device: torch.device
+    channels_last: bool = True  # how the batches lie in memory
     micro_batches: int = 1
     rank: int = 0
     world: int = 1
 
-    def __len__(self) -> int:
-        return len(self.index)
-
     @property
-    def labels(self) -> np.ndarray:
-        """(N,) int64"""
-        return self.all_labels[self.index]
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
     def steps(self) -> int:
@@ -48,30 +63,67 @@ class Batches:
         """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps * micro_batches` of them."""
         dice = augmentation.dice("order", seed, epoch)
         order = torch.randperm(len(self), generator=dice).numpy()
-        maps = augmentation.draw(augment, len(self), seed, epoch)
+        changes = augmentation.draw(augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch)
+        pieces = list(self._pieces(order))
+        for mine, images in zip(pieces, self._bring(pieces), strict=True):
+            images = augmentation.apply(images, changes.of(mine), self.preprocess.size)
+            yield self._normalise(images), self._labels(mine)
+
+    def _pieces(self, order: np.ndarray) -> Iterator[np.ndarray]:
+        """This process' share of every step, in micro-batches."""
         for step in range(self.steps):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             pieces = self.micro_batches * self.world
             equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
-            for mine in np.array_split(equal, self.micro_batches):
-                images, labels = self._fetch(mine)
-                images = augmentation.apply(images, self._travel(maps[mine]), self.preprocess.size)
-                yield self._normalise(images), labels
+            yield from np.array_split(equal, self.micro_batches)
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""
         mine = np.arange(self.rank, len(self), self.world)
-        for start in range(0, len(mine), 2 * self.batch_size):  # no gradients: twice the batch fits
-            images, labels = self._fetch(mine[start : start + 2 * self.batch_size])
-            if images.shape[2:] != self.preprocess.size:
-                images = F.interpolate(images, self.preprocess.size, mode="bilinear")
-            yield self._normalise(images), labels
+        step = 2 * self.batch_size  # no gradients: twice the batch fits
+        pieces = [mine[start : start + step] for start in range(0, len(mine), step)]
+        for piece, images in zip(pieces, self._bring(pieces), strict=True):
+            yield self._normalise(augmentation.enlarge(images, self.preprocess.size)), self._labels(piece)
 
-    def _fetch(self, which: np.ndarray) -> tuple[Tensor, Tensor]:
-        """(B, 3, h, w) float32 in 0..255 and (B,) int64, on the device."""
-        rows = self.index[which]
-        images = self._travel(torch.from_numpy(self.pixels[rows])).permute(0, 3, 1, 2).float()
-        return images, self._travel(torch.from_numpy(self.all_labels[rows]))
+    def _bring(self, pieces: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """(B, 3, h, w) float32 in 0..255 on the device, for each of the pieces."""
+        on_device = isinstance(self.pixels, Tensor)
+        for images in map(self._look_up, pieces) if on_device else self._stream(pieces):
+            yield images.permute(0, 3, 1, 2).float()
+
+    def _look_up(self, piece: np.ndarray) -> Tensor:
+        return self.pixels[self._travel(torch.from_numpy(self.rows[piece]))]
+
+    def _stream(self, pieces: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
+        side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+
+        def send(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
+            images = torch.from_numpy(self.pixels[self.rows[piece]])
+            if not side:
+                return images, None
+            with torch.cuda.stream(side):
+                images = self._travel(images)
+                return images, side.record_event()
+
+        def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:
+            if sent:
+                queue = torch.cuda.current_stream(self.device)
+                queue.wait_event(sent)
+                images.record_stream(queue)  # its memory is not to be used again before the queue is through
+            return images
+
+        with ThreadPoolExecutor(1) as thread:
+            under_way = deque()
+            for piece in pieces:
+                under_way.append(thread.submit(send, piece))
+                if len(under_way) > AHEAD:
+                    yield arrived(*under_way.popleft().result())
+            while under_way:
+                yield arrived(*under_way.popleft().result())
+
+    def _labels(self, piece: np.ndarray) -> Tensor:
+        return self._travel(torch.from_numpy(self.labels[piece]))
 
     def _travel(self, batch: Tensor) -> Tensor:
         if self.device.type == "cuda":  # from pinned memory the host need not wait
@@ -85,4 +137,4 @@ class Batches:
 
     def _normalise(self, images: Tensor) -> Tensor:
         mean, std = self._statistics
-        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+        return ((images - mean) / std).contiguous(memory_format=self.memory_format)

@@ -6,7 +6,7 @@ order, platform or library version, and adding an image moves no other.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import ceil
 
@@ -190,10 +190,8 @@ def present_classes(samples: Samples) -> Samples:
     )
 
 
-def without(samples: Samples, bad: Iterable[int]) -> Samples:
-    """The samples without the positions `bad` (of image files that cannot be read)."""
-    gone = set(bad)
-    keep = [i for i in range(len(samples)) if i not in gone]
+def only(samples: Samples, keep: Sequence[int]) -> Samples:
+    """The samples of these positions."""
 
     def kept(values: Sequence | None) -> list | None:
         return None if values is None else [values[i] for i in keep]

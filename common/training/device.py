@@ -10,6 +10,27 @@ from accelerate.utils import GradientAccumulationPlugin
 from ..errors import UserError
 
 
+def find(device: str) -> torch.device:
+    """`device`: auto, cpu, cuda.
+
+    Raises:
+        UserError: CUDA asked for and not there.
+    """
+    cuda = torch.cuda.is_available()
+    if device == "cuda" and not cuda:
+        raise UserError(
+            "--device cuda: torch finds no CUDA device; drop it to use the CPU, or install torch's CUDA build"
+        )
+    return torch.device("cuda" if cuda and device != "cpu" else "cpu")
+
+
+def fast_precisions(device: torch.device) -> list[str]:
+    """The number formats that may be the fastest there, the surest one first."""
+    if device.type == "cuda":
+        return ["bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"]
+    return ["fp32", "bf16"] if _cpu_computes_bf16() else ["fp32"]
+
+
 def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16.
 
@@ -19,23 +40,17 @@ def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int 
     Raises:
         UserError: CUDA asked for and not there, or float16 without CUDA.
     """
-    cuda = torch.cuda.is_available() and device != "cpu"
-    if device == "cuda" and not cuda:
-        raise UserError(
-            "--device cuda: torch finds no CUDA device; drop it to use the CPU, or install torch's CUDA build"
-        )
-    if precision == "fp16" and not cuda:
+    where = find(device)
+    if precision == "fp16" and where.type == "cpu":
         raise UserError("--precision fp16 needs CUDA: take bf16 or fp32 on a CPU")
-    if precision == "auto" and cuda:
-        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    elif precision == "auto":
-        precision = "bf16" if cpu_bf16 and _cpu_computes_bf16() else "fp32"
+    if precision == "auto":
+        precision = fast_precisions(where)[-1 if cpu_bf16 else 0]
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = precision != "fp32"  # float32 asked for is float32
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     mixed = precision.replace("fp32", "no")
     plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one
-    return Accelerator(cpu=not cuda, mixed_precision=mixed, gradient_accumulation_plugin=plugin)
+    return Accelerator(cpu=where.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
 
 
 def _cpu_computes_bf16() -> bool:

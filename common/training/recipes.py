@@ -2,10 +2,17 @@
 
 from math import ceil
 
-from ..spec import Phase, Recipe
+from ..spec import Augment, Phase, Recipe
 
 EPOCHS = 10
 MIN_STEPS = 500  # a small set is seen more often
+
+# Changes of training images that are not the sheet's, by the name of `--augment`
+AUGMENTS = {
+    "none": Augment(),
+    "trivial": Augment(trivial=True),  # Mueller & Hutter 2021, arXiv 2103.10158
+    "shift_flip": Augment(shift=1 / 8, flip=True),  # four of CIFAR's pixels: He et al. 2016, section 4.2
+}
 
 
 def epochs_for(steps_per_epoch: int) -> int:

@@ -1,0 +1,188 @@
+"""The cache: the same pixels as decoding, decoded once, whatever happens meanwhile."""
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from miniatures import picture
+
+from common.data import cache
+from common.data.cache import cached
+from common.data.decode import decode, decode_each
+from common.errors import UserError
+from common.spec import Preprocess
+
+SMALL = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
+N = 30
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[str]:
+    """Thirty pictures, the third of them broken."""
+    (tmp_path / "images").mkdir()
+    paths = [tmp_path / "images" / f"{i}.jpg" for i in range(N)]
+    for i, path in enumerate(paths):
+        picture(i, hue=i % 6).save(path)
+    paths[2].write_bytes(b"no picture")
+    return list(map(str, paths))
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The positions that are decoded for the cache from here on."""
+    seen: list[int] = []
+
+    def spy(images, size, preprocess, which, put):
+        seen.extend(which)
+        return decode_each(images, size, preprocess, which, put)
+
+    monkeypatch.setattr(cache, "decode_each", spy)
+    return seen
+
+
+def folders() -> list[str]:
+    return sorted(
+        entry.name for entry in cache.place().iterdir() if entry.name[0] != "." and entry.name != "seen"
+    )
+
+
+def test_the_same_pixels_decoded_once(images: list[str], decoded: list[int]) -> None:
+    plain, broken = decode(images, SMALL, None)
+    for _ in range(2):
+        pixels, bad = cached(images, SMALL, None)
+        assert np.array_equal(pixels, plain) and bad == broken and set(bad) == {2}
+        assert not pixels.flags.writeable
+    assert decoded == list(range(N)) and len(folders()) == 1
+
+
+def test_files_that_were_only_copied_are_not_decoded_again(
+    images: list[str], decoded: list[int], tmp_path: Path
+) -> None:
+    cached(images, SMALL, None)
+    copies = [shutil.copy(image, str(tmp_path / f"copy{i}.jpg")) for i, image in enumerate(images)]
+    cached(copies, SMALL, None)
+    assert len(decoded) == N
+
+
+def test_another_content_order_or_size_is_another_cache(images: list[str], decoded: list[int]) -> None:
+    first, _ = cached(images, SMALL, None)
+    picture(99).save(images[5])
+    second, _ = cached(images, SMALL, None)
+    assert not np.array_equal(first[5], second[5]) and np.array_equal(first[6], second[6])
+    third, _ = cached(images[::-1], SMALL, None)
+    assert np.array_equal(second[::-1], third)
+    cached(images, Preprocess(**{**vars(SMALL), "size": (8, 8)}), None)
+    cached(images, SMALL, (8, 8))
+    cached(images, Preprocess(**{**vars(SMALL), "interpolation": "bicubic"}), None)
+    assert len(folders()) == 5 and len(decoded) == 5 * N  # at 8 x 8, native or not, the pixels are the same
+
+
+def test_arrays_in_memory_stay_there(decoded: list[int]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+    assert cached(array, SMALL, (16, 16))[0] is array
+    assert not cache.place().exists() or not folders()
+
+
+def test_what_a_killed_process_has_decoded_stays(
+    images: list[str], decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = (
+        "import sys, time; from common.data import cache; from common.spec import Preprocess\n"
+        "slow = cache.decode_each\n"
+        "def crawl(images, size, preprocess, which, put):\n"
+        "    def late(i, pixels):\n"
+        "        put(i, pixels); time.sleep(0.05)\n"
+        "    return slow(images, size, preprocess, which, late)\n"
+        "cache.decode_each = crawl\n"
+        f"cache.cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
+    while not (parts := list(cache.place().glob("*.part/done"))) or parts[0].read_bytes().count(b"1") < 5:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert folders()[0].endswith(".part")
+    pixels, _ = cached(images, SMALL, None)
+    assert np.array_equal(pixels, decode(images, SMALL, None)[0])
+    assert 2 in decoded and len(decoded) <= N - 5 and not folders()[0].endswith(".part")
+
+
+def test_two_processes_decode_once(images: list[str]) -> None:
+    script = (
+        "from common.data import cache; from common.spec import Preprocess\n"
+        "plain = cache.decode_each\n"
+        "def told(*given):\n"
+        "    print('decoding', flush=True); import time; time.sleep(1); return plain(*given)\n"
+        "cache.decode_each = told\n"
+        f"print(cache.cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)[0].sum())"
+    )
+    both = [
+        subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[0].split() for process in both]
+    assert sorted(map(len, said)) == [1, 2] and said[0][-1] == said[1][-1]
+
+
+def test_a_cache_that_was_damaged_is_made_again(
+    images: list[str], decoded: list[int], capsys: pytest.CaptureFixture
+) -> None:
+    pixels, _ = cached(images, SMALL, None)
+    whole = pixels.copy()
+    (file,) = cache.place().glob("*/pixels.npy")
+    for content in (bytes(file.stat().st_size), file.read_bytes()[:100], b""):
+        file.write_bytes(content)
+        again, _ = cached(images, SMALL, None)
+        assert np.array_equal(again, whole)
+        assert "does not hold what the images hold" in capsys.readouterr().err
+    assert len(decoded) == 4 * N
+
+
+def test_a_disk_that_is_too_small_is_told_before(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 20_000))
+    with pytest.raises(UserError, match=r"take 0.0 GB in .* name another place with CLASH_CACHE"):
+        cached(images, SMALL, None)
+
+
+def test_a_disk_that_fills_up_is_told(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(UserError, match=r"no space left .* CLASH_CACHE"):
+        cached(images, SMALL, None)
+    monkeypatch.undo()
+    assert np.array_equal(cached(images, SMALL, None)[0], decode(images, SMALL, None)[0])
+
+
+def test_a_place_that_cannot_be_written_to_is_told(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLASH_CACHE", images[0])
+    with pytest.raises(UserError, match=r"cannot write to .*CLASH_CACHE"):
+        cached(images, SMALL, None)
+
+
+def test_a_memory_that_is_too_small_is_told(images: list[str]) -> None:
+    huge = Preprocess(**{**vars(SMALL), "size": (10**6, 10**6)})
+    with pytest.raises(UserError, match=r"GB of memory, .* drop --no_cache"):
+        decode(images, huge, None)
+
+
+def test_a_large_jpeg_is_decoded_small(tmp_path: Path) -> None:
+    """And looks as if it were not: the decoder averages, as the resampling does."""
+    picture(1, (1200, 900)).save(tmp_path / "a.jpg", quality=95)
+    picture(1, (1200, 900)).save(tmp_path / "a.png")
+    (jpeg, png), _ = decode([str(tmp_path / "a.jpg"), str(tmp_path / "a.png")], SMALL, None)
+    assert np.abs(jpeg.astype(int) - png).mean() < 3

@@ -18,7 +18,6 @@ offers. WaveMix is ours in all four, with its faster wavelet. Nothing is compile
 """
 
 import argparse
-import gc
 import multiprocessing
 import os
 import statistics
@@ -26,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
@@ -47,8 +47,8 @@ from torchvision.transforms import v2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.data.decode import decode  # noqa: E402
-from common.data.loaders import Batches  # noqa: E402
+from common.data import cache  # noqa: E402
+from common.data.loaders import Batches, place  # noqa: E402
 from common.models import backbones  # noqa: E402
 from common.results import provenance, write_json  # noqa: E402
 from common.spec import Augment  # noqa: E402
@@ -80,15 +80,14 @@ class Job:
 
 
 def our_accelerator(row: backbones.Backbone) -> Accelerator:
-    AcceleratorState._reset_state(reset_partial_state=True)  # as a new process
+    AcceleratorState._reset_state(reset_partial_state=True)  # another precision than the row before
     return choose_device("auto", "auto", row.cpu_bf16)
 
 
 def ours(net: nn.Module, job: Job) -> tuple[float, float]:
     """Seconds of the first epoch and images per second of the later ones; all that touches our own interface.
 
-    As common/run.py has it: --precision auto, channels last, the recipe `clean`. Whatever keeps decoded
-    pixels must start empty here.
+    As common/run.py has it: --precision auto, channels last, the recipe `clean`; the cache is empty at first.
     """
     start = now(job.device)
     ends, rates = [], []
@@ -99,14 +98,18 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
 
     paths, labels = zip(*ImageFolder(job.folder).samples, strict=True)
     preprocess = job.row.preprocess((job.size, job.size))
-    pixels, _ = decode(list(paths), preprocess, None)
-    accelerator = our_accelerator(job.row)
-    part = {"pixels": pixels, "all_labels": np.array(labels), "index": np.arange(len(labels))}
-    train = Batches(**part, preprocess=preprocess, batch_size=job.batch, device=accelerator.device)
-    net.to(accelerator.device, memory_format=torch.channels_last)
-    recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.row.lr)
-    augment = Augment(crop=0.5, flip=True)
-    finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ[cache.ROOM] = empty
+        pixels, _ = cache.cached(list(paths), preprocess, None)
+        accelerator = our_accelerator(job.row)
+        train = Batches(
+            pixels=place(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
+            preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
+        )  # fmt: skip
+        net.to(accelerator.device, memory_format=torch.channels_last)
+        recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.row.lr)
+        augment = Augment(crop=0.5, flip=True)
+        finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)
     return ends[0] - start, statistics.median(rates[1:])
 
 
@@ -226,12 +229,9 @@ def now(device: torch.device) -> float:
 
 
 def measure(name: str, job: Job) -> tuple[float, float]:
-    """Seconds of the first epoch, images per second later."""
+    """Seconds of the first epoch, images per second later. In a process of its own: settings do not spread."""
     torch.manual_seed(0)
     net = backbones.build(job.row, CLASSES, None).train()
-    torch.backends.cudnn.benchmark = False  # torch's own choices, which the loop before may have changed
-    torch.backends.cudnn.allow_tf32 = True
-    torch.set_float32_matmul_precision("highest")
     if name == "ours":
         return ours(net, job)
     start = now(job.device)
@@ -327,8 +327,8 @@ def main() -> None:
                 number |= {"seed": "fp32", "torchvision": "fp16" if job.cuda else "fp32"}
                 turn = (r + m) % len(LOOPS)  # nobody is always the first
                 for name in [*LOOPS][turn:] + [*LOOPS][:turn]:
-                    first, rate = measure(name, job)
-                    gc.collect()  # ends the workers
+                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
+                        first, rate = own.submit(measure, name, job).result()
                     run = {"round": r, "model": row.name, "loop": name, "precision": number[name]}
                     run |= {"images_per_second": round(rate, 3), "first_epoch_seconds": round(first, 3)}
                     runs.append(run)

@@ -1,4 +1,4 @@
-"""Commands beside the data sheets: python -m common list | fetch | check | predict."""
+"""Commands beside the data sheets: python -m common list | fetch | check | bench | predict."""
 
 import argparse
 import sys
@@ -8,8 +8,9 @@ from pathlib import Path
 from . import catalog
 from .cli import friendly
 from .errors import UserError
+from .models import backbones
 from .models.backbones import BACKBONES
-from .options import split_as
+from .options import size, split_as
 from .spec import Dataset
 
 
@@ -148,11 +149,55 @@ def check_command(argv: list[str]) -> None:
     friendly(show)
 
 
+def bench_command(argv: list[str]) -> None:
+    """how fast the networks train here, and whether the images keep up"""
+    parser = argparse.ArgumentParser(prog="python -m common bench", description=bench_command.__doc__)
+    parser.add_argument(
+        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all of `list`)"
+    )
+    parser.add_argument(
+        "--image_size", type=size, metavar="S|HxW", help="pixels (default: those of its ImageNet weights)"
+    )
+    parser.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--steps", type=int, default=20, metavar="N", help="of a measurement (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, new")
+    options = parser.parse_args(argv)
+
+    def measure() -> None:
+        for name in ("batch_size", "steps"):
+            if getattr(options, name) < 1:
+                raise UserError(f"--{name} {getattr(options, name)}: expected 1 or more")
+        if options.out and options.out.exists():
+            raise UserError(f"{options.out} exists already: name another file, or move it away")
+        names = options.model or [row.name for row in BACKBONES]
+        for name in names:
+            backbones.check_name(name)
+
+        from . import bench
+
+        rows = []
+        print(bench.HEAD)
+        for row in bench.all_of(
+            names, options.image_size, options.batch_size, options.steps, options.device, options.precision
+        ):
+            print(bench.line(row), flush=True)
+            rows.append(row)
+        if options.out:
+            bench.write(options.out, rows)
+
+    friendly(measure)
+
+
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "list": list_command,
     "fetch": fetch_command,
     "check": check_command,
     "predict": predict_command,
+    "bench": bench_command,
 }
 
 

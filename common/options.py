@@ -71,7 +71,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--image_size",
-        type=_size,
+        type=size,
         default=dataset.image_size,
         metavar="S|HxW",
         help=f"pixels that the network sees (default: {height}x{width})",
@@ -196,7 +196,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     return p
 
 
-def _size(text: str) -> tuple[int, int]:
+def size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")

@@ -1,8 +1,11 @@
 """What a network costs: parameters, MACs at the size in use, images per second, peak memory."""
 
+import math
 import resource
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -27,10 +30,34 @@ def macs(net: nn.Module, size: tuple[int, int]) -> int:
     return counter.get_total_flops() // 2
 
 
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Multiply-accumulates per second of a large matrix product: the most that a network can hope for there."""
+    n = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, n, n, device=device).to(dtype)
+    best = math.inf
+    for _ in range(5):
+        with Clock(device) as clock:
+            a @ b
+        best = min(best, clock.seconds)
+    return n**3 / best
+
+
+def forget_peak(device: torch.device) -> None:
+    """Let `peak_memory` count from here; where the system does not offer it, it goes on counting."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # proc(5)
+
+
 def peak_memory(device: torch.device) -> int:
     """Bytes at the worst moment so far: allocated on the GPU, or resident in this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):
+        status = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -92,7 +92,13 @@ def _one_epoch(
         disable=None if accelerator.is_main_process else True,
     )
     start = shown = time.perf_counter()
-    for images, labels in bar:
+    batches, waited = iter(bar), 0.0
+    while True:
+        asked = time.perf_counter()
+        images, labels = next(batches, (None, None))
+        waited += time.perf_counter() - asked
+        if images is None:
+            break
         with accelerator.accumulate(model):  # of several micro-batches the last one steps
             with accelerator.autocast():
                 logits = model(images)
@@ -123,6 +129,7 @@ def _one_epoch(
         "train_loss": loss_sum / seen,
         "train_top1": right_sum / seen,
         "train_seconds": seconds,
+        "data_seconds": waited,  # of them, until batches were there; on a GPU the host's, which runs ahead
         "train_images_per_second": seen / seconds,
     }
 

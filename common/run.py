@@ -37,7 +37,6 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     import numpy as np
     import torch
 
-    from . import pictures
     from .data.loaders import Batches, place
     from .measure import cost, metrics, stats
     from .training import device, recipes
@@ -148,6 +147,8 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             "total_seconds": time.perf_counter() - started,
         },
     }
+    from . import pictures  # not before training: it would wait for matplotlib
+
     confusion = metrics.confusion(logits, test.labels)
     title = f"{dataset.title}, {row.name}"
     with whole(asked.out / "curve.png") as part:

@@ -23,6 +23,8 @@ from common.models.backbones import BACKBONES  # noqa: E402
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
 TIMES = ROOT / "results" / "times.json"
+BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
+LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
 PICTURE = ROOT / "results" / "digits.png"
 
 Run = dict
@@ -115,6 +117,43 @@ def backbones() -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    """What `bench` and `compare_loops.py` have measured."""
+    bench, loops = json.loads(BENCH.read_text()), json.loads(LOOPS.read_text())
+    peers = {"seed": "the paper's", "torchvision": "torchvision's", "timm": "timm's"}
+    lines = [
+        "| backbone | number format | network alone (img/s) | end to end | memory (GB) | "
+        + " | ".join(f"times {name}" for name in peers.values())
+        + " |",
+        "|" + "---|" * (5 + len(peers)),
+    ]
+    for row in bench:
+        medians = loops["medians"].get(row["backbone"])
+        if not medians:
+            continue
+        ratios = " | ".join(f"{medians['images_per_second'][f'ours/{peer}']:.2f}" for peer in peers)
+        lines.append(
+            f"| `{row['backbone']}` | {row['precision']} | {row['synthetic']:.1f} | {100 * row['ratio']:.0f} % | "
+            f"{row['peak_memory_bytes'] / 1e9:.1f} | {ratios} |"
+        )
+    over = {
+        peer: statistics.median(m["images_per_second"][f"ours/{peer}"] for m in loops["medians"].values())
+        for peer in peers
+    }
+    first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in loops["medians"].values())
+    machine = bench[0]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}; "
+            f"n = {loops['rounds']} for the loops, of {loops['steps']} steps each. Median over backbones: "
+            + ", ".join(f"{ratio:.2f} times {peers[peer]}" for peer, ratio in over.items())
+            + f"; the first epoch, decoding included, {first:.1f} times as fast as the paper's.",
+        ]
+    )
+
+
 def digits(every: list[Run]) -> str:
     """The last line of `make run`."""
     run = next(r for r in every if r["dataset"] == "digits" and start(r) == "fine-tuned" and r["seed"] == 0)
@@ -169,7 +208,13 @@ def write(text: str, name: str, content: str) -> str:
 
 def filled(text: str) -> str:
     """The README with everything between its markers as it should be."""
-    parts = {"digits": digits(runs()), "times": times(), "backbones": backbones(), "results": table(runs())}
+    parts = {
+        "digits": digits(runs()),
+        "times": times(),
+        "backbones": backbones(),
+        "results": table(runs()),
+        "speed": speed(),
+    }
     for name, content in parts.items():
         text = write(text, name, content)
     return text

@@ -86,6 +86,15 @@ def test_another_content_order_or_size_is_another_cache(images: list[str], decod
     assert len(folders()) == 5 and len(decoded) == 5 * N  # at 8 x 8, native or not, the pixels are the same
 
 
+def test_a_file_that_comes_back_is_read(images: list[str], decoded: list[int], tmp_path: Path) -> None:
+    away = shutil.move(images[3], tmp_path / "away.jpg")
+    _, bad = cached(images, SMALL, None)
+    assert set(bad) == {2, 3} and "No such file" in bad[3]
+    shutil.move(away, images[3])
+    _, bad = cached(images, SMALL, None)
+    assert set(bad) == {2} and not list(cache.place().glob("seen/.*"))
+
+
 def test_arrays_in_memory_stay_there(decoded: list[int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     assert cached(array, SMALL, (16, 16))[0] is array
@@ -176,7 +185,7 @@ def test_a_place_that_cannot_be_written_to_is_told(
 
 def test_a_memory_that_is_too_small_is_told(images: list[str]) -> None:
     huge = Preprocess(**{**vars(SMALL), "size": (10**6, 10**6)})
-    with pytest.raises(UserError, match=r"GB of memory, .* drop --no_cache"):
+    with pytest.raises(UserError, match=r"GB of memory, more than there is: drop --no_cache"):
         decode(images, huge, None)
 
 

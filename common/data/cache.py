@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORM = 1  # of these folders and of the rules in decode.py: one more where pixels would come out otherwise
 ROOM = "CLASH_CACHE"  # names another place
+UNREADABLE = "unreadable"
 CHECKED = 4  # images that are decoded again whenever a cache is opened
 
 
@@ -76,33 +77,39 @@ def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess, ro
     import PIL
 
     files = images if isinstance(images, list) else [images.path]  # a container of images is one file
-    states = [os.stat(file) for file in files]
-    listed = [
-        f"{os.path.abspath(f)}\0{s.st_size}\0{s.st_mtime_ns}" for f, s in zip(files, states, strict=True)
-    ]
-    seen = room / "seen" / _digest("\n".join(listed).encode())
-    if not seen.exists():
+    seen = room / "seen" / _digest("\n".join(map(_state, files)))
+    if seen.exists():
+        content = seen.read_text()
+    else:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            bar = tqdm(
-                pool.map(_file_digest, files), "read", len(files), unit="file", leave=False, disable=None
-            )
-            contents = "\n".join(bar)
-        with whole(seen) as part:
-            part.write_text(_digest(contents.encode()))
+            read = pool.map(_file_digest, files)
+            digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
+        content = _digest("\n".join(digests))
+        if UNREADABLE not in digests:  # it may be readable next time
+            with whole(seen) as part:
+                part.write_text(content)
     rule = (FORM, size, preprocess.crop, preprocess.interpolation, PIL.__version__, FORMATS)
-    return _digest(f"{seen.read_text()}\n{len(images)}\n{rule}".encode())
+    return _digest(f"{content}\n{len(images)}\n{rule}")
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _state(path: str) -> str:
+    try:
+        told = os.stat(path)
+    except OSError:
+        return UNREADABLE
+    return f"{os.path.abspath(path)}\0{told.st_size}\0{told.st_mtime_ns}"
 
 
 def _file_digest(path: str) -> str:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:  # decoding it will tell
-        return str(error)
+    except OSError:  # decoding it will tell why
+        return UNREADABLE
 
 
 def _agrees(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> bool:

@@ -1,8 +1,10 @@
 """From picture files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -38,8 +40,7 @@ def decode(
     size = stored_size(preprocess, native)
     if isinstance(images, np.ndarray) and images.shape[1:3] == size:
         return images, {}
-    check_memory(len(images) * size[0] * size[1] * 3)
-    pixels = np.zeros((len(images), *size, 3), np.uint8)
+    pixels = _room_for((len(images), *size, 3))
     return pixels, decode_each(images, size, preprocess, range(len(images)), pixels.__setitem__)
 
 
@@ -77,19 +78,23 @@ def decode_each(
     return bad
 
 
-def check_memory(need: int) -> None:
-    """Raises: UserError: more bytes than the memory has to give; where the system does not tell, it is tried."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            told = dict(line.split(":") for line in file)
+def _room_for(shape: tuple[int, ...]) -> "np.ndarray":
+    """Zeros, if the memory has room for them: asked before, as the system promises more than it has."""
+    import numpy as np
+
+    need, free = math.prod(shape), math.inf
+    with suppress(OSError, KeyError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
+        told = dict(line.split(":") for line in file)
         free = int(told["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return
-    if free < need:
-        raise UserError(
-            f"the decoded images take {need / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free: drop --no_cache, or take "
-            "a smaller --image_size"
-        )
+    try:
+        if need < free:
+            return np.zeros(shape, np.uint8)
+    except MemoryError:  # a limit on the process
+        pass
+    raise UserError(
+        f"the decoded images take {need / 1e9:.1f} GB of memory, more than there is: drop --no_cache, or take a smaller "
+        "--image_size"
+    )
 
 
 def open_image(image: "str | np.ndarray") -> "Image.Image":

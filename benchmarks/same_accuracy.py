@@ -1,0 +1,295 @@
+"""Does decoding once and changing whole batches on the device harm accuracy? Against torchvision, paired.
+
+    python benchmarks/same_accuracy.py --data ../shared/data
+
+Ours: pictures decoded once to uint8 at the size that is stored, then one bilinear resampling of a batch does
+crop, flip, symmetries and enlargement. Plain: every picture decoded anew in every epoch, torchvision's
+RandomResizedCrop out of the original with the backbone's antialiased interpolation, flips and quarter turns, by
+a DataLoader's workers; Resize and CenterCrop for evaluation. Both have the same seed, initial weights, recipe,
+split and order of samples, and choose the epoch on validation. EfficientNet-Lite0 from ImageNet weights.
+
+Every finished run is a line of --out and is not run again. The interval resamples the test images of the
+difference, averaged over the seeds; what another seed would change, the differences per seed tell.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from PIL import Image  # noqa: E402
+from torch import Tensor  # noqa: E402
+from torch.utils.data import DataLoader  # noqa: E402
+from torchvision import transforms  # noqa: E402
+from torchvision.datasets.folder import pil_loader  # noqa: E402
+
+import cifar10  # noqa: E402
+import eurosat  # noqa: E402
+import flowers102  # noqa: E402
+from common import results  # noqa: E402
+from common.data import splits  # noqa: E402
+from common.data.augment import RATIO, dice  # noqa: E402
+from common.data.decode import decode  # noqa: E402
+from common.data.loaders import Batches, place  # noqa: E402
+from common.measure import metrics, stats  # noqa: E402
+from common.models import backbones, weights  # noqa: E402
+from common.spec import Augment, Preprocess  # noqa: E402
+from common.training import device, recipes  # noqa: E402
+from common.training.evaluate import evaluate  # noqa: E402
+from common.training.finetune import finetune  # noqa: E402
+
+BATCH = 32
+TASKS = {"flowers102": flowers102.DATASET, "cifar10": cifar10.DATASET, "eurosat": eurosat.DATASET}
+FOLDERS = {"flowers102": "flowers102_small", "cifar10": "cifar10_small", "eurosat": "eurosat"}
+Key = tuple[int, int, Augment | None]  # which picture, its random numbers, its changes (None: evaluation)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the workers see: every look decodes and changes a picture anew."""
+
+    images: Sequence  # paths or (H, W, 3) uint8 arrays
+    labels: Sequence[int]
+    preprocess: Preprocess
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, int]:
+        i, seed, augment = key
+        image = self.images[i]
+        picture = pil_loader(image) if isinstance(image, str) else Image.fromarray(image)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return _changes(self.preprocess, augment)(picture), self.labels[i]
+
+
+@cache
+def _changes(preprocess: Preprocess, augment: Augment | None) -> transforms.Compose:
+    mode, size = transforms.InterpolationMode(preprocess.interpolation), preprocess.size
+    if augment is None:
+        first = [transforms.Resize(round(min(size) / preprocess.crop), mode), transforms.CenterCrop(size)]
+    else:
+        first = [transforms.RandomResizedCrop(size, (augment.crop, 1), (1 / RATIO, RATIO), mode)]
+        if augment.flip or augment.dihedral:
+            first += [transforms.RandomHorizontalFlip()]
+        if augment.dihedral:
+            first += [transforms.RandomVerticalFlip(), transforms.RandomApply([_quarter_turn])]
+    last = [transforms.ToTensor(), transforms.Normalize(preprocess.mean, preprocess.std)]
+    return transforms.Compose(first + last)
+
+
+def _quarter_turn(picture: Image.Image) -> Image.Image:
+    return picture.transpose(Image.Transpose.ROTATE_90)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """What `finetune` and `evaluate` ask of `Batches`, by a DataLoader whose workers outlive the epochs."""
+
+    pictures: Pictures
+    batch_size: int
+    device: torch.device
+    workers: int
+    micro_batches: int = 1
+    world: int = 1
+    keys: list[Key] = field(default_factory=list)  # of the epoch: the loader's sampler
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    @property
+    def steps(self) -> int:
+        return max(1, len(self) // self.batch_size)
+
+    def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples of `Batches.train` in its order."""
+        order = torch.randperm(len(self), generator=dice("order", seed, epoch)).tolist()
+        seeds = torch.randint(2**62, (len(self),), generator=dice("plain", seed, epoch)).tolist()
+        return self._batches((i, seeds[i], augment) for i in order[: self.steps * self.batch_size])
+
+    def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._batches((i, 0, None) for i in range(len(self)))
+
+    def _batches(self, keys: Iterable[Key]) -> Iterator[tuple[Tensor, Tensor]]:
+        self.keys[:] = keys
+        for images, labels in self._loader:
+            images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+            yield images, labels.to(self.device, non_blocking=True)
+
+    @cached_property
+    def _loader(self) -> DataLoader:
+        return DataLoader(
+            self.pictures,
+            self.batch_size,
+            sampler=self.keys,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # leaves torch's own random numbers as ours finds them
+        )
+
+
+def load(name: str, args: argparse.Namespace, seed: int) -> tuple[int, list, list, dict]:
+    """The number of classes; the images and the labels of train, val and test; what two runs must share.
+
+    As many training images as asked for, validation in proportion; test images spread over all of them.
+    """
+    sheet = TASKS[name]
+    samples = splits.present_classes(sheet.load(args.data / FOLDERS[name], sheet.classes))
+    split = splits.split(sheet, samples, seed)
+    split = splits.low_data(samples, split, seed, None, min(1.0, args.train / len(split.train)))
+    n = min(args.test, len(split.test))
+    parts = (split.train, split.val, [split.test[i * len(split.test) // n] for i in range(n)])
+    same = {
+        **dict(zip(("train", "val", "n"), map(len, parts), strict=True)),
+        "epochs": args.epochs or recipes.epochs_for(max(1, len(split.train) // BATCH)),
+        "workers": args.workers,
+        "fingerprint": split.fingerprint,  # with all of its test set
+    }
+    images = [_some(samples.images, part) for part in parts]
+    return len(samples.classes), images, [np.asarray(samples.labels)[list(part)] for part in parts], same
+
+
+def _some(images: Sequence, which: Sequence[int]) -> Sequence:
+    return images[list(which)] if isinstance(images, np.ndarray) else [images[i] for i in which]
+
+
+def one(
+    name: str,
+    pipeline: str,
+    seed: int,
+    epochs: int,
+    classes: int,
+    images: list,
+    labels: list,
+    args: argparse.Namespace,
+) -> dict:
+    sheet, row = TASKS[name], backbones.find("efficientnet_lite0")
+    preprocess = row.preprocess(sheet.image_size)
+    accelerator = device.accelerator(args.device, "auto", row.cpu_bf16)
+    where = accelerator.device
+
+    def ours(images: Sequence, labels: np.ndarray) -> Batches:
+        pixels, rows = place(decode(images, preprocess, sheet.native)[0], where), np.arange(len(labels))
+        return Batches(
+            pixels=pixels, rows=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
+        )
+
+    def plain(images: Sequence, labels: np.ndarray) -> Plain:
+        pictures = Pictures(images, labels.tolist(), preprocess)
+        return Plain(pictures=pictures, batch_size=BATCH, device=where, workers=args.workers)
+
+    start = time.perf_counter()
+    train, val, test = map({"ours": ours, "plain": plain}[pipeline], images, labels)
+    decoded = time.perf_counter()
+    torch.manual_seed(seed)
+    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)[0])
+    net.to(where, memory_format=torch.channels_last)
+
+    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+        top1 = metrics.score(evaluate(net, val, accelerator), labels[1])["top1"]
+        return top1, {"val_top1": top1}
+
+    recipe, records = recipes.clean(epochs, row.lr), []
+    best = finetune(net, row.head, train, sheet.augment, choose, recipe, accelerator, seed, records.append)
+    right = evaluate(net, test, accelerator).argmax(1) == labels[2]
+    return {
+        "best_epoch": best["epoch"],
+        "val_top1": best["val_top1"],
+        "top1": float(right.mean()),
+        "epoch_seconds": statistics.median(record["train_seconds"] for record in records),
+        "decode_seconds": decoded - start,
+        "seconds": time.perf_counter() - start,
+        "right": "".join("01"[hit] for hit in right.tolist()),  # per test image
+    }
+
+
+def read(path: Path) -> dict[tuple[str, str, int], dict]:
+    rows = map(json.loads, path.read_text("utf-8").splitlines()) if path.exists() else ()
+    return {(row["dataset"], row["pipeline"], row["seed"]): row for row in rows}
+
+
+def table(rows: dict[tuple[str, str, int], dict]) -> None:
+    """Top-1 in percent, differences in points (ours - plain), training seconds per epoch."""
+    print(
+        f"\n{'dataset':11}{'test':>6}{'ours':>16}{'plain':>16}{'difference, 95 %':>25}"
+        f"{'s/epoch':>9}{'plain':>8}{'ratio':>7}  per seed"
+    )
+    for name in dict.fromkeys(name for name, _, _ in rows):
+        seeds = sorted(s for n, p, s in rows if (n, p) == (name, "ours") and (name, "plain", s) in rows)
+        if not seeds:
+            continue
+        pairs = {p: [rows[name, p, seed] for seed in seeds] for p in ("ours", "plain")}
+        right = {p: np.array([[hit == "1" for hit in r["right"]] for r in pairs[p]], float) for p in pairs}
+        by_image = (right["ours"] - right["plain"]).mean(0)
+        low, high = stats.bootstrap(
+            lambda drawn, by_image=by_image: {"difference": np.average(by_image, weights=drawn)},
+            n=len(by_image),
+            seed=0,
+            resamples=10_000,
+        )["difference"]
+        cells = "".join(f"{_spread([100 * r['top1'] for r in own]):>16}" for own in pairs.values())
+        difference = f"{100 * by_image.mean():+.2f} ({100 * low:+.2f} .. {100 * high:+.2f})"
+        ours, plain = (statistics.mean(r["epoch_seconds"] for r in own) for own in pairs.values())
+        per_seed = ", ".join(f"{100 * d:+.2f}" for d in (right["ours"] - right["plain"]).mean(1))
+        times = f"{ours:9.2f}{plain:8.2f}{plain / ours:7.2f}"
+        print(f"{name:11}{len(by_image):6}{cells}{difference:>25}{times}  {per_seed}")
+
+
+def _spread(values: list[float]) -> str:
+    sd = f"{statistics.stdev(values):.2f}" if len(values) > 1 else "?"
+    return f"{statistics.mean(values):.2f} ± {sd}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="test accuracy of our pipeline and of torchvision's, paired")
+    option = parser.add_argument
+    option(
+        "--data", type=Path, default=Path("../shared/data"), help=f"folder of {', '.join(FOLDERS.values())}"
+    )
+    option("--out", type=Path, default=ROOT / "benchmarks/results/same_accuracy.jsonl")
+    option("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    option("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    option("--train", type=int, default=2000, help="training images at most (default: %(default)s)")
+    option("--test", type=int, default=2000, help="test images at most (default: %(default)s)")
+    option("--epochs", type=int, help="default: the recipe's, at least 500 steps")
+    option("--workers", type=int, default=os.cpu_count(), help="of the plain pipeline (default: all cores)")
+    option("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    args = parser.parse_args()
+
+    rows = read(args.out)
+    accelerator = device.accelerator(args.device, "auto", backbones.find("efficientnet_lite0").cpu_bf16)
+    about = results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    for name in args.tasks:
+        for seed in args.seeds:
+            *data, same = load(name, args, seed)
+            same |= {k: about[k] for k in ("device", "threads")}
+            for pipeline in ("ours", "plain"):
+                key = {"dataset": name, "pipeline": pipeline, "seed": seed}
+                if old := rows.get((name, pipeline, seed)):
+                    if other := [k for k, value in same.items() if old[k] != value]:
+                        sys.exit(f"{args.out}: {key} has another {', '.join(other)}: name another --out")
+                    continue
+                scores = one(name, pipeline, seed, same["epochs"], *data, args)
+                row = rows[name, pipeline, seed] = {**key, **same, **scores, **about}
+                with args.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                print({k: v for k, v in row.items() if k not in about and k != "right"}, flush=True)
+    table(rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -90,6 +90,8 @@ def bench(
     rate = {kind: max(r["train_images_per_second"] for r in told[1:]) for kind, told in records.items()}
     computed = 3 * macs * rate["real"]  # a backward pass costs two forward passes
     best = cost.matmul_rate(accelerator.device, NUMBERS[accelerator.mixed_precision])
+    about = results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    del about["command"]  # this process' own
     return {
         "backbone": row.name,
         "size": preprocess.size,
@@ -102,7 +104,7 @@ def bench(
         "peak_memory_bytes": cost.peak_memory(accelerator.device),
         "utilization": computed / best,
         "batch_size": batch_size,
-        **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
+        **about,
     }
 
 

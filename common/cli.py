@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -57,6 +58,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     if options.split_file and not options.split_file.is_file():
         raise UserError(f"no split file {options.split_file}")
     backbones.check_name(options.model)
+    if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("--tune measures one process: run it alone, and pass the --precision that it chose to several")
     if options.device == "cuda" and not _nvidia_driver():
         raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
     folder = options.data_dir

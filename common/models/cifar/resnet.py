@@ -1,8 +1,8 @@
 """ResNet: He et al., arXiv 1512.03385, Table 1, column 18-layer, for 32 x 32 pixels.
 
-timm's network behind a small stem: one 3x3 convolution of stride 1 and no pooling, where ImageNet's has 7 x
-7, stride 2 and a max-pool. (The paper's own CIFAR networks, section 4.2, are narrower.) Shortcuts are
-projected where the shape changes (option B). The last norm of a block starts at 1, not at timm's 0.
+timm's network behind a small stem: one 3x3 convolution of stride 1 and no pooling, where ImageNet's has 7x7,
+stride 2 and a max-pool. (The paper's own CIFAR networks, section 4.2, are narrower.) Shortcuts are projected
+where the shape changes (option B). The last norm of a block starts at 1, not at timm's 0.
 """
 
 from timm.models.resnet import BasicBlock, ResNet

@@ -1,7 +1,7 @@
 """ShuffleNet (v1): Zhang et al., arXiv 1707.01083, Table 1, width 1x, 8 groups, for 32 x 32 pixels.
 
-The units are those of its Figure 2 (b) and (c). The stem's stride is 1 and no pooling follows. The first 1 x
-1 convolution of all has no groups, since it sees 24 channels only (section 3.3).
+The units are those of its Figure 2 (b) and (c). The stem's stride is 1 and no pooling follows. The first 1x1
+convolution of all has no groups, since it sees 24 channels only (section 3.3).
 """
 
 import torch

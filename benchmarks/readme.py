@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.cli import result_line  # noqa: E402
-from common.models.backbones import BACKBONES  # noqa: E402
+from common.models.backbones import BACKBONES, CIFAR  # noqa: E402
 
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
@@ -117,6 +117,13 @@ def backbones() -> str:
     return "\n".join(lines)
 
 
+def cifar() -> str:
+    """The networks without ImageNet weights, as `tests/test_cifar_networks.py` counts them."""
+    lines = ["| network | parameters (M) | MACs (G) |", "|---|---|---|"]
+    lines += [f"| `{row.name}` | {row.params / 1e6:.3f} | {row.macs / 1e9:.3f} |" for row in CIFAR]
+    return "\n".join(lines)
+
+
 def speed() -> str:
     """What `bench` and `compare_loops.py` have measured."""
     bench, loops = json.loads(BENCH.read_text()), json.loads(LOOPS.read_text())
@@ -212,6 +219,7 @@ def filled(text: str) -> str:
         "digits": digits(runs()),
         "times": times(),
         "backbones": backbones(),
+        "cifar": cifar(),
         "results": table(runs()),
         "speed": speed(),
     }

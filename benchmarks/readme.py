@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.cli import result_line  # noqa: E402
-from common.models.backbones import BACKBONES, CIFAR  # noqa: E402
+from common.models.table import BACKBONES, CIFAR  # noqa: E402
 
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
@@ -28,7 +28,7 @@ LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
 PICTURE = ROOT / "results" / "digits.png"
 
 Run = dict
-Key = tuple[str, str, str, str]
+Key = tuple[str, str, str, str, str]
 
 
 def read(folder: Path) -> Run:
@@ -61,7 +61,11 @@ def grouped(every: list[Run]) -> dict[Key, list[Run]]:
         name = run["dataset"] + (f" fold {run['fold']}" if run.get("fold") else "")
         name += " (subset)" if run["subset"] else ""
         name += " (the paper's split)" if run["split"]["kind"] == "paper" else ""
-        groups[name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)].append(run)
+        name += f" ({run['shots']} shots)" if run.get("shots") else ""
+        name += f" ({run['fraction']} of train)" if run.get("fraction") else ""
+        told = name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)
+        kept = ("recipe", "augment", "split_file", "batch_size", "precision")
+        groups[*told, json.dumps([run.get(setting) for setting in kept])].append(run)
     return groups
 
 
@@ -69,7 +73,7 @@ def table(every: list[Run]) -> str:
     """One row per dataset, backbone, size and start; mean ± standard deviation over seeds, n in brackets."""
     head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
     lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
-    for (dataset, backbone, size, begin), members in sorted(grouped(every).items()):
+    for (dataset, backbone, size, begin, _), members in sorted(grouped(every).items()):
         split, recipe = members[0]["split"], members[0]["recipe"]
 
         def cell(metric: str, scale: int, digits: int, members: list[Run] = members) -> str:
@@ -154,7 +158,7 @@ def speed() -> str:
             *lines,
             "",
             f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}; "
-            f"n = {loops['rounds']} for the loops, of {loops['steps']} steps each. Median over backbones: "
+            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each. Median over backbones: "
             + ", ".join(f"{ratio:.2f} times {peers[peer]}" for peer, ratio in over.items())
             + f"; the first epoch, decoding included, {first:.1f} times as fast as the paper's.",
         ]
@@ -186,7 +190,7 @@ def picture(every: list[Run]) -> None:
 
     colours = {"fine-tuned": "#1f6fb4", "from scratch": "#d1495b"}
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for (_, backbone, size, begin), members in sorted(
+    for (_, backbone, size, begin, _), members in sorted(
         grouped([r for r in every if r["dataset"] == "digits"]).items()
     ):
         for i, run in enumerate(members):

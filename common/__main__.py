@@ -9,7 +9,7 @@ from . import catalog
 from .cli import friendly
 from .errors import UserError
 from .models import backbones
-from .models.backbones import BACKBONES, CIFAR
+from .models.table import BACKBONES, CIFAR
 from .options import size, split_as
 from .spec import Dataset
 
@@ -181,17 +181,24 @@ def bench_command(argv: list[str]) -> None:
         for name in names:
             backbones.check_name(name)
 
-        from . import bench
+        from . import bench, results
 
-        rows = []
-        print(bench.HEAD)
-        for row in bench.all_of(
-            names, options.image_size, options.batch_size, options.steps, options.device, options.precision
-        ):
-            print(bench.line(row), flush=True)
+        settings = ("image_size", "batch_size", "steps", "device", "precision")
+        rows: list[dict] = []
+        print(
+            f"{'backbone':20} {'precision':9} {'pixels':>8} {'network alone':>13} {'end to end':>11} {'ratio':>7} {'data':>8} "
+            f"{'memory':>8} {'GMACs':>6} {'of matmul':>9}"
+        )
+        for row in bench.all_of(names, *(getattr(options, name) for name in settings)):
+            print(
+                f"{row['backbone']:20} {row['precision']:9} {'x'.join(map(str, row['size'])):>8} {row['synthetic']:11.1f}/s "
+                f"{row['end_to_end']:9.1f}/s {100 * row['ratio']:6.1f}% {1e3 * row['data_seconds']:5.0f} ms "
+                f"{row['peak_memory_bytes'] / 1e9:5.1f} GB {row['macs'] / 1e9:6.2f} {100 * row['utilization']:8.1f}%",
+                flush=True,
+            )
             rows.append(row)
-        if options.out:
-            bench.write(options.out, rows)
+            if options.out:  # after each: what is measured is not lost
+                results.write_json(options.out, rows)
 
     friendly(measure)
 

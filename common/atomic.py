@@ -11,12 +11,15 @@ from .errors import disk_errors
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends well."""
+def whole(path: Path, option: str = "--out") -> Iterator[Path]:
+    """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends well.
+
+    `option` names another place, if the disk is full or cannot be written to.
+    """
     # the number of the process keeps two that write the same place apart; the suffix stays, some writers go by it
     part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
     try:
-        with disk_errors(path.parent):
+        with disk_errors(path.parent, option):
             yield part
             os.replace(part, path)
     finally:

@@ -1,11 +1,12 @@
 """How fast the networks train on this machine, and whether their images keep up with them."""
 
 import multiprocessing
+import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 
 from . import results
-from .data.loaders import Batches, place
+from .data.loaders import Batches, to_device
+from .errors import UserError
 from .measure import cost
 from .models import backbones
 from .spec import Augment
@@ -21,18 +23,29 @@ from .training import device, recipes
 from .training.finetune import finetune
 
 CLASSES = 10
+AUGMENT = Augment(crop=0.5, flip=True)  # what most data sheets do
 TURNS = 4  # of each, after the first, in which everything warms up
 NUMBERS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Still(Batches):
+@dataclass(frozen=True)
+class Still:
     """The same random batch again and again: what a network could do if data cost nothing."""
 
+    of: Batches
+
+    @property
+    def steps(self) -> int:
+        return self.of.steps
+
+    @property
+    def micro_batches(self) -> int:
+        return self.of.micro_batches
+
     def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        images = torch.randn(self.batch_size, 3, *self.preprocess.size, device=self.device)
-        images = images.contiguous(memory_format=self.memory_format)
-        labels = torch.arange(self.batch_size, device=self.device) % CLASSES
+        images = torch.randn(self.of.batch_size, 3, *self.of.preprocess.size, device=self.of.device)
+        images = images.contiguous(memory_format=self.of.memory_format)
+        labels = torch.arange(self.of.batch_size, device=self.of.device) % CLASSES
         for _ in range(self.steps):
             yield images, labels
 
@@ -42,7 +55,12 @@ def all_of(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for model in models:
-            yield pool.submit(bench, model, *settings).result()
+            try:
+                yield pool.submit(bench, model, *settings).result()
+            except BrokenProcessPool:
+                raise UserError(
+                    f"the process of {model} was ended, it seems for want of memory: try a smaller -bs"
+                ) from None
 
 
 def bench(
@@ -50,13 +68,15 @@ def bench(
 ) -> dict[str, Any]:
     """Random pixels on the disk, through the path of a real run, against a batch that is already there.
 
-    Both train with the same loop, `steps` steps by turns; of the four turns the fastest counts.
+    Both train with the same loop, `steps` steps by turns; the figures are medians of four turns.
     The weights are random: speed does not depend on them.
 
-    Returns: images per second `synthetic` and `end_to_end`, their `ratio`, `data_seconds` per step, parameters, MACs,
-    peak memory in bytes, and `utilization`: MACs per second against those of a large matrix product.
+    Returns: images per second `synthetic` and `end_to_end`, the `ratios` of the turns and their median, `data_seconds`
+    per step, parameters, MACs, peak memory in bytes, and `utilization`: MACs per second against those of a large
+    matrix product.
     """
     row = backbones.find(model)
+    row.check_size(size or (row.size, row.size))
     preprocess = row.preprocess(size or (row.size, row.size))
     accelerator = device.accelerator(where, precision, row.cpu_bf16)
     net = backbones.build(row, CLASSES, None)
@@ -66,28 +86,31 @@ def bench(
         pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
         pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
         real = Batches(
-            pixels=place(pixels, accelerator.device),
+            pixels=to_device(pixels, accelerator.device),
             rows=np.arange(n),
             labels=np.arange(n) % CLASSES,
             preprocess=preprocess,
             batch_size=batch_size,
             device=accelerator.device,
         )
-        still = Still(**vars(real))
+        batches = {"still": Still(real), "real": real}
         net.to(accelerator.device, memory_format=real.memory_format)
         cost.forget_peak(accelerator.device)
         records: dict[str, list[dict]] = {"still": [], "real": []}
 
         def epoch(kind: str) -> None:
-            batches = still if kind == "still" else real
             finetune(
-                net, row.head, batches, Augment(crop=0.5, flip=True), lambda _: (0.0, {}), recipes.clean(1, row.lr),
-                accelerator, 0, records[kind].append,
+                net, row.head, batches[kind], AUGMENT, lambda _: (0.0, {}), recipes.clean(1, row.lr), accelerator, 0,
+                records[kind].append,
             )  # fmt: skip
+            accelerator.free_memory()  # it keeps the optimizers that it has prepared
 
         for kind in ("still", "real") * (1 + TURNS):
             epoch(kind)
-    rate = {kind: max(r["train_images_per_second"] for r in told[1:]) for kind, told in records.items()}
+        peak = cost.peak_memory(accelerator.device)
+    rates = {kind: [r["train_images_per_second"] for r in told[1:]] for kind, told in records.items()}
+    pairs = [real / still for real, still in zip(rates["real"], rates["still"], strict=True)]
+    rate = {kind: statistics.median(told) for kind, told in rates.items()}
     computed = 3 * macs * rate["real"]  # a backward pass costs two forward passes
     best = cost.matmul_rate(accelerator.device, NUMBERS[accelerator.mixed_precision])
     about = results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
@@ -97,30 +120,14 @@ def bench(
         "size": preprocess.size,
         "synthetic": rate["still"],
         "end_to_end": rate["real"],
-        "ratio": rate["real"] / rate["still"],
-        "data_seconds": min(r["data_seconds"] for r in records["real"][1:]) / steps,
+        "ratio": statistics.median(pairs),
+        "ratios": sorted(pairs),
+        "data_seconds": statistics.median(r["data_seconds"] for r in records["real"][1:]) / steps,
         "parameters": cost.parameters(net),
         "macs": macs,
-        "peak_memory_bytes": cost.peak_memory(accelerator.device),
+        "peak_memory_bytes": peak,
         "utilization": computed / best,
         "batch_size": batch_size,
+        "steps": steps,
         **about,
     }
-
-
-HEAD = (
-    f"{'backbone':20} {'precision':9} {'pixels':>8} {'synthetic':>10} {'end to end':>11} {'ratio':>6} {'data':>8} "
-    f"{'memory':>8} {'GMACs':>6} {'of matmul':>9}"
-)
-
-
-def line(row: dict[str, Any]) -> str:
-    return (
-        f"{row['backbone']:20} {row['precision']:9} {'x'.join(map(str, row['size'])):>8} {row['synthetic']:6.1f}/s   "
-        f"{row['end_to_end']:7.1f}/s   {100 * row['ratio']:5.1f}% {1e3 * row['data_seconds']:5.0f} ms "
-        f"{row['peak_memory_bytes'] / 1e9:5.1f} GB {row['macs'] / 1e9:6.2f} {100 * row['utilization']:8.1f}%"
-    )
-
-
-def write(path: Path, rows: list[dict[str, Any]]) -> None:
-    results.write_json(path, rows)

@@ -19,7 +19,7 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
     """Run the script of a data sheet, or of several; exits with status 2 on a mistake that the user can mend."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
     options = parser(*sheets).parse_args(argv)
-    result = friendly(lambda: _run(check(choose(sheets, options), options), options.download))
+    result = friendly(lambda: _run(check(*choose(sheets, options)), options.download))
     if result:
         print(result)
 
@@ -59,7 +59,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         raise UserError(f"no split file {options.split_file}")
     backbones.check_name(options.model)
     if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("--tune measures one process: run it alone, and pass the --precision that it chose to several")
+        raise UserError("--tune measures one process alone: start a single one")
     if options.device == "cuda" and not _nvidia_driver():
         raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
     folder = options.data_dir
@@ -75,14 +75,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     if out.exists():
         raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
     row = backbones.find(options.model)  # of timm's networks, the slow part
-    height, width = options.image_size
-    if row.fixed_size and (height, width) != (row.size, row.size):
-        raise UserError(f"{row.name} takes images of {row.size} pixels alone: pass --image_size {row.size}")
-    if min(height, width) < row.min_size:
-        enough = row.min_size + -row.min_size % 32
-        raise UserError(
-            f"{row.name} needs images of {row.min_size} pixels or more, not {height}x{width}: pass --image_size {enough}"
-        )
+    row.check_size(options.image_size)
     weights.locate(row, options.weights, options.offline)
     asked = {**vars(options), "out": out}
     del asked["download"]  # how the data came does not change a result
@@ -115,7 +108,8 @@ def _told(asked: Run, record: dict[str, Any]) -> str:
     return (
         f"{asked.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}; {record['backbone']} from {record['weights']}, "
-        f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']} on {record['device']} -> {asked.out}"
+        f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
+        f"{', compiled' * record['compiled']} on {record['device']} -> {asked.out}"
     )
 
 

@@ -6,20 +6,21 @@ from functools import partial
 from pathlib import Path
 
 from .errors import UserError
-from .spec import Dataset, Holdout
+from .spec import Dataset
 from .training.recipes import AUGMENTS
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
-def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
-    """The sheet as the `options` vary it; these then tell its variant, fold and changes of images no more."""
-    dataset, asked = sheets[0], vars(options)
+def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> tuple[Dataset, argparse.Namespace]:
+    """The sheet as the options vary it, and the options without those that have done so."""
+    dataset, asked = sheets[0], dict(vars(options))
     if dataset.variant:
         option = dataset.variant[0]
         dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
     augment = AUGMENTS.get(asked.pop("augment"), dataset.augment)
-    return split_as(replace(dataset, augment=augment), asked.pop("fold"), options.split)
+    dataset = split_as(replace(dataset, augment=augment), asked.pop("fold"), options.split)
+    return dataset, argparse.Namespace(**asked)
 
 
 def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
@@ -33,8 +34,8 @@ def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
         raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {there}")
     if split == "paper":
         if not dataset.paper:
-            raise UserError(f"--split paper: the paper splits {dataset.title} as its sheet does")
-        if isinstance(dataset.split, Holdout) and fold:
+            raise UserError(f"--split paper: the paper has no other split of {dataset.title}")
+        if fold not in (None, dataset.fold):
             raise UserError(f"--fold {fold} and --split paper are two different splits: pass one of them")
         paper = dataset.paper
         dataset = replace(

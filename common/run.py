@@ -1,6 +1,6 @@
 """One run from start to finish: the only place where all parts meet.
 
-Whatever can be wrong with the data is found before torch is loaded and before anything is written.
+Whatever can be wrong with the data is found before torch is loaded and before anything but the cache is written.
 """
 
 import statistics
@@ -8,19 +8,23 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import results
 from .atomic import whole
-from .data import split_file, splits
-from .data.cache import cached
-from .data.decode import decode, refuse
+from .data import split_file
+from .data.prepare import prepare
 from .errors import UserError
 from .models import backbones, weights
+from .models.table import Backbone
 from .spec import Preprocess, Recipe, Run, Samples, Speed, Split
 
 if TYPE_CHECKING:
     import numpy as np
+    from accelerate import Accelerator
+
+    from .data.loaders import Batches
 
 
 def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
@@ -32,62 +36,31 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
-    samples, pixels, rows, split = _read(asked, preprocess)
+    samples, pixels, rows, split = prepare(asked, preprocess)
 
-    import numpy as np
     import torch
 
-    from .data.loaders import Batches, place
+    from .data.loaders import to_device
     from .measure import cost, metrics, stats
     from .training import device, recipes
     from .training.evaluate import evaluate
     from .training.finetune import finetune
-    from .training.tune import tune
 
     micro_bs = asked.micro_bs or asked.batch_size
-    micro_batches = asked.batch_size // micro_bs
-    steps = max(1, len(split.train) // asked.batch_size)
+    steps = max(1, len(split.train) // asked.batch_size)  # of an epoch
     recipe = recipes.clean(asked.epochs or recipes.epochs_for(steps), asked.lr or row.lr)
-    speed = Speed(precision=asked.precision, compiled=asked.compile)
-    if asked.tune:
-        where = device.find(asked.device)
-        with device.batch_limits(micro_bs):
-            speed = tune(
-                partial(backbones.build, row, len(samples.classes), None),
-                row.name,
-                where,
-                results.device_name(where),
-                asked.precision,
-                (micro_bs, 3, *preprocess.size),
-                recipe.epochs * steps * micro_batches,
-            )
-    accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, micro_batches)
-    first, world = accelerator.is_main_process, accelerator.num_processes
-    pieces = world * micro_batches
-    if asked.batch_size % pieces or min(map(len, (split.train, split.val, split.test))) < pieces:
-        raise UserError(
-            f"-bs {asked.batch_size} in {pieces} pieces ({world} processes): expected a multiple, and as many images in every part"
-        )
+    speed = _speed(asked, row, len(samples.classes), recipe.epochs * steps)
+    accelerator = device.accelerator(
+        asked.device, speed.precision, row.cpu_bf16, asked.batch_size // micro_bs
+    )
+    first = accelerator.is_main_process
+    _check_shares(asked, split, accelerator.num_processes)
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
     net = backbones.build(row, len(samples.classes), state)
     skipped = len(pixels) - len(samples)
-    pixels, rows, labels = place(pixels, accelerator.device), np.asarray(rows), np.asarray(samples.labels)
-    train, val, test = (
-        Batches(
-            pixels=pixels,
-            rows=rows[list(part)],
-            labels=labels[list(part)],
-            preprocess=preprocess,
-            batch_size=asked.batch_size,
-            device=accelerator.device,
-            channels_last=speed.channels_last,
-            micro_batches=micro_batches,
-            rank=accelerator.process_index,
-            world=world,
-        )
-        for part in (split.train, split.val, split.test)
-    )
+    pixels = to_device(pixels, accelerator.device)
+    train, val, test = _parts(asked, samples, pixels, rows, split, preprocess, speed, accelerator)
     config = {
         **_described(asked, row, recipe, preprocess, samples, split, skipped),
         "weights_sha256": weights_sha256,
@@ -121,6 +94,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         net.to(accelerator.device, memory_format=train.memory_format)
         if speed.compiled:
             net.compile()
+        cost.forget_peak(accelerator.device)
         with cost.Clock(accelerator.device) as training:
             best = finetune(
                 net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
@@ -147,24 +121,105 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             "total_seconds": time.perf_counter() - started,
         },
     }
-    from . import pictures  # not before training: it would wait for matplotlib
+    _keep(asked.out, f"{dataset.title}, {row.name}", records, result, logits, samples, split)
+    return result
 
-    confusion = metrics.confusion(logits, test.labels)
-    title = f"{dataset.title}, {row.name}"
-    with whole(asked.out / "curve.png") as part:
-        pictures.learning_curve(part, records, best["epoch"], title)
-    with whole(asked.out / "confusion.png") as part:
+
+def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
+    """As asked for, or measured for a run of so many steps."""
+    if not asked.tune:
+        return Speed(precision=asked.precision, compiled=asked.compile)
+    from .training import device
+    from .training.tune import tune
+
+    where = device.find(asked.device)
+    micro_bs = asked.micro_bs or asked.batch_size
+    return tune(
+        build=partial(backbones.build, row, classes, None),
+        name=row.name,
+        device=where,
+        machine=results.device_name(where),
+        precision=asked.precision,
+        batch=(micro_bs, 3, *asked.image_size),
+        steps=steps * asked.batch_size // micro_bs,
+    )
+
+
+def _check_shares(asked: Run, split: Split, processes: int) -> None:
+    """Raises: UserError: a batch, or a part, has no equal piece for every process and forward pass."""
+    pieces = processes * (asked.batch_size // (asked.micro_bs or asked.batch_size))
+    if asked.batch_size % pieces:
+        raise UserError(
+            f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {processes} processes and --micro_bs"
+        )
+    for part, least in (("train", pieces), ("val", processes), ("test", processes)):
+        if (there := len(getattr(split, part))) < least:
+            raise UserError(
+                f"{there} images in {part}, {least} needed for {processes} processes and --micro_bs"
+            )
+
+
+def _parts(
+    asked: Run,
+    samples: Samples,
+    pixels: Any,
+    rows: list[int],
+    split: Split,
+    preprocess: Preprocess,
+    speed: Speed,
+    accelerator: "Accelerator",
+) -> list["Batches"]:
+    """Train, validation and test, ready to be batched."""
+    import numpy as np
+
+    from .data.loaders import Batches
+
+    where, labels = np.asarray(rows), np.asarray(samples.labels)
+    return [
+        Batches(
+            pixels=pixels,
+            rows=where[list(part)],
+            labels=labels[list(part)],
+            preprocess=preprocess,
+            batch_size=asked.batch_size,
+            device=accelerator.device,
+            channels_last=speed.channels_last,
+            micro_batches=asked.batch_size // (asked.micro_bs or asked.batch_size),
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        )
+        for part in (split.train, split.val, split.test)
+    ]
+
+
+def _keep(
+    folder: Path,
+    title: str,
+    records: list[dict[str, Any]],
+    result: dict[str, Any],
+    logits: "np.ndarray",
+    samples: Samples,
+    split: Split,
+) -> None:
+    """Pictures, predictions and, last, the result."""
+    from . import pictures
+    from .measure import metrics
+
+    labels = [samples.labels[i] for i in split.test]
+    confusion = metrics.confusion(logits, labels)
+    with whole(folder / "curve.png") as part:
+        pictures.learning_curve(part, records, result["best"]["epoch"], title)
+    with whole(folder / "confusion.png") as part:
         pictures.confusion_matrix(part, confusion, samples.classes, title)
     names = [samples.names[i] for i in split.test]
-    results.write_predictions(asked.out, names, test.labels, logits, samples.classes)
-    results.write_confusion(asked.out, confusion, samples.classes)
-    results.write_json(asked.out / results.RESULT, result)  # last: it says that all the rest is there
-    return result
+    results.write_predictions(folder, names, labels, logits, samples.classes)
+    results.write_confusion(folder, confusion, samples.classes)
+    results.write_json(folder / results.RESULT, result)  # it says that all the rest is there
 
 
 def _described(
     asked: Run,
-    row: backbones.Backbone,
+    row: Backbone,
     recipe: Recipe,
     preprocess: Preprocess,
     samples: Samples,
@@ -201,30 +256,3 @@ def _described(
         "skipped_images": skipped,
         "caveats": asked.dataset.caveats,
     }
-
-
-def _read(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
-    """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part."""
-    dataset = asked.dataset
-    samples = dataset.load(asked.data_dir, dataset.classes)
-    if asked.subset:
-        samples = splits.present_classes(samples)
-    else:
-        splits.check_counts(dataset, samples)
-    if asked.split_file:
-        samples = split_file.apply(asked.split_file, samples)
-    split = _split(asked, samples)  # before the images are decoded: a mistake is told at once
-    decoded = decode if asked.no_cache else cached
-    pixels, bad = decoded(samples.images, preprocess, dataset.native)
-    if not asked.skip_bad:
-        refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
-    rows = [i for i in range(len(samples)) if i not in bad]
-    if bad:
-        samples = splits.only(samples, rows)
-        split = _split(asked, samples)
-    return samples, pixels, rows, split
-
-
-def _split(asked: Run, samples: Samples) -> Split:
-    split = splits.split(asked.dataset, samples, asked.seed)
-    return splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)

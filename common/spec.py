@@ -179,7 +179,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How a network computes: what changes its speed, and of its results at most the last digits."""
+    """How a network computes: what changes its speed, and of its results no more than the number format does."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True

@@ -92,6 +92,12 @@ def test_a_shift_is_by_whole_pixels_and_brings_black() -> None:
     assert sum(found.values()) == 600 and sum(map(bool, found.values())) > 75 and max(found.values()) < 25
 
 
+def test_a_shift_frames_nothing_that_stays() -> None:
+    images = torch.full((1, 3, 32, 32), 200.0)
+    still = Changes(torch.eye(2, 3)[None], None, None, framed=True)
+    torch.testing.assert_close(apply(images, still, (224, 224)), torch.full((1, 3, 224, 224), 200.0))
+
+
 def test_trivial_comes_before_the_resampling() -> None:
     images = (torch.rand(40, 3, *SIZE) * 255).round()
     wide = changes(Augment(trivial=True), 40)

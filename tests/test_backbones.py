@@ -6,7 +6,8 @@ import torchvision
 
 from common.errors import UserError
 from common.measure import cost
-from common.models.backbones import BACKBONES, build, find
+from common.models.backbones import build, find
+from common.models.table import BACKBONES
 
 PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
 INCEPTION_AUX = 3_326_696  # parameters of the head that we leave out

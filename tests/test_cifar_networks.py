@@ -15,10 +15,11 @@ from common import main
 from common.__main__ import main as command
 from common.measure import cost
 from common.models import cifar
-from common.models.backbones import BACKBONES, CIFAR, Backbone, build, find
+from common.models.backbones import build, find
 from common.models.cifar import parts
 from common.models.cifar.preact_resnet import PreActBlock
 from common.models.cifar.shufflenet import GROUPS, ShuffleUnit, shuffle
+from common.models.table import BACKBONES, CIFAR, Backbone
 
 # measured on the reference's code (10 classes, 32 x 32): millions of parameters, billions of MACs
 REFERENCE = {

@@ -22,12 +22,12 @@ ORDER = [
 ROOMS = {
     "data": [
         "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
-        "sources.arrays", "sources.hdf5", "sources.medical", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
-        "duplicates", "looks", "check", "trivial", "augment", "loaders",
+        "sources.arrays", "sources.hdf5", "sources.medical", "sources.parts", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
+        "prepare", "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders",
     ],
     "models": [
-        "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet", "cifar.resnext",
-        "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
+        "table", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
+        "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": ["recipes", "device", "tune", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..spec import Augment
 from . import trivial
+from .travel import send
 
 # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
 RATIO = 4 / 3
@@ -31,12 +32,12 @@ class Changes:
     maps: Tensor | None  # (N, 2, 3) affine, from output coordinates to input coordinates
     operations: Tensor | None  # (N,) int64 and
     magnitudes: Tensor | None  # (N,) float32: see trivial.py
-    outside: str = "border"  # what lies beyond the edge, as grid_sample calls it
+    framed: bool = False  # black beyond the edge, else what lies at the edge
 
     def of(self, which: np.ndarray) -> "Changes":
         """Those of the samples in a batch."""
         drawn = (self.maps, self.operations, self.magnitudes)
-        return Changes(*(None if each is None else each[which] for each in drawn), self.outside)
+        return Changes(*(None if each is None else each[which] for each in drawn), self.framed)
 
 
 def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
@@ -51,7 +52,7 @@ def draw(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int)
     if augment.crop < 1 or augment.flip or augment.dihedral or augment.shift:
         maps = _maps(augment, n, size, seed, epoch)
     chosen = trivial.draw(n, dice("trivial", seed, epoch)) if augment.trivial else (None, None)
-    return Changes(maps, *chosen, outside="zeros" if augment.shift else "border")
+    return Changes(maps, *chosen, framed=augment.shift > 0)
 
 
 def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Tensor:
@@ -90,8 +91,9 @@ def apply(images: Tensor, changes: Changes, size: tuple[int, int]) -> Tensor:
         images = trivial.apply(images, changes.operations, changes.magnitudes)
     if changes.maps is None:
         return enlarge(images, size)
-    maps = changes.maps.to(images.device, non_blocking=True)
-    return F.grid_sample(images, _grid(maps, size), padding_mode=changes.outside, align_corners=False)
+    grid = _grid(send(changes.maps, images.device), size)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return images * (grid.abs() <= 1).all(-1)[:, None] if changes.framed else images
 
 
 def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:

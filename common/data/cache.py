@@ -1,15 +1,16 @@
-"""Decode once, ever: the pixels of all images in one file on the disk, found again by what the images hold.
+"""Decode once: the pixels of all images in one file on the disk, found again by what the images hold.
 
 <cache>/<content>/pixels.npy     (N, H, W, 3) uint8, read through a memory map that all processes share
 <cache>/<content>/about.json     which images cannot be read, and why. Written last, before the folder gets its name
-<cache>/<content>.part/          not whole yet: taken up where it was left
+<cache>/<content>.<boot>.part/   not whole yet: taken up where it was left
 <cache>/seen/<signature>         the content of files of these names, sizes and times: spares reading them again
 <cache>/.<content>.lock          one process at a time; the system lets go of it when a process dies
 
 <content> is a SHA-256 of the images' bytes, in their order, and of all that decides their pixels. Nothing in the cache is
-needed: whoever wants the room back deletes it.
+needed: whoever wants the room back deletes it. Images that come, go or change make another cache beside the old one.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,26 +29,33 @@ from ..atomic import alone, whole
 from ..errors import UserError, disk_errors
 from ..spec import Preprocess
 from .decode import FORMATS, decode, decode_each, fit, open_image, stored_size
+from .sources.hdf5 import StoredImages
 
 if TYPE_CHECKING:
+    from io import BufferedRandom
+
     import numpy as np
 
 FORM = 1  # of these folders and of the rules in decode.py: one more where pixels would come out otherwise
-ROOM = "CLASH_CACHE"  # names another place
+PLACE = "CLASH_CACHE"  # names another place
 UNREADABLE = "unreadable"
 CHECKED = 4  # images that are decoded again whenever a cache is opened
 
 
-def place() -> Path:
+def home() -> Path:
     """$CLASH_CACHE, or `clash-of-backbones` where the system keeps its caches."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get(ROOM) or home / "clash-of-backbones")
+    system = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get(PLACE) or system / "clash-of-backbones")
 
 
 def cached(
-    images: "Sequence[str] | Sequence[np.ndarray]", preprocess: Preprocess, native: tuple[int, int] | None
+    images: "Sequence[str] | StoredImages | np.ndarray",
+    preprocess: Preprocess,
+    native: tuple[int, int] | None,
 ) -> tuple["np.ndarray", dict[int, str]]:
     """What `decode.decode` returns, from the disk; decoded now if it is not there.
+
+    Images that could not be read are tried again: the reason may be gone.
 
     Raises:
         UserError: the disk is too small, or cannot be written to.
@@ -55,29 +64,30 @@ def cached(
 
     if isinstance(images, np.ndarray):  # in memory as it is
         return decode(images, preprocess, native)
-    size = stored_size(preprocess, native)
-    room = place()
-    with disk_errors(room, ROOM):
-        (room / "seen").mkdir(parents=True, exist_ok=True)
-        folder = room / _content(images, size, preprocess, room)
-        if not folder.is_dir() or not _agrees(folder, images, size, preprocess):
+    how = (stored_size(preprocess, native), preprocess)
+    with disk_errors(home(), PLACE):
+        (home() / "seen").mkdir(parents=True, exist_ok=True)
+        folder = home() / _content(images, *how)
+        bad = _look(folder, images, *how)
+        if bad is None or bad:
             with alone(folder, "decoding into"):
-                if not folder.is_dir():  # another process may have made it meanwhile
-                    _build(folder, images, size, preprocess)
-    about = json.loads((folder / "about.json").read_text("utf-8"))
-    pixels = np.asarray(np.load(folder / "pixels.npy", mmap_mode="r"))
-    return pixels, {int(i): why for i, why in about["bad"].items()}
+                bad = _look(folder, images, *how)  # another process may have made it meanwhile
+                if bad is None:
+                    bad = _build(folder, images, *how)
+                elif bad:
+                    bad = _mend(folder, images, *how, bad)
+    return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 
-def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess, room: Path) -> str:
+def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> str:
     """The name of the cache: 32 hex digits.
 
     The files are read for it only if their names, sizes and times have not been seen before.
     """
     import PIL
 
-    files = images if isinstance(images, list) else [images.path]  # a container of images is one file
-    seen = room / "seen" / _digest("\n".join(map(_state, files)))
+    files = [images.path] if isinstance(images, StoredImages) else images  # a container of images is one file
+    seen = home() / "seen" / _digest("\n".join(map(_state, files)))
     if seen.exists():
         content = seen.read_text()
     else:
@@ -86,7 +96,7 @@ def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess, ro
             digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
         content = _digest("\n".join(digests))
         if UNREADABLE not in digests:  # it may be readable next time
-            with whole(seen) as part:
+            with whole(seen, PLACE) as part:
                 part.write_text(content)
     rule = (FORM, size, preprocess.crop, preprocess.interpolation, PIL.__version__, FORMATS)
     return _digest(f"{content}\n{len(images)}\n{rule}")
@@ -112,32 +122,39 @@ def _file_digest(path: str) -> str:
         return UNREADABLE
 
 
-def _agrees(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> bool:
-    """Whether a few images, decoded again, are what the cache holds; one that is not goes away."""
+def _look(
+    folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess
+) -> dict[int, str] | None:
+    """Which images the cache could not read, if it is there and a few others, decoded again, are what it holds."""
     import numpy as np
 
+    if not folder.is_dir():
+        return None
     try:
-        bad = json.loads((folder / "about.json").read_text("utf-8"))["bad"]
+        bad = _told(folder)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         some = [
-            i
-            for i in random.Random().sample(range(len(images)), min(CHECKED, len(images)))
-            if str(i) not in bad
+            i for i in random.Random().sample(range(len(images)), min(CHECKED, len(images))) if i not in bad
         ]
         if all(np.array_equal(pixels[i], fit(open_image(images[i]), size, preprocess)) for i in some):
-            return True
+            return bad
     except (OSError, EOFError, ValueError, KeyError):  # cut short, or not ours
         pass
-    print(f"{folder} does not hold what the images hold: decoding them again", file=sys.stderr)
-    shutil.rmtree(folder)
-    return False
+    return None
 
 
-def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> None:
+def _told(folder: Path) -> dict[int, str]:
+    return {int(i): why for i, why in json.loads((folder / "about.json").read_text("utf-8"))["bad"].items()}
+
+
+def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> dict[int, str]:
     """Decode what an earlier attempt has not; the folder gets its name when all is there."""
     import numpy as np
 
-    part = folder.with_name(f"{folder.name}.part")
+    if folder.is_dir():
+        print(f"{folder} does not hold what the images hold: decoding them again", file=sys.stderr)
+        shutil.rmtree(folder)
+    part = _part(folder)
     part.mkdir(exist_ok=True)
     image_bytes = size[0] * size[1] * 3
     with _opened(part / "pixels.npy") as pixels, _opened(part / "done") as done:
@@ -147,10 +164,8 @@ def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Pr
         start = pixels.tell()
         there = done.read()
 
-        def put(
-            i: int, image: "np.ndarray"
-        ) -> None:  # written, not mapped: a full disk is an error, not a crash
-            os.pwrite(pixels.fileno(), image.tobytes(), start + i * image_bytes)
+        def put(i: int, image: "np.ndarray") -> None:
+            _write(pixels, image, start + i * image_bytes)
             os.pwrite(done.fileno(), b"1", i)
 
         pixels.flush()
@@ -158,11 +173,47 @@ def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Pr
         missing = [i for i in range(len(images)) if there[i : i + 1] != b"1"]
         bad = decode_each(images, size, preprocess, missing, put)
         os.fsync(pixels.fileno())
+    (part / "done").unlink()
     (part / "about.json").write_text(json.dumps({"bad": bad}), "utf-8")
     os.replace(part, folder)
+    return bad
 
 
-def _opened(path: Path):
+def _mend(
+    folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess, bad: dict[int, str]
+) -> dict[int, str]:
+    """Try those again that could not be read."""
+    image_bytes = size[0] * size[1] * 3
+    with _opened(folder / "pixels.npy") as pixels:
+        start = os.stat(folder / "pixels.npy").st_size - len(images) * image_bytes
+        still = decode_each(
+            images, size, preprocess, bad, lambda i, image: _write(pixels, image, start + i * image_bytes)
+        )
+    if still.keys() != bad.keys():
+        with whole(folder / "about.json", PLACE) as part:
+            part.write_text(json.dumps({"bad": still}), "utf-8")
+    return still
+
+
+def _part(folder: Path) -> Path:
+    """Where the cache is made. What another boot of the machine has left is gone: power may have failed before the disk."""
+    boot = "0"
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+    part = folder.with_name(f"{folder.name}.{boot}.part")
+    for old in folder.parent.glob(f"{folder.name}.*.part"):
+        if old != part:
+            shutil.rmtree(old)
+    return part
+
+
+def _write(file: "BufferedRandom", image: "np.ndarray", where: int) -> None:
+    """Written, not mapped: a full disk is an error, not a crash. It may show as a short write."""
+    if os.pwrite(file.fileno(), image.tobytes(), where) < image.nbytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _opened(path: Path) -> "BufferedRandom":
     return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
 
 
@@ -173,5 +224,5 @@ def _check_room(part: Path, need: int) -> None:
     if free < need - here:
         raise UserError(
             f"the decoded images take {need / 1e9:.1f} GB in {part.parent}, {free / 1e9:.1f} GB are free: free some, name "
-            f"another place with {ROOM}, take a smaller --image_size, or pass --no_cache if the memory suffices"
+            f"another place with {PLACE}, take a smaller --image_size, or pass --no_cache if the memory suffices"
         )

@@ -60,7 +60,7 @@ def decode_each(
     def one(i: int) -> None:
         try:
             pixels = fit(open_image(images[i]), size, preprocess)
-        except MemoryError:
+        except (MemoryError, ImportError):
             raise
         except Exception as error:  # broken files make decoders fail in every way there is
             bad[i] = str(error) or type(error).__name__
@@ -92,8 +92,8 @@ def _room_for(shape: tuple[int, ...]) -> "np.ndarray":
     except MemoryError:  # a limit on the process
         pass
     raise UserError(
-        f"the decoded images take {need / 1e9:.1f} GB of memory, more than there is: drop --no_cache, or take a smaller "
-        "--image_size"
+        f"the decoded images take {need / 1e9:.1f} GB of memory, more than there is: take a smaller --image_size, or "
+        "fewer images at once (the cache, which --no_cache forgoes, needs none of it)"
     )
 
 

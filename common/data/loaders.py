@@ -12,17 +12,21 @@ from torch import Tensor
 
 from ..spec import Augment, Preprocess
 from . import augment as augmentation
+from .travel import send
 
 SHARE = 0.5  # of a GPU's free memory that pixels may take; the network needs the rest
 AHEAD = 2  # batches that are on their way while the network computes
 CHUNK = 1024  # images that travel at once when all of them move to the GPU
 
 
-def place(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+def to_device(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
     """The pixels on the GPU if they fit there beside a network; else where they are, to be streamed."""
     if device.type != "cuda" or pixels.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
         return pixels
-    there = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    try:
+        there = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError:  # free, but not in one piece, or another process was faster
+        return pixels
     for start in range(0, len(pixels), CHUNK):
         there[start : start + CHUNK].copy_(torch.from_numpy(pixels[start : start + CHUNK].copy()))
     return there
@@ -80,7 +84,8 @@ class Batches:
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""
         mine = np.arange(self.rank, len(self), self.world)
-        step = 2 * self.batch_size  # no gradients: twice the batch fits
+        # no gradients: twice of what trains at once fits
+        step = max(1, 2 * self.batch_size // (self.micro_batches * self.world))
         pieces = [mine[start : start + step] for start in range(0, len(mine), step)]
         for piece, images in zip(pieces, self._bring(pieces), strict=True):
             yield self._normalise(augmentation.enlarge(images, self.preprocess.size)), self._labels(piece)
@@ -92,7 +97,7 @@ class Batches:
             yield images.permute(0, 3, 1, 2).float()
 
     def _look_up(self, piece: np.ndarray) -> Tensor:
-        return self.pixels[self._travel(torch.from_numpy(self.rows[piece]))]
+        return self.pixels[send(torch.from_numpy(self.rows[piece]), self.device)]
 
     def _stream(self, pieces: Iterable[np.ndarray]) -> Iterator[Tensor]:
         """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
@@ -103,7 +108,7 @@ class Batches:
             if not side:
                 return images, None
             with torch.cuda.stream(side):
-                images = self._travel(images)
+                images = send(images, self.device)
                 return images, side.record_event()
 
         def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:
@@ -123,12 +128,7 @@ class Batches:
                 yield arrived(*under_way.popleft().result())
 
     def _labels(self, piece: np.ndarray) -> Tensor:
-        return self._travel(torch.from_numpy(self.labels[piece]))
-
-    def _travel(self, batch: Tensor) -> Tensor:
-        if self.device.type == "cuda":  # from pinned memory the host need not wait
-            batch = batch.pin_memory()
-        return batch.to(self.device, non_blocking=True)
+        return send(torch.from_numpy(self.labels[piece]), self.device)
 
     @cached_property
     def _statistics(self) -> tuple[Tensor, Tensor]:

@@ -191,14 +191,14 @@ def present_classes(samples: Samples) -> Samples:
 
 
 def only(samples: Samples, keep: Sequence[int]) -> Samples:
-    """The samples of these positions."""
+    """The samples of these positions, without their images: they are decoded by now."""
 
     def kept(values: Sequence | None) -> list | None:
         return None if values is None else [values[i] for i in keep]
 
     return replace(
         samples,
-        images=kept(samples.images),
+        images=None,
         names=kept(samples.names),
         labels=kept(samples.labels),
         parts=kept(samples.parts),

@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .travel import send
+
 BINS = 31  # magnitudes of an operation, the weakest first
 _Row = tuple[Tensor | float, Tensor | float, Tensor | float]  # of an affine map
 
@@ -178,10 +180,8 @@ def apply(images: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
     """
     order = operations.argsort(stable=True)
     counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
-    travel = order, magnitudes[order].view(-1, 1, 1, 1)
-    if images.is_cuda:  # from pinned memory the host need not wait
-        travel = tuple(t.pin_memory() for t in travel)
-    groups = (t.to(images.device, non_blocking=True).split(counts) for t in travel)
+    sorted_ones = order, magnitudes[order].view(-1, 1, 1, 1)
+    groups = (send(each, images.device).split(counts) for each in sorted_ones)
     changed = images.new_empty(images.shape)
     rows = changed.view(len(images), -1)  # rows are copied faster than pictures
     for (change, _), mine, how in zip(OPERATIONS.values(), *groups, strict=True):

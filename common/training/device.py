@@ -34,6 +34,21 @@ def fast_precisions(device: torch.device) -> list[str]:
     return ["fp32", "bf16"] if _cpu_computes_bf16() else ["fp32"]
 
 
+def prepare(device: torch.device, precision: str) -> None:
+    """Set what the process computes with, before anything runs or is timed.
+
+    Raises:
+        UserError: float16 without CUDA.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16 needs CUDA: take bf16 or fp32 on a CPU")
+    if device.type == "cpu":
+        _keep_freed_memory()
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # float32 asked for is float32
+    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+
+
 def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16.
 
@@ -44,15 +59,9 @@ def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int 
         UserError: CUDA asked for and not there, or float16 without CUDA.
     """
     where = find(device)
-    if precision == "fp16" and where.type == "cpu":
-        raise UserError("--precision fp16 needs CUDA: take bf16 or fp32 on a CPU")
     if precision == "auto":
         precision = fast_precisions(where)[-1 if cpu_bf16 else 0]
-    if where.type == "cpu":
-        _keep_freed_memory()
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # float32 asked for is float32
-    torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+    prepare(where, precision)
     mixed = precision.replace("fp32", "no")
     plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one
     return Accelerator(cpu=where.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
@@ -75,6 +84,16 @@ def _cpu_computes_bf16() -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
+def out_of_memory(error: RuntimeError) -> bool:
+    """torch.OutOfMemoryError on a GPU, a plain error from the CPU's allocator."""
+    return isinstance(error, torch.OutOfMemoryError) or "tried to allocate" in str(error)
+
+
+def cannot_compile(error: RuntimeError) -> bool:
+    """What TorchDynamo and its compilers raise, such as for want of a C++ compiler."""
+    return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+
+
 @contextmanager
 def batch_limits(batch_size: int) -> Iterator[None]:
     """Tell what to do where the memory does not suffice for a batch, or a batch not for its statistics.
@@ -90,8 +109,12 @@ def batch_limits(batch_size: int) -> Iterator[None]:
         raise UserError(
             "batch norm has a single value per channel: take a larger -bs or --image_size"
         ) from None
-    except RuntimeError as error:  # torch.OutOfMemoryError on a GPU, a plain one from the CPU's allocator
-        if not isinstance(error, torch.OutOfMemoryError) and "tried to allocate" not in str(error):
+    except RuntimeError as error:
+        if cannot_compile(error):
+            raise UserError(
+                f"the network cannot be compiled here ({str(error).splitlines()[0]}): drop --compile"
+            ) from None
+        if not out_of_memory(error):
             raise
         half = batch_size // 2
         smaller = (

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -92,13 +92,8 @@ def _one_epoch(
         disable=None if accelerator.is_main_process else True,
     )
     start = shown = time.perf_counter()
-    batches, waited = iter(bar), 0.0
-    while True:
-        asked = time.perf_counter()
-        images, labels = next(batches, (None, None))
-        waited += time.perf_counter() - asked
-        if images is None:
-            break
+    waits: list[float] = []
+    for images, labels in _timed(bar, waits):
         with accelerator.accumulate(model):  # of several micro-batches the last one steps
             with accelerator.autocast():
                 logits = model(images)
@@ -129,9 +124,23 @@ def _one_epoch(
         "train_loss": loss_sum / seen,
         "train_top1": right_sum / seen,
         "train_seconds": seconds,
-        "data_seconds": waited,  # of them, until batches were there; on a GPU the host's, which runs ahead
+        "data_seconds": sum(
+            waits
+        ),  # of them, until batches were there; on a GPU the host's, which runs ahead
         "train_images_per_second": seen / seconds,
     }
+
+
+def _timed(batches: Iterable, waits: list[float]) -> Iterator:
+    """The batches; `waits` gets the seconds until each was there."""
+    batches, end = iter(batches), object()
+    while True:
+        asked = time.perf_counter()
+        batch = next(batches, end)
+        waits.append(time.perf_counter() - asked)
+        if batch is end:
+            return
+        yield batch
 
 
 def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:

@@ -13,14 +13,19 @@ from torch import nn
 from tqdm import tqdm
 
 from ..atomic import whole
-from ..data.cache import place
+from ..data.cache import PLACE, home
+from ..errors import disk_errors
 from ..spec import Speed
-from .device import fast_precisions
+from .device import batch_limits, cannot_compile, fast_precisions, out_of_memory, prepare
 
+FORM = 1  # of what is timed: one more makes older times void
 STEPS = 20  # of each setting
 SECONDS = 10.0  # a slow network need not take them all,
 LEAST = 3  # but so many
 WARM_UP = 2
+
+Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
+Times = dict[str, float]
 
 
 def tune(
@@ -29,16 +34,19 @@ def tune(
     device: torch.device,
     machine: str,
     precision: str,
-    batch: tuple[int, int, int, int],
+    batch: Batch,
     steps: int,
 ) -> Speed:
     """The setting in which `steps` training steps take the least time, compilation included.
 
-    `batch` is the shape (B, 3, H, W) of a forward pass; `precision` auto lets the measurement choose. Compiled is
-    tried what is fastest as it is. The times are kept beside the cached images, per network, device, shape and
-    version of torch.
+    `precision` auto lets the measurement choose. Compiled is tried what is fastest as it is. The times are kept
+    beside the cached images, per network, device, shape and version of torch.
+
+    Raises:
+        UserError: no setting has the memory that it needs.
     """
     about = {
+        "form": FORM,
         "backbone": name,
         "device": machine,
         "threads": torch.get_num_threads(),
@@ -47,38 +55,48 @@ def tune(
         "batch": batch,
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept = place() / "tuned" / f"{key}.json"
-    if not kept.exists():
-        times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with whole(kept) as part:
-            part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")
+    kept = home() / "tuned" / f"{key}.json"
+    with disk_errors(home(), PLACE):
+        kept.parent.mkdir(parents=True, exist_ok=True)  # before the measurement: it shall not be lost
+        if not kept.exists():
+            times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
+            with whole(kept, PLACE) as part:
+                part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")
     times = json.loads(kept.read_text("utf-8"))["times"]
     best = min(times, key=lambda took: took["start_seconds"] + steps * took["step_seconds"])
     return Speed(**{field: best[field] for field in asdict(Speed())})
 
 
 def _measure(
-    build: Callable[[], nn.Module], device: torch.device, precision: str, batch: tuple[int, int, int, int]
-) -> list[tuple[Speed, dict[str, float]]]:
+    build: Callable[[], nn.Module], device: torch.device, precision: str, batch: Batch
+) -> list[tuple[Speed, Times]]:
+    """The times of all settings that can be had: none is taken that needs too much memory, or a missing compiler."""
     precisions = fast_precisions(device) if precision == "auto" else [precision]
     plain = [Speed(precision=p, channels_last=last) for p in precisions for last in (True, False)]
-    times: list[tuple[Speed, dict[str, float]]] = []
-    with tqdm(total=len(plain) + 1, desc="tune", unit="setting", leave=False, disable=None) as bar:
-        for speed in plain:
+    times: list[tuple[Speed, Times]] = []
+
+    def add(speed: Speed, last_chance: bool) -> None:
+        try:
             times.append((speed, _time(build, device, batch, speed)))
-            bar.update()
-        fastest, _ = min(times, key=lambda told: told[1]["step_seconds"])
-        compiled = replace(fastest, compiled=True)
-        times.append((compiled, _time(build, device, batch, compiled)))
+        except RuntimeError as error:
+            if last_chance or not (out_of_memory(error) or cannot_compile(error)):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         bar.update()
+
+    with tqdm(total=len(plain) + 1, desc="tune", unit="setting", leave=False, disable=None) as bar:
+        with batch_limits(batch[0]):
+            for speed in plain:
+                add(speed, last_chance=speed == plain[-1] and not times)
+        fastest, _ = min(times, key=lambda told: told[1]["step_seconds"])
+        add(replace(fastest, compiled=True), last_chance=False)
     return times
 
 
-def _time(
-    build: Callable[[], nn.Module], device: torch.device, batch: tuple[int, int, int, int], speed: Speed
-) -> dict[str, float]:
-    """Seconds of a step, the median, and seconds until the first one is done beyond that."""
+def _time(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
+    """Seconds of a training step, the median; and what the first ones, and a first evaluation, take beyond it."""
+    prepare(device, speed.precision)
     form = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().to(device, memory_format=form).train()
     if speed.compiled:
@@ -88,20 +106,31 @@ def _time(
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     number = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
 
-    def step() -> float:
+    def timed(work: Callable[[], object]) -> float:
         start = time.perf_counter()
         with torch.autocast(device.type, number, enabled=number is not None):
-            loss = F.cross_entropy(net(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
+            work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
-    first = sum(step() for _ in range(WARM_UP))
+    def step() -> None:
+        loss = F.cross_entropy(net(images), labels)
+        with torch.autocast(device.type, enabled=False):
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def evaluate() -> None:
+        net.eval()
+        with torch.inference_mode():
+            net(torch.cat([images, images]))
+        net.train()
+
+    first = sum(timed(step) for _ in range(WARM_UP))
     seconds: list[float] = []
     while len(seconds) < LEAST or (len(seconds) < STEPS and sum(seconds) < SECONDS):
-        seconds.append(step())
+        seconds.append(timed(step))
     typical = statistics.median(seconds)
-    return {"step_seconds": typical, "start_seconds": max(0.0, first - WARM_UP * typical)}
+    start = first - WARM_UP * typical + (timed(evaluate) if speed.compiled else 0.0)
+    return {"step_seconds": typical, "start_seconds": max(0.0, start)}

@@ -5,13 +5,14 @@ official parts and the groups that no split may tear. Heavy libraries are import
 """
 
 from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
-from .files import image_files, parts_as
+from .files import image_files
 from .folders import class_folders, part_folders
 from .hdf5 import galaxy10_hdf5
 from .leaves import leaf_folders
 from .lists import cub_lists, dtd_lists, food_json, tiny_imagenet
 from .mat import cars_mat, dogs_mat, flowers_mat
 from .medical import breakhis_slides, rsna_boxes, rsna_csv
+from .parts import parts_as
 
 __all__ = [
     "breakhis_slides",

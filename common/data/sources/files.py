@@ -3,11 +3,9 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
-from ...spec import Classes, Reader, Samples
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".dcm"}
@@ -25,16 +23,6 @@ def locate(root: Path, score: Callable[[Path], int], depth: int = 4) -> Path | N
             return best
         level = [Path(entry) for folder in level for entry in subfolders(folder)]
     return best
-
-
-def parts_as(load: Reader, **parts: str) -> Reader:
-    """The reader with other parts: `val="train"` merges validation into train, `val=""` leaves it out."""
-
-    def read(root: Path, classes: Classes, **chosen: int) -> Samples:
-        samples = load(root, classes, **chosen)
-        return replace(samples, parts=[parts.get(part, part) for part in samples.parts])
-
-    return read
 
 
 def folder_with(root: Path, files: Sequence[str], expected: str) -> Path:

@@ -202,10 +202,12 @@ def _keep(
     split: Split,
 ) -> None:
     """Pictures, predictions and, last, the result."""
+    import numpy as np
+
     from . import pictures
     from .measure import metrics
 
-    labels = [samples.labels[i] for i in split.test]
+    labels = np.asarray([samples.labels[i] for i in split.test])
     confusion = metrics.confusion(logits, labels)
     with whole(folder / "curve.png") as part:
         pictures.learning_curve(part, records, result["best"]["epoch"], title)

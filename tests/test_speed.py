@@ -19,6 +19,7 @@ from common.data.loaders import Batches
 from common.errors import UserError
 from common.spec import Preprocess, Speed
 from common.training import tune
+from common.training.device import prepare
 
 PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 TINY = [
@@ -121,7 +122,7 @@ def test_tuning_leaves_out_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
     net = (nn.Identity, "net", torch.device("cpu"), "a machine")
     assert tune.tune(*net, "fp32", (8, 3, 8, 8), 9) == Speed(precision="fp32", channels_last=False)
     with pytest.raises(UserError, match="--precision fp16 needs CUDA"):
-        tune._time(nn.Identity, torch.device("cpu"), (8, 3, 8, 8), Speed(precision="fp16"))
+        prepare(torch.device("cpu"), "fp16")
 
     def never(*_: object) -> dict[str, float]:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")

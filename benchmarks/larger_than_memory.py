@@ -1,4 +1,4 @@
-"""A dataset larger than the memory trains: a process that may own 2 GB, and 4 GB of decoded images.
+"""A dataset larger than the memory trains: a process that may own 2.5 GB, and 4 GB of decoded images.
 
     python benchmarks/larger_than_memory.py
 
@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from common.results import cpu_name, write_json  # noqa: E402
 
-SIDE = 1024
+SIDE = 512
 TINY = [
     "-model",
     "timm:test_resnet",
@@ -40,8 +40,8 @@ TINY = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="train on more pixels than the process may hold")
-    parser.add_argument("--limit", type=float, default=2.0, help="GB of the process' own memory")
-    parser.add_argument("--images", type=int, default=1300, help="of 3 MB each, decoded")
+    parser.add_argument("--limit", type=float, default=2.5, help="GB of the process' own memory")
+    parser.add_argument("--images", type=int, default=5200, help="of 0.8 MB each, decoded")
     options = parser.parse_args()
     decoded = options.images * SIDE * SIDE * 3
     with tempfile.TemporaryDirectory() as folder:

@@ -42,7 +42,7 @@ from common import results  # noqa: E402
 from common.data import splits  # noqa: E402
 from common.data.augment import RATIO, dice  # noqa: E402
 from common.data.decode import decode  # noqa: E402
-from common.data.loaders import Batches, place  # noqa: E402
+from common.data.loaders import Batches, to_device  # noqa: E402
 from common.measure import metrics, stats  # noqa: E402
 from common.models import backbones, weights  # noqa: E402
 from common.spec import Augment, Preprocess  # noqa: E402
@@ -183,7 +183,7 @@ def one(
     where = accelerator.device
 
     def ours(images: Sequence, labels: np.ndarray) -> Batches:
-        pixels, rows = place(decode(images, preprocess, sheet.native)[0], where), np.arange(len(labels))
+        pixels, rows = to_device(decode(images, preprocess, sheet.native)[0], where), np.arange(len(labels))
         return Batches(
             pixels=pixels, rows=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
         )

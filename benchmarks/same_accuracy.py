@@ -2,7 +2,7 @@
 
     python benchmarks/same_accuracy.py --data ../shared/data
 
-Ours: pictures decoded once to uint8 at the size that is stored, then one bilinear resampling of a batch does
+Ours: pictures decoded once to uint8 at the size that is stored, then one bicubic resampling of a batch does
 crop, flip, symmetries and enlargement. Plain: every picture decoded anew in every epoch, torchvision's
 RandomResizedCrop out of the original with the backbone's antialiased interpolation, flips and quarter turns, by
 a DataLoader's workers; Resize and CenterCrop for evaluation. Both have the same seed, initial weights, recipe,

@@ -86,19 +86,22 @@ def _shift(u: Tensor, share: float, side: int) -> Tensor:
 
 
 def apply(images: Tensor, changes: Changes, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled once at most, bilinear."""
+    """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled once at most.
+
+    Bicubic: bilinear crops are softer than the pictures of evaluation, and cost accuracy (LOG.md).
+    """
     if changes.operations is not None:
         images = trivial.apply(images, changes.operations, changes.magnitudes)
     if changes.maps is None:
         return enlarge(images, size)
     grid = _grid(send(changes.maps, images.device), size)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    images = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return images * (grid.abs() <= 1).all(-1)[:, None] if changes.framed else images
 
 
 def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """To the size that the network sees: (B, 3, h, w) -> (B, 3, *size), bilinear."""
-    return images if images.shape[2:] == size else F.interpolate(images, size, mode="bilinear")
+    """To the size that the network sees: (B, 3, h, w) -> (B, 3, *size), as training does."""
+    return images if images.shape[2:] == size else F.interpolate(images, size, mode="bicubic")
 
 
 def _grid(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -46,13 +46,10 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     from .training.evaluate import evaluate
     from .training.finetune import finetune
 
-    micro_bs = asked.micro_bs or asked.batch_size
     steps = max(1, len(split.train) // asked.batch_size)  # of an epoch
     recipe = recipes.clean(asked.epochs or recipes.epochs_for(steps), asked.lr or row.lr)
     speed = _speed(asked, row, len(samples.classes), recipe.epochs * steps)
-    accelerator = device.accelerator(
-        asked.device, speed.precision, row.cpu_bf16, asked.batch_size // micro_bs
-    )
+    accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
     first = accelerator.is_main_process
     _check_shares(asked, split, accelerator.num_processes)
     torch.manual_seed(asked.seed)
@@ -78,7 +75,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
     with (
         results.run_folder(asked.out, config, write=first) as log,
-        device.batch_limits(micro_bs),
+        device.batch_limits(asked.batch_size // asked.micro_batches),
     ):
 
         def report(record: dict[str, Any]) -> None:
@@ -133,21 +130,20 @@ def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
     from .training.tune import tune
 
     where = device.find(asked.device)
-    micro_bs = asked.micro_bs or asked.batch_size
     return tune(
         build=partial(backbones.build, row, classes, None),
         name=row.name,
         device=where,
         machine=results.device_name(where),
         precision=asked.precision,
-        batch=(micro_bs, 3, *asked.image_size),
-        steps=steps * asked.batch_size // micro_bs,
+        batch=(asked.batch_size // asked.micro_batches, 3, *asked.image_size),
+        steps=steps * asked.micro_batches,
     )
 
 
 def _check_shares(asked: Run, split: Split, processes: int) -> None:
     """Raises: UserError: a batch, or a part, has no equal piece for every process and forward pass."""
-    pieces = processes * (asked.batch_size // (asked.micro_bs or asked.batch_size))
+    pieces = processes * asked.micro_batches
     if asked.batch_size % pieces:
         raise UserError(
             f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {processes} processes and --micro_bs"
@@ -184,7 +180,7 @@ def _parts(
             batch_size=asked.batch_size,
             device=accelerator.device,
             channels_last=speed.channels_last,
-            micro_batches=asked.batch_size // (asked.micro_bs or asked.batch_size),
+            micro_batches=asked.micro_batches,
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )

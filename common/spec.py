@@ -213,3 +213,8 @@ class Run:
     fraction: float | None  # of the training images
     split: Literal["clean", "paper"]
     split_file: Path | None  # who is in train, val and test; None: as the sheet says
+
+    @property
+    def micro_batches(self) -> int:
+        """Forward passes of a step."""
+        return self.batch_size // (self.micro_bs or self.batch_size)

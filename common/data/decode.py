@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
+# A JPEG is decoded at a half, a quarter or an eighth where that leaves so many pixels for one of ours
+DRAFT = 2
 # What a file may turn out to be, whatever its name. Pillow has forty more, slow to load and seldom looked after
-DRAFT = (
-    2  # a JPEG is decoded at a half, a quarter or an eighth where that leaves so many pixels for one of ours
-)
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 
 

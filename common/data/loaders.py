@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -103,13 +104,10 @@ class Batches:
         """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
         side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
-        def send(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
-            images = torch.from_numpy(self.pixels[self.rows[piece]])
-            if not side:
-                return images, None
-            with torch.cuda.stream(side):
-                images = send(images, self.device)
-                return images, side.record_event()
+        def gather(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
+            with torch.cuda.stream(side) if side else nullcontext():
+                images = send(torch.from_numpy(self.pixels[self.rows[piece]]), self.device)
+                return images, side and side.record_event()
 
         def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:
             if sent:
@@ -121,7 +119,7 @@ class Batches:
         with ThreadPoolExecutor(1) as thread:
             under_way = deque()
             for piece in pieces:
-                under_way.append(thread.submit(send, piece))
+                under_way.append(thread.submit(gather, piece))
                 if len(under_way) > AHEAD:
                     yield arrived(*under_way.popleft().result())
             while under_way:

@@ -4,10 +4,16 @@ import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from miniatures import picture
+
+if TYPE_CHECKING:
+    import torch
+
+    from common.models.table import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
@@ -97,3 +103,25 @@ def flowers_tree(tmp_path: Path) -> Path:
     savemat(folder / "imagelabels.mat", {"labels": labels[None]})
     savemat(folder / "setid.mat", {key: np.array([values], np.uint16) for key, values in sets.items()})
     return tmp_path / "data"
+
+
+def trains_a_step_and_predicts(row: "Backbone", dtype: "torch.dtype", size: tuple[int, int]) -> None:
+    """A network of the row, with another head, at (H, W) pixels: every weight learns, and evaluation gives logits."""
+    import torch
+
+    from common.models.backbones import build
+
+    torch.manual_seed(0)
+    net = build(row, 7, None).to(memory_format=torch.channels_last).train()
+    images, labels = torch.randn(2, 3, *size), torch.tensor([1, 5])
+    before = net.get_submodule(row.head).weight.clone()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        loss = torch.nn.functional.cross_entropy(net(images), labels)
+    loss.backward()
+    missing = [name for name, p in net.named_parameters() if p.grad is None]
+    assert torch.isfinite(loss) and not missing
+    torch.optim.SGD(net.parameters(), 0.01).step()
+    assert not torch.equal(before, net.get_submodule(row.head).weight)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        logits = net.eval()(images)
+    assert logits.shape == (2, 7) and torch.isfinite(logits).all()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from conftest import trains_a_step_and_predicts
 
 from common.errors import UserError
 from common.measure import cost
@@ -60,21 +61,7 @@ def test_the_papers_names() -> None:
 @pytest.mark.parametrize("side", [64, 128, 224])  # EuroSAT's, CIFAR-10's, Flowers-102's
 def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype, side: int) -> None:
     row = find(name)
-    torch.manual_seed(0)
-    net = build(row, 7, None).to(memory_format=torch.channels_last).train()
-    side = max(side, row.min_size)
-    images, labels = torch.randn(2, 3, side, side), torch.tensor([1, 5])
-    before = net.get_submodule(row.head).weight.clone()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        loss = torch.nn.functional.cross_entropy(net(images), labels)
-    loss.backward()
-    missing = [n for n, p in net.named_parameters() if p.grad is None]
-    assert torch.isfinite(loss) and not missing
-    torch.optim.SGD(net.parameters(), 0.01).step()
-    assert not torch.equal(before, net.get_submodule(row.head).weight)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        logits = net.eval()(images)
-    assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+    trains_a_step_and_predicts(row, dtype, 2 * (max(side, row.min_size),))
 
 
 def test_any_timm_network() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import trains_a_step_and_predicts
 from miniatures import picture
 from test_mistakes import mistake
 from torch import nn
@@ -84,19 +85,7 @@ def test_a_head_of_ones_own(row: Backbone) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("size", [(32, 32), (40, 50)], ids=["32", "40x50"])
 def test_trains_a_step_and_predicts(row: Backbone, dtype: torch.dtype, size: tuple[int, int]) -> None:
-    net = build(row, 7, None).to(memory_format=torch.channels_last).train()
-    images, labels = torch.randn(2, 3, *size), torch.tensor([1, 5])
-    before = net.get_submodule(row.head).weight.clone()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        loss = nn.functional.cross_entropy(net(images), labels)
-    loss.backward()
-    missing = [name for name, p in net.named_parameters() if p.grad is None]
-    assert torch.isfinite(loss) and not missing
-    torch.optim.SGD(net.parameters(), 0.01).step()
-    assert not torch.equal(before, net.get_submodule(row.head).weight)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        logits = net.eval()(images)
-    assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+    trains_a_step_and_predicts(row, dtype, size)
 
 
 @each

@@ -17,7 +17,7 @@ COMMON = ROOT / "common"
 # left may not see right; names in one tuple do not see each other
 ORDER = [
     ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict", "bench"),
-    ("options",), ("cli",), ("catalog",), ("__main__",),
+    ("options",), ("cli",), ("catalog",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
     "data": [
@@ -31,6 +31,7 @@ ROOMS = {
     ],
     "training": ["recipes", "device", "tune", "evaluate", "finetune"],
     "measure": ["metrics", "cost", "stats"],
+    "commands": ["list", "fetch", "check", "predict", "bench"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

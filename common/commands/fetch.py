@@ -1,0 +1,37 @@
+"""the data of one or more datasets, checked and unpacked"""
+
+import argparse
+from pathlib import Path
+
+from .. import catalog
+from ..cli import friendly
+from ..errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m common fetch", description=__doc__)
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="a dataset (python -m common list shows them)"
+    )
+    parser.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where one dataset shall lie (default: data/NAME)"
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="open no connection: check and unpack what was brought by hand"
+    )
+    options = parser.parse_args(argv)
+
+    def bring() -> None:
+        from ..data.fetch import fetch
+
+        if options.data_dir and len(options.names) > 1:
+            raise UserError(
+                f"--data_dir is the folder of one dataset, not of {len(options.names)}: fetch them one by one"
+            )
+        for sheet in [catalog.find(name) for name in options.names]:
+            folder = options.data_dir or Path("data") / sheet.script
+            new = fetch(sheet, folder, options.offline)
+            where = sheet.get if sheet.bundled else f"{folder}{'' if new else ' is there already'}"
+            print(f"{sheet.title}: {where}")
+
+    friendly(bring)

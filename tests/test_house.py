@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict", "bench"),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("run", "predict", "bench"), ("answers",),
     ("options",), ("cli",), ("catalog",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
@@ -29,9 +29,10 @@ ROOMS = {
         "table", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
-    "training": ["recipes", "device", "tune", "evaluate", "finetune"],
-    "measure": ["metrics", "cost", "stats"],
-    "commands": ["list", "fetch", "check", "predict", "bench"],
+    "training": ["recipes", "device", "tune", "features", "evaluate", "finetune"],
+    "measure": ["metrics", "cost", "stats", "probe", "transfer"],
+    "answers": ["words", "ranking", "material", "price", "recommend", "finals", "validate"],
+    "commands": ["list", "fetch", "check", "predict", "bench", "recommend", "validate_recommend"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

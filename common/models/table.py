@@ -45,11 +45,21 @@ class Backbone:
                 f"{self.name} takes images of {self.size} pixels alone: pass --image_size {self.size}"
             )
         if min(size) < self.min_size:
-            enough = self.min_size + -self.min_size % 32
             raise UserError(
                 f"{self.name} needs images of {self.min_size} pixels or more, not {height}x{width}: "
-                f"pass --image_size {enough}"
+                f"pass --image_size {self._enough}"
             )
+
+    def fitting(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (H, W) nearest to `size` that it can work with."""
+        if self.fixed_size:
+            return self.size, self.size
+        return size if min(size) >= self.min_size else tuple(max(side, self._enough) for side in size)
+
+    @property
+    def _enough(self) -> int:
+        """Its smallest side in whole steps of a network that halves the image five times."""
+        return self.min_size + -self.min_size % 32
 
     def preprocess(self, size: tuple[int, int] | None = None) -> Preprocess:
         """At the `size` to fine-tune at, the whole picture; without one, as the weights were evaluated."""

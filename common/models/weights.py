@@ -69,6 +69,16 @@ def how(row: Backbone) -> str:
 
 def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
     """The chosen state dict, its hash checked, and the SHA-256 of its file; None and None for "none"."""
+    path, digest = fetch(row, choice, offline)
+    return path and open_file(path), digest
+
+
+def fetch(row: Backbone, choice: str, offline: bool) -> tuple[Path | None, str | None]:
+    """The chosen file, its hash checked, and its SHA-256; None and None for "none".
+
+    Raises:
+        UserError: it is not to be had, or another file than it should be.
+    """
     path = locate(row, choice, offline)
     if choice == "none":
         return None, None
@@ -78,7 +88,7 @@ def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if choice == "imagenet":
         _check_hash(row, path, digest)
-    return open_file(path), digest
+    return path, digest
 
 
 def open_file(path: Path) -> dict:

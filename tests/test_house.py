@@ -30,7 +30,7 @@ ROOMS = {
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": ["recipes", "device", "tune", "evaluate", "finetune"],
-    "measure": ["metrics", "cost", "stats"],
+    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks"],
     "commands": ["list", "fetch", "check", "predict", "bench"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for

@@ -30,8 +30,8 @@ ROOMS = {
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": ["recipes", "device", "tune", "features", "evaluate", "finetune"],
-    "measure": ["metrics", "cost", "stats", "probe", "transfer"],
-    "answers": ["words", "ranking", "material", "price", "recommend", "finals", "validate"],
+    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
+    "answers": ["kept", "words", "ranking", "material", "price", "recommend", "finals", "validate"],
     "commands": ["list", "fetch", "check", "predict", "bench", "recommend", "validate_recommend"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for

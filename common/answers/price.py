@@ -1,15 +1,10 @@
 """What a backbone costs on this machine: its size, its arithmetic, a training step. Measured once, remembered."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 
-from ..atomic import whole
-from ..data.cache import PLACE, home
-from ..errors import disk_errors
 from ..measure import cost
 from ..models import backbones
 from ..models.table import Backbone
@@ -17,6 +12,7 @@ from ..spec import Speed
 from ..training import recipes
 from ..training.device import out_of_memory
 from ..training.tune import step_times
+from .kept import kept
 
 FORM = 1  # of what is measured: one more makes older prices void
 
@@ -48,15 +44,8 @@ def price(
         "torch": torch.__version__,
         "precision": precision,
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    kept = home() / "prices" / f"{key}.json"
-    if not kept.exists():
-        with disk_errors(home(), PLACE):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-        measured = _measure(row, classes, size, batch_size, device, precision)
-        with whole(kept, PLACE) as part:
-            part.write_text(json.dumps({**about, "price": asdict(measured)}, indent=1), "utf-8")
-    return Price(**json.loads(kept.read_text("utf-8"))["price"])
+    measure = partial(_measure, row, classes, size, batch_size, device, precision)
+    return Price(**kept("prices", about, lambda: asdict(measure())))
 
 
 def training_seconds(

@@ -3,6 +3,7 @@
 The test images are held out from the first moment: no probe sees them, so that `finals` may.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -21,12 +22,12 @@ from ..spec import Run
 from ..training import device
 from ..training.features import features
 from . import ranking, words
+from .kept import kept
 from .material import Material, gather
 from .price import price, training_seconds
 
-PRICE = (
-    8 * 3 * 32
-)  # images of forward passes that a price may cost: eight training steps of 32, three passes each
+PRICE = 8 * 3 * 32  # forward passes that a price costs: of eight training steps of 32 images, three each
+FORM = 1  # of the scores: one more makes older ones void
 Tell = Callable[[str], None]
 
 
@@ -47,7 +48,7 @@ class Judged:
 
     features: np.ndarray  # (N, D) float32
     images_per_second: float
-    predicted: np.ndarray  # (N,) classes, by the probe
+    predicted: list[int]  # (N,) classes, by the probe
     scores: dict[str, float]  # probe, knn: accuracies; logme; h_score
 
 
@@ -111,6 +112,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "largest_class": float(np.bincount(material.labels[rows]).max() / len(rows)),
         "folds": int(fold.max()) + 1,
         "seed": first.seed,
+        "subset": first.subset,
         "shots": first.shots,
         "limit": asked.limit,
         "budget_seconds": asked.budget,
@@ -142,28 +144,46 @@ def _judge(
     )
     values = np.concatenate([before.features, new.values]) if before else new.values
     rows, classes = material.rows(look), len(material.samples.classes)
-    labels = material.labels[rows]
-    logits = probe.out_of_fold(
-        values, labels, classes, fold, material.groups_of(rows), balanced=material.metric != "top1"
-    )
-    votes = probe.neighbours(values, labels, classes, fold)
-    return Judged(
-        features=values,
-        images_per_second=new.images_per_second,
-        predicted=logits.argmax(1),
-        scores={
-            "probe": ranking.accuracy(logits.argmax(1), labels, material.metric),
-            "knn": ranking.accuracy(votes.argmax(1), labels, material.metric),
+    known = (values, material.labels[rows], classes, fold, material.groups_of(rows), material.metric)
+    about = {"form": FORM, "known": [_digest(part) for part in known]}
+    return Judged(values, new.images_per_second, **kept("judged", about, lambda: _scores(*known)))
+
+
+def _digest(part: Any) -> str:
+    held = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else str(part).encode()
+    return hashlib.sha256(held).hexdigest()
+
+
+def _scores(
+    values: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    fold: np.ndarray,
+    groups: np.ndarray | None,
+    metric: str,
+) -> dict[str, Any]:
+    balanced = metric == "balanced_accuracy"
+    predicted = probe.out_of_fold(values, labels, classes, fold, groups, balanced).argmax(1)
+    with probe.one_thread():
+        votes = probe.neighbours(values, labels, classes, fold)
+        fits = {
             "logme": transfer.logme(values, labels, classes),
             "h_score": transfer.h_score(values, labels, classes),
+        }
+    return {
+        "predicted": predicted.tolist(),
+        "scores": {
+            "probe": ranking.accuracy(predicted, labels, metric),
+            "knn": ranking.accuracy(votes.argmax(1), labels, metric),
+            **fits,
         },
-    )
+    }
 
 
 def _order(
     judged: dict[str, Judged], material: Material, rows: np.ndarray, seed: int
 ) -> list[ranking.Standing]:
-    predicted = np.stack([one.predicted for one in judged.values()])
+    predicted = np.array([one.predicted for one in judged.values()])
     labels, groups = material.labels[rows], material.groups_of(rows)
     return ranking.rank(list(judged), predicted, labels, material.metric, seed, groups)
 

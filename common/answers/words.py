@@ -112,6 +112,28 @@ def finals(played: Row) -> str:
     return "\n".join(lines)
 
 
+def agreements(
+    told: Sequence[Any],
+    means: Mapping[str, tuple[float, Sequence[float] | None] | None],
+    scores: Mapping[str, str],
+) -> str:
+    """Weighted taus per dataset and their means; what they say of the probe, no more than they can."""
+    lines = [f"{'weighted tau':18} {'n':>3} " + " ".join(f"{name:>14}" for name in scores.values())]
+    for one in told:
+        cells = ["-" if one.tau[s] is None else f"{one.tau[s]:.2f}" for s in scores]
+        lines.append(f"{one.dataset:18} {one.backbones:3} " + " ".join(f"{cell:>14}" for cell in cells))
+    cells = ["-" if means[s] is None else f"{means[s][0]:.2f}" for s in scores]
+    lines.append(f"{'mean':18} {len(told):3} " + " ".join(f"{cell:>14}" for cell in cells))
+    if any(means[s] and means[s][1] for s in scores):
+        cells = ["-" if means[s] is None else "[{:.2f}, {:.2f}]".format(*means[s][1]) for s in scores]
+        lines.append(f"{'95 %':18} {'':3} " + " ".join(f"{cell:>14}" for cell in cells))
+    else:
+        lines.append(
+            f"No interval: {len(told)} dataset(s), three make one. Few backbones say little: read it as an anecdote."
+        )
+    return "\n".join(lines)
+
+
 def _line(place: int, row: Row) -> str:
     weights = {"none": "random"}.get(row["weights"], row["weights"])
     memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"

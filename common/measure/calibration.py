@@ -1,0 +1,46 @@
+"""Does a network that says 90 % mean it: reliability diagrams, and the temperature that mends it.
+
+Shapes: logits (N, C) float, labels (N,) int.
+"""
+
+import numpy as np
+from numpy import ndarray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from .metrics import ECE_BINS, bin_of
+
+RANGE = (0.01, 100.0)  # of temperatures: the ends are for logits that no finite temperature can serve
+
+
+def temperature(logits: ndarray, labels: ndarray) -> float:
+    """T that minimises the NLL of logits / T (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2).
+
+    Fit it to validation images, divide the test logits by it: classes and top-1 stay, probabilities move. Above one the
+    network was overconfident. The NLL is convex in 1 / T, hence has one minimum in log T; where it has none between
+    0.01 and 100 (all images right, or no better than chance), the nearer end is returned.
+    """
+    logits = np.asarray(logits, np.float64)
+    rows = np.arange(len(labels))
+
+    def nll(log_t: float) -> float:
+        return -log_softmax(logits / np.exp(log_t), axis=1)[rows, labels].mean()
+
+    return float(
+        np.exp(minimize_scalar(nll, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-6}).x)
+    )
+
+
+def reliability(logits: ndarray, labels: ndarray, bins: int = ECE_BINS) -> tuple[ndarray, ndarray, ndarray]:
+    """Mean confidence, accuracy and number of images per bin of confidence, (bins,) each; NaN where a bin is empty.
+
+    Bins are of equal width, those of the calibration error: sum(images * |accuracy - confidence|) / N is the ECE.
+    """
+    confidence = softmax(np.asarray(logits, np.float64), axis=1).max(1)
+    place = bin_of(confidence, bins)
+    images = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        said, right = (
+            np.bincount(place, values, bins) / images for values in (confidence, logits.argmax(1) == labels)
+        )
+    return said, right, images

@@ -22,7 +22,7 @@ def predict(
     Raises:
         UserError: no finished run there, or no such image.
     """
-    path = run_folder / results.WEIGHTS
+    path = run_folder / results.BEST
     if not path.is_file():
         raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
     if top < 1:

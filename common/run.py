@@ -6,32 +6,33 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import results
+from . import config, results
 from .atomic import whole
 from .data import split_file
 from .data.prepare import prepare
 from .errors import UserError
 from .models import backbones, weights
 from .models.table import Backbone
-from .spec import Preprocess, Recipe, Run, Samples, Speed, Split
+from .spec import Preprocess, Run, Samples, Speed, Split
 
 if TYPE_CHECKING:
-    import numpy as np
     from accelerate import Accelerator
 
     from .data.loaders import Batches
 
 
 def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
-    """Fine-tune, choose the epoch on validation, look at test once; returns what `result.json` holds.
+    """Fine-tune, choose the weights on validation, look at test once; returns what `result.json` holds.
 
-    `tell` is given the run's configuration at its start and then a record per epoch. Of several processes the first
-    alone tells, writes and returns something.
+    `tell` is given the run's configuration at its start and then a record per evaluation. Of several processes the
+    first alone tells, writes and returns something.
+
+    Raises:
+        UserError: what the user can mend.
+        Stopped: a signal came; `asked` with `resume` goes on.
     """
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
@@ -40,15 +41,16 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
     import torch
 
+    from . import outcome
     from .data.loaders import to_device
-    from .measure import cost, metrics, stats
-    from .training import device, recipes
+    from .measure import cost, metrics
+    from .training import checkpoint, device, recipes
     from .training.evaluate import evaluate
     from .training.finetune import finetune
 
-    steps = max(1, len(split.train) // asked.batch_size)  # of an epoch
-    recipe = recipes.clean(asked.epochs or recipes.epochs_for(steps), asked.lr or row.lr)
-    speed = _speed(asked, row, len(samples.classes), recipe.epochs * steps)
+    epoch = max(1, len(split.train) // asked.batch_size)  # steps
+    recipe = recipes.recipe(asked, row, epoch)
+    speed = _speed(asked, row, len(samples.classes), recipe.steps)
     accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
     first = accelerator.is_main_process
     _check_shares(asked, split, accelerator.num_processes)
@@ -58,28 +60,34 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     skipped = len(pixels) - len(samples)
     pixels = to_device(pixels, accelerator.device)
     train, val, test = _parts(asked, samples, pixels, rows, split, preprocess, speed, accelerator)
-    config = {
-        **_described(asked, row, recipe, preprocess, samples, split, skipped),
+    settings = {
+        **config.described(asked, row, recipe, preprocess, samples, split, skipped),
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
+        "code": results.code(dataset.script),
         **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
+        "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
     }
-    records: list[dict[str, Any]] = []
+    saved = None
+    if asked.resume:
+        config.check_same(asked.out, results.read_json(asked.out / results.CONFIG), settings)
+        saved = checkpoint.load(asked.out, best=asked.resume == "best")
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         scores = metrics.score(evaluate(net, val, accelerator), val.labels)
         return scores[dataset.metric], {f"val_{name}": value for name, value in scores.items()}
 
     with (
-        results.run_folder(asked.out, config, write=first) as log,
+        results.run_folder(
+            asked, settings, saved["progress"]["records"] if saved else [], write=first
+        ) as log,
         device.batch_limits(asked.batch_size // asked.micro_batches),
     ):
 
         def report(record: dict[str, Any]) -> None:
-            records.append(record)
             if first:
                 log(record)
                 tell(record)
@@ -87,38 +95,61 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         if first:
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
-            tell(config)
+            tell(settings)
         net.to(accelerator.device, memory_format=train.memory_format)
         if speed.compiled:
             net.compile()
         cost.forget_peak(accelerator.device)
-        with cost.Clock(accelerator.device) as training:
-            best = finetune(
-                net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
-            )
+        keeping = checkpoint.Keeping(
+            folder=asked.out, every=asked.save_every or recipes.save_every(recipe), write=first
+        )
+        trained = finetune(
+            net,
+            row.head,
+            train,
+            dataset.augment,
+            choose,
+            recipe,
+            accelerator,
+            asked.seed,
+            report,
+            keeping,
+            saved,
+        )
+        about = (row.name, samples.classes, preprocess, dataset.native)
+        last = None
+        if recipe.test_last:
+            last = metrics.score(evaluate(net, test, accelerator), test.labels)
+            if first:
+                results.write_weights(asked.out / results.LAST, net, *about)
+        net.load_state_dict(trained.weights)
         if first:
-            results.write_weights(asked.out, net, row.name, samples.classes, preprocess, dataset.native)
+            results.write_weights(asked.out / results.BEST, net, *about)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
     if not first:
         return None
 
-    scores = metrics.score(logits, test.labels)
-    intervals = stats.bootstrap(metrics.scorer(logits, test.labels), len(test), asked.seed)
     result = {
-        **config,
+        **settings,
         "metric": dataset.metric,
-        "test": {name: {"value": value, "interval": intervals.get(name)} for name, value in scores.items()},
-        "best": best,
+        "test": outcome.scored(logits, test.labels, asked.seed),
+        "test_last": last,
+        "best": trained.best,
+        "last": trained.records[-1],
+        "resumed_at": trained.breaks,
         "cost": {
-            "train_images_per_second": statistics.median(r["train_images_per_second"] for r in records),
+            "train_images_per_second": statistics.median(
+                r["train_images_per_second"] for r in trained.records
+            ),
             "test_images_per_second": len(test) / testing.seconds,
             "peak_memory_bytes": cost.peak_memory(accelerator.device),
-            "train_seconds": training.seconds,
+            "train_seconds": trained.seconds,
             "total_seconds": time.perf_counter() - started,
         },
     }
-    _keep(asked.out, f"{dataset.title}, {row.name}", records, result, logits, samples, split)
+    outcome.keep(asked.out, f"{dataset.title}, {row.name}", trained.records, result, logits, samples, split)
+    checkpoint.forget(asked.out)
     return result
 
 
@@ -186,71 +217,3 @@ def _parts(
         )
         for part in (split.train, split.val, split.test)
     ]
-
-
-def _keep(
-    folder: Path,
-    title: str,
-    records: list[dict[str, Any]],
-    result: dict[str, Any],
-    logits: "np.ndarray",
-    samples: Samples,
-    split: Split,
-) -> None:
-    """Pictures, predictions and, last, the result."""
-    import numpy as np
-
-    from . import pictures
-    from .measure import metrics
-
-    labels = np.asarray([samples.labels[i] for i in split.test])
-    confusion = metrics.confusion(logits, labels)
-    with whole(folder / "curve.png") as part:
-        pictures.learning_curve(part, records, result["best"]["epoch"], title)
-    with whole(folder / "confusion.png") as part:
-        pictures.confusion_matrix(part, confusion, samples.classes, title)
-    names = [samples.names[i] for i in split.test]
-    results.write_predictions(folder, names, labels, logits, samples.classes)
-    results.write_confusion(folder, confusion, samples.classes)
-    results.write_json(folder / results.RESULT, result)  # it says that all the rest is there
-
-
-def _described(
-    asked: Run,
-    row: Backbone,
-    recipe: Recipe,
-    preprocess: Preprocess,
-    samples: Samples,
-    split: Split,
-    skipped: int,
-) -> dict[str, Any]:
-    """What was asked for and what it came to, as `config.json` and `result.json` tell it."""
-    return {
-        "dataset": asked.dataset.name,
-        "fold": asked.dataset.fold,
-        "backbone": row.name,
-        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
-        "protocol": recipe.name,
-        "chosen_on": "val",
-        "seed": asked.seed,
-        "batch_size": asked.batch_size,
-        "micro_bs": asked.micro_bs or asked.batch_size,
-        "recipe": asdict(recipe),
-        "augment": asdict(asked.dataset.augment),
-        "preprocess": asdict(preprocess),
-        "classes": len(samples.classes),
-        "split": {
-            "kind": asked.split,
-            "fingerprint": split.fingerprint,
-            "train": len(split.train),
-            "val": len(split.val),
-            "test": len(split.test),
-            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
-        },
-        "split_file": asked.split_file and str(asked.split_file),
-        "shots": asked.shots,
-        "fraction": asked.fraction,
-        "subset": asked.subset,
-        "skipped_images": skipped,
-        "caveats": asked.dataset.caveats,
-    }

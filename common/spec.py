@@ -153,14 +153,16 @@ class Preprocess:
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of training with one optimizer. Rates follow a cosine to zero, or stay constant."""
+    """A stretch of training with one optimizer. Rates follow a cosine, or stay constant."""
 
-    epochs: int
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    steps: int  # of the optimizer
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float
     head_lr: float = 1.0  # the head's rate, as a multiple of `lr`
-    weight_decay: float = 0.0  # not on norms and biases
+    weight_decay: float = 0.0
+    decay_all: bool = False  # norms, scales and biases, too
     schedule: Literal["cosine", "constant"] = "cosine"
+    floor: float = 0.0  # where the cosine ends, as a share of `lr`
     warmup: float = 0.0  # share of the phase's steps
 
 
@@ -169,12 +171,14 @@ class Recipe:
     """How a network is trained. Variation is `dataclasses.replace`."""
 
     name: str
-    phases: tuple[Phase, ...]  # a later phase starts from the best epoch so far
+    phases: tuple[Phase, ...]  # a later phase starts from the best weights so far
+    eval_every: int  # steps
     label_smoothing: float = 0.0
+    test_last: bool = False  # test is asked about the last weights, too
 
     @property
-    def epochs(self) -> int:
-        return sum(phase.epochs for phase in self.phases)
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +198,19 @@ class Run:
     model: str
     data_dir: Path
     out: Path  # the run folder, not there yet
+    resume: Literal["last", "best"] | None  # the run folder is there: which of its checkpoints to go on from
+    options: Mapping[str, Any]  # that say all this again
     weights: str  # "imagenet", "none" or a file
     batch_size: int
     micro_bs: int | None  # images of one forward pass; None: the batch
+    protocol: Literal["clean", "scratch"]
     epochs: int | None  # None: the recipe's
+    steps: int | None  # instead of epochs
+    optimizer: Literal["adamw", "adam", "sgd"] | None
     lr: float | None
+    weight_decay: float | None
+    eval_every: int | None  # steps
+    save_every: int | None  # steps; None: the recipe's, or every epoch
     image_size: tuple[int, int]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool

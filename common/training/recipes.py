@@ -1,8 +1,11 @@
 """How a network is trained, as data. Why these values: LOG.md, with the runs that chose them."""
 
+from dataclasses import replace
 from math import ceil
+from typing import Any
 
-from ..spec import Augment, Phase, Recipe
+from ..models.table import Backbone
+from ..spec import Augment, Dataset, Phase, Recipe, Run
 
 EPOCHS = 10
 MIN_STEPS = 500  # a small set is seen more often
@@ -14,15 +17,67 @@ AUGMENTS = {
     "shift_flip": Augment(shift=1 / 8, flip=True),  # four of CIFAR's pixels: He et al. 2016, section 4.2
 }
 
+# From scratch on 32 x 32 pixels, by `Backbone.scratch`: the published settings of
+# github.com/xyfJASON/image-backbones-pytorch at acb3469, for convolutional networks and for those with attention
+SCRATCH_STEPS, SCRATCH_EVERY, SCRATCH_SAVE = 64_000, 1_000, 5_000
+SCRATCH_BATCH = {"sgd": 256, "adam": 512}
+SCRATCH = {
+    "sgd": Phase(steps=SCRATCH_STEPS, optimizer="sgd", lr=0.1, weight_decay=5e-4, decay_all=True, floor=0.01),
+    "adam": Phase(
+        steps=SCRATCH_STEPS, optimizer="adam", lr=1e-3, weight_decay=5e-5, decay_all=True, floor=0.01
+    ),
+}
+
+
+def defaults(protocol: str, row: Backbone, dataset: Dataset) -> dict[str, Any]:
+    """What a protocol takes where the user asks for nothing else."""
+    if protocol == "scratch":
+        return {
+            "weights": "none",
+            "batch_size": SCRATCH_BATCH[row.scratch],
+            "image_size": dataset.native or dataset.image_size,
+            "augment": "shift_flip",
+        }
+    return {
+        "weights": "imagenet",
+        "batch_size": 32,
+        "image_size": dataset.image_size,
+        "augment": "sheet",
+    }
+
+
+def recipe(asked: Run, row: Backbone, epoch: int) -> Recipe:
+    """The protocol's recipe with what was asked for in its place; an epoch is so many steps."""
+    if asked.protocol == "scratch":
+        base = Recipe(
+            name="scratch", phases=(SCRATCH[row.scratch],), eval_every=SCRATCH_EVERY, test_last=True
+        )
+    else:
+        base = clean(epochs_for(epoch), epoch, row.lr)
+    steps = asked.epochs * epoch if asked.epochs else asked.steps
+    ours = {"steps": steps, "optimizer": asked.optimizer, "lr": asked.lr, "weight_decay": asked.weight_decay}
+    changes = {name: value for name, value in ours.items() if value is not None}
+    return replace(
+        base,
+        phases=tuple(replace(phase, **changes) for phase in base.phases),
+        eval_every=asked.eval_every or base.eval_every,
+    )
+
+
+def clean(epochs: int, epoch: int, lr: float) -> Recipe:
+    """The default: AdamW under a cosine with warm-up, labels smoothed."""
+    return Recipe(
+        name="clean",
+        phases=(Phase(steps=epochs * epoch, lr=lr, weight_decay=0.05, warmup=0.1),),
+        eval_every=epoch,
+        label_smoothing=0.1,
+    )
+
 
 def epochs_for(steps_per_epoch: int) -> int:
     return max(EPOCHS, ceil(MIN_STEPS / steps_per_epoch))
 
 
-def clean(epochs: int, lr: float) -> Recipe:
-    """The default: AdamW under a cosine with warm-up, labels smoothed."""
-    return Recipe(
-        name="clean",
-        phases=(Phase(epochs=epochs, lr=lr, weight_decay=0.05, warmup=0.1),),
-        label_smoothing=0.1,
-    )
+def save_every(recipe: Recipe) -> int:
+    """Steps between two checkpoints."""
+    return SCRATCH_SAVE if recipe.name == "scratch" else recipe.eval_every

@@ -81,9 +81,18 @@ def test_two_processes_take_the_steps_of_one(class_tree) -> None:
         "-bs",
         "8",
         "--lr",
-        "0.01",
+        "1e-3",
     ]
-    options += ["--steps", "50", "--eval_every", "10", "--data_dir", str(class_tree(n=20))]
+    options += [
+        "--precision",
+        "fp32",
+        "--steps",
+        "50",
+        "--eval_every",
+        "10",
+        "--data_dir",
+        str(class_tree(n=20)),
+    ]
     main(folder.DATASET, [*options, "--device", "cpu", "--out", "one"])
     two(*options, "--out", "two")
     logs = [Path(out, "log.jsonl").read_text().splitlines() for out in ("one", "two")]

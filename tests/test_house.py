@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench"),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench"), ("answers",),
     ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
@@ -31,7 +31,8 @@ ROOMS = {
     ],
     "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune"],
     "measure": ["metrics", "cost", "stats"],
-    "commands": ["list", "fetch", "check", "predict", "bench"],
+    "answers": ["scratch"],
+    "commands": ["list", "fetch", "check", "predict", "bench", "table"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

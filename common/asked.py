@@ -20,6 +20,7 @@ from .spec import Dataset, Run
 from .training.recipes import AUGMENTS, defaults
 
 CHECKPOINTS = ("last", "best")
+PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is the best of all."
 COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
 
 
@@ -49,11 +50,13 @@ def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.N
 
 
 def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
-    """The sheet as the options vary it."""
+    """The sheet as the options vary it; the paper's protocol has the paper's split, where that is another."""
     dataset = sheets[0]
     if dataset.variant:
         option = dataset.variant[0]
         dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
+    if options.protocol == "paper" and dataset.paper:
+        options.split = "paper"
     return split_as(dataset, options.fold, options.split)
 
 
@@ -93,8 +96,6 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.lr is not None and not 0 < options.lr < 100:
-        raise UserError(f"--lr {options.lr}: expected a rate above 0, such as 1e-3")
     if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
         raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
     if options.fraction is not None and not 0 < options.fraction <= 1:
@@ -102,6 +103,10 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     if options.split_file and not options.split_file.is_file():
         raise UserError(f"no split file {options.split_file}")
     backbones.check_name(options.model)
+    if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
+        raise UserError(
+            "--protocol paper has its own optimizers, and no validation set: leave --optimizer and --lr auto away"
+        )
     if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("--tune measures one process alone: start a single one")
     if options.device == "cuda" and not _nvidia_driver():
@@ -129,6 +134,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     row.check_size(options.image_size)
     weights.locate(row, options.weights, options.offline)
     dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
+    if options.protocol == "paper":
+        dataset = replace(dataset, caveats=(PAPER, *dataset.caveats))
     names = {field.name for field in dataclasses.fields(Run)} - {"dataset", "out"}
     return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
 

@@ -60,11 +60,11 @@ def _run(asked: Run, download: bool) -> str | None:
 def _told(asked: Run, record: dict[str, Any]) -> str:
     """One line at the start of a run, one per evaluation."""
     if "step" in record:
-        epoch = record["epoch"]
+        epoch, on = record["epoch"], "test" if "test_top1" in record else "val"
         when = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
         return (
-            f"{when}: loss {record['train_loss']:.3f}, validation top1 "
-            f"{100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}; {record['train_seconds']:.0f} s, "
+            f"{when}: loss {record['train_loss']:.3f}, {on} top1 "
+            f"{100 * record[f'{on}_top1']:.2f} %, nll {record[f'{on}_nll']:.3f}; {record['train_seconds']:.0f} s, "
             f"{record['train_images_per_second']:.0f} img/s"
         )
     split, (height, width) = record["split"], record["preprocess"]["size"]
@@ -91,14 +91,16 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     told = ", ".join(text for text, there in limits.items() if there)
     dataset = result["dataset"] + (f" ({told})" if told else "")
     start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
-    best, recipe, epoch = result["best"], result["recipe"], result["steps_per_epoch"]
-    steps = sum(phase["steps"] for phase in recipe["phases"])
-    when = f"step {best['step']:,} of {steps:,}"
-    if recipe["eval_every"] == epoch and steps % epoch == 0:
-        when = f"epoch {best['epoch']} of {steps // epoch}"
+    best, last = result["best"], result["last"]
+    kind = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
+    when = f"{kind} {best[kind]:,} of {last[kind]:,}"
+    judge = result["chosen_on"]
+    second = ""
+    if result["metric"] == "auroc":  # it says nothing of where to decide
+        second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     return (
-        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} %{interval or ''} "
+        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} %{interval or ''}{second} "
         f"on {split['test']:,} test images; {when} "
-        f"chosen on {split['val']:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"chosen on {split[judge]:,} {judge} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )

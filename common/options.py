@@ -98,9 +98,10 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     how = p.add_argument_group("how to train")
     how.add_argument(
         "--protocol",
-        choices=("clean", "scratch"),
+        choices=("clean", "paper", "scratch"),
         default="clean",
-        help="fine-tune ImageNet weights, or train from nothing for 64,000 steps as is usual on CIFAR (default: %(default)s)",
+        help="fine-tune ImageNet weights, our way or as arXiv 2406.05612 does, which chooses on test; or train from nothing "
+        "for 64,000 steps as is usual on CIFAR (default: %(default)s)",
     )
     how.add_argument(
         "-bs",
@@ -125,8 +126,23 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         choices=("adamw", "adam", "sgd"),
         help="sgd has a momentum of 0.9 (default: the recipe's)",
     )
-    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
+    how.add_argument(
+        "--lr",
+        type=rate,
+        metavar="X|auto",
+        help="highest learning rate; auto: the best of five on validation, for the time of one run more (default: the recipe's)",
+    )
     how.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
+    how.add_argument(
+        "--class_weights",
+        action="store_true",
+        help="rare classes count more in the loss, by the inverse of their frequency",
+    )
+    how.add_argument(
+        "--balanced_sampling",
+        action="store_true",
+        help="draw every class as often as any other, with replacement",
+    )
     how.add_argument(
         "--eval_every",
         type=int,
@@ -192,6 +208,18 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)"
     )
     return p
+
+
+def rate(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: expected one above 0, such as 1e-3, or auto")
+    return value
 
 
 def size(text: str) -> tuple[int, int]:

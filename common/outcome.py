@@ -18,6 +18,16 @@ def scored(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[
     return {name: {"value": value, "interval": intervals.get(name)} for name, value in scores.items()}
 
 
+def calibrated(
+    logits: np.ndarray, labels: np.ndarray, temperature: float | None, seed: int
+) -> dict[str, dict[str, Any]] | None:
+    """The scores of probabilities that a temperature changes; None without one."""
+    if temperature is None:
+        return None
+    scores = scored(logits / temperature, labels, seed)
+    return {name: scores[name] for name in ("nll", "ece")}
+
+
 def keep(
     folder: Path,
     title: str,
@@ -30,7 +40,7 @@ def keep(
     labels = np.asarray([samples.labels[i] for i in split.test])
     confusion = metrics.confusion(logits, labels)
     with whole(folder / "curve.png") as part:
-        pictures.learning_curve(part, records, result["best"]["epoch"], title)
+        pictures.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
     with whole(folder / "confusion.png") as part:
         pictures.confusion_matrix(part, confusion, samples.classes, title)
     names = [samples.names[i] for i in split.test]

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -116,23 +115,13 @@ def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> N
         raise
 
 
-def write_weights(
-    path: Path,
-    net: "torch.nn.Module",
-    backbone: str,
-    classes: Sequence[str],
-    preprocess: Preprocess,
-    native: tuple[int, int] | None,
-) -> None:
-    """A safetensors file: the weights and, in its header as JSON, all that a prediction needs beside them."""
+def write_weights(path: Path, net: "torch.nn.Module", about: dict[str, Any]) -> None:
+    """A safetensors file: the weights and, in its header as JSON, all that a prediction needs beside them.
+
+    `about`: "backbone", "classes", "preprocess", "native" (pixels that all images share) and "temperature".
+    """
     from safetensors.torch import save_file
 
-    about = {
-        "backbone": backbone,
-        "classes": list(classes),
-        "preprocess": asdict(preprocess),
-        "native": native,
-    }
     with whole(path) as part:
         state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
         save_file(state, part, {"about": json.dumps(about)})

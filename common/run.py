@@ -6,19 +6,21 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import config, results
 from .atomic import whole
 from .data import split_file
-from .data.prepare import prepare
+from .data.prepare import batches, prepare
 from .errors import UserError
 from .models import backbones, weights
 from .models.table import Backbone
-from .spec import Preprocess, Run, Samples, Speed, Split
+from .spec import Recipe, Run, Speed
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
     from .data.loaders import Batches
@@ -36,15 +38,15 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     """
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
-    preprocess = row.preprocess(asked.image_size)
+    preprocess = replace(row.preprocess(asked.image_size), squash=asked.protocol == "paper")
     samples, pixels, rows, split = prepare(asked, preprocess)
 
     import torch
 
     from . import outcome
     from .data.loaders import to_device
-    from .measure import cost, metrics
-    from .training import checkpoint, device, recipes
+    from .measure import calibration, cost, metrics
+    from .training import checkpoint, device, recipes, search
     from .training.evaluate import evaluate
     from .training.finetune import finetune
 
@@ -53,15 +55,30 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     speed = _speed(asked, row, len(samples.classes), recipe.steps)
     accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
     first = accelerator.is_main_process
-    _check_shares(asked, split, accelerator.num_processes)
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
     net = backbones.build(row, len(samples.classes), state)
     skipped = len(pixels) - len(samples)
     pixels = to_device(pixels, accelerator.device)
-    train, val, test = _parts(asked, samples, pixels, rows, split, preprocess, speed, accelerator)
+    parts = batches(asked, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
+    train, test = parts["train"], parts["test"]
+    judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
+    metric = "auroc" if len(samples.classes) == 2 and dataset.metric == "top1" else dataset.metric
+
+    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+        scores = metrics.score(evaluate(net, judge, accelerator), judge.labels)
+        return scores[metric], {f"{recipe.choose_on}_{name}": value for name, value in scores.items()}
+
+    old = results.read_json(asked.out / results.CONFIG) if asked.resume else {}
+    tried = old.get("lr_search")
+    if asked.lr == "auto":
+        tried = tried or _search(asked, row, len(samples.classes), state, train, choose, recipe, accelerator)
+        best, *others = recipe.phases
+        recipe = replace(recipe, phases=(replace(best, lr=search.winner(tried)), *others))
     settings = {
         **config.described(asked, row, recipe, preprocess, samples, split, skipped),
+        "metric": metric,
+        "lr_search": tried,
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
@@ -73,12 +90,8 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     }
     saved = None
     if asked.resume:
-        config.check_same(asked.out, results.read_json(asked.out / results.CONFIG), settings)
+        config.check_same(asked.out, old, settings)
         saved = checkpoint.load(asked.out, best=asked.resume == "best")
-
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = metrics.score(evaluate(net, val, accelerator), val.labels)
-        return scores[dataset.metric], {f"val_{name}": value for name, value in scores.items()}
 
     with (
         results.run_folder(
@@ -116,15 +129,16 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             keeping,
             saved,
         )
-        about = (row.name, samples.classes, preprocess, dataset.native)
-        last = None
-        if recipe.test_last:
-            last = metrics.score(evaluate(net, test, accelerator), test.labels)
-            if first:
-                results.write_weights(asked.out / results.LAST, net, *about)
+        last = metrics.score(evaluate(net, test, accelerator), test.labels) if recipe.test_last else None
+        about = {"backbone": row.name, "classes": list(samples.classes), "native": dataset.native}
+        about |= {"preprocess": asdict(preprocess), "temperature": None}
+        if first and recipe.test_last:
+            results.write_weights(asked.out / results.LAST, net, about)
         net.load_state_dict(trained.weights)
+        if recipe.choose_on == "val":
+            about["temperature"] = calibration.temperature(evaluate(net, judge, accelerator), judge.labels)
         if first:
-            results.write_weights(asked.out / results.BEST, net, *about)
+            results.write_weights(asked.out / results.BEST, net, about)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
     if not first:
@@ -132,9 +146,10 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
     result = {
         **settings,
-        "metric": dataset.metric,
         "test": outcome.scored(logits, test.labels, asked.seed),
         "test_last": last,
+        "temperature": about["temperature"],  # of validation
+        "test_calibrated": outcome.calibrated(logits, test.labels, about["temperature"], asked.seed),
         "best": trained.best,
         "last": trained.records[-1],
         "resumed_at": trained.breaks,
@@ -172,48 +187,42 @@ def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
     )
 
 
-def _check_shares(asked: Run, split: Split, processes: int) -> None:
-    """Raises: UserError: a batch, or a part, has no equal piece for every process and forward pass."""
-    pieces = processes * asked.micro_batches
-    if asked.batch_size % pieces:
-        raise UserError(
-            f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {processes} processes and --micro_bs"
-        )
-    for part, least in (("train", pieces), ("val", processes), ("test", processes)):
-        if (there := len(getattr(split, part))) < least:
-            raise UserError(
-                f"{there} images in {part}, {least} needed for {processes} processes and --micro_bs"
-            )
-
-
-def _parts(
+def _search(
     asked: Run,
-    samples: Samples,
-    pixels: Any,
-    rows: list[int],
-    split: Split,
-    preprocess: Preprocess,
-    speed: Speed,
+    row: Backbone,
+    classes: int,
+    state: dict | None,
+    train: "Batches",
+    choose: Callable[["torch.nn.Module"], tuple[float, dict[str, float]]],
+    recipe: Recipe,
     accelerator: "Accelerator",
-) -> list["Batches"]:
-    """Train, validation and test, ready to be batched."""
-    import numpy as np
+) -> list[dict[str, float]]:
+    """Short runs from the same start at several rates, each judged on validation."""
+    import torch
 
-    from .data.loaders import Batches
+    from .training.finetune import finetune
+    from .training.search import search
 
-    where, labels = np.asarray(rows), np.asarray(samples.labels)
-    return [
-        Batches(
-            pixels=pixels,
-            rows=where[list(part)],
-            labels=labels[list(part)],
-            preprocess=preprocess,
-            batch_size=asked.batch_size,
-            device=accelerator.device,
-            channels_last=speed.channels_last,
-            micro_batches=asked.micro_batches,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-        )
-        for part in (split.train, split.val, split.test)
-    ]
+    def trial(short: Recipe) -> float:
+        torch.manual_seed(asked.seed)
+        net = backbones.build(row, classes, state)
+        net.to(accelerator.device, memory_format=train.memory_format)
+        try:
+            trained = finetune(
+                net,
+                row.head,
+                train,
+                asked.dataset.augment,
+                choose,
+                short,
+                accelerator,
+                asked.seed,
+                lambda record: None,
+            )
+        except UserError:  # the loss is no longer a number
+            return float("-inf")
+        finally:
+            accelerator.free_memory()
+        return trained.best_score
+
+    return search(recipe, trial)

@@ -23,14 +23,14 @@ ROOMS = {
     "data": [
         "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
         "sources.arrays", "sources.hdf5", "sources.medical", "sources.parts", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
-        "prepare", "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders",
+        "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders", "prepare",
     ],
     "models": [
         "table", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
-    "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune"],
-    "measure": ["metrics", "cost", "stats"],
+    "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
+    "measure": ["metrics", "cost", "stats", "calibration"],
     "answers": ["scratch"],
     "commands": ["list", "fetch", "check", "predict", "bench", "table"],
 }  # fmt: skip
@@ -136,7 +136,7 @@ def test_options_are_frozen() -> None:
         "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--no_cache", "--batch_size", "--micro_bs",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
         "--shots", "--fraction", "--split_file", "--augment", "--compile", "--tune", "--protocol", "--steps", "--optimizer", "--weight_decay",
-        "--eval_every", "--save_every", "--resume", "--config",
+        "--eval_every", "--save_every", "--resume", "--config", "--class_weights", "--balanced_sampling",
     }  # fmt: skip
     papers = ("breakhis", "dtd", "flowers102", "galaxy10", "plantvillage", "rsna_pneumonia")
     more = {script: {"--split"} for script in papers}

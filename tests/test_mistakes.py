@@ -60,7 +60,8 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
         (("-bs", 0), "--batch_size 0: expected 1 or more"),
         (("-bs", "many"), "invalid int value"),
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
-        (("--lr", -1), "--lr -1.0: expected a rate above 0"),
+        (("--lr", -1), "'-1' is no rate: expected one above 0, such as 1e-3, or auto"),
+        (("--protocol", "paper", "--lr", "auto"), "has its own optimizers, and no validation set"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
         (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT.zip"),
@@ -80,7 +81,7 @@ def test_pieces_of_a_batch(tmp_path: Path, class_tree) -> None:
     ("content", "says"),
     [
         ("epoch: 3", "unknown option 'epoch': did you mean 'epochs'?"),
-        ("lr: fast", "argument --lr: invalid float value: 'fast'"),
+        ("lr: fast", "argument --lr: 'fast' is no rate"),
         ("lr: [1, 2]", "lr is [1, 2]: expected one value"),
         ("subset: 3", "subset is 3: expected true or false"),
         ("- lr", "holds no options"),

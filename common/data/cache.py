@@ -98,7 +98,15 @@ def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess) ->
         if UNREADABLE not in digests:  # it may be readable next time
             with whole(seen, PLACE) as part:
                 part.write_text(content)
-    rule = (FORM, size, preprocess.crop, preprocess.interpolation, PIL.__version__, FORMATS)
+    rule = (
+        FORM,
+        size,
+        preprocess.crop,
+        preprocess.interpolation,
+        preprocess.squash,
+        PIL.__version__,
+        FORMATS,
+    )
     return _digest(f"{content}\n{len(images)}\n{rule}")
 
 

@@ -50,6 +50,7 @@ class Batches:
     device: torch.device
     channels_last: bool = True  # how the batches lie in memory
     micro_batches: int = 1
+    balanced: bool = False  # training draws every class as often as any other, with replacement
     rank: int = 0
     world: int = 1
 
@@ -81,14 +82,28 @@ class Batches:
         """This process' share of every step, in micro-batches: which images, and what happens to them."""
         pieces = self.micro_batches * self.world
         for epoch in count(1 + step // self.steps):
-            order = torch.randperm(len(self), generator=augmentation.dice("order", seed, epoch)).numpy()
+            order = self._order(augmentation.dice("order", seed, epoch)).numpy()
             changes = augmentation.draw(augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch)
             for start in range(step % self.steps, self.steps):
-                batch = order[start * self.batch_size : (start + 1) * self.batch_size]
+                batch = np.arange(len(self))[start * self.batch_size : (start + 1) * self.batch_size]
                 equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
-                for mine in np.array_split(equal, self.micro_batches):
-                    yield mine, changes.of(mine)
+                for places in np.array_split(equal, self.micro_batches):
+                    mine = order[places]
+                    # an image that is drawn twice is changed in two ways
+                    yield mine, changes.of(places if self.balanced else mine)
             step = 0
+
+    def _order(self, dice: torch.Generator) -> Tensor:
+        if not self.balanced:
+            return torch.randperm(len(self), generator=dice)
+        share = torch.from_numpy(1 / np.bincount(self.labels)[self.labels])
+        return torch.multinomial(share, len(self), replacement=True, generator=dice)
+
+    @property
+    def class_weights(self) -> Tensor:
+        """(C,) float32: the inverse of every class' frequency; 1 where all are of one size."""
+        counts = torch.from_numpy(np.bincount(self.labels)).float()
+        return (len(self) / (len(counts) * counts)).to(self.device)
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..data.augment import number
 from ..data.loaders import Batches
 from ..errors import Stopped, UserError
-from ..spec import Augment, Recipe
+from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import Keeping, Progress
 from .optimizer import optimizer_and_schedule
@@ -31,6 +31,7 @@ class Trained:
 
     weights: dict[str, Tensor]
     best: dict
+    best_score: float
     records: list[dict]
     seconds: float  # of training and evaluation, before and after every break
     breaks: list[int]  # the steps at which the run was taken up again
@@ -64,6 +65,7 @@ def finetune(
     if saved:
         at.breaks.append(at.step)
     best = checkpoint.best_weights(keeping.folder) if at.best else None
+    weights = train.class_weights if recipe.class_weights else None
     started = time.perf_counter() - at.seconds
     batches = train.train(augment, seed, at.step)
     sums = torch.tensor(at.sums, device=accelerator.device) / accelerator.num_processes
@@ -85,9 +87,11 @@ def finetune(
                 checkpoint.restore(parts, saved)
                 saved = None
 
-            step = _stepper(model, batches, train.micro_batches, optimizer, scheduler, recipe, accelerator)
+            step = _stepper(
+                model, batches, train.micro_batches, weights, optimizer, scheduler, recipe, accelerator
+            )
             end = at.began + phase.steps
-            while at.step < end:
+            while at.step < end and not _worn_out(phase, at):
                 since = (at.step - at.began) % recipe.eval_every
                 until = min(end, at.step - since + recipe.eval_every)
                 model.train()
@@ -108,23 +112,33 @@ def finetune(
                 if better := score > at.best_score:
                     at.best, at.best_score = record, score
                     best = {key: value.clone() for key, value in net.state_dict().items()}
-                if keeping and (better or at.step % keeping.every == 0 or at.step == end):
+                if keeping and (
+                    better or at.step % keeping.every == 0 or at.step == end or _worn_out(phase, at)
+                ):
                     save(better)
             at.phase += 1
             at.began = at.step
     return Trained(
         weights=best,
         best=at.best,
+        best_score=at.best_score,
         records=at.records,
         seconds=time.perf_counter() - started,
         breaks=at.breaks,
     )
 
 
+def _worn_out(phase: Phase, at: Progress) -> bool:
+    """Whether the phase has had its patience: so many evaluations since the best one, or since it began."""
+    since = max(at.best.get("step", 0), at.began)
+    return phase.patience is not None and sum(r["step"] > since for r in at.records) >= phase.patience
+
+
 def _stepper(
     model: nn.Module,
     batches: Iterator[tuple[Tensor, Tensor]],
     micro_batches: int,
+    class_weights: Tensor | None,
     optimizer: torch.optim.Optimizer,
     scheduler: LambdaLR,
     recipe: Recipe,
@@ -141,7 +155,9 @@ def _stepper(
             with accelerator.accumulate(model):  # of several micro-batches the last one steps
                 with accelerator.autocast():
                     logits = model(images)
-                    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+                    loss = F.cross_entropy(
+                        logits, labels, class_weights, label_smoothing=recipe.label_smoothing
+                    )
                 accelerator.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()

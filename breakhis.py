@@ -17,7 +17,7 @@ The split of kaiko-eva, by patient, is of 40x and four of the eight types alone 
     python breakhis.py --magnification 200x -model convnext_tiny
 """
 
-from common import Augment, Dataset, File, Holdout, Paper, breakhis_slides, main
+from common import Augment, Dataset, File, Holdout, Paper, Published, breakhis_slides, main
 
 DATASETS = tuple(
     Dataset(
@@ -31,6 +31,7 @@ DATASETS = tuple(
             split=Holdout(test=0.3, groups=False),
             counts={"train": train, "test": test},
         ),
+        published=Published(image_size=(448, 672)),
         classes=("benign", "malignant"),
         counts={"train": train, "test": test},
         folds=5,

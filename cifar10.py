@@ -10,7 +10,7 @@ duplicates; its pickles lack `filenames`, which we do not need. Neither the bina
     python cifar10.py -model resnet50 -bs 64
 """
 
-from common import Augment, Dataset, File, Official, cifar_batches, main
+from common import Augment, Dataset, File, Official, Published, cifar_batches, main
 
 DATASET = Dataset(
     name="cifar10",
@@ -18,6 +18,7 @@ DATASET = Dataset(
     domain="natural",
     load=cifar_batches,
     split=Official(),
+    published=Published(trivial=True),
     classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     counts={"train": 50_000, "test": 10_000},
     image_size=(128, 128),

@@ -12,7 +12,7 @@ Face's `uoft-cs/cifar100` (columns img, fine_label, coarse_label).
     python cifar100.py -model resnet50 -bs 64
 """
 
-from common import Augment, Dataset, File, Official, cifar100_pickles, main
+from common import Augment, Dataset, File, Official, Published, cifar100_pickles, main
 
 DATASET = Dataset(
     name="cifar100",
@@ -20,6 +20,7 @@ DATASET = Dataset(
     domain="natural",
     load=cifar100_pickles,
     split=Official(),
+    published=Published(trivial=True),
     classes=100,
     counts={"train": 50_000, "test": 10_000},
     image_size=(128, 128),

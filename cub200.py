@@ -13,7 +13,7 @@ on Google Drive, 1hbzc_P1FuxMkcabkgn9ZKinBwW683j45. Copies on Hugging Face:
     python cub200.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Official, cub_lists, main
+from common import Augment, Dataset, File, Official, Published, cub_lists, main
 
 DATASET = Dataset(
     name="cub200",
@@ -21,6 +21,7 @@ DATASET = Dataset(
     domain="natural",
     load=cub_lists,
     split=Official(),
+    published=Published(),
     classes=200,
     counts={"train": 5_994, "test": 5_794},
     image_size=(224, 224),

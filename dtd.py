@@ -8,7 +8,7 @@ label is the picture's key attribute; it may show others as well (labels/labels_
     python dtd.py -model convnext_tiny --fold 2
 """
 
-from common import Augment, Dataset, File, Official, Paper, dtd_lists, main, parts_as
+from common import Augment, Dataset, File, Official, Paper, Published, dtd_lists, main, parts_as
 
 DATASET = Dataset(
     name="dtd",
@@ -21,6 +21,7 @@ DATASET = Dataset(
         load=parts_as(dtd_lists, val=""),
         counts={"train": 1_880, "test": 1_880},
     ),
+    published=Published(trivial=True),
     classes=47,
     counts={"train": 1_880, "val": 1_880, "test": 1_880},
     folds=10,

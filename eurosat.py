@@ -15,7 +15,7 @@ go into `--split_file`:
     python eurosat.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Holdout, class_folders, main
+from common import Augment, Dataset, File, Holdout, Published, class_folders, main
 
 DATASET = Dataset(
     name="eurosat",
@@ -23,6 +23,7 @@ DATASET = Dataset(
     domain="remote sensing",
     load=class_folders,
     split=Holdout(test=0.3),
+    published=Published(image_size=(224, 224)),
     classes=tuple(
         "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake".split()
     ),

@@ -1,16 +1,14 @@
 """Oxford Flowers-102: 8,189 photographs of British flowers, 102 kinds, official train, val and test.
 
 Nilsback & Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008. Test is six
-times larger than train. The paper's table says 2,040 training images (train and val merged), its script uses
-1,020; we train on the 1,020 and select on the official validation set. `--split paper` takes the 2,040.
-
-Ten of each kind are in train and in val, twenty or more in test; some works swap train and test. Copies on
-Hugging Face: `dpdl-benchmark/oxford_flowers102`, `nelorth/oxford-flowers`.
+times larger than train: ten of each kind are in train and in val, twenty or more in test; some works swap train
+and test. The paper's table says 2,040 training images (train and val merged), its script uses 1,020; we train on
+the 1,020 and select on the official validation set. On Hugging Face: `dpdl-benchmark/oxford_flowers102`, `nelorth/oxford-flowers`.
 
     python flowers102.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Official, Paper, flowers_mat, main, parts_as
+from common import Augment, Dataset, File, Official, Paper, Published, flowers_mat, main, parts_as
 
 # fmt: off
 CLASSES = (
@@ -52,6 +50,7 @@ DATASET = Dataset(
         load=parts_as(flowers_mat, val="train"),
         counts={"train": 2_040, "test": 6_149},
     ),
+    published=Published(trivial=True, patience=(20, 20)),
     classes=CLASSES,
     counts={"train": 1_020, "val": 1_020, "test": 6_149},
     image_size=(224, 224),

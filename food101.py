@@ -7,7 +7,7 @@ JPEGs and are converted. The paper trains at 256 x 256. On Hugging Face (`ethz/f
     python food101.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, File, Official, food_json, main
+from common import Augment, Dataset, File, Official, Published, food_json, main
 
 DATASET = Dataset(
     name="food101",
@@ -15,6 +15,7 @@ DATASET = Dataset(
     domain="natural",
     load=food_json,
     split=Official(),
+    published=Published(trivial=True, patience=(10, 20)),
     classes=101,
     counts={"train": 75_750, "test": 25_250},
     image_size=(224, 224),

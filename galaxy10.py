@@ -15,7 +15,7 @@ a copy of the declination).
     python galaxy10.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Holdout, Paper, galaxy10_hdf5, main
+from common import Augment, Dataset, File, Holdout, Paper, Published, galaxy10_hdf5, main
 
 DATASET = Dataset(
     name="galaxy10",
@@ -28,6 +28,7 @@ DATASET = Dataset(
         split=Holdout(test=0.1, stratify=False, groups=False),
         counts={"train": 15_962, "test": 1_774},
     ),
+    published=Published(lr=1e-4, patience=(10, 20)),
     classes=(
         "disturbed",  # 1,081 galaxies
         "merging",  # 1,853

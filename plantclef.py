@@ -8,7 +8,7 @@ not used, nor is labels.txt. A mirror on Google Drive: 14pUv-ZLHtRR-zCYjznr78myt
     python plantclef.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Official, main, part_folders
+from common import Augment, Dataset, File, Official, Published, main, part_folders
 
 # fmt: off
 CLASSES = (
@@ -23,6 +23,7 @@ DATASET = Dataset(
     domain="plants",
     load=part_folders(train="train", test="val"),
     split=Official(),
+    published=Published(),
     classes=CLASSES,
     counts={"train": 10_455, "test": 1_135},
     image_size=(224, 224),

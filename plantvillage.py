@@ -19,7 +19,7 @@ little about new leaves.
     python plantvillage.py -model convnext_tiny -bs 64
 """
 
-from common import Augment, Dataset, File, Holdout, Paper, leaf_folders, main
+from common import Augment, Dataset, File, Holdout, Paper, Published, leaf_folders, main
 
 DATASET = Dataset(
     name="plantvillage",
@@ -32,6 +32,7 @@ DATASET = Dataset(
         split=Holdout(test=0.2, groups=False),
         counts={"train": 44_343, "test": 11_105},
     ),
+    published=Published(),
     classes=39,
     counts={"train": 44_343, "test": 11_105},
     image_size=(256, 256),

@@ -9,7 +9,7 @@ paper trains at 256 x 256 and holds out a fifth of every class, 420 images. Ther
     python ucmerced.py -model convnext_tiny -bs 32
 """
 
-from common import Augment, Dataset, File, Holdout, class_folders, main
+from common import Augment, Dataset, File, Holdout, Published, class_folders, main
 
 # fmt: off
 CLASSES = (
@@ -25,6 +25,7 @@ DATASET = Dataset(
     domain="remote sensing",
     load=class_folders,
     split=Holdout(test=0.2),
+    published=Published(),
     classes=CLASSES,
     counts={"train": 1_680, "test": 420},
     image_size=(256, 256),

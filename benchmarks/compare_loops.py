@@ -108,7 +108,7 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         net.to(accelerator.device, memory_format=torch.channels_last)
-        recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.row.lr)
+        recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr)
         augment = Augment(crop=0.5, flip=True)
         finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)
     return ends[0] - start, statistics.median(rates[1:])

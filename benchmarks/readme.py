@@ -87,7 +87,7 @@ def table(every: list[Run]) -> str:
         seconds = statistics.mean(run["cost"]["train_seconds"] for run in members)
         lines.append(
             f"| {dataset} | {backbone} | {size} | {begin} | {split['train']:,} / {split['val']:,} / {split['test']:,} "
-            f"| {sum(phase['epochs'] for phase in recipe['phases'])} | {cell('top1', 100, 2)} | {cell('macro_f1', 100, 2)} "
+            f"| {sum(phase['steps'] for phase in recipe['phases']) // members[0]['steps_per_epoch']} | {cell('top1', 100, 2)} | {cell('macro_f1', 100, 2)} "
             f"| {cell('nll', 1, 3)} | {seconds:.0f} s |"
         )
     machines = sorted({f"{r['device']}, torch {r['torch']}, {r['precision']}" for r in every})

@@ -43,16 +43,17 @@ TASKS = {  # sheet, folder of the data, training images, validation images, pixe
 }
 
 
-def variants(epochs: int) -> dict[str, tuple[Recipe, Augment | None]]:
-    base = recipes.clean(epochs, backbones.find("efficientnet_lite0").lr)
+def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]]:
+    base = recipes.clean(epochs, epoch, backbones.find("efficientnet_lite0").lr)
     phase = base.phases[0]
-    first = epochs // 2
+    first = epochs // 2 * epoch
     paper = Recipe(
         name="paper",
         phases=(
-            Phase(epochs=first, lr=1e-3, weight_decay=0.01, schedule="constant"),
-            Phase(epochs=epochs - first, optimizer="sgd", lr=1e-3, schedule="constant"),
+            Phase(steps=first, lr=1e-3, weight_decay=0.01, schedule="constant"),
+            Phase(steps=epochs * epoch - first, optimizer="sgd", lr=1e-3, schedule="constant"),
         ),
+        eval_every=epoch,
     )
 
     def vary(**changes: object) -> Recipe:
@@ -129,7 +130,7 @@ def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> di
     changes = dataset.augment if augment is None else augment
     best = finetune(
         net, row.head, parts["train"], changes, choose, recipe, accelerator, seed, lambda record: None
-    )
+    ).best
     return {name: best[name] for name in ("epoch", "top1", "macro_f1", "nll", "ece")}
 
 
@@ -165,9 +166,10 @@ def main() -> None:
         done = {(row["task"], row["variant"], row["seed"]) for row in rows}
     for task in args.tasks:
         loaded = load(task, args.data)
-        epochs = round(STEPS / loaded[3]["train"].steps)
+        epoch = loaded[3]["train"].steps
+        epochs = round(STEPS / epoch)
         for seed in args.seeds:
-            for name, (recipe, augment) in variants(epochs).items():
+            for name, (recipe, augment) in variants(epochs, epoch).items():
                 if (task, name, seed) in done or (args.variants and name not in args.variants):
                     continue
                 scores = one(loaded, recipe, augment, seed)

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -114,11 +115,12 @@ class Plain:
     def steps(self) -> int:
         return max(1, len(self) // self.batch_size)
 
-    def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The samples of `Batches.train` in its order."""
-        order = torch.randperm(len(self), generator=dice("order", seed, epoch)).tolist()
-        seeds = torch.randint(2**62, (len(self),), generator=dice("plain", seed, epoch)).tolist()
-        return self._batches((i, seeds[i], augment) for i in order[: self.steps * self.batch_size])
+    def train(self, augment: Augment, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples of `Batches.train` in its order, from its start."""
+        for epoch in count(1):
+            order = torch.randperm(len(self), generator=dice("order", seed, epoch)).tolist()
+            seeds = torch.randint(2**62, (len(self),), generator=dice("plain", seed, epoch)).tolist()
+            yield from self._batches((i, seeds[i], augment) for i in order[: self.steps * self.batch_size])
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         return self._batches((i, 0, None) for i in range(len(self)))
@@ -203,12 +205,13 @@ def one(
         top1 = metrics.score(evaluate(net, val, accelerator), labels[1])["top1"]
         return top1, {"val_top1": top1}
 
-    recipe, records = recipes.clean(epochs, row.lr), []
-    best = finetune(net, row.head, train, sheet.augment, choose, recipe, accelerator, seed, records.append)
+    recipe, records = recipes.clean(epochs, train.steps, row.lr), []
+    trained = finetune(net, row.head, train, sheet.augment, choose, recipe, accelerator, seed, records.append)
+    net.load_state_dict(trained.weights)
     right = evaluate(net, test, accelerator).argmax(1) == labels[2]
     return {
-        "best_epoch": best["epoch"],
-        "val_top1": best["val_top1"],
+        "best_epoch": trained.best["epoch"],
+        "val_top1": trained.best["val_top1"],
         "top1": float(right.mean()),
         "epoch_seconds": statistics.median(record["train_seconds"] for record in records),
         "decode_seconds": decoded - start,

@@ -4,7 +4,7 @@ from .cli import friendly, main
 from .data import sources
 from .data.export import split_folders
 from .data.sources import *  # noqa: F403 (a reader per layout)
-from .spec import Augment, Dataset, File, Holdout, Official, Paper, Samples
+from .spec import Augment, Dataset, File, Holdout, Official, Paper, Published, Samples
 
 __all__ = [
     "Augment",
@@ -13,6 +13,7 @@ __all__ = [
     "Holdout",
     "Official",
     "Paper",
+    "Published",
     "Samples",
     "friendly",
     "main",

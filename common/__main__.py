@@ -4,7 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("list", "fetch", "check", "predict", "bench", "recommend", "validate_recommend")
+COMMANDS = ("list", "fetch", "check", "predict", "bench", "table", "recommend", "validate_recommend")
 
 
 def main(argv: list[str]) -> None:

@@ -1,5 +1,6 @@
 """A file or folder that we write is whole or not there, and one process writes it."""
 
+import fcntl
 import os
 import shutil
 import sys
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import disk_errors
+from .errors import UserError, disk_errors
 
 
 @contextmanager
@@ -26,6 +27,21 @@ def whole(path: Path, option: str = "--out") -> Iterator[Path]:
         if part.is_dir():
             shutil.rmtree(part)
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def claimed(folder: Path, file: str) -> Iterator[None]:
+    """Nobody else works in the folder meanwhile: its `file`, which stays as it is, is locked while the process lives.
+
+    Raises:
+        UserError: somebody does.
+    """
+    with open(folder / file) as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process works in {folder}: wait for it, or stop it") from None
+        yield
 
 
 @contextmanager

@@ -42,11 +42,11 @@ class Still:
     def micro_batches(self) -> int:
         return self.of.micro_batches
 
-    def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def train(self, augment: Augment, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         images = torch.randn(self.of.batch_size, 3, *self.of.preprocess.size, device=self.of.device)
         images = images.contiguous(memory_format=self.of.memory_format)
         labels = torch.arange(self.of.batch_size, device=self.of.device) % CLASSES
-        for _ in range(self.steps):
+        while True:
             yield images, labels
 
 
@@ -100,7 +100,7 @@ def bench(
 
         def epoch(kind: str) -> None:
             finetune(
-                net, row.head, batches[kind], AUGMENT, lambda _: (0.0, {}), recipes.clean(1, row.lr), accelerator, 0,
+                net, row.head, batches[kind], AUGMENT, lambda _: (0.0, {}), recipes.clean(1, steps, row.lr), accelerator, 0,
                 records[kind].append,
             )  # fmt: skip
             accelerator.free_memory()  # it keeps the optimizers that it has prepared

@@ -1,26 +1,25 @@
 """From argv to the result line: the only place that talks to the user. Nothing here loads torch."""
 
-import argparse
-import ctypes
-import os
+import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
-from .models import backbones, weights
-from .options import choose, parser
+from .asked import check, choose, parse
+from .errors import Stopped, UserError
 from .spec import Dataset, Run
 
 
 def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = None) -> None:
     """Run the script of a data sheet, or of several; exits with status 2 on a mistake that the user can mend."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
-    options = parser(*sheets).parse_args(argv)
-    result = friendly(lambda: _run(check(*choose(sheets, options)), options.download))
-    if result:
+
+    def work() -> str | None:
+        options = parse(sheets, argv)
+        return _run(check(choose(sheets, options), options), options.download)
+
+    if result := friendly(work):
         print(result)
 
 
@@ -39,49 +38,6 @@ def _complain(message: str) -> int:
     return 2
 
 
-def check(dataset: Dataset, options: argparse.Namespace) -> Run:
-    """All that can be known before torch is loaded.
-
-    Raises:
-        UserError: something that the user can mend.
-    """
-    for name, least in (("batch_size", 1), ("micro_bs", 1), ("epochs", 1), ("seed", 0), ("shots", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.micro_bs and options.batch_size % options.micro_bs:
-        raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
-    if options.lr is not None and not 0 < options.lr < 100:
-        raise UserError(f"--lr {options.lr}: expected a rate above 0, such as 1e-3")
-    if options.fraction is not None and not 0 < options.fraction <= 1:
-        raise UserError(f"--fraction {options.fraction}: expected a share of train above 0, such as 0.1")
-    if options.split_file and not options.split_file.is_file():
-        raise UserError(f"no split file {options.split_file}")
-    backbones.check_name(options.model)
-    if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("--tune measures one process alone: start a single one")
-    if options.device == "cuda" and not _nvidia_driver():
-        raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
-    folder = options.data_dir
-    if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
-        fetched = ", --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
-        raise UserError(
-            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; "
-            f"--data_dir names another place{fetched}"
-        )
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    model = options.model.replace(":", "_")
-    out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
-    if out.exists():
-        raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
-    row = backbones.find(options.model)  # of timm's networks, the slow part
-    row.check_size(options.image_size)
-    weights.locate(row, options.weights, options.offline)
-    asked = {**vars(options), "out": out}
-    del asked["download"]  # how the data came does not change a result
-    return Run(dataset=dataset, **asked)
-
-
 def _run(asked: Run, download: bool) -> str | None:
     from tqdm import tqdm
 
@@ -92,16 +48,23 @@ def _run(asked: Run, download: bool) -> str | None:
 
     from .run import run
 
-    result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
+    try:
+        result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
+    except Stopped as stopped:
+        go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
+        print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     return result and result_line(result, asked.out)
 
 
 def _told(asked: Run, record: dict[str, Any]) -> str:
-    """One line at the start of a run, one per epoch."""
-    if "epoch" in record:
+    """One line at the start of a run, one per evaluation."""
+    if "step" in record:
+        epoch, on = record["epoch"], "test" if "test_top1" in record else "val"
+        when = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
         return (
-            f"epoch {record['epoch']:3}: loss {record['train_loss']:.3f}, validation top1 "
-            f"{100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}; {record['train_seconds']:.0f} s, "
+            f"{when}: loss {record['train_loss']:.3f}, {on} top1 "
+            f"{100 * record[f'{on}_top1']:.2f} %, nll {record[f'{on}_nll']:.3f}; {record['train_seconds']:.0f} s, "
             f"{record['train_images_per_second']:.0f} img/s"
         )
     split, (height, width) = record["split"], record["preprocess"]["size"]
@@ -128,17 +91,16 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     told = ", ".join(text for text, there in limits.items() if there)
     dataset = result["dataset"] + (f" ({told})" if told else "")
     start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
+    best, last = result["best"], result["last"]
+    kind = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
+    when = f"{kind} {best[kind]:,} of {last[kind]:,}"
+    judge = result["chosen_on"]
+    second = ""
+    if result["metric"] == "auroc":  # it says nothing of where to decide
+        second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     return (
-        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} %{interval or ''} "
-        f"on {split['test']:,} test images; epoch {result['best']['epoch']} of {sum(p['epochs'] for p in result['recipe']['phases'])} "
-        f"chosen on {split['val']:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"{dataset} {result['backbone']} {start}: {result['metric']} {100 * metric['value']:.2f} %{interval or ''}{second} "
+        f"on {split['test']:,} test images; {when} "
+        f"chosen on {split[judge]:,} {judge} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
-
-
-def _nvidia_driver() -> bool:
-    """Whether a CUDA driver answers, asked without torch."""
-    try:
-        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1").cuInit(0) == 0
-    except OSError:
-        return False

@@ -1,6 +1,7 @@
 """What the person at the keyboard can fix."""
 
 import errno
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,14 @@ class UserError(Exception):
 
     Any other exception is a bug of ours and keeps its traceback.
     """
+
+
+class Stopped(Exception):
+    """A signal ended the run after a step; all that it had is saved."""
+
+    def __init__(self, number: int, step: int):
+        super().__init__(f"stopped by {signal.Signals(number).name} after step {step:,}")
+        self.number = number
 
 
 @contextmanager

@@ -1,51 +1,12 @@
 """The options of a data sheet's script."""
 
 import argparse
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from .errors import UserError
 from .spec import Dataset
 from .training.recipes import AUGMENTS
 
 DEFAULT_MODEL = "efficientnet_lite0"
-
-
-def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> tuple[Dataset, argparse.Namespace]:
-    """The sheet as the options vary it, and the options without those that have done so."""
-    dataset, asked = sheets[0], dict(vars(options))
-    if dataset.variant:
-        option = dataset.variant[0]
-        dataset = {sheet.variant: sheet for sheet in sheets}[option, asked.pop(option)]
-    augment = AUGMENTS.get(asked.pop("augment"), dataset.augment)
-    dataset = split_as(replace(dataset, augment=augment), asked.pop("fold"), options.split)
-    return dataset, argparse.Namespace(**asked)
-
-
-def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
-    """The sheet with an official fold, and with the paper's split.
-
-    Raises:
-        UserError: there is no such fold or no such split, or they are two different splits.
-    """
-    if fold is not None and not 1 <= fold <= dataset.folds:
-        there = f"1 to {dataset.folds}" if dataset.folds else "none"
-        raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {there}")
-    if split == "paper":
-        if not dataset.paper:
-            raise UserError(f"--split paper: the paper has no other split of {dataset.title}")
-        if fold not in (None, dataset.fold):
-            raise UserError(f"--fold {fold} and --split paper are two different splits: pass one of them")
-        paper = dataset.paper
-        dataset = replace(
-            dataset,
-            load=paper.load or dataset.load,
-            split=paper.split or dataset.split,
-            counts=paper.counts,
-            caveats=(paper.note, *dataset.caveats),
-        )
-    return replace(dataset, fold=fold, load=partial(dataset.load, fold=fold)) if fold else dataset
 
 
 def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
@@ -66,16 +27,14 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--weights",
-        default="imagenet",
         metavar="imagenet|none|FILE",
-        help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: %(default)s)",
+        help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: the protocol's)",
     )
     what.add_argument(
         "--image_size",
         type=size,
-        default=dataset.image_size,
         metavar="S|HxW",
-        help=f"pixels that the network sees (default: {height}x{width})",
+        help=f"pixels that the network sees (default: {height}x{width}; from scratch, those that are stored)",
     )
     data = p.add_argument_group("the data")
     p.set_defaults(data_dir=None, download=False, fold=None, split="clean")
@@ -138,12 +97,18 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     )
     how = p.add_argument_group("how to train")
     how.add_argument(
+        "--protocol",
+        choices=("clean", "paper", "scratch"),
+        default="clean",
+        help="fine-tune ImageNet weights, our way or as arXiv 2406.05612 does, which chooses on test; or train from nothing "
+        "for 64,000 steps as is usual on CIFAR (default: %(default)s)",
+    )
+    how.add_argument(
         "-bs",
         "--batch_size",
         type=int,
-        default=32,
         metavar="N",
-        help="images per step; halve it when the memory does not suffice (default: %(default)s)",
+        help="images per step; halve it when the memory does not suffice (default: 32; from scratch 256, or 512 with attention)",
     )
     how.add_argument(
         "--micro_bs",
@@ -151,15 +116,44 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         metavar="N",
         help="images at once, where memory is short: gradients add up to -bs, batch norm sees N (default: -bs)",
     )
-    how.add_argument(
+    length = how.add_mutually_exclusive_group()
+    length.add_argument(
         "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"
     )
-    how.add_argument("--lr", type=float, metavar="X", help="highest learning rate (default: the recipe's)")
+    length.add_argument("--steps", type=int, metavar="N", help="instead of epochs")
+    how.add_argument(
+        "--optimizer",
+        choices=("adamw", "adam", "sgd"),
+        help="sgd has a momentum of 0.9 (default: the recipe's)",
+    )
+    how.add_argument(
+        "--lr",
+        type=rate,
+        metavar="X|auto",
+        help="highest learning rate; auto: the best of five on validation, for the time of one run more (default: the recipe's)",
+    )
+    how.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
+    how.add_argument(
+        "--class_weights",
+        action="store_true",
+        help="rare classes count more in the loss, by the inverse of their frequency",
+    )
+    how.add_argument(
+        "--balanced_sampling",
+        action="store_true",
+        help="draw every class as often as any other, with replacement",
+    )
+    how.add_argument(
+        "--eval_every",
+        type=int,
+        metavar="N",
+        help="steps between evaluations (default: an epoch; from scratch 1,000)",
+    )
     how.add_argument(
         "--augment",
         choices=("sheet", *AUGMENTS),
-        default="sheet",
-        help="changes of training images: the sheet's, none, TrivialAugmentWide, or CIFAR's (default: %(default)s)",
+        help="changes of training images: the sheet's, none, TrivialAugmentWide, or CIFAR's (default: the sheet's; from "
+        "scratch CIFAR's)",
     )
     how.add_argument(
         "--seed",
@@ -190,11 +184,42 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         action="store_true",
         help="measure precision, memory format and compilation, and take the fastest; remembered for this machine",
     )
+    where.add_argument(
+        "--save_every",
+        type=int,
+        metavar="N",
+        help="steps between checkpoints (default: an epoch; from scratch 5,000)",
+    )
+    start = where.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN_FOLDER",
+        help="go on where a run stopped; RUN_FOLDER/best: at its best evaluation",
+    )
+    start.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="options from a YAML or TOML file, such as a run's options.yaml",
+    )
     where.add_argument("--offline", action="store_true", help="open no network connection")
     where.add_argument(
         "--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)"
     )
     return p
+
+
+def rate(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate: expected one above 0, such as 1e-3, or auto")
+    return value
 
 
 def size(text: str) -> tuple[int, int]:

@@ -12,14 +12,17 @@ import matplotlib.pyplot as plt
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
 
-def learning_curve(path: Path, records: Sequence[dict], best_epoch: int, title: str) -> None:
-    """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of validation."""
+def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, judge: str, title: str) -> None:
+    """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of what chose: val or test."""
     epochs = [r["epoch"] for r in records]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    panels = ((left, "train_loss", "val_nll", 1, "loss"), (right, "train_top1", "val_top1", 100, "top-1 (%)"))
+    panels = (
+        (left, "train_loss", f"{judge}_nll", 1, "loss"),
+        (right, "train_top1", f"{judge}_top1", 100, "top-1 (%)"),
+    )
     for axes, train, val, scale, label in panels:
         axes.plot(epochs, [scale * r[train] for r in records], "o-", ms=3, color=TRAIN, label="train")
-        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label="validation")
+        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label=judge)
         axes.axvline(best_epoch, color=BEST, lw=1, ls=":", label="chosen epoch")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)

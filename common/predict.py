@@ -22,7 +22,7 @@ def predict(
     Raises:
         UserError: no finished run there, or no such image.
     """
-    path = run_folder / results.WEIGHTS
+    path = run_folder / results.BEST
     if not path.is_file():
         raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
     if top < 1:
@@ -53,7 +53,8 @@ def predict(
             batch_size=BATCH,
             device=accelerator.device,
         )
-        probabilities = torch.from_numpy(evaluate(net, batches, accelerator)).softmax(1)
+        logits = torch.from_numpy(evaluate(net, batches, accelerator))
+        probabilities = (logits / (about.get("temperature") or 1)).softmax(1)
         likely, which = (rows.tolist() for rows in probabilities.topk(min(top, len(classes))))
         for i, image in enumerate(chunk):
             yield image, bad.get(i) or [(classes[c], p) for c, p in zip(which[i], likely[i], strict=True)]

@@ -1,6 +1,7 @@
 """One run = one folder with one `result.json`. A file is whole or not there."""
 
 import csv
+import hashlib
 import json
 import os
 import platform
@@ -8,23 +9,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .atomic import whole
+from .atomic import claimed, whole
 from .errors import UserError, disk_errors
-from .spec import Preprocess
+from .spec import Preprocess, Run
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-WEIGHTS = "best.safetensors"
-RESULT = "result.json"
+BEST, LAST = "best.safetensors", "last.safetensors"
+CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -43,20 +43,61 @@ def write_json(path: Path, content: Any) -> None:
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-@contextmanager
-def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Callable[[dict], None]]:
-    """Make the run's folder with its `config.json`; yields the log of epochs, to `log.jsonl` and TensorBoard.
+def read_json(path: Path) -> Any:
+    """Raises: UserError: not there, or no JSON."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error})") from None
 
-    A run that the user must mend before its first epoch is done leaves no folder behind. Other processes than the
+
+@contextmanager
+def run_folder(
+    asked: Run, config: dict[str, Any], records: Sequence[dict], write: bool
+) -> Iterator[Callable[[dict], None]]:
+    """Make the run's folder, or go on in it behind `records`; yields the log of evaluations, to `log.jsonl` and TensorBoard.
+
+    A new run that the user must mend before its first evaluation leaves no folder behind. Other processes than the
     first (`write` false) write nothing.
 
     Raises:
-        UserError: the folder exists (a run never overwrites another), or cannot be made.
+        UserError: the folder exists (a run never overwrites another), cannot be made, or another process is at work there.
     """
     if not write:
         yield lambda record: None
         return
     from torch.utils.tensorboard import SummaryWriter
+
+    folder, logged = asked.out, len(records)
+    if not asked.resume:
+        _make(folder, config, asked.options)
+    try:
+        with claimed(folder, OPTIONS), disk_errors(folder):
+            for part in folder.rglob(".*.part*"):  # of a process that was killed while it wrote
+                part.unlink()
+            with whole(folder / "log.jsonl") as part:
+                part.write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
+            with (
+                open(folder / "log.jsonl", "a", encoding="utf-8") as lines,
+                SummaryWriter(folder, purge_step=records[-1]["step"] + 1 if records else None) as board,
+            ):
+
+                def log(record: dict) -> None:
+                    nonlocal logged
+                    logged += 1
+                    print(json.dumps(record), file=lines, flush=True)
+                    for name, value in record.items():
+                        board.add_scalar(name.replace("_", "/", 1), value, record["step"])
+
+                yield log
+    except UserError:
+        if not (asked.resume or logged):
+            shutil.rmtree(folder)
+        raise
+
+
+def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
+    import yaml
 
     with disk_errors(folder):
         try:
@@ -65,47 +106,23 @@ def run_folder(folder: Path, config: dict[str, Any], write: bool) -> Iterator[Ca
             raise UserError(
                 f"run folder {folder} exists already: name another with --out, or move it away"
             ) from None
-    epochs = 0
     try:
-        write_json(folder / "config.json", config)
-        with (
-            disk_errors(folder),
-            open(folder / "log.jsonl", "w", encoding="utf-8") as lines,
-            SummaryWriter(folder) as board,
-        ):
-
-            def log(record: dict) -> None:
-                nonlocal epochs
-                epochs += 1
-                print(json.dumps(record), file=lines, flush=True)
-                for name, value in record.items():
-                    board.add_scalar(name.replace("_", "/", 1), value, record["epoch"])
-
-            yield log
+        write_json(folder / CONFIG, config)
+        with whole(folder / OPTIONS) as part:  # the last: with it the run can go on
+            part.write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
     except UserError:
-        if not epochs:
-            shutil.rmtree(folder)
+        shutil.rmtree(folder)
         raise
 
 
-def write_weights(
-    folder: Path,
-    net: "torch.nn.Module",
-    backbone: str,
-    classes: Sequence[str],
-    preprocess: Preprocess,
-    native: tuple[int, int] | None,
-) -> None:
-    """`best.safetensors`: the weights and, in its header as JSON, all that a prediction needs beside them."""
+def write_weights(path: Path, net: "torch.nn.Module", about: dict[str, Any]) -> None:
+    """A safetensors file: the weights and, in its header as JSON, all that a prediction needs beside them.
+
+    `about`: "backbone", "classes", "preprocess", "native" (pixels that all images share) and "temperature".
+    """
     from safetensors.torch import save_file
 
-    about = {
-        "backbone": backbone,
-        "classes": list(classes),
-        "preprocess": asdict(preprocess),
-        "native": native,
-    }
-    with whole(folder / WEIGHTS) as part:
+    with whole(path) as part:
         state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
         save_file(state, part, {"about": json.dumps(about)})
 
@@ -185,6 +202,18 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{head}-dirty" if changed else head
+
+
+def code(script: str) -> str:
+    """A fingerprint of all that decides what a run of a script (without .py) computes."""
+    here = Path(__file__).parent
+    rooms = ("data", "models", "training", "measure")
+    files = [here / "spec.py", here / "run.py", here.parent / f"{script}.py"]
+    files += sorted(file for room in rooms for file in (here / room).rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()[:16]
 
 
 def device_name(device: "torch.device") -> str:

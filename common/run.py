@@ -6,80 +6,101 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import results
+from . import config, results
 from .atomic import whole
 from .data import split_file
-from .data.prepare import prepare
+from .data.prepare import batches, prepare
 from .errors import UserError
 from .models import backbones, weights
 from .models.table import Backbone
-from .spec import Preprocess, Recipe, Run, Samples, Speed, Split
+from .spec import Recipe, Run, Speed
 
 if TYPE_CHECKING:
-    import numpy as np
+    import torch
     from accelerate import Accelerator
 
     from .data.loaders import Batches
 
 
 def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
-    """Fine-tune, choose the epoch on validation, look at test once; returns what `result.json` holds.
+    """Fine-tune, choose the weights on validation, look at test once; returns what `result.json` holds.
 
-    `tell` is given the run's configuration at its start and then a record per epoch. Of several processes the first
-    alone tells, writes and returns something.
+    `tell` is given the run's configuration at its start and then a record per evaluation. Of several processes the
+    first alone tells, writes and returns something.
+
+    Raises:
+        UserError: what the user can mend.
+        Stopped: a signal came; `asked` with `resume` goes on.
     """
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)
-    preprocess = row.preprocess(asked.image_size)
+    preprocess = replace(row.preprocess(asked.image_size), squash=asked.protocol == "paper")
     samples, pixels, rows, split = prepare(asked, preprocess)
 
     import torch
 
+    from . import outcome
     from .data.loaders import to_device
-    from .measure import cost, metrics, stats
-    from .training import device, recipes
+    from .measure import calibration, cost, metrics
+    from .training import checkpoint, device, recipes, search
     from .training.evaluate import evaluate
     from .training.finetune import finetune
 
-    steps = max(1, len(split.train) // asked.batch_size)  # of an epoch
-    recipe = recipes.clean(asked.epochs or recipes.epochs_for(steps), asked.lr or row.lr)
-    speed = _speed(asked, row, len(samples.classes), recipe.epochs * steps)
+    epoch = max(1, len(split.train) // asked.batch_size)  # steps
+    recipe = recipes.recipe(asked, row, epoch)
+    speed = _speed(asked, row, len(samples.classes), recipe.steps)
     accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
     first = accelerator.is_main_process
-    _check_shares(asked, split, accelerator.num_processes)
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
     net = backbones.build(row, len(samples.classes), state)
     skipped = len(pixels) - len(samples)
     pixels = to_device(pixels, accelerator.device)
-    train, val, test = _parts(asked, samples, pixels, rows, split, preprocess, speed, accelerator)
-    config = {
-        **_described(asked, row, recipe, preprocess, samples, split, skipped),
+    parts = batches(asked, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
+    train, test = parts["train"], parts["test"]
+    judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
+    metric = "auroc" if len(samples.classes) == 2 and dataset.metric == "top1" else dataset.metric
+
+    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+        scores = metrics.score(evaluate(net, judge, accelerator), judge.labels)
+        return scores[metric], {f"{recipe.choose_on}_{name}": value for name, value in scores.items()}
+
+    old = results.read_json(asked.out / results.CONFIG) if asked.resume else {}
+    tried = old.get("lr_search")
+    if asked.lr == "auto":
+        tried = tried or _search(asked, row, len(samples.classes), state, train, choose, recipe, accelerator)
+        best, *others = recipe.phases
+        recipe = replace(recipe, phases=(replace(best, lr=search.winner(tried)), *others))
+    settings = {
+        **config.described(asked, row, recipe, preprocess, samples, split, skipped),
+        "metric": metric,
+        "lr_search": tried,
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
+        "code": results.code(dataset.script),
         **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
+        "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
     }
-    records: list[dict[str, Any]] = []
-
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = metrics.score(evaluate(net, val, accelerator), val.labels)
-        return scores[dataset.metric], {f"val_{name}": value for name, value in scores.items()}
+    saved = None
+    if asked.resume:
+        config.check_same(asked.out, old, settings)
+        saved = checkpoint.load(asked.out, best=asked.resume == "best")
 
     with (
-        results.run_folder(asked.out, config, write=first) as log,
+        results.run_folder(
+            asked, settings, saved["progress"]["records"] if saved else [], write=first
+        ) as log,
         device.batch_limits(asked.batch_size // asked.micro_batches),
     ):
 
         def report(record: dict[str, Any]) -> None:
-            records.append(record)
             if first:
                 log(record)
                 tell(record)
@@ -87,38 +108,63 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         if first:
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
-            tell(config)
+            tell(settings)
         net.to(accelerator.device, memory_format=train.memory_format)
         if speed.compiled:
             net.compile()
         cost.forget_peak(accelerator.device)
-        with cost.Clock(accelerator.device) as training:
-            best = finetune(
-                net, row.head, train, dataset.augment, choose, recipe, accelerator, asked.seed, report
-            )
+        keeping = checkpoint.Keeping(
+            folder=asked.out, every=asked.save_every or recipes.save_every(recipe), write=first
+        )
+        trained = finetune(
+            net,
+            row.head,
+            train,
+            dataset.augment,
+            choose,
+            recipe,
+            accelerator,
+            asked.seed,
+            report,
+            keeping,
+            saved,
+        )
+        last = metrics.score(evaluate(net, test, accelerator), test.labels) if recipe.test_last else None
+        about = {"backbone": row.name, "classes": list(samples.classes), "native": dataset.native}
+        about |= {"preprocess": asdict(preprocess), "temperature": None}
+        if first and recipe.test_last:
+            results.write_weights(asked.out / results.LAST, net, about)
+        net.load_state_dict(trained.weights)
+        if recipe.choose_on == "val":
+            about["temperature"] = calibration.temperature(evaluate(net, judge, accelerator), judge.labels)
         if first:
-            results.write_weights(asked.out, net, row.name, samples.classes, preprocess, dataset.native)
+            results.write_weights(asked.out / results.BEST, net, about)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator)  # the one look at test
     if not first:
         return None
 
-    scores = metrics.score(logits, test.labels)
-    intervals = stats.bootstrap(metrics.scorer(logits, test.labels), len(test), asked.seed)
     result = {
-        **config,
-        "metric": dataset.metric,
-        "test": {name: {"value": value, "interval": intervals.get(name)} for name, value in scores.items()},
-        "best": best,
+        **settings,
+        "test": outcome.scored(logits, test.labels, asked.seed),
+        "test_last": last,
+        "temperature": about["temperature"],  # of validation
+        "test_calibrated": outcome.calibrated(logits, test.labels, about["temperature"], asked.seed),
+        "best": trained.best,
+        "last": trained.records[-1],
+        "resumed_at": trained.breaks,
         "cost": {
-            "train_images_per_second": statistics.median(r["train_images_per_second"] for r in records),
+            "train_images_per_second": statistics.median(
+                r["train_images_per_second"] for r in trained.records
+            ),
             "test_images_per_second": len(test) / testing.seconds,
             "peak_memory_bytes": cost.peak_memory(accelerator.device),
-            "train_seconds": training.seconds,
+            "train_seconds": trained.seconds,
             "total_seconds": time.perf_counter() - started,
         },
     }
-    _keep(asked.out, f"{dataset.title}, {row.name}", records, result, logits, samples, split)
+    outcome.keep(asked.out, f"{dataset.title}, {row.name}", trained.records, result, logits, samples, split)
+    checkpoint.forget(asked.out)
     return result
 
 
@@ -141,116 +187,42 @@ def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
     )
 
 
-def _check_shares(asked: Run, split: Split, processes: int) -> None:
-    """Raises: UserError: a batch, or a part, has no equal piece for every process and forward pass."""
-    pieces = processes * asked.micro_batches
-    if asked.batch_size % pieces:
-        raise UserError(
-            f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {processes} processes and --micro_bs"
-        )
-    for part, least in (("train", pieces), ("val", processes), ("test", processes)):
-        if (there := len(getattr(split, part))) < least:
-            raise UserError(
-                f"{there} images in {part}, {least} needed for {processes} processes and --micro_bs"
-            )
-
-
-def _parts(
-    asked: Run,
-    samples: Samples,
-    pixels: Any,
-    rows: list[int],
-    split: Split,
-    preprocess: Preprocess,
-    speed: Speed,
-    accelerator: "Accelerator",
-) -> list["Batches"]:
-    """Train, validation and test, ready to be batched."""
-    import numpy as np
-
-    from .data.loaders import Batches
-
-    where, labels = np.asarray(rows), np.asarray(samples.labels)
-    return [
-        Batches(
-            pixels=pixels,
-            rows=where[list(part)],
-            labels=labels[list(part)],
-            preprocess=preprocess,
-            batch_size=asked.batch_size,
-            device=accelerator.device,
-            channels_last=speed.channels_last,
-            micro_batches=asked.micro_batches,
-            rank=accelerator.process_index,
-            world=accelerator.num_processes,
-        )
-        for part in (split.train, split.val, split.test)
-    ]
-
-
-def _keep(
-    folder: Path,
-    title: str,
-    records: list[dict[str, Any]],
-    result: dict[str, Any],
-    logits: "np.ndarray",
-    samples: Samples,
-    split: Split,
-) -> None:
-    """Pictures, predictions and, last, the result."""
-    import numpy as np
-
-    from . import pictures
-    from .measure import metrics
-
-    labels = np.asarray([samples.labels[i] for i in split.test])
-    confusion = metrics.confusion(logits, labels)
-    with whole(folder / "curve.png") as part:
-        pictures.learning_curve(part, records, result["best"]["epoch"], title)
-    with whole(folder / "confusion.png") as part:
-        pictures.confusion_matrix(part, confusion, samples.classes, title)
-    names = [samples.names[i] for i in split.test]
-    results.write_predictions(folder, names, labels, logits, samples.classes)
-    results.write_confusion(folder, confusion, samples.classes)
-    results.write_json(folder / results.RESULT, result)  # it says that all the rest is there
-
-
-def _described(
+def _search(
     asked: Run,
     row: Backbone,
+    classes: int,
+    state: dict | None,
+    train: "Batches",
+    choose: Callable[["torch.nn.Module"], tuple[float, dict[str, float]]],
     recipe: Recipe,
-    preprocess: Preprocess,
-    samples: Samples,
-    split: Split,
-    skipped: int,
-) -> dict[str, Any]:
-    """What was asked for and what it came to, as `config.json` and `result.json` tell it."""
-    return {
-        "dataset": asked.dataset.name,
-        "fold": asked.dataset.fold,
-        "backbone": row.name,
-        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
-        "protocol": recipe.name,
-        "chosen_on": "val",
-        "seed": asked.seed,
-        "batch_size": asked.batch_size,
-        "micro_bs": asked.micro_bs or asked.batch_size,
-        "recipe": asdict(recipe),
-        "augment": asdict(asked.dataset.augment),
-        "preprocess": asdict(preprocess),
-        "classes": len(samples.classes),
-        "split": {
-            "kind": asked.split,
-            "fingerprint": split.fingerprint,
-            "train": len(split.train),
-            "val": len(split.val),
-            "test": len(split.test),
-            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
-        },
-        "split_file": asked.split_file and str(asked.split_file),
-        "shots": asked.shots,
-        "fraction": asked.fraction,
-        "subset": asked.subset,
-        "skipped_images": skipped,
-        "caveats": asked.dataset.caveats,
-    }
+    accelerator: "Accelerator",
+) -> list[dict[str, float]]:
+    """Short runs from the same start at several rates, each judged on validation."""
+    import torch
+
+    from .training.finetune import finetune
+    from .training.search import search
+
+    def trial(short: Recipe) -> float:
+        torch.manual_seed(asked.seed)
+        net = backbones.build(row, classes, state)
+        net.to(accelerator.device, memory_format=train.memory_format)
+        try:
+            trained = finetune(
+                net,
+                row.head,
+                train,
+                asked.dataset.augment,
+                choose,
+                short,
+                accelerator,
+                asked.seed,
+                lambda record: None,
+            )
+        except UserError:  # the loss is no longer a number
+            return float("-inf")
+        finally:
+            accelerator.free_memory()
+        return trained.best_score
+
+    return search(recipe, trial)

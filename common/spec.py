@@ -83,6 +83,19 @@ class Augment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Published:
+    """How the code of arXiv 2406.05612 trains on a dataset (github.com/pranavphoenix/Backbones at 6e73e17).
+
+    Pictures are squashed to the size; a phase ends after so many epochs without a better score.
+    """
+
+    image_size: tuple[int, int] = (256, 256)  # (H, W) in pixels
+    trivial: bool = False  # TrivialAugmentWide; else no change at all
+    lr: float = 1e-3  # of AdamW
+    patience: tuple[int, int] = (10, 10)  # of AdamW and of SGD
+
+
+@dataclass(frozen=True, kw_only=True)
 class File:
     """A file that a dataset is published in. Archives (.zip, .tar, .tar.gz, .tgz) are unpacked, others stay as they are.
 
@@ -108,6 +121,7 @@ class Dataset:
     load: Reader
     split: Official | Holdout
     paper: Paper | None = None  # None: the paper's train and test are these
+    published: Published | None = None  # None: the published code has no script for it
     classes: Classes
     counts: Mapping[str, int] | None  # images per part, before validation is carved from train
     folds: int = 0  # official folds, one of which `--fold` chooses
@@ -147,21 +161,25 @@ class Preprocess:
     size: tuple[int, int]  # (H, W) in pixels
     crop: float  # share of the shorter side that the centre crop keeps
     interpolation: Literal["bilinear", "bicubic"]
+    squash: bool = False  # to `size` whatever the proportions; nothing is cut off
     mean: tuple[float, float, float]  # of pixel values in 0..1
     std: tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
-    """A stretch of training with one optimizer. Rates follow a cosine to zero, or stay constant."""
+    """A stretch of training with one optimizer. Rates follow a cosine, or stay constant."""
 
-    epochs: int
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    steps: int  # of the optimizer
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float
     head_lr: float = 1.0  # the head's rate, as a multiple of `lr`
-    weight_decay: float = 0.0  # not on norms and biases
+    weight_decay: float = 0.0
+    decay_all: bool = False  # norms, scales and biases, too
     schedule: Literal["cosine", "constant"] = "cosine"
+    floor: float = 0.0  # where the cosine ends, as a share of `lr`
     warmup: float = 0.0  # share of the phase's steps
+    patience: int | None = None  # evaluations without a better score that end it before its time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +187,16 @@ class Recipe:
     """How a network is trained. Variation is `dataclasses.replace`."""
 
     name: str
-    phases: tuple[Phase, ...]  # a later phase starts from the best epoch so far
+    phases: tuple[Phase, ...]  # a later phase starts from the best weights so far
+    eval_every: int  # steps
     label_smoothing: float = 0.0
+    class_weights: bool = False  # a class counts by the inverse of its frequency in train
+    choose_on: Literal["val", "test"] = "val"  # what tells the best weights
+    test_last: bool = False  # test is asked about the last weights, too
 
     @property
-    def epochs(self) -> int:
-        return sum(phase.epochs for phase in self.phases)
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,11 +216,21 @@ class Run:
     model: str
     data_dir: Path
     out: Path  # the run folder, not there yet
+    resume: Literal["last", "best"] | None  # the run folder is there: which of its checkpoints to go on from
+    options: Mapping[str, Any]  # that say all this again
     weights: str  # "imagenet", "none" or a file
     batch_size: int
     micro_bs: int | None  # images of one forward pass; None: the batch
+    protocol: Literal["clean", "paper", "scratch"]
     epochs: int | None  # None: the recipe's
-    lr: float | None
+    steps: int | None  # instead of epochs
+    optimizer: Literal["adamw", "adam", "sgd"] | None
+    lr: float | Literal["auto"] | None  # auto: the best of a few on validation
+    weight_decay: float | None
+    class_weights: bool
+    balanced_sampling: bool
+    eval_every: int | None  # steps
+    save_every: int | None  # steps; None: the recipe's, or every epoch
     image_size: tuple[int, int]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool

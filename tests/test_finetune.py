@@ -1,5 +1,8 @@
 """The loop: what is chosen, what decays, how rates move, what a batch holds."""
 
+from dataclasses import replace
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,9 @@ from common.models.backbones import build, find
 from common.spec import Phase, Preprocess, Recipe
 from common.training.device import accelerator, batch_limits
 from common.training.evaluate import evaluate
-from common.training.finetune import _optimizer, _schedule, finetune
+from common.training.finetune import Trained, finetune
+from common.training.optimizer import factor, optimizer_and_schedule
+from common.training.recipes import SCRATCH
 
 PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -40,18 +45,19 @@ def net() -> nn.Module:
 
 
 def recipe(epochs: int = 4, **more) -> Recipe:
-    return Recipe(name="t", phases=(Phase(epochs=epochs, lr=1e-2, weight_decay=0.05, warmup=0.1),), **more)
+    phase = Phase(steps=5 * epochs, lr=1e-2, weight_decay=0.05, warmup=0.1)
+    return Recipe(name="t", phases=(phase,), eval_every=5, **more)
 
 
 def train(
     model: nn.Module, choose, how: Recipe | None = None, data: Batches | None = None
-) -> tuple[dict, list[dict]]:
+) -> tuple[Trained, list[dict]]:
     log: list[dict] = []
     run = accelerator("cpu", "fp32", False)
-    best = finetune(
+    trained = finetune(
         model, "4", data or batches(), Augment(flip=True), choose, how or recipe(), run, 0, log.append
     )
-    return best, log
+    return trained, log
 
 
 def test_it_learns() -> None:
@@ -68,27 +74,31 @@ def test_the_best_epoch_is_kept_and_the_first_of_equals() -> None:
         return next(scores), {}
 
     model = net()
-    best, log = train(model, choose)
-    assert best["epoch"] == 2 and [r["epoch"] for r in log] == [1, 2, 3, 4]
-    assert all(torch.equal(v, seen[1][k]) for k, v in model.state_dict().items())
+    trained, log = train(model, choose)
+    assert trained.best["epoch"] == 2 and [r["epoch"] for r in log] == [1, 2, 3, 4]
+    assert [r["step"] for r in log] == [5, 10, 15, 20] and trained.records == log
+    assert all(torch.equal(v, seen[1][k]) for k, v in trained.weights.items())
+    assert all(torch.equal(v, seen[3][k]) for k, v in model.state_dict().items()), (
+        "the last are in the network"
+    )
 
 
 def test_a_later_phase_starts_from_the_best() -> None:
-    phases = (Phase(epochs=2, lr=1e-2), Phase(epochs=1, optimizer="sgd", lr=0.0, schedule="constant"))
+    phases = (Phase(steps=10, lr=1e-2), Phase(steps=5, optimizer="sgd", lr=0.0, schedule="constant"))
     scores, seen = iter([0.9, 0.1, 0.0]), []
 
     def choose(asked: nn.Module) -> tuple[float, dict]:
         seen.append(asked.state_dict()["4.weight"].clone())
         return next(scores), {}
 
-    train(net(), choose, Recipe(name="t", phases=phases))
+    train(net(), choose, Recipe(name="t", phases=phases, eval_every=5))
     assert torch.equal(seen[2], seen[0]) and not torch.equal(seen[1], seen[0])
 
 
 def test_a_loss_that_is_no_number() -> None:
     model = net()
     nn.init.constant_(model[4].weight, float("nan"))
-    with pytest.raises(UserError, match="no longer a number in epoch 1/4: try a lower --lr"):
+    with pytest.raises(UserError, match="no longer a number before step 5: try a lower --lr"):
         train(model, lambda n: (0.0, {}))
 
 
@@ -96,7 +106,9 @@ def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
     for name in ("convnext_tiny", "swin_t"):
         row = find(name)
         model = build(row, 5, None)
-        optimizer = _optimizer(model, row.head, Phase(epochs=1, lr=1e-3, head_lr=3.0, weight_decay=0.05))
+        optimizer, _ = optimizer_and_schedule(
+            model, row.head, Phase(steps=1, lr=1e-3, head_lr=3.0, weight_decay=0.05)
+        )
         names = {id(p): n for n, p in model.named_parameters()}
         norms = {id(p) for m in model.modules() if "LayerNorm" in type(m).__name__ for p in m.parameters()}
         for group in optimizer.param_groups:
@@ -108,21 +120,37 @@ def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
         assert sum(len(g["params"]) for g in optimizer.param_groups) == len(names)
 
 
-def test_rates() -> None:
-    cosine = _schedule(Phase(epochs=1, lr=1.0, warmup=0.1), 100)
-    assert (
-        cosine(0) == pytest.approx(1 / 11)
-        and cosine(10) == 1.0
-        and cosine(55) == pytest.approx(0.5)
-        and cosine(100) == 0
+def test_everything_decays_from_scratch() -> None:
+    model = net()
+    optimizer, _ = optimizer_and_schedule(
+        model, "4", Phase(steps=1, optimizer="sgd", lr=0.1, weight_decay=5e-4, decay_all=True)
     )
-    assert [_schedule(Phase(epochs=1, lr=1.0, schedule="constant"), 9)(i) for i in (0, 8)] == [1.0, 1.0]
+    assert {group["weight_decay"] for group in optimizer.param_groups} == {5e-4}
+
+
+def test_rates() -> None:
+    phase = Phase(steps=100, lr=1.0, warmup=0.1)
+    assert [factor(phase, step) for step in (0, 10, 55, 100)] == pytest.approx([1 / 11, 1, 0.5, 0])
+    constant = Phase(steps=9, lr=1.0, schedule="constant")
+    assert [factor(constant, i) for i in (0, 8)] == [1.0, 1.0]
+
+
+def test_the_rates_of_scratch_are_torchs_cosine() -> None:
+    """0.1 to 0.001 and 1e-3 to 1e-5, as the published code has it: CosineAnnealingLR, stepped with the optimizer."""
+    for kind, floor in (("sgd", 1e-3), ("adam", 1e-5)):
+        phase = replace(SCRATCH[kind], steps=50)
+        reference = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=phase.lr)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(reference, 50, floor)
+        for step in range(50):
+            assert phase.lr * factor(phase, step) == pytest.approx(cosine.get_last_lr()[0])
+            reference.step()
+            cosine.step()
 
 
 def test_an_epoch_sees_every_image_once() -> None:
     data = batches(40, 8)
-    labels = torch.cat([y for _, y in data.train(Augment(), 0, 1)])
-    assert len(labels) == 40 and data.steps == 5
+    labels = torch.cat([y for _, y in islice(data.train(Augment(), 0), 5)])
+    assert len(labels) == 40 and labels.sum() == 20 and data.steps == 5
     assert batches(41, 8).steps == 5 and batches(5, 8).steps == 1
 
 
@@ -131,12 +159,23 @@ def test_processes_share_one_order() -> None:
     alone = batches(20, 8)
     both = [batches(20, 8, rank=r, world=2) for r in range(2)]
     for (x, _), (x0, _), (x1, _) in zip(
-        *(b.train(Augment(crop=0.5), 3, 1) for b in (alone, *both)), strict=True
+        *(islice(b.train(Augment(crop=0.5), 3), 5) for b in (alone, *both)), strict=True
     ):
         torch.testing.assert_close(torch.stack((x0, x1), 1).flatten(0, 1), x)
     whole = torch.cat([x for x, _ in alone.eval()])
     shares = [torch.cat([x for x, _ in b.eval()]) for b in both]
     torch.testing.assert_close(torch.stack(shares, 1).flatten(0, 1), whole)
+
+
+def test_batches_go_on_at_any_step() -> None:
+    """Across the end of an epoch, and with micro-batches, too."""
+    data = batches(20, 8, micro_batches=2)
+    augment = Augment(crop=0.5, flip=True, trivial=True)
+    whole = list(islice(data.train(augment, 3), 14))
+    for step in (1, 2, 5):
+        again = islice(data.train(augment, 3, step), 4)
+        for (x, y), (x0, y0) in zip(again, whole[2 * step :], strict=False):
+            assert torch.equal(x, x0) and torch.equal(y, y0)
 
 
 def test_forward_and_loss_run_in_the_precision_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,11 +51,17 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
         (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
         (("-model", "resnet18"), "timm's is -model timm:resnet18"),
         (("-model", "timm:resnet18"), "no data in data/eurosat"),
-        (("--micro_bs", 5), "--micro_bs 5: expected a divisor of -bs 32"),
+        (("--steps", 0), "--steps 0: expected 1 or more"),
+        (("--steps", 9, "--epochs", 1), "not allowed with argument"),
+        (("--weight_decay", -1), "--weight_decay -1.0: expected 0 or more"),
+        (("--resume", "runs/none"), "no run in runs/none to go on with: expected options.yaml"),
+        (("--resume", "runs/none", "--out", "x"), "--resume goes on in its own folder"),
+        (("--config", "none.yaml"), "cannot read options from none.yaml"),
         (("-bs", 0), "--batch_size 0: expected 1 or more"),
         (("-bs", "many"), "invalid int value"),
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
-        (("--lr", -1), "--lr -1.0: expected a rate above 0"),
+        (("--lr", -1), "'-1' is no rate: expected one above 0, such as 1e-3, or auto"),
+        (("--protocol", "paper", "--lr", "auto"), "has its own optimizers, and no validation set"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
         (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT.zip"),
@@ -64,6 +70,29 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
 )
 def test_options(tmp_path: Path, options: tuple, says: str) -> None:
     assert says in mistake(tmp_path, "eurosat.py", *options)
+
+
+def test_pieces_of_a_batch(tmp_path: Path, class_tree) -> None:
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--micro_bs", 5)
+    assert "--micro_bs 5: expected a divisor of -bs 32" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("epoch: 3", "unknown option 'epoch': did you mean 'epochs'?"),
+        ("lr: fast", "argument --lr: 'fast' is no rate"),
+        ("lr: [1, 2]", "lr is [1, 2]: expected one value"),
+        ("subset: 3", "subset is 3: expected true or false"),
+        ("- lr", "holds no options"),
+        ("a: b: c", "is no YAML in line 1"),
+        ("precision: fp8", "invalid choice: 'fp8'"),
+        ("resume: runs", "unknown option 'resume'"),
+    ],
+)
+def test_options_from_a_file(tmp_path: Path, content: str, says: str) -> None:
+    (tmp_path / "my.yaml").write_text(content)
+    assert says in mistake(tmp_path, "eurosat.py", "--config", "my.yaml")
 
 
 def test_images_too_small_for_a_network(tmp_path: Path, class_tree) -> None:

@@ -90,16 +90,17 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
                 tell(words.first_word(name, runs[name].weights, material.metric, judged[name].scores))
         if not judged:
             raise UserError(f"no backbone could look at the images: {next(iter(left_out.values()))}")
-        order = _order(judged, material, rows, first.seed)
         if look + 1 == len(material.looks):
             break
+        order = _order(judged, material, rows, first.seed)
         for standing, seconds in _hopeless(order, judged, material.probed - len(rows), left()):
             del judged[standing.name]
             dropped.append({**asdict(standing), "images": len(rows), "needed_seconds": seconds})
             tell(words.why_dropped(dropped[-1], material.metric))
         if _seconds(judged.values(), len(material.looks[look + 1])) > left():
+            tell(f"the budget does not suffice for more than {len(rows):,} of {material.probed:,} images")
             break
-    order = _order(judged, material, rows, first.seed)  # once more: of those that are left
+    order = _order(judged, material, rows, first.seed)
     bar = tqdm(order, "prices", unit="backbone", leave=False, disable=None)
     return {
         "dataset": first.dataset.name,

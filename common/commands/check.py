@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from .. import catalog
+from ..asked import split_as
 from ..cli import friendly
 from ..errors import UserError
-from ..options import split_as
 
 
 def main(argv: list[str]) -> None:

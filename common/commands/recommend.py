@@ -6,12 +6,12 @@ import time
 from pathlib import Path
 
 from .. import catalog
-from ..cli import check, friendly
+from ..asked import check, choose, parse
+from ..cli import friendly
 from ..errors import UserError
 from ..models import backbones, weights
 from ..models.table import BACKBONES
-from ..options import choose, size
-from ..options import parser as script_parser
+from ..options import size
 from ..spec import Dataset, Run
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -151,7 +151,6 @@ def _runs(
     """A checked run per backbone; and those whose ImageNet weights are not at hand, with the reason."""
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
-    parser = script_parser(sheet)
     for name in options.model or [row.name for row in BACKBONES]:
         row, choice = backbones.find(name), options.weights
         try:
@@ -163,7 +162,8 @@ def _runs(
             choice = "none"
         pixels = "x".join(map(str, row.fitting(options.image_size or sheet.image_size)))
         more = ["-model", row.name, "--weights", choice, "--image_size", pixels]
-        runs[row.name] = check(*choose((sheet,), parser.parse_args([*arguments, *more])))
+        asked = parse((sheet,), [*arguments, *more])
+        runs[row.name] = check(choose((sheet,), asked), asked)
     if not runs:
         name, reason = next(iter(left_out.items()))
         raise UserError(

@@ -40,10 +40,15 @@ class Changes:
         return Changes(*(None if each is None else each[which] for each in drawn), self.framed)
 
 
+def number(*what: object) -> int:
+    """A seed of 63 bits for this purpose, seed, epoch ...: another for every other."""
+    digest = hashlib.sha256("/".join(map(str, what)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
     """Random numbers of one epoch, independent for every purpose."""
-    digest = hashlib.sha256(f"{purpose}/{seed}/{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+    return torch.Generator().manual_seed(number(purpose, seed, epoch))
 
 
 def draw(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Changes:

@@ -94,7 +94,15 @@ def content(
         with disk_errors(home(), PLACE):
             (home() / "seen").mkdir(parents=True, exist_ok=True)
             held = _held([images.path] if isinstance(images, StoredImages) else images)
-    rule = (FORM, size, preprocess.crop, preprocess.interpolation, PIL.__version__, FORMATS)
+    rule = (
+        FORM,
+        size,
+        preprocess.crop,
+        preprocess.interpolation,
+        preprocess.squash,
+        PIL.__version__,
+        FORMATS,
+    )
     return _digest(f"{held}\n{len(images)}\n{rule}")
 
 

@@ -114,7 +114,8 @@ def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple
 
 
 def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":
-    """A picture -> (H, W, 3) uint8: scaled to cover `size / crop`, the middle cut out. Proportions are kept."""
+    """A picture -> (H, W, 3) uint8: scaled to cover `size / crop`, the middle cut out. Proportions are kept,
+    unless `squash`."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -123,11 +124,11 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
     image = rgb(ImageOps.exif_transpose(image))
     if image.size != (width, height):
-        scale = max(height / image.height, width / image.width) / preprocess.crop
-        box_w, box_h = (
-            min(width / scale, image.width),
-            min(height / scale, image.height),
-        )  # rounding may overshoot
+        box_w, box_h = image.size
+        if not preprocess.squash:
+            scale = max(height / image.height, width / image.width) / preprocess.crop
+            box_w = min(width / scale, image.width)  # rounding may overshoot
+            box_h = min(height / scale, image.height)
         left, top = (image.width - box_w) / 2, (image.height - box_h) / 2
         resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[
             preprocess.interpolation

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 import torch
@@ -49,6 +50,7 @@ class Batches:
     device: torch.device
     channels_last: bool = True  # how the batches lie in memory
     micro_batches: int = 1
+    balanced: bool = False  # training draws every class as often as any other, with replacement
     rank: int = 0
     world: int = 1
 
@@ -64,43 +66,67 @@ class Batches:
         """Training steps of an epoch: the incomplete last batch is left out, unless it is the only one."""
         return max(1, len(self) // self.batch_size)
 
-    def train(self, augment: Augment, seed: int, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `steps * micro_batches` of them."""
-        dice = augmentation.dice("order", seed, epoch)
-        order = torch.randperm(len(self), generator=dice).numpy()
-        changes = augmentation.draw(augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch)
-        pieces = list(self._pieces(order))
-        for mine, images in zip(pieces, self._bring(pieces), strict=True):
-            images = augmentation.apply(images, changes.of(mine), self.preprocess.size)
+    def train(self, augment: Augment, seed: int, step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `micro_batches` of them for a step.
+
+        Epoch after epoch without end. What they are depends on nothing but the seed and the number of the step, so
+        a run goes on at any `step` (the first is 0) as if it had never stopped.
+        """
+        for mine, changes, images in self._bring(self._pieces(augment, seed, step)):
+            images = augmentation.apply(images, changes, self.preprocess.size)
             yield self._normalise(images), self._labels(mine)
 
-    def _pieces(self, order: np.ndarray) -> Iterator[np.ndarray]:
-        """This process' share of every step, in micro-batches."""
-        for step in range(self.steps):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            pieces = self.micro_batches * self.world
-            equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
-            yield from np.array_split(equal, self.micro_batches)
+    def _pieces(
+        self, augment: Augment, seed: int, step: int
+    ) -> Iterator[tuple[np.ndarray, augmentation.Changes]]:
+        """This process' share of every step, in micro-batches: which images, and what happens to them."""
+        pieces = self.micro_batches * self.world
+        for epoch in count(1 + step // self.steps):
+            order = self._order(augmentation.dice("order", seed, epoch)).numpy()
+            changes = augmentation.draw(augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch)
+            for start in range(step % self.steps, self.steps):
+                batch = np.arange(len(self))[start * self.batch_size : (start + 1) * self.batch_size]
+                equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
+                for places in np.array_split(equal, self.micro_batches):
+                    mine = order[places]
+                    # an image that is drawn twice is changed in two ways
+                    yield mine, changes.of(places if self.balanced else mine)
+            step = 0
+
+    def _order(self, dice: torch.Generator) -> Tensor:
+        if not self.balanced:
+            return torch.randperm(len(self), generator=dice)
+        share = torch.from_numpy(1 / np.bincount(self.labels)[self.labels])
+        return torch.multinomial(share, len(self), replacement=True, generator=dice)
+
+    @property
+    def class_weights(self) -> Tensor:
+        """(C,) float32: the inverse of every class' frequency; 1 where all are of one size."""
+        counts = torch.from_numpy(np.bincount(self.labels)).float()
+        return (len(self) / (len(counts) * counts)).to(self.device)
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""
         mine = np.arange(self.rank, len(self), self.world)
         # no gradients: twice of what trains at once fits
         step = max(1, 2 * self.batch_size // (self.micro_batches * self.world))
-        pieces = [mine[start : start + step] for start in range(0, len(mine), step)]
-        for piece, images in zip(pieces, self._bring(pieces), strict=True):
+        pieces = ((mine[start : start + step],) for start in range(0, len(mine), step))
+        for piece, images in self._bring(pieces):
             yield self._normalise(augmentation.enlarge(images, self.preprocess.size)), self._labels(piece)
 
-    def _bring(self, pieces: Iterable[np.ndarray]) -> Iterator[Tensor]:
-        """(B, 3, h, w) float32 in 0..255 on the device, for each of the pieces."""
+    def _bring(self, pieces: Iterable[tuple]) -> Iterator[tuple]:
+        """The pieces, each with its images (B, 3, h, w) float32 in 0..255 on the device behind it.
+
+        A piece starts with which images it is.
+        """
         on_device = isinstance(self.pixels, Tensor)
-        for images in map(self._look_up, pieces) if on_device else self._stream(pieces):
-            yield images.permute(0, 3, 1, 2).float()
+        for piece, images in map(self._look_up, pieces) if on_device else self._stream(pieces):
+            yield *piece, images.permute(0, 3, 1, 2).float()
 
-    def _look_up(self, piece: np.ndarray) -> Tensor:
-        return self.pixels[send(torch.from_numpy(self.rows[piece]), self.device)]
+    def _look_up(self, piece: tuple) -> tuple[tuple, Tensor]:
+        return piece, self.pixels[send(torch.from_numpy(self.rows[piece[0]]), self.device)]
 
-    def _stream(self, pieces: Iterable[np.ndarray]) -> Iterator[Tensor]:
+    def _stream(self, pieces: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
         """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
         side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
@@ -119,11 +145,12 @@ class Batches:
         with ThreadPoolExecutor(1) as thread:
             under_way = deque()
             for piece in pieces:
-                under_way.append(thread.submit(gather, piece))
+                under_way.append((piece, thread.submit(gather, piece[0])))
                 if len(under_way) > AHEAD:
-                    yield arrived(*under_way.popleft().result())
-            while under_way:
-                yield arrived(*under_way.popleft().result())
+                    piece, sent = under_way.popleft()
+                    yield piece, arrived(*sent.result())
+            for piece, sent in under_way:
+                yield piece, arrived(*sent.result())
 
     def _labels(self, piece: np.ndarray) -> Tensor:
         return send(torch.from_numpy(self.labels[piece]), self.device)

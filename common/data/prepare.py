@@ -1,7 +1,8 @@
-"""What a run learns from: its samples, their pixels, and who is in train, val and test."""
+"""What a run learns from: its samples, their pixels, who is in train, val and test, and the batches of each."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..errors import UserError
 from ..spec import Preprocess, Run, Samples, Split
 from . import split_file, splits
 from .cache import cached
@@ -9,6 +10,9 @@ from .decode import decode, refuse
 
 if TYPE_CHECKING:
     import numpy as np
+    from accelerate import Accelerator
+
+    from .loaders import Batches
 
 
 def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
@@ -38,4 +42,56 @@ def read(asked: Run) -> Samples:
 
 def _split(asked: Run, samples: Samples) -> Split:
     split = splits.split(asked.dataset, samples, asked.seed)
+    if asked.protocol == "paper":
+        split = splits.without_val(samples, split)
     return splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)
+
+
+def batches(
+    asked: Run,
+    samples: Samples,
+    pixels: Any,
+    rows: list[int],
+    split: Split,
+    preprocess: Preprocess,
+    channels_last: bool,
+    accelerator: "Accelerator",
+) -> dict[str, "Batches"]:
+    """The parts that have images, ready to be batched.
+
+    Raises:
+        UserError: a batch, or a part, has no equal piece for every process and forward pass.
+    """
+    import numpy as np
+
+    from .loaders import Batches
+
+    world = accelerator.num_processes
+    pieces = world * asked.micro_batches
+    if asked.batch_size % pieces:
+        raise UserError(
+            f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {world} processes and --micro_bs"
+        )
+    where, labels = np.asarray(rows), np.asarray(samples.labels)
+    found: dict[str, Batches] = {}
+    for name, least in (("train", pieces), ("val", world), ("test", world)):
+        part = list(getattr(split, name))
+        if 0 < len(part) < least:
+            raise UserError(
+                f"{len(part)} images in {name}, {least} needed for {world} processes and --micro_bs"
+            )
+        if part:
+            found[name] = Batches(
+                pixels=pixels,
+                rows=where[part],
+                labels=labels[part],
+                preprocess=preprocess,
+                batch_size=asked.batch_size,
+                device=accelerator.device,
+                channels_last=channels_last,
+                micro_batches=asked.micro_batches,
+                balanced=asked.balanced_sampling,
+                rank=accelerator.process_index,
+                world=world,
+            )
+    return found

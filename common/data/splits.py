@@ -90,6 +90,15 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
     return Split(**members, fingerprint=fingerprint(samples, parts))
 
 
+def without_val(samples: Samples, split: Split) -> Split:
+    """The same split, with what was carved from train for validation back in train."""
+    if samples.parts and "val" in samples.parts:
+        return split
+    train, test = set(split.train + split.val), set(split.test)
+    parts = ["train" if i in train else "test" if i in test else "" for i in range(len(samples))]
+    return Split(train=tuple(sorted(train)), val=(), test=split.test, fingerprint=fingerprint(samples, parts))
+
+
 def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
     """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
 

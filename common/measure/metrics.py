@@ -28,7 +28,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
     nll = -log_softmax(logits, axis=1)[np.arange(n), labels]
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(1)
-    bins = bin_of(confidence, ECE_BINS)
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
     cells = labels * classes + logits.argmax(1)
     in_top5 = (logits > own[:, None]).sum(1) < 5
     ranked = [_Ranked(probabilities[:, c], labels == c) for c in ([1] if classes == 2 else range(classes))]
@@ -57,11 +57,6 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
 def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
     """{metric: score} of a split."""
     return scorer(logits, labels)(np.ones(len(labels)))
-
-
-def bin_of(confidence: ndarray, bins: int) -> ndarray:
-    """(N,) confidences in 0..1 -> (N,) the bin of equal width that each falls into."""
-    return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
 def confusion(logits: ndarray, labels: ndarray) -> ndarray:

@@ -1,17 +1,10 @@
 """How sure: intervals from resampling the test images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 RESAMPLES = 1000
-
-
-def image_weights(n: int, seed: int, resamples: int) -> Iterator[np.ndarray]:
-    """(N,) float per resample: how often each of the `n` images was drawn."""
-    rng = np.random.default_rng(seed)
-    for _ in range(resamples):
-        yield np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
 
 
 def bootstrap(
@@ -28,8 +21,10 @@ def bootstrap(
     more than one in twenty resamples cannot have (AUROC of a rare class) gets none. Training noise is not in these
     intervals: seeds tell it.
     """
+    rng = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {}
-    for weights in image_weights(n, seed, resamples):
+    for _ in range(resamples):
+        weights = np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
         for name, value in scores(weights).items():
             draws.setdefault(name, []).append(value)
     tail = (1 - level) / 2

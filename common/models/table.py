@@ -33,6 +33,7 @@ class Backbone:
     min_size: int = 32  # smallest side in pixels that it can work with
     fixed_size: bool = False  # it works with `size` alone
     lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
+    scratch: Literal["sgd", "adam"] = "sgd"  # what trains it from nothing: networks with attention take adam
     cpu_bf16: bool = True  # whether a CPU with bfloat16 trains it faster so; depthwise networks lose (LOG.md)
     pretrained_on: str = "ImageNet-1k"
     aliases: tuple[str, ...] = ()  # the paper's short names
@@ -93,11 +94,11 @@ BACKBONES: tuple[Backbone, ...] = (
     Backbone(name="wavemix", library="wavemix", arch="wavemix_192_16", head="pool.2", params=27_857_608, top1=0.7506,
              weights=WAVEMIX + "wavemix_192_16_75.06.pth"),
     _torchvision("convnext_tiny", "classifier.2", 28_589_128, 0.82520, "convnext_tiny-983f1562.pth", "convnext",
-                 enum="IMAGENET1K_V1", crop=224 / 236, lr=2e-4),
+                 enum="IMAGENET1K_V1", crop=224 / 236, lr=2e-4, scratch="adam"),
     _torchvision("swin_t", "head", 28_288_354, 0.81474, "swin_t-704ceda3.pth", "swin", enum="IMAGENET1K_V1",
-                 crop=224 / 232, interpolation="bicubic", lr=2e-4),
+                 crop=224 / 232, interpolation="bicubic", lr=2e-4, scratch="adam"),
     _torchvision("swin_v2_t", "head", 28_351_570, 0.82072, "swin_v2_t-b137f0e2.pth", "swinv2", enum="IMAGENET1K_V1",
-                 size=256, crop=256 / 260, interpolation="bicubic", lr=2e-4),
+                 size=256, crop=256 / 260, interpolation="bicubic", lr=2e-4, scratch="adam"),
     _torchvision("efficientnet_v2_s", "classifier.1", 21_458_488, 0.84228, "efficientnet_v2_s-dd5fe13b.pth", "efficientnet",
                  enum="IMAGENET1K_V1", size=384, crop=1.0, min_size=33),
     _torchvision("densenet161", "classifier", 28_681_000, 0.77138, "densenet161-8d451a50.pth", "densenet", enum="IMAGENET1K_V1"),
@@ -137,7 +138,7 @@ CIFAR: tuple[Backbone, ...] = (
     _cifar("cbam_resnet18", "fc", 11_263_834, 555_863_360),
     _cifar("mobilenet", "head", 3_217_226, 46_354_432, cpu_bf16=False),
     _cifar("shufflenet_g8", "head", 913_138, 42_703_872, cpu_bf16=False),
-    _cifar("vit_tiny", "head", 5_362_378, 365_107_584),
-    _cifar("vit_small", "head", 21_341_578, 1_420_309_248),
+    _cifar("vit_tiny", "head", 5_362_378, 365_107_584, scratch="adam"),
+    _cifar("vit_small", "head", 21_341_578, 1_420_309_248, scratch="adam"),
 )
 # fmt: on

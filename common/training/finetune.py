@@ -2,19 +2,39 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
+from ..data.augment import number
 from ..data.loaders import Batches
-from ..errors import UserError
+from ..errors import Stopped, UserError
 from ..spec import Augment, Phase, Recipe
+from . import checkpoint
+from .checkpoint import Keeping, Progress
+from .optimizer import optimizer_and_schedule
+from .stop import asked_to_stop
 
 Scores = dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """The weights of the best evaluation and its record, and the records of all."""
+
+    weights: dict[str, Tensor]
+    best: dict
+    best_score: float
+    records: list[dict]
+    seconds: float  # of training and evaluation, before and after every break
+    breaks: list[int]  # the steps at which the run was taken up again
 
 
 def finetune(
@@ -27,120 +47,175 @@ def finetune(
     accelerator: Accelerator,
     seed: int,
     log: Callable[[dict], None],
-) -> dict:
-    """Train `net` in place and leave it with the weights of its best epoch.
+    keeping: Keeping | None = None,
+    saved: dict | None = None,
+) -> Trained:
+    """Train `net` in place and leave it with its last weights.
 
-    `choose` is asked after each epoch for a score (higher is better) and what else to log; the first of equal scores
-    wins. `log` gets a record per epoch. Returns the record of the best one.
+    `choose` is asked at every evaluation for a score (higher is better) and what else to log; the first of equal
+    scores wins. `log` gets a record each time. With `keeping` there are checkpoints; from one of them, `saved`, the
+    run goes on as if it had never stopped.
+
+    Raises:
+        UserError: the loss is no longer a number.
+        Stopped: a signal came; there is a checkpoint.
+    """
+    model = accelerator.prepare_model(net)
+    at = Progress(**saved["progress"]) if saved else Progress()
+    if saved:
+        at.breaks.append(at.step)
+    best = checkpoint.best_weights(keeping.folder) if at.best else None
+    weights = train.class_weights if recipe.class_weights else None
+    started = time.perf_counter() - at.seconds
+    batches = train.train(augment, seed, at.step)
+    sums = torch.tensor(at.sums, device=accelerator.device) / accelerator.num_processes
+
+    def save(better: bool = False) -> None:
+        at.seconds = time.perf_counter() - started
+        at.sums = accelerator.reduce(sums, "sum").tolist()
+        checkpoint.save(keeping, at, parts, better)
+
+    with asked_to_stop(accelerator) if keeping else nullcontext(lambda step: 0) as asked:
+        while at.phase < len(recipe.phases):
+            phase = recipe.phases[at.phase]
+            if best and at.step == at.began:
+                net.load_state_dict(best)
+            optimizer, scheduler = optimizer_and_schedule(net, head, phase)
+            optimizer = accelerator.prepare_optimizer(optimizer)
+            parts = {"net": net, "optimizer": optimizer, "scheduler": scheduler, "scaler": accelerator.scaler}
+            if saved:
+                checkpoint.restore(parts, saved)
+                saved = None
+
+            step = _stepper(
+                model, batches, train.micro_batches, weights, optimizer, scheduler, recipe, accelerator
+            )
+            end = at.began + phase.steps
+            while at.step < end and not _worn_out(phase, at):
+                since = (at.step - at.began) % recipe.eval_every
+                until = min(end, at.step - since + recipe.eval_every)
+                model.train()
+                for _ in _bar(at, until, recipe, sums, accelerator):
+                    torch.manual_seed(number("step", seed, at.step, accelerator.process_index))
+                    sums += step(at)
+                    if signal := asked(at.step):
+                        save()
+                        raise Stopped(signal, at.step)
+                    if keeping and at.step % keeping.every == 0 and at.step < until:
+                        save()
+                record = _record(at, sums, train.steps, scheduler.get_last_lr()[0], accelerator)
+                _share_buffers(net, accelerator)
+                score, scores = choose(net)
+                record |= scores
+                at.records.append(record)
+                log(record)
+                if better := score > at.best_score:
+                    at.best, at.best_score = record, score
+                    best = {key: value.clone() for key, value in net.state_dict().items()}
+                if keeping and (
+                    better or at.step % keeping.every == 0 or at.step == end or _worn_out(phase, at)
+                ):
+                    save(better)
+            at.phase += 1
+            at.began = at.step
+    return Trained(
+        weights=best,
+        best=at.best,
+        best_score=at.best_score,
+        records=at.records,
+        seconds=time.perf_counter() - started,
+        breaks=at.breaks,
+    )
+
+
+def _worn_out(phase: Phase, at: Progress) -> bool:
+    """Whether the phase has had its patience: so many evaluations since the best one, or since it began."""
+    since = max(at.best.get("step", 0), at.began)
+    return phase.patience is not None and sum(r["step"] > since for r in at.records) >= phase.patience
+
+
+def _stepper(
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    micro_batches: int,
+    class_weights: Tensor | None,
+    optimizer: torch.optim.Optimizer,
+    scheduler: LambdaLR,
+    recipe: Recipe,
+    accelerator: Accelerator,
+) -> Callable[[Progress], Tensor]:
+    """What takes one step of the optimizer; returns (2,) the sum of the losses and how many answers were right."""
+
+    def step(at: Progress) -> Tensor:
+        sums = torch.zeros(2, device=accelerator.device)  # summed where they lie: reading them would wait
+        for _ in range(micro_batches):
+            asked = time.perf_counter()
+            images, labels = next(batches)
+            at.data_seconds += time.perf_counter() - asked
+            with accelerator.accumulate(model):  # of several micro-batches the last one steps
+                with accelerator.autocast():
+                    logits = model(images)
+                    loss = F.cross_entropy(
+                        logits, labels, class_weights, label_smoothing=recipe.label_smoothing
+                    )
+                accelerator.backward(loss)
+                optimizer.step()
+                optimizer.zero_grad()
+                if accelerator.sync_gradients and not optimizer.step_was_skipped:  # float16 skips an overflow
+                    scheduler.step()
+            at.seen += len(labels) * accelerator.num_processes
+            with torch.no_grad():
+                sums += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))
+        at.step += 1
+        return sums
+
+    return step
+
+
+def _bar(at: Progress, until: int, recipe: Recipe, sums: Tensor, accelerator: Accelerator) -> Iterator[None]:
+    """The steps until the next evaluation, shown and timed."""
+    quiet = None if accelerator.is_main_process else True
+    start = shown = time.perf_counter()
+    before = at.train_seconds
+    with tqdm(initial=at.step, total=recipe.steps, unit="step", leave=False, disable=quiet) as bar:
+        while at.step < until:
+            yield
+            now = time.perf_counter()
+            at.train_seconds = before + now - start
+            bar.update()
+            if now - shown > 0.5 and not bar.disable:  # reading the sums makes the host wait: seldom
+                shown = now
+                loss, right = (accelerator.num_processes * sums / at.seen).tolist()
+                rate = at.seen / at.train_seconds
+                bar.set_postfix_str(f"loss {loss:.3f}, top1 {100 * right:.1f} %, {rate:.0f} img/s")
+
+
+def _record(at: Progress, sums: Tensor, epoch: int, lr: float, accelerator: Accelerator) -> dict:
+    """What training has come to since the last evaluation; the next one starts to count anew.
 
     Raises:
         UserError: the loss is no longer a number.
     """
-    model = accelerator.prepare_model(net)
-    best, best_score, best_state, epoch = {}, -math.inf, None, 0
-    for phase in recipe.phases:
-        if best_state:
-            net.load_state_dict(best_state)
-        optimizer = _optimizer(net, head, phase)
-        factor = _schedule(phase, phase.epochs * train.steps)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        optimizer = accelerator.prepare_optimizer(optimizer)
-        for _ in range(phase.epochs):
-            epoch += 1
-            title = f"epoch {epoch}/{recipe.epochs}"
-            batches = train.train(augment, seed, epoch)
-            record = _one_epoch(
-                model,
-                batches,
-                optimizer,
-                scheduler,
-                recipe,
-                accelerator,
-                title,
-                train.steps * train.micro_batches,
-            )
-            _share_buffers(net, accelerator)
-            score, scores = choose(net)
-            record = {"epoch": epoch, "lr": scheduler.get_last_lr()[0], **record, **scores}
-            log(record)
-            if score > best_score:
-                best, best_score = record, score
-                best_state = {key: value.clone() for key, value in net.state_dict().items()}
-    net.load_state_dict(best_state)
-    return best
-
-
-def _one_epoch(
-    model: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
-    optimizer: torch.optim.Optimizer,
-    scheduler: torch.optim.lr_scheduler.LambdaLR,
-    recipe: Recipe,
-    accelerator: Accelerator,
-    title: str,
-    steps: int,
-) -> Scores:
-    model.train()
-    totals = torch.zeros(2, device=accelerator.device)  # loss and right answers, summed where they lie
-    seen = 0
-    bar = tqdm(
-        batches,
-        title,
-        steps,
-        unit="batch",
-        leave=False,
-        disable=None if accelerator.is_main_process else True,
-    )
-    start = shown = time.perf_counter()
-    waits: list[float] = []
-    for images, labels in _timed(bar, waits):
-        with accelerator.accumulate(model):  # of several micro-batches the last one steps
-            with accelerator.autocast():
-                logits = model(images)
-                loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-            accelerator.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad()
-            if accelerator.sync_gradients and not optimizer.step_was_skipped:  # float16 skips an overflow
-                scheduler.step()
-        seen += len(labels)
-        with torch.no_grad():
-            totals += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))
-        if (
-            now := time.perf_counter()
-        ) - shown > 0.5 and not bar.disable:  # reading makes the host wait: seldom
-            shown = now
-            loss_sum, right_sum = totals.tolist()
-            bar.set_postfix_str(
-                f"loss {loss_sum / seen:.3f}, top1 {100 * right_sum / seen:.1f} %, "
-                f"{accelerator.num_processes * seen / (now - start):.0f} img/s"
-            )
-    seen *= accelerator.num_processes
-    loss_sum, right_sum = accelerator.reduce(totals, "sum").tolist()
-    seconds = time.perf_counter() - start
-    if not math.isfinite(loss_sum):
-        raise UserError(f"the loss is no longer a number in {title}: try a lower --lr or --precision fp32")
-    return {
-        "train_loss": loss_sum / seen,
-        "train_top1": right_sum / seen,
-        "train_seconds": seconds,
-        "data_seconds": sum(
-            waits
-        ),  # of them, until batches were there; on a GPU the host's, which runs ahead
-        "train_images_per_second": seen / seconds,
+    waited = time.perf_counter()
+    loss, right = (accelerator.reduce(sums, "sum") / at.seen).tolist()
+    at.train_seconds += time.perf_counter() - waited
+    if not math.isfinite(loss):
+        raise UserError(
+            f"the loss is no longer a number before step {at.step}: try a lower --lr or --precision fp32"
+        )
+    record = {
+        "step": at.step,
+        "epoch": at.step // epoch if at.step % epoch == 0 else round(at.step / epoch, 3),
+        "lr": lr,
+        "train_loss": loss,
+        "train_top1": right,
+        "train_seconds": at.train_seconds,
+        "data_seconds": at.data_seconds,  # of them, until batches were there; on a GPU the host's, which runs ahead
+        "train_images_per_second": at.seen / at.train_seconds,
     }
-
-
-def _timed(batches: Iterable, waits: list[float]) -> Iterator:
-    """The batches; `waits` gets the seconds until each was there."""
-    batches, end = iter(batches), object()
-    while True:
-        asked = time.perf_counter()
-        batch = next(batches, end)
-        waits.append(time.perf_counter() - asked)
-        if batch is end:
-            return
-        yield batch
+    sums.zero_()
+    at.seen, at.train_seconds, at.data_seconds = 0, 0.0, 0.0
+    return record
 
 
 def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:
@@ -148,35 +223,3 @@ def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:
     if accelerator.num_processes > 1:
         for buffer in net.buffers():
             torch.distributed.broadcast(buffer, 0)
-
-
-def _optimizer(net: nn.Module, head: str, phase: Phase) -> torch.optim.Optimizer:
-    """Four groups: body and head, each with and without weight decay (norms, scales and biases go without)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
-        key = (name.startswith(f"{head}."), parameter.squeeze().ndim > 1 and "bias" not in name)
-        groups.setdefault(key, []).append(parameter)
-    options = [
-        {
-            "params": parameters,
-            "lr": phase.lr * (phase.head_lr if in_head else 1),
-            "weight_decay": phase.weight_decay if decayed else 0.0,
-        }
-        for (in_head, decayed), parameters in groups.items()
-    ]
-    if phase.optimizer == "sgd":
-        return torch.optim.SGD(options, lr=phase.lr, momentum=0.9, fused=True)
-    return torch.optim.AdamW(options, lr=phase.lr, fused=True)
-
-
-def _schedule(phase: Phase, steps: int) -> Callable[[int], float]:
-    warmup = math.ceil(phase.warmup * steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if phase.schedule == "constant":
-            return 1.0
-        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-    return factor

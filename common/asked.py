@@ -1,0 +1,148 @@
+"""From argv to a `Run`, checked as far as can be without torch."""
+
+import argparse
+import ctypes
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from . import options_file
+from .errors import UserError
+from .models import backbones, weights
+from .options import parser
+from .results import OPTIONS, RESULT
+from .spec import Dataset, Run
+from .training.recipes import AUGMENTS, defaults
+
+CHECKPOINTS = ("last", "best")
+PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is the best of all."
+COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
+
+
+def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options, of `--config FILE` or of the run that `--resume` names, and of `argv`, which goes before them.
+
+    Raises:
+        UserError: such a file is not there, or holds something else than options.
+    """
+    p = parser(*sheets)
+    argv = sys.argv[1:] if argv is None else list(argv)
+    options = p.parse_args(argv)
+    if options.resume:
+        if options.out:
+            raise UserError("--resume goes on in its own folder: leave --out away")
+        folder, which = options.resume, "last"
+        if folder.name in CHECKPOINTS and not folder.is_dir():
+            folder, which = folder.parent, folder.name
+        if not (folder / OPTIONS).is_file():
+            raise UserError(f"no run in {folder} to go on with: expected {OPTIONS} of one that has started")
+        options = p.parse_args([*options_file.words(folder / OPTIONS, p), *argv])
+        options.out, options.resume = folder, which
+    elif options.config:
+        options = p.parse_args([*options_file.words(options.config, p), *argv])
+    options.options = options_file.told(options, p)
+    return options
+
+
+def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
+    """The sheet as the options vary it; the paper's protocol has the paper's split, where that is another."""
+    dataset = sheets[0]
+    if dataset.variant:
+        option = dataset.variant[0]
+        dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
+    if options.protocol == "paper" and dataset.paper:
+        options.split = "paper"
+    return split_as(dataset, options.fold, options.split)
+
+
+def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
+    """The sheet with an official fold, and with the paper's split.
+
+    Raises:
+        UserError: there is no such fold or no such split, or they are two different splits.
+    """
+    if fold is not None and not 1 <= fold <= dataset.folds:
+        there = f"1 to {dataset.folds}" if dataset.folds else "none"
+        raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {there}")
+    if split == "paper":
+        if not dataset.paper:
+            raise UserError(f"--split paper: the paper has no other split of {dataset.title}")
+        if fold not in (None, dataset.fold):
+            raise UserError(f"--fold {fold} and --split paper are two different splits: pass one of them")
+        paper = dataset.paper
+        dataset = replace(
+            dataset,
+            load=paper.load or dataset.load,
+            split=paper.split or dataset.split,
+            counts=paper.counts,
+            caveats=(paper.note, *dataset.caveats),
+        )
+    return replace(dataset, fold=fold, load=partial(dataset.load, fold=fold)) if fold else dataset
+
+
+def check(dataset: Dataset, options: argparse.Namespace) -> Run:
+    """All that can be known before torch is loaded.
+
+    Raises:
+        UserError: something that the user can mend.
+    """
+    least_of = {"seed": 0, **dict.fromkeys(COUNTS, 1)}
+    for name, least in least_of.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
+        raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
+    if options.fraction is not None and not 0 < options.fraction <= 1:
+        raise UserError(f"--fraction {options.fraction}: expected a share of train above 0, such as 0.1")
+    if options.split_file and not options.split_file.is_file():
+        raise UserError(f"no split file {options.split_file}")
+    backbones.check_name(options.model)
+    if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
+        raise UserError(
+            "--protocol paper has its own optimizers, and no validation set: leave --optimizer and --lr auto away"
+        )
+    if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("--tune measures one process alone: start a single one")
+    if options.device == "cuda" and not _nvidia_driver():
+        raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
+    folder = options.data_dir
+    if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
+        fetched = ", --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
+        raise UserError(
+            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; "
+            f"--data_dir names another place{fetched}"
+        )
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    model = options.model.replace(":", "_")
+    out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
+    if options.resume and (out / RESULT).exists():
+        raise UserError(f"the run in {out} is finished: nothing is left to go on with")
+    if out.exists() and not options.resume:
+        raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
+    row = backbones.find(options.model)  # of timm's networks, the slow part
+    for name, value in defaults(options.protocol, row, dataset).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.micro_bs and options.batch_size % options.micro_bs:
+        raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
+    row.check_size(options.image_size)
+    weights.locate(row, options.weights, options.offline)
+    dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
+    if options.protocol == "paper":
+        dataset = replace(dataset, caveats=(PAPER, *dataset.caveats))
+    names = {field.name for field in dataclasses.fields(Run)} - {"dataset", "out"}
+    return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
+
+
+def _nvidia_driver() -> bool:
+    """Whether a CUDA driver answers, asked without torch."""
+    try:
+        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False

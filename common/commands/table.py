@@ -1,0 +1,22 @@
+"""the table of the networks trained from scratch, from run folders"""
+
+import argparse
+from pathlib import Path
+
+from ..cli import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m common table", description=__doc__)
+    parser.add_argument("what", choices=("scratch",))
+    parser.add_argument(
+        "runs", type=Path, nargs="*", default=[Path("runs")], metavar="FOLDER", help="default: runs"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ..answers import scratch
+
+        print(scratch.table(scratch.find(options.runs)))
+
+    friendly(show)

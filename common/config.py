@@ -1,0 +1,85 @@
+"""What was asked for and what it came to, as `config.json` and `result.json` tell it; and whether a run may go on."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .models.table import Backbone
+from .spec import Preprocess, Recipe, Run, Samples, Split
+
+# what may be another when a run goes on: the results are the same, to the last bit on the same machine
+# (the weights and the split have fingerprints of their own)
+FREE = (
+    "weights", "split_file", "caveats", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+)  # fmt: skip
+
+
+def described(
+    asked: Run,
+    row: Backbone,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    samples: Samples,
+    split: Split,
+    skipped: int,
+) -> dict[str, Any]:
+    """All that is known before the network is built."""
+    return {
+        "dataset": asked.dataset.name,
+        "fold": asked.dataset.fold,
+        "backbone": row.name,
+        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
+        "protocol": recipe.name,
+        "chosen_on": recipe.choose_on,
+        "seed": asked.seed,
+        "batch_size": asked.batch_size,
+        "micro_bs": asked.micro_bs or asked.batch_size,
+        "recipe": asdict(recipe),
+        "steps_per_epoch": max(1, len(split.train) // asked.batch_size),
+        "augment": asdict(asked.dataset.augment),
+        "balanced_sampling": asked.balanced_sampling,
+        "preprocess": asdict(preprocess),
+        "classes": len(samples.classes),
+        "split": {
+            "kind": asked.split,
+            "fingerprint": split.fingerprint,
+            "train": len(split.train),
+            "val": len(split.val),
+            "test": len(split.test),
+            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
+        },
+        "split_file": asked.split_file and str(asked.split_file),
+        "shots": asked.shots,
+        "fraction": asked.fraction,
+        "subset": asked.subset,
+        "skipped_images": skipped,
+        "caveats": asked.dataset.caveats,
+    }
+
+
+def check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
+    old, new = (_flat({k: v for k, v in of.items() if k not in FREE}) for of in (old, new))
+    other = [
+        f"{name} was {old.get(name)}, is {new.get(name)}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        raise UserError(
+            f"{folder} cannot go on as another run: {'; '.join(other[:3])}{more}. Ask for what it was, or start a new run "
+            "(--weights takes a finished one's best.safetensors)"
+        )
+
+
+def _flat(content: Any, name: str = "") -> dict[str, Any]:
+    """{"recipe.phases.0.lr": 0.1, ...}"""
+    if isinstance(content, dict):
+        items = content.items()
+    elif isinstance(content, list | tuple):
+        items = enumerate(content)
+    else:
+        return {name: content}
+    return {k: v for key, value in items for k, v in _flat(value, f"{name}.{key}".lstrip(".")).items()}

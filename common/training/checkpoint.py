@@ -1,0 +1,127 @@
+"""Everything that is needed to go on exactly where a run stopped.
+
+RUN_FOLDER/checkpoints/last.pt, and best.pt of the best evaluation: each is whole, and holds the weights, the state of
+optimizer, schedule and loss scale, and `Progress`. No random state: whatever is random comes from the seed and from
+the number of the step (loaders.py, finetune.py), so there is none to keep. No position in the data, for the same reason.
+"""
+
+import os
+import pickle
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..atomic import whole
+from ..errors import UserError
+
+FORM = (
+    1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
+)
+FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands, between two steps. With its seed and its recipe this determines all that follows."""
+
+    step: int = 0  # of the optimizer, over all phases
+    breaks: list[int] = field(default_factory=list)  # the steps at which the run was taken up again
+    phase: int = 0
+    began: int = 0  # the step before the first of the phase
+    seconds: float = 0.0  # of training and evaluation so far
+    best: dict = field(default_factory=dict)  # the record of the best evaluation
+    best_score: float = float("-inf")
+    records: list[dict] = field(default_factory=list)  # of every evaluation
+    # since the last evaluation
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of losses and of right answers
+    seen: int = 0  # images
+    train_seconds: float = 0.0
+    data_seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """Where checkpoints go, and how often; of several processes one writes."""
+
+    folder: Path  # of the run
+    every: int  # steps
+    write: bool = True
+
+
+def save(keeping: Keeping, at: Progress, parts: dict[str, Any], better: bool) -> None:
+    """Keep `at` and the state of all `parts`; `better` than any before: as the best, too.
+
+    On the disk when it returns: a power failure leaves this checkpoint or the one before. The best one takes its name
+    first; should the process die between the two, it is the newer, and `load` takes it.
+    """
+    if not keeping.write:
+        return
+    states = {name: part.state_dict() for name, part in parts.items() if part is not None}
+    folder = keeping.folder / FOLDER
+    folder.mkdir(exist_ok=True)
+    with whole(folder / LAST) as part:
+        with open(part, "wb") as file:
+            torch.save({"form": FORM, "progress": asdict(at), **states}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        if better:
+            with whole(folder / BEST) as twin:
+                try:
+                    os.link(part, twin)
+                except OSError:  # a file system without links
+                    shutil.copyfile(part, twin)
+
+
+def restore(parts: dict[str, Any], saved: dict[str, Any]) -> None:
+    for name, part in parts.items():
+        if part is not None:
+            part.load_state_dict(saved[name])
+
+
+def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
+    """The newest checkpoint of a run, or that of its best evaluation; None where it has none yet.
+
+    Raises:
+        UserError: a file that cannot be read, or of another form.
+    """
+    found = [
+        _read(path)
+        for name in ((BEST,) if best else (LAST, BEST))
+        if (path := folder / FOLDER / name).exists()
+    ]
+    return max(found, key=lambda state: state["progress"]["step"], default=None)
+
+
+def best_weights(folder: Path) -> dict[str, Tensor]:
+    return _read(folder / FOLDER / BEST)["net"]
+
+
+def forget(folder: Path) -> None:
+    """A finished run has no more use for them."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        form = state["form"]
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        pickle.UnpicklingError,
+    ) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"cannot go on from {path}: {reason}; remove it to go on from an earlier one"
+        ) from None
+    if form != FORM:
+        raise UserError(f"cannot go on from {path}: of form {form}, expected {FORM}; start a new run")
+    return state

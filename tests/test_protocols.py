@@ -1,0 +1,214 @@
+"""Fair training: the paper's protocol and its faults by name, the search for a rate, classes out of balance."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from miniatures import picture
+from PIL import Image
+from torch import nn
+
+import flowers102
+import folder
+from common import catalog, main
+from common.asked import check, choose, parse
+from common.data.decode import decode
+from common.data.loaders import Batches
+from common.models.backbones import find
+from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, Run
+from common.training import recipes
+from common.training.device import accelerator
+from common.training.finetune import finetune
+from common.training.search import RATES, search, winner
+
+TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def ran(dataset: Dataset, *options: object, out: str = "out") -> dict:
+    main(dataset, [*TINY, *map(str, options), "--out", out])
+    return json.loads(Path(out, "result.json").read_text())
+
+
+def asked(sheet: Dataset, data: Path, *options: str) -> Run:
+    namespace = parse((sheet,), [*options, "--data_dir", str(data)])
+    return check(choose((sheet,), namespace), namespace)
+
+
+def test_what_the_published_code_does() -> None:
+    """paper: size, augmentation, rate, patience, read from github.com/pranavphoenix/Backbones at 6e73e17."""
+    told = {sheet.name: sheet.published for sheet in catalog.datasets() if sheet.published}
+    assert {name for name, how in told.items() if how.trivial} == {
+        "cifar10",
+        "cifar100",
+        "flowers102",
+        "food101",
+        "dtd",
+    }
+    sizes = {name: how.image_size for name, how in told.items() if how.image_size != (256, 256)}
+    assert sizes == {"eurosat": (224, 224)} | {f"breakhis-{m}x": (448, 672) for m in (40, 100, 200, 400)}
+    patience = {name: how.patience for name, how in told.items() if how.patience != (10, 10)}
+    assert patience == {"flowers102": (20, 20), "food101": (10, 20), "galaxy10": (10, 20)}
+    assert {name: how.lr for name, how in told.items() if how.lr != 1e-3} == {"galaxy10": 1e-4}
+    without = {sheet.script for sheet in catalog.datasets()} - {name.partition("-")[0] for name in told}
+    assert without == {"digits", "folder", "rsna_pneumonia", "stanford_cars", "stanford_dogs", "tinyimagenet"}
+
+
+def test_the_papers_recipe(flowers_tree: Path) -> None:
+    run = asked(
+        flowers102.DATASET, flowers_tree, "--protocol", "paper", "-model", "swin_t", "--weights", "none"
+    )
+    assert (run.split, run.image_size, run.batch_size) == ("paper", (256, 256), 32)
+    assert run.dataset.augment == Augment(trivial=True)
+    recipe = recipes.recipe(run, find("swin_t"), epoch=7)
+    first, second = recipe.phases
+    assert (first.optimizer, first.lr, first.weight_decay, first.patience) == ("adamw", 1e-3, 0.01, 20)
+    assert (second.optimizer, second.lr, second.weight_decay, second.patience) == ("sgd", 1e-3, 0, 20)
+    assert {first.schedule, second.schedule} == {"constant"} and recipe.label_smoothing == 0
+    assert (recipe.choose_on, recipe.eval_every, recipe.test_last) == ("test", 7, True)
+
+
+def test_a_run_by_the_papers_protocol(flowers_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    """Chosen on test, and it says so everywhere; train is whole; the last epoch stands beside the best."""
+    result = ran(
+        flowers102.DATASET, "--data_dir", flowers_tree, "--subset", "--protocol", "paper", "--epochs", 2
+    )
+    split = result["split"]
+    assert [split[part] for part in ("train", "val", "test")] == [20, 0, 15] and split["kind"] == "paper"
+    assert result["chosen_on"] == "test" and result["protocol"] == "paper" and result["preprocess"]["squash"]
+    assert result["caveats"][0].startswith(
+        "Protocol of arXiv 2406.05612: the epoch is chosen on the test set"
+    )
+    log = [json.loads(line) for line in Path("out/log.jsonl").read_text().splitlines()]
+    tops = [record["test_top1"] for record in log]
+    assert len(tops) == 4, "two epochs of each phase"
+    assert result["test"]["top1"]["value"] == pytest.approx(max(tops))
+    assert result["test_last"]["top1"] == pytest.approx(tops[-1]) and result["temperature"] is None
+    printed = capsys.readouterr().out
+    assert "the paper's split" in printed and "chosen on 15 test images" in printed
+
+
+def test_pictures_are_squashed() -> None:
+    """The whole picture, whatever its proportions, as torchvision's Resize([h, w]) has it."""
+    image = np.asarray(picture(0, (96, 48)))
+    plain = Preprocess(
+        size=(32, 32), crop=1.0, interpolation="bilinear", squash=True, mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    pixels, _ = decode(image[None], plain, None)
+    whole = Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)
+    assert np.array_equal(pixels[0], np.asarray(whole))
+
+
+def small(labels: np.ndarray, **more) -> Batches:
+    noise = np.random.default_rng(0).integers(0, 60, (len(labels), 8, 8, 3))
+    return Batches(
+        pixels=(noise + 90 * labels[:, None, None, None]).astype(np.uint8),
+        rows=np.arange(len(labels)),
+        labels=labels,
+        preprocess=Preprocess(
+            size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
+        ),
+        batch_size=8,
+        device=torch.device("cpu"),
+        **more,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "ends"),
+    [
+        (
+            [0.1, 0.5, 0.4, 0.5, 0.9],
+            (2, 1),
+            [1, 2, 3, 4, 5, 6],
+        ),  # a tie is no better; the second phase betters, once
+        ([0.5, 0.4, 0.3, 0.2, 0.1], (2, 3), [1, 2, 3, 4, 5, 6]),
+    ],
+)
+def test_patience(scores, patience, ends) -> None:
+    """A phase ends after so many evaluations in a row that were no better than the best of all."""
+    phases = tuple(Phase(steps=50, lr=1e-3, schedule="constant", patience=each) for each in patience)
+    recipe, told = Recipe(name="t", phases=phases, eval_every=1), iter([*scores, *[0.0] * 50])
+    log: list[dict] = []
+    net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+    run = accelerator("cpu", "fp32", False)
+    finetune(
+        net, "1", small(np.arange(16) % 2), Augment(), lambda n: (next(told), {}), recipe, run, 0, log.append
+    )
+    assert [record["step"] for record in log] == ends
+
+
+def test_the_search_halves() -> None:
+    """Five rates for a tenth of the steps, the two best for a quarter; the winner is judged at its longest."""
+    recipe, seen = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50), []
+    quick = {3e-5: 0.1, 1e-4: 0.7, 3e-4: 0.9, 1e-3: 0.2, 3e-3: float("-inf")}
+
+    def trial(short: Recipe) -> float:
+        (phase,) = short.phases
+        seen.append((phase.lr, phase.steps, short.eval_every))
+        return quick[phase.lr] if phase.steps == 20 else {1e-4: 0.95, 3e-4: 0.91}[phase.lr]
+
+    tried = search(recipe, trial)
+    assert seen == [*((lr, 20, 20) for lr in RATES["adamw"]), (3e-4, 50, 50), (1e-4, 50, 50)]
+    assert winner(tried) == 1e-4 and [each["score"] for each in tried][-2:] == [0.91, 0.95]
+
+
+def test_a_run_that_searches_its_rate(class_tree) -> None:
+    images = class_tree(n=20)
+    result = ran(folder.DATASET, "--data_dir", images, "--epochs", 4, "--lr", "auto")
+    tried = result["lr_search"]
+    assert [each["steps"] for each in tried] == [2] * 5 + [5] * 2
+    assert result["recipe"]["phases"][0]["lr"] == winner(tried)
+    other = ran(folder.DATASET, "--data_dir", images, "--epochs", 4, "--lr", winner(tried), out="same")
+    assert Path("out/best.safetensors").read_bytes() == Path("same/best.safetensors").read_bytes()
+    assert other["lr_search"] is None
+
+
+def test_rare_classes_count_more() -> None:
+    labels = np.array([0] * 24 + [1] * 8)
+    data = small(labels)
+    assert data.class_weights.tolist() == pytest.approx([32 / 48, 32 / 16])
+    losses = []
+    for weighted in (False, True):
+        recipe = Recipe(name="t", phases=(Phase(steps=1, lr=0.0),), eval_every=1, class_weights=weighted)
+        torch.manual_seed(0)
+        net, log = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), []
+        run = accelerator("cpu", "fp32", False)
+        finetune(net, "1", small(labels), Augment(), lambda n: (0.0, {}), recipe, run, 0, log.append)
+        losses.append(log[0]["train_loss"])
+    x, y = next(data.train(Augment(), 0))
+    expected = [nn.functional.cross_entropy(net(x), y, weight) for weight in (None, data.class_weights)]
+    assert losses == pytest.approx([float(loss) for loss in expected])
+
+
+def test_balanced_sampling() -> None:
+    """Every class as often as any other; an image that comes twice comes with two changes."""
+    labels = np.array([0] * 720 + [1] * 80)
+    data = small(labels, balanced=True)
+    stream = data.train(Augment(shift=0.5), 0)
+    batches = [next(stream) for _ in range(data.steps)]
+    seen = torch.cat([y for _, y in batches])
+    assert len(seen) == 800 and 340 < int(seen.sum()) < 460
+    rare = torch.cat([x[y == 1] for x, y in batches]).flatten(1)
+    assert len(rare) > 4 * 80 and len(rare.unique(dim=0)) > 0.95 * len(rare)
+
+
+def test_two_classes_lead_with_auroc(class_tree, capsys: pytest.CaptureFixture) -> None:
+    images = class_tree(("no", "yes"), n=20)
+    result = ran(
+        folder.DATASET, "--data_dir", images, "--epochs", 1, "--class_weights", "--balanced_sampling"
+    )
+    assert result["metric"] == "auroc" and "balanced_accuracy" in result["test"]
+    assert result["recipe"]["class_weights"] and result["balanced_sampling"]
+    printed = capsys.readouterr().out
+    assert "scratch: auroc " in printed and ", balanced_accuracy " in printed
+
+
+def test_published_is_a_record() -> None:
+    assert recipes.published(folder.DATASET) == Published()

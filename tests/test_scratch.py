@@ -1,0 +1,107 @@
+"""The protocol `scratch` and its table: the published recipe as data, test seen with the best and the last weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import cifar10
+from common import main
+from common.__main__ import main as command
+from common.asked import check, choose, parse
+from common.models.backbones import find
+from common.spec import Run
+from common.training import recipes
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def asked(data: Path, *options: str) -> Run:
+    words = [*options, "--data_dir", str(data)]
+    namespace = parse((cifar10.DATASET,), words)
+    return check(choose((cifar10.DATASET,), namespace), namespace)
+
+
+@pytest.mark.parametrize(
+    ("model", "batch", "optimizer", "lr", "decay"),
+    [("resnet18_cifar", 256, "sgd", 0.1, 5e-4), ("vit_tiny_cifar", 512, "adam", 1e-3, 5e-5)],
+)
+def test_the_published_recipe(cifar_tree: Path, model, batch, optimizer, lr, decay) -> None:
+    run = asked(cifar_tree, "--protocol", "scratch", "-model", model)
+    recipe = recipes.recipe(run, find(model), epoch=195)
+    (phase,) = recipe.phases
+    assert (run.weights, run.batch_size, run.image_size) == ("none", batch, (32, 32))
+    assert (run.dataset.augment.shift, run.dataset.augment.flip, run.dataset.augment.crop) == (1 / 8, True, 1)
+    assert (phase.steps, recipe.eval_every, recipes.save_every(recipe)) == (64_000, 1_000, 5_000)
+    assert (phase.optimizer, phase.lr, phase.weight_decay, phase.floor) == (optimizer, lr, decay, 0.01)
+    assert phase.decay_all and not phase.warmup and recipe.label_smoothing == 0 and recipe.test_last
+
+
+def test_every_part_may_be_another(cifar_tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('lr = 0.05\noptimizer = "adamw"\neval_every = 7\nsubset = true\n')
+    words = (
+        "--protocol",
+        "scratch",
+        "-model",
+        "resnet50",
+        "-bs",
+        "64",
+        "--augment",
+        "none",
+        "--image_size",
+        "64",
+    )
+    run = asked(
+        cifar_tree, *words, "--steps", "70", "--weight_decay", "0.1", "--config", "mine.toml", "--lr", "0.2"
+    )
+    recipe = recipes.recipe(run, find("resnet50"), epoch=10)
+    (phase,) = recipe.phases
+    assert (phase.steps, phase.optimizer, phase.lr, phase.weight_decay) == (70, "adamw", 0.2, 0.1)
+    assert (recipe.eval_every, run.batch_size, run.subset, run.image_size) == (7, 64, True, (64, 64))
+    assert run.dataset.augment == recipes.AUGMENTS["none"]
+
+
+def test_epochs_count_steps(cifar_tree: Path) -> None:
+    run = asked(cifar_tree, "--epochs", "3")
+    assert recipes.recipe(run, find("resnet50"), epoch=10).phases[0].steps == 30
+
+
+def test_best_and_last_and_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed in ("0", "1"):
+        main(cifar10.DATASET, [
+            "--protocol", "scratch", "-model", "shufflenet_g8_cifar", "--data_dir", str(cifar_tree), "--subset", "-bs", "16",
+            "--steps", "8", "--eval_every", "3", "--seed", seed, "--out", f"runs/{seed}",
+        ])  # fmt: skip
+    result = json.loads(Path("runs/0/result.json").read_text())
+    assert [result["last"]["step"], result["last"]["epoch"]] == [8, 1.6]
+    assert result["best"]["step"] in (3, 6, 8) and 0 <= result["test_last"]["top1"] <= 1
+    assert {p.name for p in Path("runs/0").glob("*.safetensors")} == {"best.safetensors", "last.safetensors"}
+    line = capsys.readouterr().out.splitlines()[0]
+    assert "from scratch" in line and f"step {result['best']['step']} of 8 chosen on 10 val images" in line
+
+    command(["table", "scratch"])
+    printed = capsys.readouterr().out
+    (row,) = [line for line in printed.splitlines() if line.startswith("| `")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:6] == [
+        "`shufflenet_g8_cifar`",
+        "0.913",
+        "0.043",
+        "0.50 (10 times too many)",
+        "cifar10, 90 images of it",
+        "8 x 16",
+    ]
+    tops = [json.loads(Path(f"runs/{s}/result.json").read_text())["test"]["top1"]["value"] for s in "01"]
+    assert (
+        cells[6].startswith(f"{50 * sum(tops):.2f} ± ") and cells[6].endswith("(2)") and cells[8] == "92.82"
+    )
+    assert "No finished run of vgg11_cifar" in printed
+
+
+def test_no_run_no_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        command(["table", "scratch", str(tmp_path)])
+    assert stop.value.code == 2 and "no finished run from scratch in" in capsys.readouterr().err

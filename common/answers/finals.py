@@ -50,30 +50,30 @@ def play(
             )
         tell(done.stdout.strip())
         played.append({"run": str(out), **json.loads((out / results.RESULT).read_text("utf-8"))})
-    labels, predicted = _predictions([Path(result["run"]) for result in played])
+    images, labels, predicted = _predictions([Path(result["run"]) for result in played])
     names = [result["backbone"] for result in played]
-    order = ranking.rank(names, predicted, labels, material.metric, runs[0].seed)
+    groups = None
+    if material.samples.groups:
+        of = dict(zip(material.samples.names, material.samples.groups, strict=True))
+        groups = np.asarray([of[image] for image in images])
+    order = ranking.rank(names, predicted, labels, material.metric, runs[0].seed, groups)
     return {
         "metric": material.metric,
-        "test_images": len(labels),
+        "test_images": len(images),
         "split": str(split),
         "backbones": [asdict(standing) for standing in order],
         "runs": dict(zip(names, (result["run"] for result in played), strict=True)),
     }
 
 
-def _predictions(folders: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) labels and (K, N) predictions of the same test images."""
+def _predictions(folders: list[Path]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(N) names, (N,) labels and (K, N) predictions of the same test images in the same order: the split is the same."""
     tables = []
     for folder in folders:
         with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
             tables.append(list(csv.DictReader(file)))
-    assert len({tuple(row["image"] for row in table) for table in tables}) == 1, "one split, one order"
-    classes = {
-        name: i
-        for i, name in enumerate(
-            sorted({row[c] for t in tables for row in t for c in ("label", "predicted")})
-        )
-    }
+    names = sorted({row[column] for rows in tables for row in rows for column in ("label", "predicted")})
+    classes = {name: i for i, name in enumerate(names)}
     labels = np.asarray([classes[row["label"]] for row in tables[0]])
-    return labels, np.asarray([[classes[row["predicted"]] for row in table] for table in tables])
+    predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
+    return [row["image"] for row in tables[0]], labels, predicted

@@ -12,8 +12,8 @@ from ..data.export import groups_by
 from ..data.prepare import read
 from ..errors import UserError
 from ..spec import Preprocess, Run, Samples, Split
+from .words import SKEW
 
-SKEW = 1.5  # a class of more than so many times its even share of the images would decide top-1 alone
 SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the images, for a first, second and third look under a budget
 LEAST = 10  # images of a class, on average, that a look is worth
 

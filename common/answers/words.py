@@ -6,6 +6,7 @@ from typing import Any
 Row = Mapping[str, Any]
 NAMES = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
 CHEAPER = 0.8  # of the leader's training time, or less, is worth a word
+SKEW = 1.5  # times its even share: what a class may have before balanced accuracy leads
 POWER = 1.96 + 0.84  # standard errors that a difference needs to be seen at 5 % in four of five samples
 AFFORDABLE = 20  # times the images that there are
 
@@ -35,9 +36,10 @@ def table(answer: Row) -> str:
         "images held out, not looked at"
     ]
     if answer["metric"] == "balanced_accuracy":
-        share = _percent(answer["largest_class"])
+        even, share = _percent(1 / answer["classes"]), _percent(answer["largest_class"])
         lines.append(
-            f"Balanced accuracy, the mean over classes, leads: the largest class has {share} of the images."
+            f"Balanced accuracy, the mean over classes, leads: by the sheet, or as the largest class has {share} of the images, more "
+            f"than {SKEW} times its even share of {even}."
         )
     lines.append(
         f"    {'backbone':22} {'weights':8} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
@@ -101,7 +103,9 @@ def finals(played: Row) -> str:
             f"P(best) {row['p_best']:.2f} -> {played['runs'][row['name']]}"
         )
     first, tied = rows[0], [row["name"] for row in rows[1:] if row["tied"]]
-    if tied:
+    if len(rows) == 1:
+        lines.append("One alone was fine-tuned: there is nothing to compare it with.")
+    elif tied:
         lines.append(
             f"The test images do not tell {first['name']} from {' and '.join(tied)}: more seeds or images would, or take the cheaper."
         )

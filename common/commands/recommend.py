@@ -120,6 +120,7 @@ def _answer(options: argparse.Namespace) -> None:
 
     question = Question(runs, left_out, options.group_by, options.limit, options.budget)
     answer, material = recommend(question, tell)
+    answer["advice"] = words.advice(answer)
     print(words.table(answer))
     if options.finetune:
         first = [row["backbone"] for row in answer["backbones"][: options.finetune]]
@@ -128,7 +129,8 @@ def _answer(options: argparse.Namespace) -> None:
         chosen = [run for run in runs if run.model in first]
         answer["finals"] = finals.play(chosen, script, folder, material, tell)
         print(words.finals(answer["finals"]))
-    print(words.advice(answer))
+    else:
+        print(answer["advice"])
     if options.out:
         results.write_json(options.out, answer)
 

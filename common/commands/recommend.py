@@ -153,10 +153,11 @@ def _runs(
     """A checked run per backbone; and those whose ImageNet weights are not at hand, with the reason."""
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
+    find = weights.fetch if options.offline else weights.locate  # the hub's own cache knows what it holds
     for name in options.model or [row.name for row in BACKBONES]:
         row, choice = backbones.find(name), options.weights
         try:
-            weights.locate(row, choice, options.offline)
+            find(row, choice, options.offline)
         except UserError as error:
             if not options.random_missing:
                 left_out[row.name] = str(error)

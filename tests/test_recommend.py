@@ -235,7 +235,7 @@ def test_finals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, 
         assert row["score"] == pytest.approx(result["test"]["top1"]["value"])
     told = capsys.readouterr()
     assert "test images, one seed each" in told.out and "fine-tuned" not in told.out.split("Fine-tuned")[0]
-    assert told.err.count("from scratch: top1") == 2
+    assert told.err.count(" from scratch: ") == 2
 
 
 def test_a_dataset_of_ours(free: None) -> None:

@@ -73,18 +73,24 @@ def confusion(logits: ndarray, labels: ndarray) -> ndarray:
 
 
 class _Ranked:
-    """Images in the order of a score, ties together: P(a positive ranks above a negative), ties half (Mann-Whitney)."""
+    """Images in the order of a score: P(a positive ranks above a negative), ties half (Mann-Whitney).
+
+    What lies below is looked up for positives alone: of many classes each has few.
+    """
 
     def __init__(self, values: ndarray, positive: ndarray):
         self.order = np.argsort(values, kind="stable")
         ordered = values[self.order]
-        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        self.positive = positive[self.order]
+        self.positives = np.flatnonzero(positive[self.order])
+        tied = [np.searchsorted(ordered, ordered[self.positives], side) for side in ("left", "right")]
+        self.edges = [
+            (edge, np.searchsorted(self.positives, edge)) for edge in tied
+        ]  # among all, among positives
 
     def auroc(self, weights: ndarray) -> float:
         weights = weights[self.order]
-        positive = np.add.reduceat(weights * self.positive, self.starts)
-        negative = np.add.reduceat(weights * ~self.positive, self.starts)
-        pairs = positive.sum() * negative.sum()
-        below = np.cumsum(negative) - negative
-        return (positive * (below + negative / 2)).sum() / pairs if pairs else np.nan
+        own = weights[self.positives]
+        everyone, positive = (np.append(0, np.cumsum(w)) for w in (weights, own))
+        below, up_to = (everyone[among_all] - positive[among_own] for among_all, among_own in self.edges)
+        pairs = positive[-1] * (everyone[-1] - positive[-1])
+        return own @ (below + up_to) / 2 / pairs if pairs else np.nan

@@ -1,0 +1,70 @@
+"""Temperatures and reliability diagrams, against torch's optimiser and our calibration error."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+from common.measure import calibration, metrics
+
+
+def drawn(true_temperature: float, n: int = 3000, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Logits, and labels drawn from what they say at the true temperature."""
+    rng = np.random.default_rng(0)
+    logits = 3 * rng.normal(size=(n, classes))
+    chances = softmax(logits / true_temperature, axis=1).cumsum(1)
+    return logits, (rng.random((n, 1)) > chances[:, :-1]).sum(1)
+
+
+@pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
+def test_temperature_against_torch(true: float) -> None:
+    logits, labels = drawn(true)
+    found = calibration.temperature(logits, labels)
+    log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        nll = torch.nn.functional.cross_entropy(torch.tensor(logits) / log_t.exp(), torch.tensor(labels))
+        nll.backward()
+        return nll
+
+    optimizer.step(loss)
+    assert found == pytest.approx(log_t.exp().item(), rel=1e-4)
+    assert found == pytest.approx(true, rel=0.1)
+
+
+def test_temperature_mends_calibration_and_leaves_top1() -> None:
+    logits, labels = drawn(3.0)
+    before = metrics.score(logits, labels)
+    after = metrics.score(logits / calibration.temperature(logits, labels), labels)
+    assert after["ece"] < 0.05 < 0.2 < before["ece"] and after["nll"] < before["nll"]
+    assert after["top1"] == before["top1"]
+
+
+def test_temperature_at_its_ends() -> None:
+    logits, labels = drawn(1.0)
+    assert calibration.temperature(logits, logits.argmax(1)) == pytest.approx(0.01, rel=1e-3)
+    assert calibration.temperature(logits, logits.argmin(1)) == pytest.approx(100, rel=1e-3)
+    assert 0.01 <= calibration.temperature(np.zeros((5, 3)), np.zeros(5, int)) <= 100
+    huge = logits.astype(np.float32) * 1e4
+    assert np.isfinite(calibration.temperature(huge, labels))
+
+
+@pytest.mark.parametrize("bins", [metrics.ECE_BINS, 4])
+def test_reliability(bins: int) -> None:
+    logits, labels = drawn(2.0, n=500)
+    said, right, images = calibration.reliability(logits, labels, bins)
+    probabilities = softmax(logits, axis=1)
+    confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
+    for b in range(bins):
+        inside = (confidence >= b / bins) & ((confidence < (b + 1) / bins) | (b == bins - 1))
+        assert images[b] == inside.sum()
+        if images[b]:
+            assert (said[b], right[b]) == pytest.approx((confidence[inside].mean(), hit[inside].mean()))
+        else:
+            assert np.isnan(said[b]) and np.isnan(right[b])
+    if bins == metrics.ECE_BINS:
+        full = images > 0
+        ece = (images * np.abs(right - said))[full].sum() / 500
+        assert ece == pytest.approx(metrics.score(logits, labels)["ece"])

@@ -99,7 +99,9 @@ def test_top1_has_wilsons_interval(wrong: int) -> None:
 def test_other_scores_have_percentiles() -> None:
     values = np.random.default_rng(0).exponential(size=300)
     found = stats.bootstrap(lambda w: {"nll": w @ values / w.sum()}, 300, seed=0, resamples=4000)["nll"]
-    theirs = scipy_stats.bootstrap((values,), np.mean, method="percentile", random_state=0).confidence_interval
+    theirs = scipy_stats.bootstrap(
+        (values,), np.mean, method="percentile", random_state=0
+    ).confidence_interval
     assert found == pytest.approx(tuple(theirs), abs=0.01)
 
 
@@ -173,8 +175,8 @@ def test_p_best() -> None:
 def test_p_best_of_equals() -> None:
     same = np.repeat(right([0.9], 200), 5, axis=0)
     assert compare.p_best(same) == pytest.approx(np.full(5, 0.2))
-    thirds = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0]]).mean(0)  # seeds averaged: sums that round
-    assert compare.p_best(np.stack([thirds, thirds[::-1][[3, 2, 1, 0]]])) == pytest.approx([0.5, 0.5])
+    rounded = np.array([[0.1 + 0.2, 0.3, 0.2]])  # a tie, though the floats differ
+    assert compare.share_best(rounded).tolist() == [0.5, 0.5, 0]
 
 
 def test_equivalent() -> None:
@@ -184,7 +186,7 @@ def test_equivalent() -> None:
     found = compare.equivalent(scores, margin=0.005)
     by_normal = scipy_stats.norm.cdf(0.005, 0.005, np.std(scores[0] ^ scores[1]) / np.sqrt(2000))
     assert found[0] == 1 and found[1] == pytest.approx(by_normal, abs=0.1) and found[2] < 0.001
-    at_the_edge = np.array([[0.92, 0.925]])
+    at_the_edge = np.array([[0.92 - 1e-12, 0.925]])  # but for rounding
     assert compare.share_equivalent(at_the_edge, leader=1, margin=0.005).tolist() == [1, 1]
 
 
@@ -214,10 +216,10 @@ def test_holm_against_statsmodels() -> None:
     assert compare.holm([0.04]).tolist() == [0.04] and not len(compare.holm([]))
 
 
-@pytest.mark.parametrize("mean, rope", [(0.01, 0.005), (0.0, 0.01), (-0.02, 0.005)])
+@pytest.mark.parametrize("mean, rope", [(0.005, 0.005), (0.008, 0.012), (-0.012, 0.005)])
 def test_bayesian_signed_rank_against_baycomp(mean: float, rope: float) -> None:
-    differences = np.random.default_rng(1).normal(mean, 0.015, 17)
-    theirs = SignedRankTest.probs(np.zeros(17), differences, rope, nsamples=20_000, random_state=0)
+    differences = np.random.default_rng(1).normal(mean, 0.015, 9)
+    theirs = SignedRankTest.probs(np.zeros(9), differences, rope, nsamples=20_000, random_state=0)
     ours = compare.bayesian_signed_rank(differences, rope)
     assert ours == pytest.approx(theirs, abs=0.015)
     assert sum(ours) == pytest.approx(1)

@@ -23,7 +23,7 @@ def bootstrap(
 
     - Fractions near one: percentiles hold an accuracy of 99.5 % on 400 images in 86 % of samples, not in 95 %. Theirs
       is Wilson's score interval for the number of images that would explain the variance over resamples, the
-      "effective sample size" of surveys (Kott & Carr 1997): `n` itself for top-1, fewer for the AUROC of a rare class.
+      "effective sample size" of surveys (Franco et al. 2019): `n` itself for top-1, fewer for the AUROC of a rare class.
     - Resampling inflates the calibration error; its interval is reflected at the score (the "basic" interval).
 
     A metric that more than one in twenty resamples cannot have (AUROC of a rare class) gets none. Training noise is

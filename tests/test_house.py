@@ -26,13 +26,13 @@ ROOMS = {
         "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders", "prepare",
     ],
     "models": [
-        "table", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
+        "table", "modern", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": [
         "recipes", "device", "tune", "features", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search",
     ],
-    "measure": ["metrics", "cost", "stats", "compare", "ranks", "calibration", "probe", "transfer"],
+    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": ["scratch", "kept", "words", "ranking", "material", "price", "recommend", "finals", "validate"],
     "commands": ["list", "fetch", "check", "predict", "bench", "table", "recommend", "validate_recommend"],
 }  # fmt: skip

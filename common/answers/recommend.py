@@ -220,6 +220,7 @@ def _row(
     return {
         "backbone": told.pop("name"),
         "weights": run.weights,
+        "pretrained_on": None if run.weights == "none" else row.pretrained_on,
         "imagenet_top1": row.top1,
         "size": run.image_size,
         "precision": precision,

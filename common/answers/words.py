@@ -42,7 +42,7 @@ def table(answer: Row) -> str:
             f"than {SKEW} times its even share of {even}."
         )
     lines.append(
-        f"    {'backbone':22} {'weights':8} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
+        f"    {'backbone':22} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}"
     )
     lines += [_line(place, row) for place, row in enumerate(rows, 1)]
@@ -139,11 +139,10 @@ def agreements(
 
 
 def _line(place: int, row: Row) -> str:
-    weights = {"none": "random"}.get(row["weights"], row["weights"])
     memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
     training = "-" if row["training_seconds"] is None else _time(row["training_seconds"])
     return (
-        f"{place:2}{_mark(place, row)} {row['backbone']:22} {weights:8} {'x'.join(map(str, row['size'])):>7} "
+        f"{place:2}{_mark(place, row)} {row['backbone']:22} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
         f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {row['p_best']:7.2f} {_percent(row['knn']):>7} {row['logme']:7.3f} "
         f"{row['h_score']:7.2f} {row['parameters'] / 1e6:5.1f} M {row['macs'] / 1e9:6.2f} {row['images_per_second']:7.0f} "
         f"{memory:>7} {training:>8}"

@@ -27,6 +27,7 @@ class Material:
     groups: np.ndarray | None  # (images,) int: a number per group
     looks: tuple[np.ndarray, ...]  # positions in `images`: a first look's, and what every further one adds
     metric: str  # top1 or balanced_accuracy
+    learn: tuple[int, int]  # images that fine-tuning has to train and to validate on
 
     @property
     def probed(self) -> int:
@@ -55,9 +56,9 @@ def gather(
         samples = replace(samples, groups=groups_by(samples.names, group_by))
     split = splits.split(asked.dataset, samples, asked.seed)
     few = splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)
-    there = len(few.train) + len(few.val)
-    if limit and limit < there:
-        few = splits.low_data(samples, few, asked.seed, None, limit / there)
+    learn = len(few.train), len(few.val)
+    if limit and limit < sum(learn):
+        few = splits.low_data(samples, few, asked.seed, None, limit / sum(learn))
     chosen, opened = sorted(few.train + few.val), range(len(samples))
     images = samples.images
     if isinstance(images, list) and len(chosen) < len(split.train) + len(split.val):
@@ -71,18 +72,16 @@ def gather(
     if samples.groups:
         groups = np.unique(np.asarray(samples.groups)[opened], return_inverse=True)[1]
     shares = [s for s in SHARES if looks and s * len(chosen) >= LEAST * len(samples.classes)]
+    parts = _parts(samples, few, asked.seed, shares)
     material = Material(
         samples=samples,
         split=split,
         images=images,
         labels=labels,
         groups=groups,
-        looks=tuple(
-            _added(
-                [[place[i] for i in part if i in place] for part in _parts(samples, few, asked.seed, shares)]
-            )
-        ),
+        looks=tuple(_added([[place[i] for i in part if i in place] for part in parts])),
         metric=_metric(asked.dataset.metric, labels),
+        learn=learn,
     )
     _check_groups(material)
     return material

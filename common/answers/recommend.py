@@ -215,7 +215,6 @@ def _row(
     precision = device.number_format(where, run.precision, row.cpu_bf16)
     machine, classes = results.device_name(where), len(material.samples.classes)
     cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision)
-    train, val = len(material.split.train), len(material.split.val)
     told = asdict(standing)
     return {
         "backbone": told.pop("name"),
@@ -229,5 +228,5 @@ def _row(
         **asdict(cost),
         "images_per_second": judged.images_per_second,
         "batch_size": run.batch_size,
-        "training_seconds": training_seconds(cost, judged.images_per_second, train, val, run.batch_size),
+        "training_seconds": training_seconds(cost, judged.images_per_second, *material.learn, run.batch_size),
     }

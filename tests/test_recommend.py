@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 from sklearn.metrics import balanced_accuracy_score
 from test_mistakes import mistake
 
 from common.__main__ import main
 from common.answers import finals, price, ranking, recommend, validate
+from common.data.loaders import Batches
 from common.errors import UserError
 from common.measure import compare
+from common.models import backbones
 from common.training import features
 from common.training.features import Features
 
@@ -363,3 +366,46 @@ def test_validation_needs_an_order(capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as stop:
             main(["validate_recommend", path])
         assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
+)
+def test_features_are_what_the_head_is_given(name: str) -> None:
+    row = backbones.find(name)
+    torch.manual_seed(0)
+    net = backbones.build(row, 7, None).eval()
+    head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
+    with torch.inference_mode():
+        expected = net(images)
+        assert torch.equal(head(features.without_head(net, row.head)(images)), expected)
+
+
+def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = backbones.find(TINY[0])
+    preprocess = row.preprocess((32, 32))
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
+    batches = Batches(
+        pixels=pixels, rows=np.arange(10), labels=np.zeros(10, int), preprocess=preprocess, batch_size=16,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = backbones.build(row, 2, None)
+    whole = features.extract(net, row, batches, "fp32").values
+    forward, tried = features._forward, []
+
+    def tight(net, batches: Batches, title: str) -> Features:
+        tried.append(batches.batch_size)
+        if batches.batch_size > limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return forward(net, batches, title)
+
+    monkeypatch.setattr(features, "_forward", tight)
+    torch.manual_seed(0)
+    net, limit = backbones.build(row, 2, None), 4
+    assert np.allclose(features.extract(net, row, batches, "fp32").values, whole, atol=1e-5)
+    assert tried == [16, 8, 4]
+    limit = 0
+    with pytest.raises(UserError, match="out of memory for a single image"):
+        features.extract(backbones.build(row, 2, None), row, batches, "fp32")

@@ -179,9 +179,12 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
     fabricate(runs / "b", "dtd", "resnet50", 0, 1.0, best={"epoch": 1, "val_top1": 0.6}, batch_size=64)
     cell = told(runs)[0].questions[0].cells["resnet50"]
     assert [row.folder.name for row in cell.rows] == ["a"] and cell.others == 1
-    assert "dtd, resnet50: 1 more runs" in text(page(runs))
+    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]})
+    shown = text(page(runs))
+    assert "dtd, resnet50: 1 more runs" in shown
+    assert "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs" in shown  # told where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
-        assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False"]
+        assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
 
 
 def test_other_images_under_one_name_are_other_datasets(tmp_path: Path) -> None:

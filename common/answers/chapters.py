@@ -10,7 +10,7 @@ from .answer import answer
 from .costs import Tradeoff, tradeoffs
 from .details import detail
 from .predictions import predictions_of
-from .sections import Question, Section
+from .sections import Cell, Question, Section
 from .svg import Looks
 from .tables import METRICS, protocol
 from .verdicts import Duels, Ranking, duels, ranking
@@ -59,6 +59,8 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
     comparable = fought and fought.leader == question.leader and fought.metric == question.metric
     tied = fought.tied if comparable else ()
 
+    alike = sorted({_setting(cell) for cell in question.cells.values()})
+
     def shown(name: str) -> dict[str, Any] | None:
         if name not in question.cells:
             return None
@@ -69,15 +71,22 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
             "interval": cell.score(question.metric)[1],
             "deviation": cell.deviation(question.metric),
             "n": len(cell.rows),
+            "setting": _setting(cell) if len(alike) > 1 else "",
             "standing": "lead" if lead else "tied" if name in tied else "",
         }
 
-    images = question.first.images
+    parts = " / ".join(f"{n:,}" for n in question.first.images)
     return {
         "name": question.name,
-        "about": f"{METRICS[question.metric]}, {images[0]:,} / {images[1]:,} / {images[2]:,} images",
+        "about": f"{METRICS[question.metric]}, {parts} images",
+        "alike": alike[0] if len(alike) == 1 else "",
         "cells": [shown(name) for name in names],
     }
+
+
+def _setting(cell: Cell) -> str:
+    height, width = cell.rows[0].size
+    return f"{height}x{width}, {cell.rows[0].epochs} epochs"
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:

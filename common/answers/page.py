@@ -30,7 +30,7 @@ def page(found: Found, sections: Sequence[Section]) -> str:
         datasets=len({question.unit for section in sections for question in section.questions}),
         margin=f"{100 * MARGIN:g}",
         sections=[chapter(section, looks) for section in shown],
-        low_data=[_low_data(low) for low in extras.low_data(sections)],
+        low_data=[_low_data(low, looks) for low in extras.low_data(sections)],
         optimism=extras.optimism(sections),
         machines=_machines(found.rows),
         left_out=_left_out(found, sections),
@@ -38,8 +38,9 @@ def page(found: Found, sections: Sequence[Section]) -> str:
     )
 
 
-def _low_data(low: extras.LowData) -> dict[str, Any]:
-    looks = svg.looks(tuple(low.lines))
+def _low_data(low: extras.LowData, looks: svg.Looks) -> dict[str, Any]:
+    if low.lines.keys() - looks.styles.keys():  # names with their protocols
+        looks = svg.looks(tuple(low.lines))
     told = []
     for name, protocol, images in low.overtakes:
         when = f"from {images:,.0f} images on" if images else "at no number of images that both have"

@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench"), ("answers",),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench", "export"), ("answers",),
     ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
@@ -32,7 +32,7 @@ ROOMS = {
     "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
     "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks"],
     "answers": ["scratch"],
-    "commands": ["list", "fetch", "check", "predict", "bench", "table"],
+    "commands": ["list", "fetch", "check", "predict", "export", "bench", "table"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

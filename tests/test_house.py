@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench"), ("answers",),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "predict", "bench", "export"), ("answers",),
     ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
@@ -26,7 +26,7 @@ ROOMS = {
         "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders", "prepare",
     ],
     "models": [
-        "table", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
+        "table", "modern", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
@@ -34,7 +34,7 @@ ROOMS = {
     "answers": [
         "scratch", "read", "sections", "tables", "predictions", "verdicts", "costs", "answer", "extras", "svg", "charts", "details", "chapters", "page", "report",
     ],
-    "commands": ["list", "fetch", "check", "predict", "bench", "table", "report"],
+    "commands": ["list", "fetch", "check", "predict", "export", "bench", "table", "report"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

@@ -4,7 +4,9 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("list", "fetch", "check", "predict", "bench", "table", "recommend", "validate_recommend")
+COMMANDS = (
+    "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> None:

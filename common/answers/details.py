@@ -1,0 +1,127 @@
+"""A dataset as the page's template shows it: paired tests, learning curves, calibration, confusions."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from ..measure import calibration
+from . import charts, extras
+from .predictions import Predictions
+from .sections import Cell, Question
+from .svg import Looks
+from .tables import METRICS
+from .verdicts import Duels
+
+PAIRS = 8  # most confused pairs to show
+
+
+def detail(
+    question: Question, seen: Predictions | None, fought: Duels | None, looks: Looks
+) -> dict[str, Any]:
+    """What the template shows of a dataset; without predictions there are neither tests nor confusions."""
+    searched = extras.sensitivity(question)
+    drawn = [_curves(question, looks), searched and _rates(question, searched, looks)]
+    confused = {}
+    if seen:
+        leader = question.leader if question.leader in seen.confusion else min(seen.confusion)
+        counts = seen.confusion[leader]
+        drawn += [_reliability(question, seen, looks), _confusion(question, leader, counts, seen.classes)]
+        confused = {"leader": leader, "confused": _confused(counts, seen.classes), "without": seen.without}
+    return {
+        "name": question.name,
+        "about": f"{question.domain}, {question.first.images[2]:,} test images of {question.first.classes} classes",
+        "key": looks.key(tuple(question.cells)),
+        "duels": fought,
+        "compared": fought and METRICS[fought.metric],
+        "charts": [chart for chart in drawn if chart],
+        "calibrated": [c for name, cell in question.cells.items() if (c := _calibrated(name, cell))],
+        "regret": searched.regret if searched else {},
+        **confused,
+    }
+
+
+def _rates(question: Question, searched: extras.Sensitivity, looks: Looks) -> dict[str, Any]:
+    lines = {name: [(rate, 100 * score) for rate, score in line] for name, line in searched.lines.items()}
+    label = f"Validation score against learning rate, {question.name}"
+    return {
+        "svg": charts.curves(lines, looks, "learning rate", "validation (%)", label, log=True),
+        "caption": "Learning rates: the score on validation after the first, short round of the search, in which all take part.",
+    }
+
+
+def _reliability(question: Question, seen: Predictions, looks: Looks) -> dict[str, Any]:
+    points = {}
+    for name, logits in seen.logits.items():
+        confidence, accuracy, images = calibration.reliability(logits, seen.labels)
+        enough = images >= len(logits) / 100
+        points[name] = (confidence[enough], accuracy[enough])
+    label = f"Reliability diagram, {question.name}: share of right answers against stated confidence"
+    return {
+        "svg": charts.reliability(points, looks, label),
+        "caption": "Reliability of the first seed's probabilities: on the dotted line they mean what they say. Points of fewer "
+        "than one in a hundred images are left out.",
+    }
+
+
+def _confusion(question: Question, leader: str, counts: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "svg": charts.confusion(counts, classes, f"Confusion matrix of {leader} on {question.name}"),
+        "caption": f"Confusions of {leader}, all its seeds together.",
+    }
+
+
+def _curves(question: Question, looks: Looks) -> dict[str, Any] | None:
+    """The learning curves, of validation (or of test, where it chose the epoch); None: no log was kept."""
+    part = question.first.terms.chosen_on
+    wanted = f"{part}_{question.metric}"
+    lines = {}
+    for name, cell in question.cells.items():
+        by_epoch: dict[float, list[float]] = defaultdict(list)
+        for row in cell.rows:
+            log = row.folder / "log.jsonl"
+            for line in log.read_text("utf-8").splitlines() if log.exists() else ():
+                record = json.loads(line)
+                if wanted in record:  # AUROC needs all classes in the part
+                    by_epoch[record["epoch"]].append(100 * record[wanted])
+        if by_epoch:
+            lines[name] = [(epoch, mean(scores)) for epoch, scores in sorted(by_epoch.items())]
+    if not lines:
+        return None
+    where = "validation" if part == "val" else part
+    label = f"Learning curves, {question.name}: {METRICS[question.metric]} on {where} per epoch"
+    return {
+        "svg": charts.curves(lines, looks, "epoch", f"{METRICS[question.metric]} on {where} (%)", label),
+        "caption": f"Learning curves on {where}, means over seeds.",
+    }
+
+
+def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent mistakes."""
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:PAIRS]
+    pairs = [divmod(int(i), len(classes)) for i in order]
+    return [
+        {
+            "true": classes[i],
+            "said": classes[j],
+            "count": int(wrong[i, j]),
+            "share": wrong[i, j] / counts[i].sum(),
+        }
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def _calibrated(name: str, cell: Cell) -> dict[str, Any] | None:
+    """Before and after temperature scaling, means over seeds; None: some run has none."""
+    if not all(row.temperature and row.calibrated for row in cell.rows):
+        return None
+    return {
+        "name": name,
+        "temperature": mean(row.temperature for row in cell.rows),
+        **{m: (cell.score(m)[0], mean(row.calibrated[m] for row in cell.rows)) for m in ("nll", "ece")},
+    }

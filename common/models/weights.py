@@ -18,6 +18,8 @@ from .table import Backbone
 if TYPE_CHECKING:
     from torch import nn
 
+EXTRA_HEADS = {"inception_v3": "AuxLogits.", "repvit_m1_5": "head.head_dist."}  # in the files alone
+
 
 def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
     """Check, before torch is loaded, that the weights are there or may be fetched.
@@ -148,14 +150,14 @@ def load(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
 
 
 def _translate(row: Backbone, state: dict, own: dict) -> dict:
-    """Other spellings of the same network: DenseNet's old names, Inception's extra head, EfficientNet-Lite's port."""
+    """Other spellings of the same network: DenseNet's old names, extra heads, EfficientNet-Lite's port."""
     if row.arch.startswith("densenet"):
         return {
             re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
             for key, value in state.items()
         }
-    if row.arch == "inception_v3":
-        return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
+    if extra := EXTRA_HEADS.get(row.name):
+        return {key: value for key, value in state.items() if not key.startswith(extra)}
     if "_conv_stem.weight" in state and len(state) == len(own):
         # the same tensors in the same order under the names of another implementation
         pairs = list(zip(own, state, strict=True))

@@ -1,0 +1,148 @@
+"""A report's charts, each a function from numbers to an SVG element."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy import ndarray
+
+from ..measure import calibration
+from . import svg
+from .svg import INK, LINE, SOFT
+from .verdicts import Ranking
+
+Looks = Mapping[str, Mapping]
+Line = Sequence[tuple[float, float]]
+
+
+def ranks(ranking: Ranking, looks: Looks, label: str) -> str:
+    """Critical difference diagram (Demsar 2006, figure 1), upright: bars join those that cannot be told apart."""
+    k = len(ranking.backbones)
+    with svg.drawing(0.9 + 0.27 * (k + 1)) as (figure, axes):
+        for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
+            axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
+            axes.plot(rank, i, marker=looks[name]["marker"], color=looks[name]["color"], ms=7, zorder=3)
+            axes.annotate(f"{rank:.2f}", (rank, i), (7, 0), textcoords="offset points", va="center", color=SOFT, fontsize=8)
+        right = max(k, ranking.mean_ranks[-1]) + 0.45
+        for i, clique in enumerate(ranking.cliques):
+            axes.plot([right + 0.16 * i] * 2, [min(clique) - 0.25, max(clique) + 0.25], color=INK, lw=3.2)
+        width = min(ranking.cd, k - 1)
+        more = "" if width == ranking.cd else " (wider than the scale)"
+        axes.plot([1, 1 + width], [-1.05] * 2, color=INK, lw=1.2, marker="|", ms=7)
+        axes.text(1, -1.35, f"critical difference {ranking.cd:.2f}{more}", color=SOFT, fontsize=8, va="bottom")
+        axes.set_yticks(range(k), ranking.backbones, color=INK)
+        axes.set(xlabel="mean rank (1 is best)", ylim=(k - 0.4, -2.1), xlim=(0.85, right + 0.2 + 0.16 * len(ranking.cliques)))
+        axes.set_xticks(range(1, k + 1))
+        axes.grid(axis="y", visible=False)
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(length=0)
+        return svg.svg(figure, label)
+
+
+def pareto(
+    points: Mapping[str, tuple[float, float, tuple[float, float] | None]],
+    front: Sequence[str],
+    looks: Looks,
+    axis: str,
+    score: str,
+    more_is_better: bool,
+    label: str,
+) -> str:
+    """`points`: (cost, score in %, its interval) by backbone; those on the front are joined, the others faint."""
+    with svg.drawing(3.4) as (figure, axes):
+        axes.set_xscale("log")
+        step = sorted((points[name][:2] for name in front), reverse=more_is_better)
+        axes.plot(*zip(*step, strict=True), color=SOFT, lw=1, zorder=1, drawstyle="steps-post")
+        for name, (cost, value, interval) in points.items():
+            look, alpha = looks[name], 1 if name in front else 0.45
+            if interval:
+                axes.plot([cost, cost], interval, color=look["color"], lw=1.2, alpha=alpha, zorder=2)
+            axes.plot(cost, value, marker=look["marker"], color=look["color"], ms=7.5, alpha=alpha, zorder=3)
+        axes.margins(x=0.22, y=0.14)
+        axes.set(xlabel=axis, ylabel=score)
+        _plain_log(axes)
+        if more_is_better:
+            axes.invert_xaxis()
+        _name(axes, {name: point[:2] for name, point in points.items()}, front)
+        return svg.svg(figure, label)
+
+
+def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, log: bool = False) -> str:
+    """A line per name, its points marked where they are few."""
+    with svg.drawing(2.9) as (figure, axes):
+        for name, line in lines.items():
+            look = dict(looks[name]) if len(line) <= 30 else {**looks[name], "marker": None}
+            axes.plot(*zip(*line, strict=True), **look, ms=4.5)
+        axes.set(xlabel=x, ylabel=y)
+        if log:
+            axes.set_xscale("log")
+            _plain_log(axes)
+        else:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+        return svg.svg(figure, label)
+
+
+def reliability(bins: Mapping[str, Sequence[calibration.Bin]], looks: Looks, label: str) -> str:
+    with svg.drawing(3.4, 3.9) as (figure, axes):
+        axes.plot([0, 100], [0, 100], color=SOFT, lw=1, ls=(0, (1, 2)))
+        for name, own in bins.items():
+            axes.plot([100 * b.confidence for b in own], [100 * b.accuracy for b in own], **looks[name], ms=4.5)
+        axes.set(xlabel="stated confidence (%)", ylabel="right answers (%)", xlim=(0, 102), ylim=(0, 102), aspect="equal")
+        return svg.svg(figure, label)
+
+
+def confusion(counts: ndarray, classes: Sequence[str], label: str) -> str:
+    """Rows: true classes, as shares of their images."""
+    from matplotlib.colors import ListedColormap
+
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    n = len(classes)
+    ramp = np.ones((256, 4)) * [0.16, 0.42, 0.70, 1]
+    ramp[:, 3] = np.linspace(0, 1, 256) ** 0.6  # faint over light and dark pages alike
+    with svg.drawing(4.3 if n <= 30 else 3.8, 4.9) as (figure, axes):
+        axes.imshow(shares, cmap=ListedColormap(ramp), vmin=0, vmax=1, interpolation="nearest")
+        axes.set(xlabel="predicted", ylabel="true")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(True)
+        axes.tick_params(length=0)
+        if n <= 30:
+            axes.set_xticks(range(n), classes, rotation=90, fontsize=min(8, 180 / n))
+            axes.set_yticks(range(n), classes, fontsize=min(8, 180 / n))
+        if n <= 12:
+            for i, j in np.argwhere(counts):
+                colour = "white" if shares[i, j] > 0.5 else INK
+                axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=7, color=colour)
+        return svg.svg(figure, label)
+
+
+def _plain_log(axes) -> None:
+    """Numbers such as 20 and 500 on a logarithmic axis, not powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axes.get_xlim()
+    decades = np.log10(high / low)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="both", length=0)
+
+
+def _name(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str]) -> None:
+    """Names beside their points, those of the front first; where there is no room, none (the legend has it)."""
+    figure = axes.figure
+    figure.draw_without_rendering()
+    frame, taken = axes.get_window_extent(), []
+    spots = {name: axes.transData.transform(point) for name, point in points.items()}
+    for name in sorted(points, key=lambda name: name not in front):
+        for dx, dy, side in ((8, 0, "left"), (-8, 0, "right"), (0, 9, "center"), (0, -9, "center")):
+            text = axes.annotate(
+                name, points[name], (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=8,
+                color=INK if name in front else SOFT,
+            )  # fmt: skip
+            text.set_in_layout(False)
+            box = text.get_window_extent().expanded(1.02, 1.05)
+            clear = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            near = any(box.x0 - 4 < x < box.x1 + 4 and box.y0 - 3 < y < box.y1 + 3 for other, (x, y) in spots.items() if other != name)
+            if clear and not near and not any(box.overlaps(other) for other in taken):
+                taken.append(box)
+                break
+            text.remove()

@@ -1,0 +1,67 @@
+"""What every backbone said of every test image: the material of paired tests, calibration and confusions."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from ..measure import metrics
+from .sections import Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tested:
+    """A question's test images and what was said of them; N images, C classes."""
+
+    labels: ndarray  # (N,)
+    classes: tuple[str, ...]
+    right: Mapping[str, ndarray]  # by backbone: (S, N) bool, a row per seed
+    logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
+    confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
+    without: tuple[str, ...]  # backbones of which some run has no predictions of these images
+
+    def values(self, backbone: str, metric: str) -> ndarray:
+        """(N,) values whose mean over images is the backbone's score, mean over seeds, in top-1 or balanced accuracy."""
+        right = self.right[backbone].mean(0)
+        if metric != "balanced_accuracy":
+            return right
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        return right * len(right) / (counts[self.labels] * np.count_nonzero(counts))
+
+
+def tested(question: Question) -> Tested | None:
+    """The predictions of all runs of a question; None: no backbone has kept any."""
+    images, labels, classes = None, np.empty(0, int), ()
+    right, logits, confusion, without = {}, {}, {}, []
+    for name, cell in question.cells.items():
+        said = [_read(row.folder) for row in cell.rows]
+        if images is None and None not in said:
+            images, labels, classes, _ = said[0]
+        if None in said or any(one[0] != images or one[2] != classes for one in said):
+            without.append(name)
+            continue
+        right[name] = np.stack([own.argmax(1) == labels for *_, own in said])
+        logits[name] = said[0][3]
+        confusion[name] = sum(metrics.confusion(own, labels) for *_, own in said)
+    if images is None:
+        return None
+    return Tested(
+        labels=labels, classes=classes, right=right, logits=logits, confusion=confusion, without=tuple(without)
+    )
+
+
+def _read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndarray] | None:
+    """A run's test images, their labels (N,), the classes, the logits (N, C); None: it has not kept them."""
+    try:
+        logits = np.load(folder / "test_logits.npy")
+        with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
+            classes = tuple(next(csv.reader(file))[1:])
+        with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))[1:]
+    except FileNotFoundError:
+        return None
+    place = {name: i for i, name in enumerate(classes)}
+    return tuple(row[0] for row in rows), np.array([place[row[1]] for row in rows]), classes, logits

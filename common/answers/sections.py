@@ -1,0 +1,157 @@
+"""What may be compared with what: rows -> sections of questions (datasets) and cells (a backbone on one of them)."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .read import Row, Score, Terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A backbone on a dataset: runs that differ in their seed alone."""
+
+    rows: tuple[Row, ...]  # one per seed
+    others: int  # runs of the same backbone with other settings, or of the same seed again
+
+    @property
+    def value(self) -> float:
+        """The headline, mean over seeds."""
+        return self.score(self.rows[0].metric)[0]
+
+    def deviation(self, metric: str) -> float | None:
+        """Standard deviation over seeds; None: there is one."""
+        values = [row.scores[metric][0] for row in self.rows]
+        return statistics.stdev(values) if len(values) > 1 else None
+
+    def score(self, metric: str) -> Score:
+        """Mean over seeds of a score, and of the ends of its interval over test images."""
+        scores = [row.scores[metric] for row in self.rows]
+        ends = [interval for _, interval in scores if interval]
+        interval = tuple(map(statistics.mean, zip(*ends, strict=True))) if len(ends) == len(scores) else None
+        return statistics.mean(value for value, _ in scores), interval
+
+    def cost(self, name: str) -> float | None:
+        """Mean over seeds; None: a run has not recorded it."""
+        costs = [row.cost.get(name) for row in self.rows]
+        return None if None in costs else statistics.mean(costs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A dataset with its split, and every backbone's answer."""
+
+    name: str  # "eurosat", "dtd fold 3" ...
+    unit: str  # what counts once in rankings: BreakHis' magnifications and an official fold's siblings are one
+    domain: str
+    metric: str
+    cells: Mapping[str, Cell]  # by backbone
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(c for cell in self.cells.values() for row in cell.rows for c in row.caveats))
+
+    @property
+    def first(self) -> Row:
+        return next(iter(self.cells.values())).rows[0]
+
+    @property
+    def leader(self) -> str:
+        """The backbone with the highest headline score; of equal ones the first by name."""
+        return max(sorted(self.cells), key=lambda name: self.cells[name].value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Questions whose scores may stand in one table."""
+
+    terms: Terms
+    questions: tuple[Question, ...]
+
+    @property
+    def backbones(self) -> tuple[str, ...]:
+        return tuple(sorted({name for question in self.questions for name in question.cells}))
+
+    @property
+    def missing(self) -> tuple[tuple[str, str], ...]:
+        """(dataset, backbone) without a run."""
+        return tuple((q.name, name) for q in self.questions for name in self.backbones if name not in q.cells)
+
+
+def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, ...]:
+    """All rows in their sections: all of train before little of it, whole datasets before subsets, large before small.
+
+    `domains` tells the domain of a dataset.
+    """
+    by_terms: dict[Terms, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_terms[row.terms].append(row)
+    found = [Section(terms=terms, questions=_questions(members, domains)) for terms, members in by_terms.items()]
+
+    def place(section: Section) -> tuple:
+        terms, cells = section.terms, sum(len(q.cells) for q in section.questions)
+        return bool(terms.few), terms.subset, len(section.backbones) < 2, -cells, terms.title
+
+    return tuple(sorted(found, key=place))
+
+
+def _questions(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Question, ...]:
+    """Rows of the same terms by what they were tested on."""
+    by_test: dict[tuple, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_test[row.dataset, row.fold or 0, row.split_file or "", row.classes, row.images[2]].append(row)
+    alike: dict[tuple, int] = defaultdict(int)  # how many tests would carry the same name
+    for dataset, fold, file, *_ in by_test:
+        alike[dataset, fold, file] += 1
+    questions = []
+    for (dataset, fold, file, classes, images), members in by_test.items():
+        name = dataset + f" fold {fold}" * bool(fold) + f" (split of {file})" * bool(file)
+        if alike[dataset, fold, file] > 1:
+            name += f" ({classes} classes, {images:,} test images)"
+        unit = dataset.partition("-")[0] if not file and alike[dataset, fold, file] == 1 else name
+        for split, own in _one_split(members):
+            questions.append(
+                Question(
+                    name=name + f" (split {split})" * bool(split),
+                    unit=unit + f" (split {split})" * bool(split),
+                    domain=domains.get(dataset, "other"),
+                    metric=own[0].metric,
+                    cells=_cells(own),
+                )
+            )
+    return tuple(sorted(questions, key=lambda q: (q.domain, q.name)))
+
+
+def _one_split(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows as they are; or, where one seed was split in two ways (two folders of images), by fingerprint."""
+    splits: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        splits[row.seed].add(row.fingerprint)
+    if all(len(prints) == 1 for prints in splits.values()):
+        return [("", list(rows))]
+    prints = sorted({row.fingerprint for row in rows})
+    return [(one, [row for row in rows if row.fingerprint == one]) for one in prints]
+
+
+def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
+    """By backbone. Of several settings the one that did best on validation: the test set chooses nothing here.
+
+    Where no validation score tells (it was test that chose the epochs), the one with the most seeds.
+    """
+    variants: dict[str, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
+    runs: dict[str, int] = defaultdict(int)
+    for row in rows:
+        variants[row.backbone][row.settings][row.seed] = row  # of the same seed again, the last
+        runs[row.backbone] += 1
+
+    def merit(variant: Mapping[int, Row]) -> tuple[float, int]:
+        chosen = [row.chosen for row in variant.values()]
+        return (0.0 if None in chosen else statistics.mean(chosen), len(variant))
+
+    cells = {}
+    for name in sorted(variants):
+        best = max(variants[name].values(), key=merit)
+        members = tuple(best[seed] for seed in sorted(best))
+        cells[name] = Cell(rows=members, others=runs[name] - len(members))
+    return cells

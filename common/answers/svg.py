@@ -1,0 +1,100 @@
+"""From a matplotlib figure to SVG for a page: text stays text, colours are the page's, light or dark."""
+
+import io
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+# drawn in these, shown in what the page's style sheet makes of them
+INK, SOFT, LINE = "#010203", "#040506", "#070809"
+COLOURS = tuple(f"#f0f{i:x}0{i:x}" for i in range(8))
+SHOWN = {
+    INK: "currentColor",
+    SOFT: "var(--soft)",
+    LINE: "var(--line)",
+    **{colour: f"var(--c{i})" for i, colour in enumerate(COLOURS)},
+}
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)))
+MARKERS = "osD^vPX*"
+WIDTH = 5.0  # inches: the column of a phone
+
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "report",
+    "font.size": 9,
+    "text.parse_math": False,  # names may hold dollars
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "lines.linewidth": 1.6,
+    "lines.solid_capstyle": "round",
+}
+_numbers = itertools.count()
+
+
+def looks(names: Sequence[str]) -> dict[str, dict]:
+    """A colour, a dash and a marker for every name, the same wherever it is drawn."""
+    n = len(COLOURS)
+    return {
+        name: {"color": COLOURS[i % n], "linestyle": DASHES[i // n % len(DASHES)], "marker": MARKERS[i % len(MARKERS)]}
+        for i, name in enumerate(names)
+    }
+
+
+@contextmanager
+def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure, plt.Axes]]:
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
+        try:
+            yield figure, axes
+        finally:
+            plt.close(figure)
+
+
+def svg(figure: plt.Figure, label: str) -> str:
+    """The `<svg>` element; `label` says to those who do not see it what it shows ("": nothing to say)."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.S)  # it would style the whole page
+    for drawn, shown in SHOWN.items():
+        text = text.replace(drawn, shown)
+    text = re.sub(r' id="[a-zA-Z_0-9]*_\d+"', "", text)  # of groups: nobody refers to them
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>g{next(_numbers)}-", text)
+    text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
+    shown = f'role="img" aria-label="{escape(label)}"' if label else 'aria-hidden="true"'
+    return text.replace("<svg", f"<svg {shown}", 1)
+
+
+
+def swatch(look: Mapping[str, Any]) -> str:
+    """A look for the key: what `looks` says, as a short line with its marker."""
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=(0.42, 0.18))
+        figure.add_artist(plt.Line2D([0.04, 0.96], [0.5, 0.5], color=look["color"], linestyle=look["linestyle"]))
+        figure.add_artist(plt.Line2D([0.5], [0.5], color=look["color"], marker=look["marker"], markersize=5))
+        try:
+            return svg(figure, "")
+        finally:
+            plt.close(figure)

@@ -32,7 +32,7 @@ def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
     if behind:
         sure = f"Its rank is told from that of {_all(behind)}."
     else:
-        sure = f"So few ranks tell it from no other: they would have to differ by {ranked.cd:.2f}."
+        sure = f"Ranks over {n} datasets tell it from no other: they would have to differ by {ranked.cd:.2f}."
     worse, same, better = ranked.versus[others[0]]
     sure += (
         f" Against {others[0]}, the next, it is better by more than {MARGIN} with probability {worse:.2f}, practically "

@@ -129,7 +129,7 @@ def _cost(trade: Tradeoff, section: Section, look: Look) -> dict[str, Any]:
     better = "more is better, to the left" if trade.cost.more_is_better else "less is better, to the left"
     return {
         "name": trade.cost.name,
-        "title": trade.cost.title,
+        "short": trade.cost.short,
         "svg": Markup(
             charts.pareto(
                 points, trade.front, look.looks, trade.cost.title, score, trade.cost.more_is_better,
@@ -157,13 +157,16 @@ def _detail(
     if searched:
         lines = {name: [(x, 100 * y) for x, y in line] for name, line in searched.lines.items()}
         label = f"Validation score against learning rate, {question.name}"
-        caption = "Learning rates: the score on validation after the first, short round of the search."
+        caption = "Learning rates: the score on validation after the first, short round of the search, which all take part in."
         drawn.append((charts.curves(lines, look.looks, "learning rate", "validation (%)", label, log=True), caption))
         shown["regret"] = searched.regret
     if seen:
-        bins = {name: calibration.reliability(logits, seen.labels) for name, logits in seen.logits.items()}
+        bins = {
+            name: [b for b in calibration.reliability(logits, seen.labels) if b.count >= len(logits) / 100]
+            for name, logits in seen.logits.items()
+        }
         label = f"Reliability diagram, {question.name}: share of right answers against stated confidence"
-        caption = "Reliability of the first seed's probabilities: on the dotted line they mean what they say."
+        caption = "Reliability of the first seed's probabilities: on the dotted line they mean what they say. Points of fewer than one in a hundred images are left out."
         drawn.append((charts.reliability(bins, look.looks, label), caption))
         leader = question.leader if question.leader in seen.confusion else next(iter(seen.confusion))
         counts = seen.confusion[leader]

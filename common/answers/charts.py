@@ -76,6 +76,8 @@ def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, 
         if log:
             axes.set_xscale("log")
             _plain_log(axes)
+            at = sorted({point for line in lines.values() for point, _ in line})
+            axes.set_xticks(at if len(at) <= 7 else axes.get_xticks())
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
         return svg.svg(figure, label)
@@ -121,7 +123,7 @@ def _plain_log(axes) -> None:
     low, high = axes.get_xlim()
     decades = np.log10(high / low)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}" if value >= 0.001 else f"{value:.0e}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", length=0)
 
@@ -133,7 +135,7 @@ def _name(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str])
     frame, taken = axes.get_window_extent(), []
     spots = {name: axes.transData.transform(point) for name, point in points.items()}
     for name in sorted(points, key=lambda name: name not in front):
-        for dx, dy, side in ((8, 0, "left"), (-8, 0, "right"), (0, 9, "center"), (0, -9, "center")):
+        for dx, dy, side in ((0, 9, "center"), (-8, 0, "right"), (0, -9, "center"), (8, 0, "left")):
             text = axes.annotate(
                 name, points[name], (dx, dy), textcoords="offset points", ha=side, va="center", fontsize=8,
                 color=INK if name in front else SOFT,

@@ -15,6 +15,7 @@ class Cost:
     """A column of what a run records."""
 
     name: str
+    short: str
     title: str
     scale: float  # from what is recorded to the title's unit
     more_is_better: bool = False
@@ -22,12 +23,12 @@ class Cost:
 
 
 COSTS = (
-    Cost(name="macs", title="multiply-adds per image (G)", scale=1e-9, measured=False),
-    Cost(name="parameters", title="parameters (M)", scale=1e-6, measured=False),
-    Cost(name="train_images_per_second", title="images per second, training", scale=1, more_is_better=True),
-    Cost(name="peak_memory_bytes", title="peak memory (GB)", scale=1e-9),
-    Cost(name="train_seconds", title="seconds to train", scale=1),
-    Cost(name="joules", title="energy to train (kJ)", scale=1e-3),
+    Cost(name="macs", short="multiply-adds", title="multiply-adds per image (G)", scale=1e-9, measured=False),
+    Cost(name="parameters", short="parameters", title="parameters (M)", scale=1e-6, measured=False),
+    Cost(name="train_images_per_second", short="images/s", title="images per second, training", scale=1, more_is_better=True),
+    Cost(name="peak_memory_bytes", short="memory", title="peak memory (GB)", scale=1e-9),
+    Cost(name="train_seconds", short="time", title="seconds to train", scale=1),
+    Cost(name="joules", short="energy", title="energy to train (kJ)", scale=1e-3),
 )
 
 

@@ -11,12 +11,14 @@ import json
 import re
 import statistics
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common.answers.read import row_of  # noqa: E402
+from common.answers.sections import sections  # noqa: E402
+from common.answers.tables import listing  # noqa: E402
 from common.cli import result_line  # noqa: E402
 from common.models.table import BACKBONES, CIFAR  # noqa: E402
 
@@ -28,7 +30,6 @@ LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
 PICTURE = ROOT / "results" / "digits.png"
 
 Run = dict
-Key = tuple[str, str, str, str, str]
 
 
 def read(folder: Path) -> Run:
@@ -54,55 +55,10 @@ def start(run: Run) -> str:
     return "from scratch" if run["weights"] == "none" else "fine-tuned"
 
 
-def grouped(every: list[Run]) -> dict[Key, list[Run]]:
-    """Runs that differ in their seed alone."""
-    groups: dict[Key, list[Run]] = defaultdict(list)
-    for run in every:
-        name = run["dataset"] + (f" fold {run['fold']}" if run.get("fold") else "")
-        name += " (subset)" if run["subset"] else ""
-        name += " (the paper's split)" if run["split"]["kind"] == "paper" else ""
-        name += f" ({run['shots']} shots)" if run.get("shots") else ""
-        name += f" ({run['fraction']} of train)" if run.get("fraction") else ""
-        told = name, run["backbone"], "x".join(map(str, run["preprocess"]["size"])), start(run)
-        kept = ("recipe", "augment", "split_file", "batch_size", "precision")
-        groups[*told, json.dumps([run.get(setting) for setting in kept])].append(run)
-    return groups
-
-
-def table(every: list[Run]) -> str:
-    """One row per dataset, backbone, size and start; mean ± standard deviation over seeds, n in brackets."""
-    head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
-    lines = [f"| {head} |", "|" + "---|" * (head.count("|") + 1)]
-    for (dataset, backbone, size, begin, _), members in sorted(grouped(every).items()):
-        split, recipe = members[0]["split"], members[0]["recipe"]
-
-        def cell(metric: str, scale: int, digits: int, members: list[Run] = members) -> str:
-            values = [scale * run["test"][metric]["value"] for run in members]
-            spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-            if not spread:  # one run: what resampling its test images says
-                low, high = (scale * x for x in members[0]["test"][metric]["interval"])
-                spread = f" [{low:.{digits}f}, {high:.{digits}f}]"
-            return f"{statistics.mean(values):.{digits}f}{spread} ({len(values)})"
-
-        seconds = statistics.mean(run["cost"]["train_seconds"] for run in members)
-        lines.append(
-            f"| {dataset} | {backbone} | {size} | {begin} | {split['train']:,} / {split['val']:,} / {split['test']:,} "
-            f"| {sum(phase['steps'] for phase in recipe['phases']) // members[0]['steps_per_epoch']} | {cell('top1', 100, 2)} | {cell('macro_f1', 100, 2)} "
-            f"| {cell('nll', 1, 3)} | {seconds:.0f} s |"
-        )
-    machines = sorted({f"{r['device']}, torch {r['torch']}, {r['precision']}" for r in every})
-    caveats = dict.fromkeys(f"{r['dataset']}: {caveat}" for r in every for caveat in r["caveats"])
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "Protocol `clean`: the epoch chosen on validation, test seen once. Mean ± standard deviation over seeds (n); of a single "
-            "run its 95 % bootstrap interval over test images (1). Subsets are not comparable with published results.",
-            f"Machine: {'; '.join(machines)}.",
-            "",
-            *(f"- {caveat}" for caveat in caveats),
-        ]
-    )
+def results(every: list[Run]) -> str:
+    """The report's listing of all runs, each named after its line."""
+    rows = [row_of(run, Path(str(line))) for line, run in enumerate(every)]
+    return listing(sections(rows, {}))
 
 
 def backbones() -> str:
@@ -190,18 +146,13 @@ def picture(every: list[Run]) -> None:
 
     colours = {"fine-tuned": "#1f6fb4", "from scratch": "#d1495b"}
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for (_, backbone, size, begin, _), members in sorted(
-        grouped([r for r in every if r["dataset"] == "digits"]).items()
-    ):
+    for begin, colour in colours.items():
+        members = [r for r in every if r["dataset"] == "digits" and start(r) == begin]
+        height, width = members[0]["preprocess"]["size"]
+        label = f"{begin} ({members[0]['backbone']}, {height}x{width}, {len(members)} seeds)"
         for i, run in enumerate(members):
-            epochs = run["epochs"]
-            label = f"{begin} ({backbone}, {size}, {len(members)} seeds)" if i == 0 else None
-            axes.plot(
-                [e["epoch"] for e in epochs],
-                [100 * e["val_top1"] for e in epochs],
-                color=colours[begin],
-                label=label,
-            )
+            x, y = zip(*((e["epoch"], 100 * e["val_top1"]) for e in run["epochs"]), strict=True)
+            axes.plot(x, y, color=colour, label=None if i else label)
     axes.set(xlabel="epoch", ylabel="validation top-1 (%)", title="1,797 handwritten digits on two CPU cores")
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
@@ -224,7 +175,7 @@ def filled(text: str) -> str:
         "times": times(),
         "backbones": backbones(),
         "cifar": cifar(),
-        "results": table(runs()),
+        "results": results(runs()),
         "speed": speed(),
     }
     for name, content in parts.items():

@@ -31,8 +31,10 @@ ROOMS = {
     ],
     "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
     "measure": ["metrics", "cost", "stats", "compare", "ranks", "calibration"],
-    "answers": ["scratch"],
-    "commands": ["list", "fetch", "check", "predict", "bench", "table"],
+    "answers": [
+        "scratch", "read", "sections", "tables", "predictions", "verdicts", "costs", "answer", "extras", "svg", "charts", "details", "chapters", "page", "report",
+    ],
+    "commands": ["list", "fetch", "check", "predict", "bench", "table", "report"],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

@@ -20,15 +20,22 @@ def answer(section: Section, ranked: Ranking | None, fought: Mapping[str, Duels]
     if len(question.cells) < 2:
         return (f"{leader} reaches {reached}.", "No other backbone was run: nothing to compare.")
     if question.name not in fought:
-        return (f"{leader} is highest, with {reached}.", "No predictions were kept, so nothing tells how sure that is.")
+        return (
+            f"{leader} is highest, with {reached}.",
+            "No predictions were kept, so nothing tells how sure that is.",
+        )
     return _on_one_dataset(question, fought[question.name])
 
 
 def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
     first, *others = ranked.backbones
     n, best = len(ranked.units), ranked.mean_ranks[0]
-    behind = [name for name, rank in zip(others, ranked.mean_ranks[1:], strict=True) if rank - best > ranked.cd]
-    lead = f"{first} has the best mean rank: {best:.2f} among {len(ranked.backbones)} backbones on {n} datasets."
+    behind = [
+        name for name, rank in zip(others, ranked.mean_ranks[1:], strict=True) if rank - best > ranked.cd
+    ]
+    lead = (
+        f"{first} has the best mean rank: {best:.2f} among {len(ranked.backbones)} backbones on {n} datasets."
+    )
     if behind:
         sure = f"Its rank is told from that of {_all(behind)}."
     else:
@@ -54,7 +61,11 @@ def _on_one_dataset(question: Question, fought: Duels) -> tuple[str, ...]:
         else f"The {fought.images:,} test images tell it from every other."
     )
     fit = [duel.backbone for duel in fought.others if duel.difference.low > -ROPE]
-    return lead, sure, _cheaper(first, fit, {name: cell.cost("macs") for name, cell in question.cells.items()})
+    return (
+        lead,
+        sure,
+        _cheaper(first, fit, {name: cell.cost("macs") for name, cell in question.cells.items()}),
+    )
 
 
 def _cheaper(first: str, fit: Sequence[str], macs: Mapping[str, float]) -> str:

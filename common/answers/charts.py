@@ -3,34 +3,48 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from markupsafe import Markup
 from numpy import ndarray
 
 from ..measure import calibration
 from . import svg
-from .svg import INK, LINE, SOFT
+from .svg import INK, LINE, SOFT, Looks
 from .verdicts import Ranking
 
-Looks = Mapping[str, Mapping]
 Line = Sequence[tuple[float, float]]
 
 
-def ranks(ranking: Ranking, looks: Looks, label: str) -> str:
+def ranks(ranking: Ranking, looks: Looks, label: str) -> Markup:
     """Critical difference diagram (Demsar 2006, figure 1), upright: bars join those that cannot be told apart."""
     k = len(ranking.backbones)
     with svg.drawing(0.9 + 0.27 * (k + 1)) as (figure, axes):
         for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
             axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
             axes.plot(rank, i, marker=looks[name]["marker"], color=looks[name]["color"], ms=7, zorder=3)
-            axes.annotate(f"{rank:.2f}", (rank, i), (7, 0), textcoords="offset points", va="center", color=SOFT, fontsize=8)
+            axes.annotate(
+                f"{rank:.2f}",
+                (rank, i),
+                (7, 0),
+                textcoords="offset points",
+                va="center",
+                color=SOFT,
+                fontsize=8,
+            )
         right = max(k, ranking.mean_ranks[-1]) + 0.45
         for i, clique in enumerate(ranking.cliques):
             axes.plot([right + 0.16 * i] * 2, [min(clique) - 0.25, max(clique) + 0.25], color=INK, lw=3.2)
         width = min(ranking.cd, k - 1)
         more = "" if width == ranking.cd else " (wider than the scale)"
         axes.plot([1, 1 + width], [-1.05] * 2, color=INK, lw=1.2, marker="|", ms=7)
-        axes.text(1, -1.35, f"critical difference {ranking.cd:.2f}{more}", color=SOFT, fontsize=8, va="bottom")
+        axes.text(
+            1, -1.35, f"critical difference {ranking.cd:.2f}{more}", color=SOFT, fontsize=8, va="bottom"
+        )
         axes.set_yticks(range(k), ranking.backbones, color=INK)
-        axes.set(xlabel="mean rank (1 is best)", ylim=(k - 0.4, -2.1), xlim=(0.85, right + 0.2 + 0.16 * len(ranking.cliques)))
+        axes.set(
+            xlabel="mean rank (1 is best)",
+            ylim=(k - 0.4, -2.1),
+            xlim=(0.85, right + 0.2 + 0.16 * len(ranking.cliques)),
+        )
         axes.set_xticks(range(1, k + 1))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
@@ -46,7 +60,7 @@ def pareto(
     score: str,
     more_is_better: bool,
     label: str,
-) -> str:
+) -> Markup:
     """`points`: (cost, score in %, its interval) by backbone; those on the front are joined, the others faint."""
     with svg.drawing(3.4) as (figure, axes):
         axes.set_xscale("log")
@@ -66,7 +80,7 @@ def pareto(
         return svg.svg(figure, label)
 
 
-def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, log: bool = False) -> str:
+def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, log: bool = False) -> Markup:
     """A line per name, its points marked where they are few."""
     with svg.drawing(2.9) as (figure, axes):
         for name, line in lines.items():
@@ -83,16 +97,24 @@ def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, 
         return svg.svg(figure, label)
 
 
-def reliability(bins: Mapping[str, Sequence[calibration.Bin]], looks: Looks, label: str) -> str:
-    with svg.drawing(3.4, 3.9) as (figure, axes):
+def reliability(bins: Mapping[str, Sequence[calibration.Bin]], looks: Looks, label: str) -> Markup:
+    with svg.drawing(4.4) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=SOFT, lw=1, ls=(0, (1, 2)))
         for name, own in bins.items():
-            axes.plot([100 * b.confidence for b in own], [100 * b.accuracy for b in own], **looks[name], ms=4.5)
-        axes.set(xlabel="stated confidence (%)", ylabel="right answers (%)", xlim=(0, 102), ylim=(0, 102), aspect="equal")
+            axes.plot(
+                [100 * b.confidence for b in own], [100 * b.accuracy for b in own], **looks[name], ms=4.5
+            )
+        axes.set(
+            xlabel="stated confidence (%)",
+            ylabel="right answers (%)",
+            xlim=(0, 102),
+            ylim=(0, 102),
+            aspect="equal",
+        )
         return svg.svg(figure, label)
 
 
-def confusion(counts: ndarray, classes: Sequence[str], label: str) -> str:
+def confusion(counts: ndarray, classes: Sequence[str], label: str) -> Markup:
     """Rows: true classes, as shares of their images."""
     from matplotlib.colors import ListedColormap
 
@@ -123,7 +145,9 @@ def _plain_log(axes) -> None:
     low, high = axes.get_xlim()
     decades = np.log10(high / low)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}" if value >= 0.001 else f"{value:.0e}"))
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.10g}" if value >= 0.001 else f"{value:.0e}")
+    )
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", length=0)
 
@@ -143,7 +167,11 @@ def _name(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str])
             text.set_in_layout(False)
             box = text.get_window_extent().expanded(1.02, 1.05)
             clear = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            near = any(box.x0 - 4 < x < box.x1 + 4 and box.y0 - 3 < y < box.y1 + 3 for other, (x, y) in spots.items() if other != name)
+            near = any(
+                box.x0 - 4 < x < box.x1 + 4 and box.y0 - 3 < y < box.y1 + 3
+                for other, (x, y) in spots.items()
+                if other != name
+            )
             if clear and not near and not any(box.overlaps(other) for other in taken):
                 taken.append(box)
                 break

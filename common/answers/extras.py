@@ -19,7 +19,9 @@ class LowData:
     title: str  # what the runs share
     metric: str
     lines: Mapping[str, tuple[tuple[float, float], ...]]  # by backbone (and protocol): (images, score)
-    overtakes: tuple[tuple[str, str, float | None], ...]  # backbone, protocol, images from which it beats the probe
+    overtakes: tuple[
+        tuple[str, str, float | None], ...
+    ]  # backbone, protocol, images from which it beats the probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,9 @@ def sensitivity(question: Question) -> Sensitivity | None:
 def _searched(cell: Cell) -> tuple[tuple[float, float], ...]:
     tried: dict[float, list[float]] = defaultdict(list)
     for row in cell.rows:
-        first = min((steps for _, steps, _ in row.lr_search), default=0)  # later, only the better half goes on
+        first = min(
+            (steps for _, steps, _ in row.lr_search), default=0
+        )  # later, only the better half goes on
         for rate, steps, score in row.lr_search:
             if steps == first:
                 tried[rate].append(score)

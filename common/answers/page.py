@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from . import charts, extras, svg
-from .chapters import Look, chapter
+from .chapters import chapter
 from .read import Found, Row
 from .sections import Section
 from .tables import METRICS
@@ -20,7 +19,6 @@ def page(found: Found, sections: Sequence[Section]) -> str:
     """The page's HTML. Runs on little of train have a chapter of their own where others are there."""
     names = sorted({row.backbone for row in found.rows})
     looks = svg.looks(names)
-    swatches = {name: Markup(svg.swatch(looks[name])) for name in names}
     shown = [section for section in sections if not section.terms.few] or sections
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -31,7 +29,7 @@ def page(found: Found, sections: Sequence[Section]) -> str:
         backbones=len(names),
         datasets=len({question.unit for section in sections for question in section.questions}),
         rope=f"{100 * ROPE:g}",
-        sections=[chapter(section, Look(looks=looks, swatches=swatches)) for section in shown],
+        sections=[chapter(section, looks) for section in shown],
         low_data=[_low_data(low) for low in extras.low_data(sections)],
         optimism=extras.optimism(sections),
         machines=_machines(found.rows),
@@ -54,10 +52,8 @@ def _low_data(low: extras.LowData) -> dict[str, Any]:
     return {
         "dataset": low.dataset,
         "title": low.title,
-        "key": [(name, Markup(svg.swatch(look))) for name, look in looks.items()],
-        "svg": Markup(
-            charts.curves(lines, looks, "training images", f"{METRICS[low.metric]} (%)", label, log=True)
-        ),
+        "key": looks.key(tuple(low.lines)),
+        "svg": charts.curves(lines, looks, "training images", f"{METRICS[low.metric]} (%)", label, log=True),
         "caption": f"{METRICS[low.metric]} on test against the number of training images; means over seeds.",
         "told": told,
     }

@@ -13,7 +13,7 @@ from .sections import Question
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tested:
+class Predictions:
     """A question's test images and what was said of them; N images, C classes."""
 
     labels: ndarray  # (N,)
@@ -32,7 +32,7 @@ class Tested:
         return right * len(right) / (counts[self.labels] * np.count_nonzero(counts))
 
 
-def tested(question: Question) -> Tested | None:
+def predictions_of(question: Question) -> Predictions | None:
     """The predictions of all runs of a question; None: no backbone has kept any."""
     images, labels, classes = None, np.empty(0, int), ()
     right, logits, confusion, without = {}, {}, {}, []
@@ -48,8 +48,13 @@ def tested(question: Question) -> Tested | None:
         confusion[name] = sum(metrics.confusion(own, labels) for *_, own in said)
     if images is None:
         return None
-    return Tested(
-        labels=labels, classes=classes, right=right, logits=logits, confusion=confusion, without=tuple(without)
+    return Predictions(
+        labels=labels,
+        classes=classes,
+        right=right,
+        logits=logits,
+        confusion=confusion,
+        without=tuple(without),
     )
 
 

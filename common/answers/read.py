@@ -91,12 +91,12 @@ def read(folders: Sequence[Path]) -> Found:
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"no folder {folder}: expected run folders, or folders that hold some")
-    for folder in dict.fromkeys(found for folder in folders for found in _runs(folder)):
+    for folder in dict.fromkeys(run for parent in folders for run in _runs(parent)):
         if not (folder / RESULT).exists():
             unfinished.append(folder)
             continue
         try:
-            rows.append(row(json.loads((folder / RESULT).read_bytes()), folder))
+            rows.append(row_of(json.loads((folder / RESULT).read_bytes()), folder))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             unreadable.append((folder, f"{type(error).__name__}: {error}"))
     if not rows:
@@ -105,7 +105,7 @@ def read(folders: Sequence[Path]) -> Found:
     return Found(rows=tuple(rows), unfinished=tuple(unfinished), unreadable=tuple(unreadable))
 
 
-def row(result: Mapping[str, Any], folder: Path) -> Row:
+def row_of(result: Mapping[str, Any], folder: Path) -> Row:
     """What `result.json` holds, as a row.
 
     Raises:
@@ -117,7 +117,10 @@ def row(result: Mapping[str, Any], folder: Path) -> Row:
     )
     settings = {name: result.get(name) for name in SETTINGS}
     if result.get("lr_search"):  # every seed has searched for its own rate
-        settings["recipe"] = {**result["recipe"], "phases": [{**p, "lr": "auto"} for p in result["recipe"]["phases"]]}
+        settings["recipe"] = {
+            **result["recipe"],
+            "phases": [{**p, "lr": "auto"} for p in result["recipe"]["phases"]],
+        }
     cost = {"parameters": result["parameters"], "macs": result["macs"], **result["cost"]}
     return Row(
         folder=folder,
@@ -141,7 +144,10 @@ def row(result: Mapping[str, Any], folder: Path) -> Row:
         seed=result["seed"],
         settings=json.dumps(settings, sort_keys=True),
         metric=metric,
-        scores={name: (float(s["value"]), s["interval"] and tuple(s["interval"])) for name, s in result["test"].items()},
+        scores={
+            name: (float(s["value"]), s["interval"] and tuple(s["interval"]))
+            for name, s in result["test"].items()
+        },
         last=(result.get("test_last") or {}).get(metric),
         calibrated={name: s["value"] for name, s in (result.get("test_calibrated") or {}).items()},
         temperature=result.get("temperature"),
@@ -151,7 +157,9 @@ def row(result: Mapping[str, Any], folder: Path) -> Row:
         machine=result["device"],
         threads=result["threads"],
         precision=result["precision"],
-        versions={name: result[name] for name in ("python", "torch", "torchvision", "timm") if name in result},
+        versions={
+            name: result[name] for name in ("python", "torch", "torchvision", "timm") if name in result
+        },
         commit=result.get("commit"),
         command=result.get("command", ""),
         caveats=tuple(result["caveats"]),

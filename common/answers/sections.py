@@ -43,14 +43,18 @@ class Question:
     """A dataset with its split, and every backbone's answer."""
 
     name: str  # "eurosat", "dtd fold 3" ...
-    unit: str  # what counts once in rankings: BreakHis' magnifications and an official fold's siblings are one
+    unit: (
+        str  # what counts once in rankings: BreakHis' magnifications and an official fold's siblings are one
+    )
     domain: str
     metric: str
     cells: Mapping[str, Cell]  # by backbone
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(c for cell in self.cells.values() for row in cell.rows for c in row.caveats))
+        return tuple(
+            dict.fromkeys(c for cell in self.cells.values() for row in cell.rows for c in row.caveats)
+        )
 
     @property
     def first(self) -> Row:
@@ -87,7 +91,9 @@ def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, 
     by_terms: dict[Terms, list[Row]] = defaultdict(list)
     for row in rows:
         by_terms[row.terms].append(row)
-    found = [Section(terms=terms, questions=_questions(members, domains)) for terms, members in by_terms.items()]
+    found = [
+        Section(terms=terms, questions=_questions(members, domains)) for terms, members in by_terms.items()
+    ]
 
     def place(section: Section) -> tuple:
         terms, cells = section.terms, sum(len(q.cells) for q in section.questions)

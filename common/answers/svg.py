@@ -5,10 +5,11 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+from markupsafe import Markup, escape
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -52,13 +53,32 @@ STYLE = {
 _numbers = itertools.count()
 
 
-def looks(names: Sequence[str]) -> dict[str, dict]:
-    """A colour, a dash and a marker for every name, the same wherever it is drawn."""
+@dataclass(frozen=True)
+class Looks:
+    """How names are drawn: a colour, a dash and a marker, the same wherever they are."""
+
+    styles: Mapping[str, Mapping[str, Any]]
+    swatches: Mapping[str, Markup]
+
+    def __getitem__(self, name: str) -> Mapping[str, Any]:
+        return self.styles[name]
+
+    def key(self, names: Sequence[str]) -> list[tuple[str, Markup]]:
+        """Names with their swatches."""
+        return [(name, _again(self.swatches[name])) for name in names]
+
+
+def looks(names: Sequence[str]) -> Looks:
     n = len(COLOURS)
-    return {
-        name: {"color": COLOURS[i % n], "linestyle": DASHES[i // n % len(DASHES)], "marker": MARKERS[i % len(MARKERS)]}
+    styles = {
+        name: {
+            "color": COLOURS[i % n],
+            "linestyle": DASHES[i // n % len(DASHES)],
+            "marker": MARKERS[i % len(MARKERS)],
+        }
         for i, name in enumerate(names)
     }
+    return Looks(styles, {name: _swatch(style) for name, style in styles.items()})
 
 
 @contextmanager
@@ -71,7 +91,7 @@ def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure, p
             plt.close(figure)
 
 
-def svg(figure: plt.Figure, label: str) -> str:
+def svg(figure: plt.Figure, label: str) -> Markup:
     """The `<svg>` element; `label` says to those who do not see it what it shows ("": nothing to say)."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
@@ -81,19 +101,24 @@ def svg(figure: plt.Figure, label: str) -> str:
     for drawn, shown in SHOWN.items():
         text = text.replace(drawn, shown)
     text = re.sub(r' id="[a-zA-Z_0-9]*_\d+"', "", text)  # of groups: nobody refers to them
-    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>g{next(_numbers)}-", text)
     text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
     shown = f'role="img" aria-label="{escape(label)}"' if label else 'aria-hidden="true"'
-    return text.replace("<svg", f"<svg {shown}", 1)
+    return _again(text.replace("<svg", f"<svg {shown}", 1))
 
 
+def _again(element: str) -> Markup:
+    """The same element with ids of its own: a page must not hold one twice."""
+    return Markup(re.sub(r'(id="|href="#|url\(#)(?:g\d+-)?', rf"\g<1>g{next(_numbers)}-", str(element)))
 
-def swatch(look: Mapping[str, Any]) -> str:
-    """A look for the key: what `looks` says, as a short line with its marker."""
+
+def _swatch(style: Mapping[str, Any]) -> Markup:
+    """A short line with its marker."""
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(0.42, 0.18))
-        figure.add_artist(plt.Line2D([0.04, 0.96], [0.5, 0.5], color=look["color"], linestyle=look["linestyle"]))
-        figure.add_artist(plt.Line2D([0.5], [0.5], color=look["color"], marker=look["marker"], markersize=5))
+        line = {"color": style["color"], "linestyle": style["linestyle"]}
+        marker = {"color": style["color"], "marker": style["marker"], "markersize": 5}
+        figure.add_artist(plt.Line2D([0.04, 0.96], [0.5, 0.5], **line))
+        figure.add_artist(plt.Line2D([0.5], [0.5], **marker))
         try:
             return svg(figure, "")
         finally:

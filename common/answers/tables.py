@@ -17,9 +17,7 @@ METRICS = {
     "nll": "NLL",
     "ece": "ECE",
 }
-SPREAD = (
-    "Mean ± standard deviation over seeds (n); of a single run its 95 % bootstrap interval over test images (1)."
-)
+SPREAD = "Mean ± standard deviation over seeds (n); of a single run its 95 % bootstrap interval over test images (1)."
 SUBSETS = "Subsets are not comparable with published results."
 
 
@@ -61,7 +59,11 @@ def listing(sections: Sequence[Section]) -> str:
 def _listed(section: Section, question: Question, name: str, cell: Cell) -> tuple[str, ...]:
     terms, row = section.terms, cell.rows[0]
     more = ("subset" * terms.subset, "the paper's split" * (terms.split == "paper"), terms.few)
-    begin = terms.start if terms.start == SCRATCH else "fine-tuned" + f" ({terms.start})" * (terms.start != "ImageNet-1k")
+    begin = (
+        terms.start
+        if terms.start == SCRATCH
+        else "fine-tuned" + f" ({terms.start})" * (terms.start != "ImageNet-1k")
+    )
     return (
         question.name + "".join(f" ({what})" for what in more if what),
         name,
@@ -77,7 +79,11 @@ def _listed(section: Section, question: Question, name: str, cell: Cell) -> tupl
 
 
 def protocol(section: Section) -> str:
-    chosen = "on validation, test seen once" if section.terms.chosen_on == "val" else "on test itself, which flatters"
+    chosen = (
+        "on validation, test seen once"
+        if section.terms.chosen_on == "val"
+        else "on test itself, which flatters"
+    )
     return f"Protocol `{section.terms.protocol}`: the epoch chosen {chosen}."
 
 
@@ -89,12 +95,27 @@ def _unique(sections: Sequence[Section]) -> list[Section]:
 def matrix(section: Section) -> str:
     """Datasets down, backbones across, and what to know of them."""
     names = section.backbones
-    lines = ["| dataset | metric | " + " | ".join(f"`{name}`" for name in names) + " |", "|" + "---|" * (len(names) + 2)]
+    lines = [
+        "| dataset | metric | " + " | ".join(f"`{name}`" for name in names) + " |",
+        "|" + "---|" * (len(names) + 2),
+    ]
     for question in section.questions:
-        cells = [figure(question.cells[name], question.metric) if name in question.cells else "missing" for name in names]
-        lines.append(f"| {_escaped(question.name)} | {METRICS[question.metric]} (%) | " + " | ".join(cells) + " |")
+        cells = [
+            figure(question.cells[name], question.metric) if name in question.cells else "missing"
+            for name in names
+        ]
+        lines.append(
+            f"| {_escaped(question.name)} | {METRICS[question.metric]} (%) | " + " | ".join(cells) + " |"
+        )
     caveats = [f"- {_escaped(q.name)}: {caveat}" for q in section.questions for caveat in q.caveats]
-    return "\n".join([*lines, "", f"{protocol(section)} {SPREAD}" + f" {SUBSETS}" * section.terms.subset, *([""] + caveats if caveats else [])])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{protocol(section)} {SPREAD}" + f" {SUBSETS}" * section.terms.subset,
+            *(["", *caveats] if caveats else []),
+        ]
+    )
 
 
 def markdown(sections: Sequence[Section]) -> str:
@@ -105,7 +126,9 @@ def markdown(sections: Sequence[Section]) -> str:
 
 def write_csv(path: Path, rows: Sequence[Row], sections: Sequence[Section]) -> None:
     """A line per run; `in_tables` tells those that the tables are made of."""
-    taken = {row.folder for s in sections for q in s.questions for cell in q.cells.values() for row in cell.rows}
+    taken = {
+        row.folder for s in sections for q in s.questions for cell in q.cells.values() for row in cell.rows
+    }
     costs = sorted({name for row in rows for name in row.cost})
     head = [
         "dataset", "fold", "split_file", "split", "fingerprint", "subset", "few", "classes", "train", "val", "test",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..measure import compare, ranks
-from .predictions import Tested
+from .predictions import Predictions
 from .sections import Question, Section
 
 ROPE = 0.005  # half a point: what makes no difference in practice
@@ -83,7 +83,7 @@ def ranking(section: Section, domain: str | None = None) -> Ranking | None:
     )
 
 
-def duels(question: Question, seen: Tested) -> Duels | None:
+def duels(question: Question, seen: Predictions) -> Duels | None:
     """The leader against every other; None: fewer than two backbones have predictions.
 
     Balanced accuracy is compared where it is the headline, top-1 everywhere else.
@@ -98,7 +98,9 @@ def duels(question: Question, seen: Tested) -> Duels | None:
     others = [k for k in range(len(names)) if k != first]
     differences = [compare.paired_bootstrap(values[k], values[first]) for k in others]
     ps = compare.holm([d.p for d in differences])
-    mcnemar = compare.holm([compare.mcnemar(seen.right[names[k]][0], seen.right[names[first]][0]) for k in others])
+    mcnemar = compare.holm(
+        [compare.mcnemar(seen.right[names[k]][0], seen.right[names[first]][0]) for k in others]
+    )
     found = [
         Duel(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), best=float(best[k]))
         for k, d, p, m in zip(others, differences, ps, mcnemar, strict=True)
@@ -126,9 +128,7 @@ def _unit_scores(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
     }
 
 
-def _complete(
-    units: list[str], names: list[str], there: set[tuple[str, str]]
-) -> tuple[list[str], list[str]]:
+def _complete(units: list[str], names: list[str], there: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """A part of the table without holes: the row or column that misses the largest share goes, until none does."""
     while True:
         holes = {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}

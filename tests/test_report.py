@@ -267,7 +267,7 @@ def test_few_images_rates_and_choosing_on_test(tmp_path: Path) -> None:
 def test_what_there_is_nothing_of_is_not_there(tmp_path: Path) -> None:
     fabricate(tmp_path / "runs" / "a", "dtd", "resnet50", 0, 0.9)
     shown = text(page(tmp_path / "runs"))
-    assert "No other backbone was run: nothing to compare." in shown
+    assert "No other backbone was run there: nothing to compare." in shown
     for chapter in (
         "Mean ranks",
         "Accuracy against cost",

@@ -18,7 +18,7 @@ def answer(section: Section, ranked: Ranking | None, fought: Mapping[str, Duels]
     leader = question.leader
     reached = f"{100 * question.cells[leader].value:.2f} % {METRICS[question.metric]} on {question.name}"
     if len(question.cells) < 2:
-        return (f"{leader} reaches {reached}.", "No other backbone was run: nothing to compare.")
+        return f"{leader} reaches {reached}.", "No other backbone was run there: nothing to compare."
     if question.name not in fought:
         return (
             f"{leader} is highest, with {reached}.",

@@ -17,11 +17,11 @@ from common import main
 from common.__main__ import main as command
 from common.answers.costs import tradeoffs
 from common.answers.extras import low_data, optimism, sensitivity
-from common.answers.predictions import predictions_of
+from common.answers.predictions import Predictions, predictions_of
 from common.answers.read import Row, read, start
 from common.answers.sections import Section, sections
 from common.answers.verdicts import duels, ranking
-from common.measure import metrics
+from common.measure import compare, metrics
 from common.models.table import BACKBONES
 from common.results import write_confusion, write_json, write_predictions
 
@@ -210,6 +210,28 @@ def test_duels_are_paired_and_corrected(runs: Path) -> None:
     assert seen.confusion["swin_t"].sum() == 240
     weighted = seen.values("swin_t", "balanced_accuracy").mean()
     assert weighted == pytest.approx(question.cells["swin_t"].score("balanced_accuracy")[0])
+
+
+@pytest.mark.parametrize("metric", ["top1", "balanced_accuracy", "auroc"])
+def test_values_of_images_stand_for_the_score(metric: str) -> None:
+    """Their mean is the score; resampled, it spreads as the score itself does."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(800) < 0.2).astype(int)
+    logits = [np.round(8 * rng.normal(size=(800, 2)) + 8 * np.eye(2)[labels]) / 8 for _ in range(2)]
+    seen = Predictions(
+        labels=labels,
+        classes=("no", "yes"),
+        right={"a": np.stack([own.argmax(1) == labels for own in logits])},
+        margins={"a": np.stack([own[:, 1] - own[:, 0] for own in logits])},
+        logits={},
+        confusion={},
+        without=(),
+    )
+    values = seen.values("a", metric)
+    scorers = [metrics.scorer(own, labels) for own in logits]
+    assert values.mean() == pytest.approx(np.mean([score(np.ones(800))[metric] for score in scorers]))
+    drawn = compare.draws([lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400)
+    assert values.std() / np.sqrt(800) == pytest.approx(drawn.std(), rel=0.1)
 
 
 def test_runs_without_predictions_are_named(runs: Path) -> None:

@@ -86,11 +86,12 @@ def ranking(section: Section, domain: str | None = None) -> Ranking | None:
 def duels(question: Question, seen: Predictions) -> Duels | None:
     """The leader against every other; None: fewer than two backbones have predictions.
 
-    Balanced accuracy is compared where it is the headline, top-1 everywhere else.
+    The headline is compared where images have a share in it, else top-1.
     """
     if len(seen.right) < 2:
         return None
-    metric = "balanced_accuracy" if question.metric == "balanced_accuracy" else "top1"
+    shared = {"balanced_accuracy"} | ({"auroc"} if len(seen.classes) == 2 else set())
+    metric = question.metric if question.metric in shared else "top1"
     names = sorted(seen.right)
     values = np.stack([seen.values(name, metric) for name in names])
     first = int(values.mean(1).argmax())

@@ -30,7 +30,7 @@ ROOMS = {
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
-    "measure": ["metrics", "cost", "stats", "compare", "ranks", "calibration"],
+    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks"],
     "answers": [
         "scratch", "read", "sections", "tables", "predictions", "verdicts", "costs", "answer", "extras", "svg", "charts", "details", "chapters", "page", "report",
     ],

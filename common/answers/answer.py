@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..measure import compare
 from .costs import macs
 from .sections import Question, Section
 from .tables import METRICS
-from .verdicts import ROPE, SURE, Duels, Ranking
+from .verdicts import SURE, Duels, Ranking
 
-MARGIN = f"{100 * ROPE:g} points"
+WITHIN = f"{100 * compare.MARGIN:g} points"
 
 
 def answer(section: Section, ranked: Ranking | None, fought: Mapping[str, Duels]) -> tuple[str, ...]:
@@ -42,7 +43,7 @@ def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
         sure = f"Ranks over {n} datasets tell it from no other: they would have to differ by {ranked.cd:.2f}."
     worse, same, better = ranked.versus[others[0]]
     sure += (
-        f" Against {others[0]}, the next, it is better by more than {MARGIN} with probability {worse:.2f}, practically "
+        f" Against {others[0]}, the next, it is better by more than {WITHIN} with probability {worse:.2f}, practically "
         f"the same with {same:.2f}, worse with {better:.2f}."
     )
     fit = [name for name in others if ranked.versus[name][1] + ranked.versus[name][2] >= SURE]
@@ -60,7 +61,7 @@ def _on_one_dataset(question: Question, fought: Duels) -> tuple[str, ...]:
         if fought.tied
         else f"The {fought.images:,} test images tell it from every other."
     )
-    fit = [duel.backbone for duel in fought.others if duel.difference.low > -ROPE]
+    fit = [duel.backbone for duel in fought.others if duel.difference.low > -compare.MARGIN]
     return (
         lead,
         sure,
@@ -72,9 +73,9 @@ def _cheaper(first: str, fit: Sequence[str], macs: Mapping[str, float]) -> str:
     """Of backbones that are shown to be practically as good, the one with the fewest multiply-adds."""
     cheaper = [name for name in fit if macs[name] < macs[first]]
     if not cheaper:
-        return f"Nothing with fewer multiply-adds is shown to be as good within {MARGIN}."
+        return f"Nothing with fewer multiply-adds is shown to be as good within {WITHIN}."
     name = min(cheaper, key=lambda name: macs[name])
-    return f"{name} is as good within {MARGIN}, at {macs[name] / macs[first]:.0%} of the multiply-adds."
+    return f"{name} is as good within {WITHIN}, at {macs[name] / macs[first]:.0%} of the multiply-adds."
 
 
 def _all(names: Sequence[str]) -> str:

@@ -6,7 +6,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy import ndarray
 
-from ..measure import calibration
 from . import svg
 from .svg import INK, LINE, SOFT, Looks
 from .verdicts import Ranking
@@ -97,13 +96,12 @@ def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, 
         return svg.svg(figure, label)
 
 
-def reliability(bins: Mapping[str, Sequence[calibration.Bin]], looks: Looks, label: str) -> Markup:
+def reliability(points: Mapping[str, tuple[ndarray, ndarray]], looks: Looks, label: str) -> Markup:
+    """`points`: stated confidence and share of right answers per bin, by backbone."""
     with svg.drawing(4.4) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=SOFT, lw=1, ls=(0, (1, 2)))
-        for name, own in bins.items():
-            axes.plot(
-                [100 * b.confidence for b in own], [100 * b.accuracy for b in own], **looks[name], ms=4.5
-            )
+        for name, (confidence, accuracy) in points.items():
+            axes.plot(100 * confidence, 100 * accuracy, **looks[name], ms=4.5)
         axes.set(
             xlabel="stated confidence (%)",
             ylabel="right answers (%)",

@@ -22,56 +22,60 @@ PAIRS = 8  # most confused pairs to show
 def detail(
     question: Question, seen: Predictions | None, fought: Duels | None, looks: Looks
 ) -> dict[str, Any]:
-    names = tuple(question.cells)
-    drawn = [_curves(question, looks)]
-    shown: dict[str, Any] = {}
+    """What the template shows of a dataset; without predictions there are neither tests nor confusions."""
     searched = extras.sensitivity(question)
-    if searched:
-        lines = {name: [(x, 100 * y) for x, y in line] for name, line in searched.lines.items()}
-        label = f"Validation score against learning rate, {question.name}"
-        caption = "Learning rates: the score on validation after the first, short round of the search, which all take part in."
-        drawn.append(
-            (charts.curves(lines, looks, "learning rate", "validation (%)", label, log=True), caption)
-        )
-        shown["regret"] = searched.regret
+    drawn = [_curves(question, looks), searched and _rates(question, searched, looks)]
+    confused = {}
     if seen:
-        bins = {
-            name: [b for b in calibration.reliability(logits, seen.labels) if b.count >= len(logits) / 100]
-            for name, logits in seen.logits.items()
-        }
-        label = f"Reliability diagram, {question.name}: share of right answers against stated confidence"
-        caption = "Reliability of the first seed's probabilities: on the dotted line they mean what they say. Points of fewer than one in a hundred images are left out."
-        drawn.append((charts.reliability(bins, looks, label), caption))
-        leader = question.leader if question.leader in seen.confusion else next(iter(seen.confusion))
+        leader = question.leader if question.leader in seen.confusion else min(seen.confusion)
         counts = seen.confusion[leader]
-        label = f"Confusion matrix of {leader} on {question.name}"
-        drawn.append(
-            (
-                charts.confusion(counts, seen.classes, label),
-                f"Confusions of {leader}, all its seeds together.",
-            )
-        )
-        shown |= {"leader": leader, "confused": _confused(counts, seen.classes), "without": seen.without}
-    if fought:
-        shown["duels"] = {
-            "leader": fought.leader,
-            "best": fought.best,
-            "others": fought.others,
-            "caption": f"Against {fought.leader}, {METRICS[fought.metric]} on the same {fought.images:,} test images, seeds "
-            "averaged; McNemar's exact test of the first seeds. p values Holm-corrected.",
-        }
+        drawn += [_reliability(question, seen, looks), _confusion(question, leader, counts, seen.classes)]
+        confused = {"leader": leader, "confused": _confused(counts, seen.classes), "without": seen.without}
     return {
         "name": question.name,
         "about": f"{question.domain}, {question.first.images[2]:,} test images of {question.first.classes} classes",
-        "key": looks.key(names),
-        "charts": [{"svg": one, "caption": caption} for one, caption in drawn if one],
+        "key": looks.key(tuple(question.cells)),
+        "duels": fought,
+        "compared": fought and METRICS[fought.metric],
+        "charts": [chart for chart in drawn if chart],
         "calibrated": [c for name, cell in question.cells.items() if (c := _calibrated(name, cell))],
-        **shown,
+        "regret": searched.regret if searched else {},
+        **confused,
     }
 
 
-def _curves(question: Question, looks: Looks) -> tuple[str, str]:
-    """The learning curves, of validation (or of test, where it chose the epoch); "" where no log was kept."""
+def _rates(question: Question, searched: extras.Sensitivity, looks: Looks) -> dict[str, Any]:
+    lines = {name: [(rate, 100 * score) for rate, score in line] for name, line in searched.lines.items()}
+    label = f"Validation score against learning rate, {question.name}"
+    return {
+        "svg": charts.curves(lines, looks, "learning rate", "validation (%)", label, log=True),
+        "caption": "Learning rates: the score on validation after the first, short round of the search, in which all take part.",
+    }
+
+
+def _reliability(question: Question, seen: Predictions, looks: Looks) -> dict[str, Any]:
+    points = {}
+    for name, logits in seen.logits.items():
+        confidence, accuracy, images = calibration.reliability(logits, seen.labels)
+        enough = images >= len(logits) / 100
+        points[name] = (confidence[enough], accuracy[enough])
+    label = f"Reliability diagram, {question.name}: share of right answers against stated confidence"
+    return {
+        "svg": charts.reliability(points, looks, label),
+        "caption": "Reliability of the first seed's probabilities: on the dotted line they mean what they say. Points of fewer "
+        "than one in a hundred images are left out.",
+    }
+
+
+def _confusion(question: Question, leader: str, counts: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "svg": charts.confusion(counts, classes, f"Confusion matrix of {leader} on {question.name}"),
+        "caption": f"Confusions of {leader}, all its seeds together.",
+    }
+
+
+def _curves(question: Question, looks: Looks) -> dict[str, Any] | None:
+    """The learning curves, of validation (or of test, where it chose the epoch); None: no log was kept."""
     part = question.first.terms.chosen_on
     wanted = f"{part}_{question.metric}"
     lines = {}
@@ -81,15 +85,18 @@ def _curves(question: Question, looks: Looks) -> tuple[str, str]:
             log = row.folder / "log.jsonl"
             for line in log.read_text("utf-8").splitlines() if log.exists() else ():
                 record = json.loads(line)
-                by_epoch[record["epoch"]].append(100 * record[wanted])
+                if wanted in record:  # AUROC needs all classes in the part
+                    by_epoch[record["epoch"]].append(100 * record[wanted])
         if by_epoch:
             lines[name] = [(epoch, mean(scores)) for epoch, scores in sorted(by_epoch.items())]
     if not lines:
-        return "", ""
+        return None
     where = "validation" if part == "val" else part
     label = f"Learning curves, {question.name}: {METRICS[question.metric]} on {where} per epoch"
-    drawn = charts.curves(lines, looks, "epoch", f"{METRICS[question.metric]} on {where} (%)", label)
-    return drawn, f"Learning curves on {where}, means over seeds."
+    return {
+        "svg": charts.curves(lines, looks, "epoch", f"{METRICS[question.metric]} on {where} (%)", label),
+        "caption": f"Learning curves on {where}, means over seeds.",
+    }
 
 
 def _confused(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

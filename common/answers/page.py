@@ -7,12 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from ..measure.compare import MARGIN
 from . import charts, extras, svg
 from .chapters import chapter
 from .read import Found, Row
 from .sections import Section
 from .tables import METRICS
-from .verdicts import ROPE
 
 
 def page(found: Found, sections: Sequence[Section]) -> str:
@@ -28,7 +28,7 @@ def page(found: Found, sections: Sequence[Section]) -> str:
         runs=len(found.rows),
         backbones=len(names),
         datasets=len({question.unit for section in sections for question in section.questions}),
-        rope=f"{100 * ROPE:g}",
+        margin=f"{100 * MARGIN:g}",
         sections=[chapter(section, looks) for section in shown],
         low_data=[_low_data(low) for low in extras.low_data(sections)],
         optimism=extras.optimism(sections),

@@ -67,17 +67,20 @@ def predictions_of(question: Question) -> Predictions | None:
 
 
 def _read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndarray] | None:
-    """A run's test images, their labels (N,), the classes, the logits (N, C); None: it has not kept them."""
+    """A run's test images, their labels (N,), the classes, the logits (N, C); None: it has not kept them whole."""
     try:
         logits = np.load(folder / "test_logits.npy")
         with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
             classes = tuple(next(csv.reader(file))[1:])
         with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
-    except FileNotFoundError:
+        place = {name: i for i, name in enumerate(classes)}
+        labels = np.array([place[row[1]] for row in rows])
+    except (OSError, ValueError, LookupError, StopIteration):
         return None
-    place = {name: i for i, name in enumerate(classes)}
-    return tuple(row[0] for row in rows), np.array([place[row[1]] for row in rows]), classes, logits
+    if logits.shape != (len(labels), len(classes)):
+        return None
+    return tuple(row[0] for row in rows), labels, classes, logits
 
 
 def _by_class(values: ndarray, labels: ndarray) -> ndarray:

@@ -9,7 +9,6 @@ from ..measure import compare, ranks
 from .predictions import Predictions
 from .sections import Question, Section
 
-ROPE = 0.005  # half a point: what makes no difference in practice
 SURE = 0.8  # probability from which the answer calls two backbones equivalent
 
 
@@ -75,7 +74,7 @@ def ranking(section: Section, domain: str | None = None) -> Ranking | None:
         cd=cd,
         cliques=tuple(tuple(clique) for clique in ranks.cliques(mean, cd)),
         versus={
-            name: compare.bayesian_signed_rank(table[:, k] - table[:, 0], ROPE)
+            name: compare.bayesian_signed_rank(table[:, k] - table[:, 0], compare.MARGIN)
             for k, name in enumerate(names)
             if k
         },

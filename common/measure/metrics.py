@@ -28,7 +28,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
     nll = -log_softmax(logits, axis=1)[np.arange(n), labels]
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(1)
-    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    bins = bin_of(confidence, ECE_BINS)
     cells = labels * classes + logits.argmax(1)
     in_top5 = (logits > own[:, None]).sum(1) < 5
     ranked = [_Ranked(probabilities[:, c], labels == c) for c in ([1] if classes == 2 else range(classes))]
@@ -59,6 +59,11 @@ def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
     return scorer(logits, labels)(np.ones(len(labels)))
 
 
+def bin_of(confidence: ndarray, bins: int) -> ndarray:
+    """(N,) confidences in 0..1 -> (N,) the bin of equal width that each falls into."""
+    return np.minimum((confidence * bins).astype(int), bins - 1)
+
+
 def confusion(logits: ndarray, labels: ndarray) -> ndarray:
     """(C, C) counts: row the true class, column the predicted one."""
     classes = logits.shape[1]
@@ -68,18 +73,24 @@ def confusion(logits: ndarray, labels: ndarray) -> ndarray:
 
 
 class _Ranked:
-    """Images in the order of a score, ties together: P(a positive ranks above a negative), ties half (Mann-Whitney)."""
+    """Images in the order of a score: P(a positive ranks above a negative), ties half (Mann-Whitney).
+
+    What lies below is looked up for positives alone: of many classes each has few.
+    """
 
     def __init__(self, values: ndarray, positive: ndarray):
         self.order = np.argsort(values, kind="stable")
         ordered = values[self.order]
-        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        self.positive = positive[self.order]
+        self.positives = np.flatnonzero(positive[self.order])
+        tied = [np.searchsorted(ordered, ordered[self.positives], side) for side in ("left", "right")]
+        self.edges = [
+            (edge, np.searchsorted(self.positives, edge)) for edge in tied
+        ]  # among all, among positives
 
     def auroc(self, weights: ndarray) -> float:
         weights = weights[self.order]
-        positive = np.add.reduceat(weights * self.positive, self.starts)
-        negative = np.add.reduceat(weights * ~self.positive, self.starts)
-        pairs = positive.sum() * negative.sum()
-        below = np.cumsum(negative) - negative
-        return (positive * (below + negative / 2)).sum() / pairs if pairs else np.nan
+        own = weights[self.positives]
+        everyone, positive = (np.append(0, np.cumsum(w)) for w in (weights, own))
+        below, up_to = (everyone[among_all] - positive[among_own] for among_all, among_own in self.edges)
+        pairs = positive[-1] * (everyone[-1] - positive[-1])
+        return own @ (below + up_to) / 2 / pairs if pairs else np.nan

@@ -1,14 +1,17 @@
 """How sure: intervals from resampling the test images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy import ndarray
+from scipy.special import ndtri
 
 RESAMPLES = 1000
+FRACTIONS = {"top1", "top5", "macro_f1", "balanced_accuracy", "auroc"}
 
 
 def bootstrap(
-    scores: Callable[[np.ndarray], dict[str, float]],
+    scores: Callable[[ndarray], dict[str, float]],
     n: int,
     seed: int,
     resamples: int = RESAMPLES,
@@ -16,25 +19,45 @@ def bootstrap(
 ) -> dict[str, tuple[float, float]]:
     """Bootstrap over images (Efron 1979): {metric: (low, high)}.
 
-    `scores` maps how often each of the `n` images was drawn to {metric: score}. Intervals are percentiles; that of the
-    calibration error, which resampling inflates, is reflected at the score (the "basic" interval). A metric that
-    more than one in twenty resamples cannot have (AUROC of a rare class) gets none. Training noise is not in these
-    intervals: seeds tell it.
+    `scores` maps how often each of the `n` images was drawn to {metric: score}. Intervals are percentiles, but:
+
+    - Fractions near one: percentiles hold an accuracy of 99.5 % on 400 images in 86 % of samples, not in 95 %. Theirs
+      is Wilson's score interval for the number of images that would explain the variance over resamples, the
+      "effective sample size" of surveys (Franco et al. 2019): `n` itself for top-1, fewer for the AUROC of a rare class.
+    - Resampling inflates the calibration error; its interval is reflected at the score (the "basic" interval).
+
+    A metric that more than one in twenty resamples cannot have (AUROC of a rare class) gets none. Training noise is
+    not in these intervals: seeds tell it.
     """
-    rng = np.random.default_rng(seed)
     draws: dict[str, list[float]] = {}
-    for _ in range(resamples):
-        weights = np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+    for weights in image_weights(n, seed, resamples):
         for name, value in scores(weights).items():
             draws.setdefault(name, []).append(value)
-    tail = (1 - level) / 2
-    intervals = {
-        name: tuple(np.quantile(values, (tail, 1 - tail)).tolist())
-        for name, values in draws.items()
-        if len(values) >= level * resamples
-    }
-    if "ece" in intervals:
-        value = scores(np.ones(n))["ece"]
-        low, high = intervals["ece"]
-        intervals["ece"] = (max(0.0, 2 * value - high), max(0.0, 2 * value - low))
+    at = scores(np.ones(n))
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, values in draws.items():
+        if len(values) < level * resamples:
+            continue
+        low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+        if name in FRACTIONS:
+            variance = np.var(values)
+            low, high = _wilson(at[name], at[name] * (1 - at[name]) / variance if variance else n, level)
+        elif name == "ece":
+            low, high = max(0.0, 2 * at[name] - high), max(0.0, 2 * at[name] - low)
+        intervals[name] = (low, high)
     return intervals
+
+
+def image_weights(n: int, seed: int, resamples: int) -> Iterator[ndarray]:
+    """(N,) float per resample: how often each of the `n` images was drawn."""
+    rng = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(rng.integers(n, size=n), minlength=n).astype(float)
+
+
+def _wilson(fraction: float, n: float, level: float) -> tuple[float, float]:
+    """Wilson 1927: the true fractions that would not be rejected, seeing this one of `n`."""
+    z2 = ndtri((1 + level) / 2) ** 2
+    middle = (fraction + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))

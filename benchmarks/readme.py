@@ -20,7 +20,8 @@ from common.answers.read import row_of  # noqa: E402
 from common.answers.sections import sections  # noqa: E402
 from common.answers.tables import listing  # noqa: E402
 from common.cli import result_line  # noqa: E402
-from common.models.table import BACKBONES, CIFAR  # noqa: E402
+from common.models.modern import MODERN  # noqa: E402
+from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
 
 RUNS = ROOT / "results" / "runs.jsonl"
 README = ROOT / "README.md"
@@ -61,18 +62,21 @@ def results(every: list[Run]) -> str:
     return listing(sections(rows, {}))
 
 
-def backbones() -> str:
-    """The table of `python -m common list`, with aliases."""
+def backbones(rows: tuple[Backbone, ...]) -> str:
+    """The table of `python -m common list`, with aliases where there are some."""
+    short = any(row.aliases for row in rows)
+    last = "short name" if short else "pretrained on"
     lines = [
-        "| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | short name |",
+        f"| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | {last} |",
         "|---|---|---|---|---|---|",
     ]
-    for row in BACKBONES:
+    for row in rows:
         weights = row.enum or f"`{row.weights.rsplit('/', 1)[1]}`"
-        short = ", ".join(f"`{alias}`" for alias in row.aliases)
+        checked = row.sha256 or ("" if row.weights.startswith("hf:") else "(no checksum)")
+        told = ", ".join(f"`{alias}`" for alias in row.aliases) if short else row.pretrained_on
+        top1 = "" if row.top1 is None else f"{100 * row.top1:.2f}"
         lines.append(
-            f"| `{row.name}` | {row.params / 1e6:.2f} | {100 * row.top1:.2f} | {row.size} | {weights} "
-            f"{row.sha256 or '(no checksum)'} | {short} |"
+            f"| `{row.name}` | {row.params / 1e6:.2f} | {top1} | {row.size} | {f'{weights} {checked}'.strip()} | {told} |"
         )
     return "\n".join(lines)
 
@@ -173,7 +177,8 @@ def filled(text: str) -> str:
     parts = {
         "digits": digits(runs()),
         "times": times(),
-        "backbones": backbones(),
+        "backbones": backbones(BACKBONES),
+        "modern": backbones(MODERN),
         "cifar": cifar(),
         "results": results(runs()),
         "speed": speed(),

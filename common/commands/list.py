@@ -3,20 +3,23 @@
 import argparse
 
 from .. import catalog
+from ..models.modern import MODERN
 from ..models.table import BACKBONES, CIFAR
 from ..spec import Dataset
 
 
 def main(argv: list[str]) -> None:
     argparse.ArgumentParser(prog="python -m common list", description=__doc__).parse_args(argv)
-    print(
-        f"{'backbone':20} {'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
-    )
-    for row in BACKBONES:
-        print(
-            f"{row.name:20} {row.params / 1e6:6.2f} M {100 * row.top1:5.2f} % {row.size:4}  {row.pretrained_on:13} "
-            f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
-        )
+    head = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
+    for title, rows in (("backbone", BACKBONES), ("later ones", MODERN)):
+        print(f"{title:26} {head}")
+        for row in rows:
+            top1 = "" if row.top1 is None else f"{100 * row.top1:5.2f} %"
+            print(
+                f"{row.name:26} {row.params / 1e6:6.2f} M {top1:>7} {row.size:4}  {row.pretrained_on:13} "
+                f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
+            )
+        print()
     print("and any of timm's: -model timm:NAME\n")
     print(f"{'from scratch alone':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
     for row in CIFAR:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
+from .modern import MODERN
 from .table import BACKBONES, CIFAR, Backbone
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _network(row: Backbone) -> "nn.Module":
 
 
 def _rows() -> dict[str, Backbone]:
-    return {alias: row for row in (*BACKBONES, *CIFAR) for alias in (row.name, *row.aliases)}
+    return {alias: row for row in (*BACKBONES, *MODERN, *CIFAR) for alias in (row.name, *row.aliases)}
 
 
 def _timm_names() -> set[str]:

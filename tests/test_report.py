@@ -230,7 +230,9 @@ def test_values_of_images_stand_for_the_score(metric: str) -> None:
     values = seen.values("a", metric)
     scorers = [metrics.scorer(own, labels) for own in logits]
     assert values.mean() == pytest.approx(np.mean([score(np.ones(800))[metric] for score in scorers]))
-    drawn = compare.draws([lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400)
+    drawn = compare.resample_scores(
+        [lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400
+    )
     assert values.std() / np.sqrt(800) == pytest.approx(drawn.std(), rel=0.1)
 
 

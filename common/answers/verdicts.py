@@ -94,9 +94,13 @@ def duels(question: Question, seen: Predictions) -> Duels | None:
     names = sorted(seen.right)
     values = np.stack([seen.values(name, metric) for name in names])
     first = int(values.mean(1).argmax())
-    best = compare.p_best(values)
+    draws = compare.resample_means(values)  # the same for all
+    best = compare.share_best(draws)
     others = [k for k in range(len(names)) if k != first]
-    differences = [compare.paired_bootstrap(values[k], values[first]) for k in others]
+    differences = [
+        compare.difference(values[k].mean() - values[first].mean(), draws[:, k] - draws[:, first])
+        for k in others
+    ]
     ps = compare.holm([d.p for d in differences])
     mcnemar = compare.holm(
         [compare.mcnemar(seen.right[names[k]][0], seen.right[names[first]][0]) for k in others]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("list", "fetch", "check", "predict", "bench", "table", "report")
+COMMANDS = ("list", "fetch", "check", "predict", "export", "bench", "table", "report")
 
 
 def main(argv: list[str]) -> None:

@@ -179,9 +179,12 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
     fabricate(runs / "b", "dtd", "resnet50", 0, 1.0, best={"epoch": 1, "val_top1": 0.6}, batch_size=64)
     cell = told(runs)[0].questions[0].cells["resnet50"]
     assert [row.folder.name for row in cell.rows] == ["a"] and cell.others == 1
-    assert "dtd, resnet50: 1 more runs" in text(page(runs))
+    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]})
+    shown = text(page(runs))
+    assert "dtd, resnet50: 1 other" in shown
+    assert "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs" in shown  # told where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
-        assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False"]
+        assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
 
 
 def test_other_images_under_one_name_are_other_datasets(tmp_path: Path) -> None:
@@ -270,10 +273,13 @@ def test_few_images_rates_and_choosing_on_test(tmp_path: Path) -> None:
     paper = {"protocol": "paper", "chosen_on": "test", "best": {"test_top1": 1.0}, "test_last": {"top1": 0.5}}
     fabricate(runs / "all", "dtd", "resnet50", 0, 0.9, lr_search=tried)
     best = fabricate(runs / "paper", "dtd", "resnet50", 0, 0.9, **paper)["test"]["top1"]["value"]
+    few = []
     for shots, right, probe in ((5, 0.3, 0.7), (20, 0.95, 0.5)):
         split = {"kind": "clean", "fingerprint": f"{shots:016}", "train": 3 * shots, "val": 6, "test": 120}
-        fabricate(runs / f"s{shots}", "dtd", "resnet50", 0, right, shots=shots, split=split)
-        fabricate(runs / f"p{shots}", "dtd", "resnet50", 0, probe, shots=shots, split=split, protocol="probe")
+        for name, share, protocol in (("s", right, "clean"), ("p", probe, "probe")):
+            run = {"shots": shots, "split": split, "protocol": protocol}
+            result = fabricate(runs / f"{name}{shots}", "dtd", "resnet50", 0, share, **run)
+            few.append(result["test"]["top1"]["value"])
     found = told(runs)
     (low,) = low_data(found)
     assert [x for x, _ in low.lines["resnet50 (clean)"]] == [15, 60, 80]
@@ -286,6 +292,7 @@ def test_few_images_rates_and_choosing_on_test(tmp_path: Path) -> None:
     assert (chosen.best, chosen.last) == (best, 0.5) and chosen.clean is not None
     shown = text(page(runs))
     assert "resnet50: protocol clean overtakes the probe from 60 images on." in shown
+    assert all(f"{100 * value:.2f}" in shown for value in few)
     assert "resnet50 10.00 points" in shown and "Choosing on the test set" in shown
 
 

@@ -1,7 +1,7 @@
 """A section as the page's template shows it: its answer, table, ranks and costs."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -10,7 +10,7 @@ from .answer import answer
 from .costs import Tradeoff, tradeoffs
 from .details import detail
 from .predictions import predictions_of
-from .sections import Question, Section
+from .sections import Cell, Question, Section
 from .svg import Looks
 from .tables import METRICS, protocol
 from .verdicts import Duels, Ranking, duels, ranking
@@ -28,15 +28,9 @@ def chapter(section: Section, looks: Looks) -> dict[str, Any]:
     names = _order(section, ranked)
     trades = tradeoffs(section, ranked)
     return {
-        "title": section.terms.title,
+        **scores(section, names, fought),
         "answer": answer(section, ranked, fought),
-        "caption": f"{protocol(section).replace('`', '')} Scores in %.",
-        "backbones": names,
         "key": looks.key(names),
-        "lines": [_line(q, names, fought.get(q.name)) for q in section.questions],
-        "marks": bool(fought),
-        "missing": [f"{name} on {dataset}" for dataset, name in section.missing],
-        "caveats": [f"{q.name}: {caveat}" for q in section.questions for caveat in q.caveats],
         "ranks": ranked and _ranks(section, ranked, looks),
         "costs": [_cost(trade, section, looks) for trade in trades],
         "not_measured": _not_measured(trades),
@@ -44,20 +38,34 @@ def chapter(section: Section, looks: Looks) -> dict[str, Any]:
     }
 
 
+def scores(section: Section, names: Sequence[str], fought: Mapping[str, Duels]) -> dict[str, Any]:
+    """The table of a section, its columns in the order of `names`, and what to know of it."""
+    return {
+        "title": section.terms.title,
+        "caption": f"{protocol(section).replace('`', '')} Scores in %.",
+        "backbones": names,
+        "lines": [_line(q, names, fought.get(q.name)) for q in section.questions],
+        "marks": bool(fought),
+        "missing": [f"{name} on {dataset}" for dataset, name in section.missing],
+        "caveats": [f"{q.name}: {caveat}" for q in section.questions for caveat in q.caveats],
+    }
+
+
 def _order(section: Section, ranked: Ranking | None) -> list[str]:
     """The ranked ones by rank, then the others by their mean score."""
     first = list(ranked.backbones) if ranked else []
-    scores: dict[str, list[float]] = defaultdict(list)
+    values: dict[str, list[float]] = defaultdict(list)
     for question in section.questions:
         for name, cell in question.cells.items():
-            scores[name].append(cell.value)
-    return first + sorted(scores.keys() - set(first), key=lambda name: (-mean(scores[name]), name))
+            values[name].append(cell.value)
+    return first + sorted(values.keys() - set(first), key=lambda name: (-mean(values[name]), name))
 
 
 def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dict[str, Any]:
     """A row of the table. The leader's equals are marked where the test compares the very score that is shown."""
     comparable = fought and fought.leader == question.leader and fought.metric == question.metric
     tied = fought.tied if comparable else ()
+    alike = sorted({_setting(cell) for cell in question.cells.values()})
 
     def shown(name: str) -> dict[str, Any] | None:
         if name not in question.cells:
@@ -69,15 +77,22 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
             "interval": cell.score(question.metric)[1],
             "deviation": cell.deviation(question.metric),
             "n": len(cell.rows),
+            "setting": _setting(cell) if len(alike) > 1 else "",
             "standing": "lead" if lead else "tied" if name in tied else "",
         }
 
-    images = question.first.images
+    parts = " / ".join(f"{n:,}" for n in question.first.images)
     return {
         "name": question.name,
-        "about": f"{METRICS[question.metric]}, {images[0]:,} / {images[1]:,} / {images[2]:,} images",
+        "about": f"{METRICS[question.metric]}, {parts} images",
+        "alike": alike[0] if len(alike) == 1 else "",
         "cells": [shown(name) for name in names],
     }
+
+
+def _setting(cell: Cell) -> str:
+    height, width = cell.rows[0].size
+    return f"{height}x{width}, {cell.rows[0].epochs} epochs"
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:

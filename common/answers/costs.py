@@ -56,10 +56,10 @@ def tradeoffs(section: Section, ranking: Ranking | None) -> tuple[Tradeoff, ...]
     """
     questions = _questions(section, ranking)
     names = ranking.backbones if ranking else tuple(questions[0].cells)
-    rows = [row for q in questions for name in names for row in q.cells[name].rows]
-    one_machine = len({(row.machine, row.threads) for row in rows}) == 1
     if len(names) < 2:
         return ()
+    rows = [row for q in questions for name in names for row in q.cells[name].rows]
+    one_machine = len({(row.machine, row.threads) for row in rows}) == 1
     found = []
     for cost in COSTS:
         prices = {name: [q.cells[name].cost(cost.name) for q in questions] for name in names}

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from ..measure.compare import MARGIN
 from . import charts, extras, svg
-from .chapters import chapter
+from .chapters import chapter, scores
 from .read import Found, Row
 from .sections import Section
 from .tables import METRICS
@@ -20,6 +20,7 @@ def page(found: Found, sections: Sequence[Section]) -> str:
     names = sorted({row.backbone for row in found.rows})
     looks = svg.looks(names)
     shown = [section for section in sections if not section.terms.few] or sections
+    few = [section for section in sections if section not in shown]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -30,7 +31,8 @@ def page(found: Found, sections: Sequence[Section]) -> str:
         datasets=len({question.unit for section in sections for question in section.questions}),
         margin=f"{100 * MARGIN:g}",
         sections=[chapter(section, looks) for section in shown],
-        low_data=[_low_data(low) for low in extras.low_data(sections)],
+        few=[scores(section, section.backbones, {}) for section in few],
+        low_data=[_low_data(low, looks) for low in extras.low_data(sections)],
         optimism=extras.optimism(sections),
         machines=_machines(found.rows),
         left_out=_left_out(found, sections),
@@ -38,8 +40,9 @@ def page(found: Found, sections: Sequence[Section]) -> str:
     )
 
 
-def _low_data(low: extras.LowData) -> dict[str, Any]:
-    looks = svg.looks(tuple(low.lines))
+def _low_data(low: extras.LowData, looks: svg.Looks) -> dict[str, Any]:
+    if low.lines.keys() - looks.styles.keys():  # names with their protocols
+        looks = svg.looks(tuple(low.lines))
     told = []
     for name, protocol, images in low.overtakes:
         when = f"from {images:,.0f} images on" if images else "at no number of images that both have"
@@ -82,7 +85,7 @@ def _left_out(found: Found, sections: Sequence[Section]) -> list[str]:
     for section in sections:
         for question in section.questions:
             lines += [
-                f"{section.terms.title}, {question.name}, {name}: {cell.others} more runs, with settings that did worse on "
+                f"{section.terms.title}, {question.name}, {name}: {cell.others} other, with settings that did worse on "
                 "validation or of a seed that is there already"
                 for name, cell in question.cells.items()
                 if cell.others

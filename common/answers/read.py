@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
     )
 
 
+@cache
 def start(backbone: str, weights: str) -> str:
     """What the weights have seen, as far as can be told: those of different pretraining are never ranked together.
 

@@ -3,7 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .read import Row, Score, Terms
 
@@ -97,7 +97,9 @@ def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, 
 
     def place(section: Section) -> tuple:
         terms, cells = section.terms, sum(len(q.cells) for q in section.questions)
-        return bool(terms.few), terms.subset, len(section.backbones) < 2, -cells, terms.title
+        images = section.questions[0].first.images[0]
+        whole = replace(terms, few="").title
+        return bool(terms.few), terms.subset, len(section.backbones) < 2, -cells, whole, images
 
     return tuple(sorted(found, key=place))
 

@@ -1,0 +1,28 @@
+"""a finished run's network as ONNX, TorchScript or safetensors"""
+
+import argparse
+from pathlib import Path
+
+from ..cli import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m common export", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("--format", choices=("onnx", "torchscript", "safetensors"), default="onnx")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="new (default: model.onnx, .pt or .safetensors in the run folder)",
+    )
+    options = parser.parse_args(argv)
+
+    def write() -> None:
+        from ..export import export
+
+        path, difference = export(options.run, options.format, options.out)
+        print(f"{options.run} -> {path}; largest difference from the original {difference:.1e}")
+
+    friendly(write)

@@ -1,0 +1,94 @@
+"""What is exported says the same as the run's own network, and all that a user must know."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import folder
+from common import export, main
+from common.__main__ import main as command
+from common.models.backbones import build, find
+from common.spec import Preprocess
+
+TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "1"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_tree) -> Path:
+    monkeypatch.chdir(tmp_path)
+    main(folder.DATASET, [*TINY, "--data_dir", str(class_tree()), "--out", "out"])
+    return Path("out")
+
+
+def expected(run: Path, image: str) -> np.ndarray:
+    """The logits that the run itself had for a test image."""
+    rows = (run / "predictions.csv").read_text().splitlines()[1:]
+    return np.load(run / "test_logits.npy")[[row.split(",")[0] for row in rows].index(image)]
+
+
+def test_what_a_user_does_with_it(run: Path, capsys: pytest.CaptureFixture) -> None:
+    """Pictures in 0..1 in, the run's own logits out; classes and preprocessing are in the file."""
+    for kind in ("onnx", "torchscript", "safetensors"):
+        command(["export", "out", "--format", kind])
+        assert "largest difference from the original " in capsys.readouterr().out
+    image = (run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
+    pixels = np.asarray(Image.open(Path("images") / image).resize((32, 32), Image.Resampling.BILINEAR))
+    batch = (pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32).repeat(3, axis=0)
+
+    import onnxruntime
+    from safetensors import safe_open
+
+    session = onnxruntime.InferenceSession("out/model.onnx", providers=["CPUExecutionProvider"])
+    extra = {"about": ""}
+    script = torch.jit.load("out/model.pt", _extra_files=extra)
+    outputs = session.run(None, {"images": batch})[0], script(torch.from_numpy(batch)).detach().numpy()
+    for logits in outputs:
+        np.testing.assert_allclose(
+            logits, np.tile(expected(run, image), (3, 1)), atol=2e-2
+        )  # Pillow rounds the crop
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    with safe_open("out/model.safetensors", "pt") as file:
+        told = [
+            session.get_modelmeta().custom_metadata_map["about"],
+            extra["about"],
+            file.metadata()["about"],
+        ]
+    for about in map(json.loads, told):
+        assert about["classes"] == ["ant", "bee", "cow"] and about["backbone"] == "timm:test_resnet"
+        assert (
+            about["preprocess"]["size"] == [32, 32]
+            and about["temperature"] > 0
+            and "RGB in 0..1" in about["input"]
+        )
+
+
+def test_nothing_is_overwritten(run: Path, capsys: pytest.CaptureFixture) -> None:
+    Path("mine.pt").write_text("mine")
+    for words, says in (
+        (["out", "--format", "torchscript", "-o", "mine.pt"], "mine.pt exists already"),
+        (["images"], "no trained model in images"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            command(["export", *words])
+        assert stop.value.code == 2 and says in capsys.readouterr().err
+    assert Path("mine.pt").read_text() == "mine"
+
+
+def test_a_missing_package_is_named(run: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxruntime" else object())
+    with pytest.raises(SystemExit):
+        command(["export", "out"])
+    assert "pip install onnxruntime" in capsys.readouterr().err
+
+
+def test_a_network_that_comes_out_otherwise_is_not_handed_over(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(export, "_read_torchscript", lambda path: lambda images: torch.ones(len(images), 3))
+    plain = Preprocess(size=(32, 32), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    net = build(find("timm:test_resnet"), 3, None).eval()
+    with pytest.raises(RuntimeError, match="differs by"):
+        export.written(net, {"preprocess": plain}, "torchscript", tmp_path / "x.pt")
+    assert not list(tmp_path.iterdir())

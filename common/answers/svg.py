@@ -74,7 +74,7 @@ def looks(names: Sequence[str]) -> Looks:
         name: {
             "color": COLOURS[i % n],
             "linestyle": DASHES[i // n % len(DASHES)],
-            "marker": MARKERS[i % len(MARKERS)],
+            "marker": MARKERS[(i + i // n) % len(MARKERS)],  # another one when colours begin again
         }
         for i, name in enumerate(names)
     }
@@ -102,6 +102,9 @@ def svg(figure: plt.Figure, label: str) -> Markup:
         text = text.replace(drawn, shown)
     text = re.sub(r' id="[a-zA-Z_0-9]*_\d+"', "", text)  # of groups: nobody refers to them
     text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"<]*; ', "", text)
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
+    text = re.sub(r"\s*\n\s*", " ", text)
     shown = f'role="img" aria-label="{escape(label)}"' if label else 'aria-hidden="true"'
     return _again(text.replace("<svg", f"<svg {shown}", 1))
 

@@ -133,10 +133,13 @@ def _unit_scores(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
 
 
 def _complete(units: list[str], names: list[str], there: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """A part of the table without holes: the row or column that misses the largest share goes, until none does."""
+    """A part of the table without holes: the row or column that misses the largest share goes, until none does.
+
+    Of equals a column goes: two datasets are the least that can be ranked over.
+    """
     while True:
-        holes = {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}
-        holes |= {("name", n): sum((u, n) not in there for u in units) / len(units) for n in names}
+        holes = {("name", n): sum((u, n) not in there for u in units) / len(units) for n in names}
+        holes |= {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}
         worst = max(holes, key=lambda key: holes[key], default=None)
         if worst is None or not holes[worst]:
             return units, names

@@ -1,4 +1,4 @@
-"""How sure: ranks over datasets, practical equivalence, paired tests within a dataset, and the answer in a sentence."""
+"""How sure: ranks over datasets, practical equivalence, paired tests within a dataset."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ from common.results import write_confusion, write_json, write_predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGENET = {row.name: row.weights for row in BACKBONES}
-CLASSES = ("cat", "<script>alert(1)</script>", "a $x_1$ & b")
+CLASSES = ("cat", "<script>alert(1)</script>", "猫 $x_1$ & b")
 RIGHT = {"resnet50": 0.97, "convnext_tiny": 0.85, "swin_t": 0.6}  # how often each is right
 
 
@@ -158,6 +158,16 @@ def test_what_differs_is_never_in_one_table(runs: Path) -> None:
     assert [unescape(title) for title in re.findall(r'<h2 id="s\d+-title">(.*?)</h2>', html)] == [
         s.terms.title for s in found if not s.terms.few
     ]
+
+
+def test_two_datasets_are_ranked_over_what_both_have(tmp_path: Path) -> None:
+    for dataset, names in {"dtd": ("a", "b", "c", "d"), "eurosat": ("a", "b")}.items():
+        for name in names:
+            fabricate(tmp_path / "runs" / f"{dataset}-{name}", dataset, name, 0, 0.9)
+    ranked = ranking(told(tmp_path / "runs")[0])
+    assert (ranked.units, set(ranked.backbones), ranked.unranked) == (
+        ("dtd", "eurosat"), {"a", "b"}, ("c", "d"),
+    )  # fmt: skip
 
 
 def test_what_weights_have_seen() -> None:

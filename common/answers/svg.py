@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,8 @@ def looks(names: Sequence[str]) -> Looks:
 
 @contextmanager
 def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure, plt.Axes]]:
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has its own
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
         try:
             yield figure, axes

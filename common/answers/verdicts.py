@@ -135,12 +135,13 @@ def _unit_scores(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
 def _complete(units: list[str], names: list[str], there: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """A part of the table without holes: the row or column that misses the largest share goes, until none does.
 
-    Of equals a column goes: two datasets are the least that can be ranked over.
+    Of equals a dataset goes, but two are the least to rank over: then a backbone.
     """
     while True:
-        holes = {("name", n): sum((u, n) not in there for u in units) / len(units) for n in names}
-        holes |= {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}
-        worst = max(holes, key=lambda key: holes[key], default=None)
+        holes = {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}
+        holes |= {("name", n): sum((u, n) not in there for u in units) / len(units) for n in names}
+        rather = "unit" if len(units) > 2 else "name"
+        worst = max(holes, key=lambda key: (holes[key], key[0] == rather), default=None)
         if worst is None or not holes[worst]:
             return units, names
         kind, name = worst

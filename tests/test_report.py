@@ -189,10 +189,13 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
     fabricate(runs / "b", "dtd", "resnet50", 0, 1.0, best={"epoch": 1, "val_top1": 0.6}, batch_size=64)
     cell = told(runs)[0].questions[0].cells["resnet50"]
     assert [row.folder.name for row in cell.rows] == ["a"] and cell.others == 1
-    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]})
+    tried = [{"lr": 1e-3, "steps": 2, "score": 0.5}]
+    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]}, lr_search=tried)
     shown = text(page(runs))
     assert "dtd, resnet50: 1 other" in shown
-    assert "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs" in shown  # told where they differ
+    assert (
+        "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs, rate searched" in shown
+    )  # told where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
 

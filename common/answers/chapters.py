@@ -93,8 +93,9 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
 
 
 def _setting(cell: Cell) -> str:
-    height, width = cell.rows[0].size
-    return f"{height}x{width}, {cell.rows[0].epochs} epochs"
+    row = cell.rows[0]
+    height, width = row.size
+    return f"{height}x{width}, {row.epochs} epochs" + ", rate searched" * bool(row.lr_search)
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From argv to the result line: the only place that talks to the user. Nothing here loads torch."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -52,7 +53,8 @@ def _run(asked: Run, download: bool) -> str | None:
         result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
     except Stopped as stopped:
         go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
-        print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
+        if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
+            print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     return result and result_line(result, asked.out)
 

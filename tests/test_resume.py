@@ -121,18 +121,21 @@ main(folder.DATASET, sys.argv[1:])
     assert not list(Path("out").rglob(".*part*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(class_tree, monkeypatch, capsys, number) -> None:
+@pytest.mark.parametrize(
+    ("number", "step"), [(signal.SIGINT, 8), (signal.SIGTERM, 8), (signal.SIGTERM, 10), (signal.SIGTERM, 15)]
+)
+def test_a_signal_saves_and_says_how_to_go_on(class_tree, monkeypatch, capsys, number, step) -> None:
+    """Between evaluations, at one, and at the last."""
     options = [*CLEAN, "--data_dir", class_tree(n=20)]
     with pytest.raises(SystemExit) as stop:
-        killed_at(monkeypatch, 7, lambda: os.kill(os.getpid(), number), *options, "--out", "out")
+        killed_at(monkeypatch, step - 1, lambda: os.kill(os.getpid(), number), *options, "--out", "out")
     assert stop.value.code == 128 + number
     said = capsys.readouterr().err
     assert (
-        f"stopped by {number.name} after step 8, all is saved; go on with: python folder.py --resume out"
+        f"stopped by {number.name} after step {step}, all is saved; go on with: python folder.py --resume out"
         in said
     )
-    assert checkpoint.load(Path("out"))["progress"]["step"] == 8
+    assert checkpoint.load(Path("out"))["progress"]["step"] == step
     assert signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL), "as before"
     start("--resume", "out")
     start(*options, "--out", "whole")

@@ -91,18 +91,21 @@ def finetune(
                 model, batches, train.micro_batches, weights, optimizer, scheduler, recipe, accelerator
             )
             end = at.began + phase.steps
-            while at.step < end and not _worn_out(phase, at):
+            over = at.step == end or _worn_out(phase, at)
+            while not over:
                 since = (at.step - at.began) % recipe.eval_every
                 until = min(end, at.step - since + recipe.eval_every)
                 model.train()
                 for _ in _bar(at, until, recipe, sums, accelerator):
                     torch.manual_seed(number("step", seed, at.step, accelerator.process_index))
                     sums += step(at)
-                    if signal := asked(at.step):
+                    if at.step == until:  # the evaluation belongs to this step
+                        continue
+                    signal = asked(at.step)
+                    if keeping and (signal or at.step % keeping.every == 0):
                         save()
+                    if signal:
                         raise Stopped(signal, at.step)
-                    if keeping and at.step % keeping.every == 0 and at.step < until:
-                        save()
                 record = _record(at, sums, train.steps, scheduler.get_last_lr()[0], accelerator)
                 _share_buffers(net, accelerator)
                 score, scores = choose(net)
@@ -112,10 +115,11 @@ def finetune(
                 if better := score > at.best_score:
                     at.best, at.best_score = record, score
                     best = {key: value.clone() for key, value in net.state_dict().items()}
-                if keeping and (
-                    better or at.step % keeping.every == 0 or at.step == end or _worn_out(phase, at)
-                ):
+                signal, over = asked(at.step), at.step == end or _worn_out(phase, at)
+                if keeping and (better or signal or over or at.step % keeping.every == 0):
                     save(better)
+                if signal:
+                    raise Stopped(signal, at.step)
             at.phase += 1
             at.began = at.step
     return Trained(

@@ -17,17 +17,17 @@ from common import main
 from common.__main__ import main as command
 from common.answers.costs import tradeoffs
 from common.answers.extras import low_data, optimism, sensitivity
-from common.answers.predictions import predictions_of
+from common.answers.predictions import Predictions, predictions_of
 from common.answers.read import Row, read, start
 from common.answers.sections import Section, sections
 from common.answers.verdicts import duels, ranking
-from common.measure import metrics
+from common.measure import compare, metrics
 from common.models.table import BACKBONES
 from common.results import write_confusion, write_json, write_predictions
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGENET = {row.name: row.weights for row in BACKBONES}
-CLASSES = ("cat", "<script>alert(1)</script>", "a $x_1$ & b")
+CLASSES = ("cat", "<script>alert(1)</script>", "猫 $x_1$ & b")
 RIGHT = {"resnet50": 0.97, "convnext_tiny": 0.85, "swin_t": 0.6}  # how often each is right
 
 
@@ -160,6 +160,16 @@ def test_what_differs_is_never_in_one_table(runs: Path) -> None:
     ]
 
 
+def test_two_datasets_are_ranked_over_what_both_have(tmp_path: Path) -> None:
+    for dataset, names in {"dtd": ("a", "b", "c", "d"), "eurosat": ("a", "b")}.items():
+        for name in names:
+            fabricate(tmp_path / "runs" / f"{dataset}-{name}", dataset, name, 0, 0.9)
+    ranked = ranking(told(tmp_path / "runs")[0])
+    assert (ranked.units, set(ranked.backbones), ranked.unranked) == (
+        ("dtd", "eurosat"), {"a", "b"}, ("c", "d"),
+    )  # fmt: skip
+
+
 def test_what_weights_have_seen() -> None:
     assert start("resnet50", IMAGENET["resnet50"]) == "ImageNet-1k"
     assert start("resnet50", "none") == start("timm:vit_small_patch16_224", "none") == "from scratch"
@@ -179,10 +189,13 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
     fabricate(runs / "b", "dtd", "resnet50", 0, 1.0, best={"epoch": 1, "val_top1": 0.6}, batch_size=64)
     cell = told(runs)[0].questions[0].cells["resnet50"]
     assert [row.folder.name for row in cell.rows] == ["a"] and cell.others == 1
-    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]})
+    tried = [{"lr": 1e-3, "steps": 2, "score": 0.5}]
+    fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]}, lr_search=tried)
     shown = text(page(runs))
     assert "dtd, resnet50: 1 other" in shown
-    assert "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs" in shown  # told where they differ
+    assert (
+        "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs, rate searched" in shown
+    )  # told where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
 
@@ -213,6 +226,30 @@ def test_duels_are_paired_and_corrected(runs: Path) -> None:
     assert seen.confusion["swin_t"].sum() == 240
     weighted = seen.values("swin_t", "balanced_accuracy").mean()
     assert weighted == pytest.approx(question.cells["swin_t"].score("balanced_accuracy")[0])
+
+
+@pytest.mark.parametrize("metric", ["top1", "balanced_accuracy", "auroc"])
+def test_values_of_images_stand_for_the_score(metric: str) -> None:
+    """Their mean is the score; resampled, it spreads as the score itself does."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(800) < 0.2).astype(int)
+    logits = [np.round(8 * rng.normal(size=(800, 2)) + 8 * np.eye(2)[labels]) / 8 for _ in range(2)]
+    seen = Predictions(
+        labels=labels,
+        classes=("no", "yes"),
+        right={"a": np.stack([own.argmax(1) == labels for own in logits])},
+        margins={"a": np.stack([own[:, 1] - own[:, 0] for own in logits])},
+        logits={},
+        confusion={},
+        without=(),
+    )
+    values = seen.values("a", metric)
+    scorers = [metrics.scorer(own, labels) for own in logits]
+    assert values.mean() == pytest.approx(np.mean([score(np.ones(800))[metric] for score in scorers]))
+    drawn = compare.resample_scores(
+        [lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400
+    )
+    assert values.std() / np.sqrt(800) == pytest.approx(drawn.std(), rel=0.1)
 
 
 def test_runs_without_predictions_are_named(runs: Path) -> None:

@@ -47,7 +47,9 @@ def scores(section: Section, names: Sequence[str], fought: Mapping[str, Duels]) 
         "lines": [_line(q, names, fought.get(q.name)) for q in section.questions],
         "marks": bool(fought),
         "missing": [f"{name} on {dataset}" for dataset, name in section.missing],
-        "caveats": [f"{q.name}: {caveat}" for q in section.questions for caveat in q.caveats],
+        "caveats": list(
+            dict.fromkeys(f"{q.unit}: {caveat}" for q in section.questions for caveat in q.caveats)
+        ),
     }
 
 
@@ -91,14 +93,16 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
 
 
 def _setting(cell: Cell) -> str:
-    height, width = cell.rows[0].size
-    return f"{height}x{width}, {cell.rows[0].epochs} epochs"
+    row = cell.rows[0]
+    height, width = row.size
+    return f"{height}x{width}, {row.epochs} epochs" + ", rate searched" * bool(row.lr_search)
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:
+    p = "< 0.001" if ranked.friedman < 0.001 else f"= {ranked.friedman:.3f}"
     told = (
         f"{len(ranked.backbones)} backbones on {len(ranked.units)} datasets ({', '.join(ranked.units)}). "
-        f"That all are alike has p = {ranked.friedman:.3f} (Friedman). Bars join those whose ranks are nearer than the critical "
+        f"That all are alike has p {p} (Friedman). Bars join those whose ranks are nearer than the critical "
         "difference (Nemenyi, 5 %)."
     )
     if ranked.unranked:
@@ -120,13 +124,10 @@ def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:
 
 
 def _cost(trade: Tradeoff, section: Section, looks: Looks) -> dict[str, Any]:
-    one = len(trade.over) == 1
-    metric = next(q.metric for q in section.questions if q.name == trade.over[0])
-    score = (
-        f"{METRICS[metric]} on {trade.over[0]} (%)"
-        if one
-        else f"mean score of {len(trade.over)} datasets (%)"
-    )
+    score = f"mean score of {len(trade.over)} datasets (%)"
+    if len(trade.over) == 1:
+        (metric,) = (q.metric for q in section.questions if q.name == trade.over[0])
+        score = f"{METRICS[metric]} on {trade.over[0]} (%)"
     points = {
         name: (cost, 100 * value, interval and (100 * interval[0], 100 * interval[1]))
         for name, (cost, value, interval) in trade.points.items()

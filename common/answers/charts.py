@@ -29,9 +29,9 @@ def ranks(ranking: Ranking, looks: Looks, label: str) -> Markup:
                 color=SOFT,
                 fontsize=8,
             )
-        right = max(k, ranking.mean_ranks[-1]) + 0.45
+        right, step = 1.16 * k, 0.03 * k  # beyond the last number
         for i, clique in enumerate(ranking.cliques):
-            axes.plot([right + 0.16 * i] * 2, [min(clique) - 0.25, max(clique) + 0.25], color=INK, lw=3.2)
+            axes.plot([right + step * i] * 2, [min(clique) - 0.25, max(clique) + 0.25], color=INK, lw=3.2)
         width = min(ranking.cd, k - 1)
         more = "" if width == ranking.cd else " (wider than the scale)"
         axes.plot([1, 1 + width], [-1.05] * 2, color=INK, lw=1.2, marker="|", ms=7)
@@ -42,7 +42,7 @@ def ranks(ranking: Ranking, looks: Looks, label: str) -> Markup:
         axes.set(
             xlabel="mean rank (1 is best)",
             ylim=(k - 0.4, -2.1),
-            xlim=(0.85, right + 0.2 + 0.16 * len(ranking.cliques)),
+            xlim=(1 - 0.03 * k, right + step * len(ranking.cliques)),
         )
         axes.set_xticks(range(1, k + 1))
         axes.grid(axis="y", visible=False)

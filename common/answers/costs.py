@@ -70,7 +70,8 @@ def tradeoffs(section: Section, ranking: Ranking | None) -> tuple[Tradeoff, ...]
             for name, own in prices.items()
         }
         front = _front({name: point[:2] for name, point in points.items()}, cost.more_is_better)
-        found.append(Tradeoff(cost=cost, over=tuple(q.name for q in questions), points=points, front=front))
+        over = ranking.units if ranking else (questions[0].name,)
+        found.append(Tradeoff(cost=cost, over=over, points=points, front=front))
     return tuple(found)
 
 

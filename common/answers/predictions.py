@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy import ndarray
+from scipy.stats import rankdata
 
 from ..measure import metrics
 from .sections import Question
@@ -19,23 +20,28 @@ class Predictions:
     labels: ndarray  # (N,)
     classes: tuple[str, ...]
     right: Mapping[str, ndarray]  # by backbone: (S, N) bool, a row per seed
+    margins: Mapping[
+        str, ndarray
+    ]  # by backbone: (S, N), the last class's logit less the first's: of two, what ranks images
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
     without: tuple[str, ...]  # backbones of which some run has no predictions of these images
 
     def values(self, backbone: str, metric: str) -> ndarray:
-        """(N,) values whose mean over images is the backbone's score, mean over seeds, in top-1 or balanced accuracy."""
+        """(N,) values whose mean over images is the backbone's score, mean over seeds; their resamples spread as it does.
+
+        In top-1; in balanced accuracy; of two classes in AUROC (placements, DeLong et al. 1988, Biometrics 44:837).
+        """
+        if metric == "auroc":
+            return np.mean([_placements(margin, self.labels) for margin in self.margins[backbone]], axis=0)
         right = self.right[backbone].mean(0)
-        if metric != "balanced_accuracy":
-            return right
-        counts = np.bincount(self.labels, minlength=len(self.classes))
-        return right * len(right) / (counts[self.labels] * np.count_nonzero(counts))
+        return _by_class(right, self.labels) if metric == "balanced_accuracy" else right
 
 
 def predictions_of(question: Question) -> Predictions | None:
     """The predictions of all runs of a question; None: no backbone has kept any."""
     images, labels, classes = None, np.empty(0, int), ()
-    right, logits, confusion, without = {}, {}, {}, []
+    right, margins, logits, confusion, without = {}, {}, {}, {}, []
     for name, cell in question.cells.items():
         said = [_read(row.folder) for row in cell.rows]
         if images is None and None not in said:
@@ -44,6 +50,7 @@ def predictions_of(question: Question) -> Predictions | None:
             without.append(name)
             continue
         right[name] = np.stack([own.argmax(1) == labels for *_, own in said])
+        margins[name] = np.stack([own[:, -1].astype(float) - own[:, 0] for *_, own in said])
         logits[name] = said[0][3]
         confusion[name] = sum(metrics.confusion(own, labels) for *_, own in said)
     if images is None:
@@ -52,6 +59,7 @@ def predictions_of(question: Question) -> Predictions | None:
         labels=labels,
         classes=classes,
         right=right,
+        margins=margins,
         logits=logits,
         confusion=confusion,
         without=tuple(without),
@@ -73,3 +81,22 @@ def _read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndar
     if logits.shape != (len(labels), len(classes)):
         return None
     return tuple(row[0] for row in rows), labels, classes, logits
+
+
+def _by_class(values: ndarray, labels: ndarray) -> ndarray:
+    """Mean over classes of the means of `values` within each, as a mean over images."""
+    counts = np.bincount(labels)
+    means = np.bincount(labels, values) / np.maximum(counts, 1)
+    there = np.count_nonzero(counts)
+    return means[counts > 0].mean() + (values - means[labels]) * len(labels) / (counts[labels] * there)
+
+
+def _placements(margin: ndarray, labels: ndarray) -> ndarray:
+    """The AUROC of class 1 against class 0, as a mean over images: of the shares of the other class that they stand right of."""
+    placed = np.empty(len(labels))
+    for label, sign in ((1, 1), (0, -1)):
+        own = labels == label
+        above = rankdata(sign * margin)[own] - rankdata(sign * margin[own])  # ties half
+        placed[own] = above / np.count_nonzero(~own)
+    values = _by_class(placed, labels)
+    return 2 * values - values.mean()  # both classes' images move the whole score, not a half of it each

@@ -3,6 +3,7 @@
 import io
 import itertools
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def looks(names: Sequence[str]) -> Looks:
         name: {
             "color": COLOURS[i % n],
             "linestyle": DASHES[i // n % len(DASHES)],
-            "marker": MARKERS[i % len(MARKERS)],
+            "marker": MARKERS[(i + i // n) % len(MARKERS)],  # another one when colours begin again
         }
         for i, name in enumerate(names)
     }
@@ -83,7 +84,8 @@ def looks(names: Sequence[str]) -> Looks:
 
 @contextmanager
 def drawing(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure, plt.Axes]]:
-    with plt.rc_context(STYLE):
+    with plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's browser has its own
         figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
         try:
             yield figure, axes
@@ -102,6 +104,9 @@ def svg(figure: plt.Figure, label: str) -> Markup:
         text = text.replace(drawn, shown)
     text = re.sub(r' id="[a-zA-Z_0-9]*_\d+"', "", text)  # of groups: nobody refers to them
     text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
+    text = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"<]*; ', "", text)
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
+    text = re.sub(r"\s*\n\s*", " ", text)
     shown = f'role="img" aria-label="{escape(label)}"' if label else 'aria-hidden="true"'
     return _again(text.replace("<svg", f"<svg {shown}", 1))
 

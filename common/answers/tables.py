@@ -51,7 +51,7 @@ def listing(sections: Sequence[Section]) -> str:
             notes,
             f"Machine: {'; '.join(machines)}.",
             "",
-            *(f"- {dataset}: {caveat}" for dataset, _, caveat in caveats),
+            *(f"- {_escaped(dataset)}: {caveat}" for dataset, _, caveat in caveats),
         ]
     )
 
@@ -65,7 +65,7 @@ def _listed(section: Section, question: Question, name: str, cell: Cell) -> tupl
         else "fine-tuned" + f" ({terms.start})" * (terms.start != "ImageNet-1k")
     )
     return (
-        question.name + "".join(f" ({what})" for what in more if what),
+        _escaped(question.name) + "".join(f" ({what})" for what in more if what),
         name,
         "x".join(map(str, row.size)),
         begin,

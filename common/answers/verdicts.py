@@ -85,17 +85,22 @@ def ranking(section: Section, domain: str | None = None) -> Ranking | None:
 def duels(question: Question, seen: Predictions) -> Duels | None:
     """The leader against every other; None: fewer than two backbones have predictions.
 
-    Balanced accuracy is compared where it is the headline, top-1 everywhere else.
+    The headline is compared where images have a share in it, else top-1.
     """
     if len(seen.right) < 2:
         return None
-    metric = "balanced_accuracy" if question.metric == "balanced_accuracy" else "top1"
+    shared = {"balanced_accuracy"} | ({"auroc"} if len(seen.classes) == 2 else set())
+    metric = question.metric if question.metric in shared else "top1"
     names = sorted(seen.right)
     values = np.stack([seen.values(name, metric) for name in names])
     first = int(values.mean(1).argmax())
-    best = compare.p_best(values)
+    draws = compare.resample_means(values)  # the same for all
+    best = compare.share_best(draws)
     others = [k for k in range(len(names)) if k != first]
-    differences = [compare.paired_bootstrap(values[k], values[first]) for k in others]
+    differences = [
+        compare.difference(values[k].mean() - values[first].mean(), draws[:, k] - draws[:, first])
+        for k in others
+    ]
     ps = compare.holm([d.p for d in differences])
     mcnemar = compare.holm(
         [compare.mcnemar(seen.right[names[k]][0], seen.right[names[first]][0]) for k in others]
@@ -128,11 +133,15 @@ def _unit_scores(questions: Sequence[Question]) -> dict[str, dict[str, float]]:
 
 
 def _complete(units: list[str], names: list[str], there: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
-    """A part of the table without holes: the row or column that misses the largest share goes, until none does."""
+    """A part of the table without holes: the row or column that misses the largest share goes, until none does.
+
+    Of equals a dataset goes, but two are the least to rank over: then a backbone.
+    """
     while True:
         holes = {("unit", u): sum((u, n) not in there for n in names) / len(names) for u in units}
         holes |= {("name", n): sum((u, n) not in there for u in units) / len(units) for n in names}
-        worst = max(holes, key=lambda key: holes[key], default=None)
+        rather = "unit" if len(units) > 2 else "name"
+        worst = max(holes, key=lambda key: (holes[key], key[0] == rather), default=None)
         if worst is None or not holes[worst]:
             return units, names
         kind, name = worst

@@ -78,10 +78,7 @@ def equivalent(scores: ndarray, margin: float = MARGIN, seed: int = 0, resamples
 
 
 def paired_bootstrap(a: ndarray, b: ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Difference:
-    """mean(a) - mean(b) of scores per image, (N,) or (S, N), with its 95 % percentile interval.
-
-    Seeds are averaged per image. p inverts the interval: twice the smaller share of resamples on either side of
-    zero, zero itself on both, the sample itself counted as a resample (Davison & Hinkley 1997, section 4.2).
+    """mean(a) - mean(b) of scores per image, (N,) or (S, N). Seeds are averaged per image.
 
     Raises:
         ValueError: not the same images.
@@ -90,12 +87,18 @@ def paired_bootstrap(a: ndarray, b: ndarray, seed: int = 0, resamples: int = RES
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape[1]} images against {b.shape[1]}: a paired comparison needs the same")
     by_image = a.mean(0) - b.mean(0)
-    draws = resample_means(by_image[None], seed, resamples)[:, 0]
+    return difference(by_image.mean(), resample_means(by_image[None], seed, resamples)[:, 0])
+
+
+def difference(found: float, draws: ndarray) -> Difference:
+    """A difference and (R,) resamples of it -> its 95 % percentile interval and p.
+
+    p inverts the interval: twice the smaller share of resamples on either side of zero, zero itself on both, the
+    sample itself counted as a resample (Davison & Hinkley 1997, section 4.2).
+    """
     low, high = np.quantile(draws, (0.025, 0.975)).tolist()
     sides = (draws <= ROUNDING).sum(), (draws >= -ROUNDING).sum()
-    return Difference(
-        float(by_image.mean()), low, high, float(min(1, 2 * (min(sides) + 1) / (resamples + 1)))
-    )
+    return Difference(float(found), low, high, float(min(1, 2 * (min(sides) + 1) / (len(draws) + 1))))
 
 
 def mcnemar(a_right: ndarray, b_right: ndarray) -> float:

@@ -50,10 +50,9 @@ def rank(
     bounds, behind_bounds = (np.quantile(d, (0.025, 0.975), axis=0).T.tolist() for d in (draws, behind))
     p_best, near = compare.share_best(draws), compare.share_equivalent(draws, leader)
     others = [k for k in range(len(names)) if k != leader]
-    sides = np.minimum((behind <= 0).sum(0), (behind >= 0).sum(0))
-    p = compare.holm(
-        np.minimum(1, 2 * (sides[others] + 1) / (len(draws) + 1))
-    )  # as in compare.paired_bootstrap
+    # p as in compare.paired_bootstrap
+    sides = np.minimum((behind <= compare.ROUNDING).sum(0), (behind >= -compare.ROUNDING).sum(0))
+    p = compare.holm(np.minimum(1, 2 * (sides[others] + 1) / (len(draws) + 1)))
     tied = {leader} | {k for k, p_k in zip(others, p, strict=True) if p_k > 1 - SURE}
     return [
         Standing(

@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         "--data_dir", type=Path, metavar="DIR", help="where the images lie (default: data/DATASET)"
     )
     p.add_argument(
-        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
+        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: the first table of `list`)"
     )
     p.add_argument(
         "--weights",
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "--budget",
         type=_seconds,
         metavar="10m",
-        help="time in all (s, m, h): hopeless backbones are dropped on fewer images",
+        help="time to aim at (s, m, h): hopeless backbones are dropped on fewer images",
     )
     p.add_argument(
         "--finetune",

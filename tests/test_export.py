@@ -86,10 +86,15 @@ def test_a_missing_package_is_named(run: Path, monkeypatch, capsys) -> None:
     assert "pip install onnxruntime" in capsys.readouterr().err
 
 
-def test_a_network_that_comes_out_otherwise_is_not_handed_over(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(export, "_read_torchscript", lambda path: lambda images: torch.ones(len(images), 3))
+@pytest.mark.parametrize("wrong", [1.0, float("nan")])
+def test_a_network_that_comes_out_otherwise_is_not_handed_over(tmp_path: Path, monkeypatch, wrong) -> None:
+    """At one of the batch sizes alone, too."""
     plain = Preprocess(size=(32, 32), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     net = build(find("timm:test_resnet"), 3, None).eval()
+    read = export._read_torchscript
+    monkeypatch.setattr(
+        export, "_read_torchscript", lambda path: lambda x: read(path)(x) + (wrong if len(x) == 7 else 0)
+    )
     with pytest.raises(RuntimeError, match="differs by"):
         export.written(net, {"preprocess": plain}, "torchscript", tmp_path / "x.pt")
     assert not list(tmp_path.iterdir())

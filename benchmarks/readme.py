@@ -16,9 +16,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.answers.read import row_of  # noqa: E402
-from common.answers.sections import sections  # noqa: E402
-from common.answers.tables import listing  # noqa: E402
+from common.answers.report.read import row_of  # noqa: E402
+from common.answers.report.sections import sections  # noqa: E402
+from common.answers.report.tables import listing  # noqa: E402
 from common.cli import result_line  # noqa: E402
 from common.models.modern import MODERN  # noqa: E402
 from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common import results  # noqa: E402
-from common.answers.read import read  # noqa: E402
+from common.answers.report.read import read  # noqa: E402
 from common.measure import metrics  # noqa: E402
 from common.models.table import BACKBONES  # noqa: E402
 

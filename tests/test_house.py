@@ -34,8 +34,10 @@ ROOMS = {
     ],
     "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": [
-        "scratch", "read", "sections", "tables", "predictions", "verdicts", "costs", "answer", "extras", "svg", "charts", "details", "chapters", "page", "report",
-        "kept", "words", "ranking", "material", "price", "recommend", "finals", "validate",
+        "scratch", "report.read", "report.sections", "report.tables", "report.predictions", "report.verdicts",
+        "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",
+        "report.chapters", "report.page", "report.report", "recommend.kept", "recommend.words", "recommend.ranking",
+        "recommend.material", "recommend.price", "recommend.recommend", "recommend.finals", "recommend.validate",
     ],
     "commands": [
         "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from test_mistakes import mistake
 
 from common.__main__ import main
-from common.answers import finals, price, ranking, recommend, validate
+from common.answers.recommend import finals, price, ranking, recommend, validate
 from common.data.loaders import Batches
 from common.errors import UserError
 from common.measure import compare

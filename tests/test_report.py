@@ -15,12 +15,12 @@ from sklearn.metrics import accuracy_score
 import digits
 from common import main
 from common.__main__ import main as command
-from common.answers.costs import tradeoffs
-from common.answers.extras import low_data, optimism, sensitivity
-from common.answers.predictions import Predictions, predictions_of
-from common.answers.read import Row, read, start
-from common.answers.sections import Section, sections
-from common.answers.verdicts import duels, ranking
+from common.answers.report.costs import tradeoffs
+from common.answers.report.extras import low_data, optimism, sensitivity
+from common.answers.report.predictions import Predictions, predictions_of
+from common.answers.report.read import Row, read, start
+from common.answers.report.sections import Section, sections
+from common.answers.report.verdicts import duels, ranking
 from common.measure import compare, metrics
 from common.models.table import BACKBONES
 from common.results import write_confusion, write_json, write_predictions

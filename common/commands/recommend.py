@@ -112,8 +112,8 @@ def _answer(options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from .. import results
-    from ..answers import finals, words
-    from ..answers.recommend import Question, recommend
+    from ..answers.recommend import finals, words
+    from ..answers.recommend.recommend import Question, recommend
 
     def tell(line: str) -> None:
         tqdm.write(line, file=sys.stderr)

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def write() -> None:
-        from ..answers.report import report
+        from ..answers.report.report import report
 
         found = report(options.runs, options.out, {sheet.name: sheet.domain for sheet in catalog.datasets()})
         others = {"unfinished": len(found.unfinished), "unreadable": len(found.unreadable)}

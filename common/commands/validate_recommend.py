@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ..answers import validate, words
+        from ..answers.recommend import validate, words
 
         agreements = validate.validate(*validate.read(options.paths))
         means = {score: validate.mean([a.tau[score] for a in agreements]) for score in validate.SCORES}

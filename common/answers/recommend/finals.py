@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import results
-from ..atomic import whole
-from ..data import split_file
-from ..errors import UserError, disk_errors
-from ..spec import Run
+from ... import results
+from ...atomic import whole
+from ...data import split_file
+from ...errors import UserError, disk_errors
+from ...spec import Run
 from . import ranking
 from .material import Material
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from ..measure.compare import MARGIN
+from ...measure.compare import MARGIN
 from . import charts, extras, svg
 from .chapters import chapter, scores
 from .read import Found, Row

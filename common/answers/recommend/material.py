@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data import splits
-from ..data.cache import cached
-from ..data.decode import refuse
-from ..data.export import groups_by
-from ..data.prepare import read
-from ..errors import UserError
-from ..spec import Preprocess, Run, Samples, Split
+from ...data import splits
+from ...data.cache import cached
+from ...data.decode import refuse
+from ...data.export import groups_by
+from ...data.prepare import read
+from ...errors import UserError
+from ...spec import Preprocess, Run, Samples, Split
 from .words import SKEW
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the images, for a first, second and third look under a budget

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
-from ..models import backbones
-from ..results import RESULT
+from ...errors import UserError
+from ...models import backbones
+from ...results import RESULT
 
 SCRATCH = "from scratch"
 SETTINGS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size", "micro_bs", "precision")

@@ -5,13 +5,13 @@ from functools import partial
 
 import torch
 
-from ..measure import cost
-from ..models import backbones
-from ..models.table import Backbone
-from ..spec import Speed
-from ..training import recipes
-from ..training.device import out_of_memory
-from ..training.tune import step_times
+from ...measure import cost
+from ...models import backbones
+from ...models.table import Backbone
+from ...spec import Speed
+from ...training import recipes
+from ...training.device import out_of_memory
+from ...training.tune import step_times
 from .kept import kept
 
 FORM = 1  # of what is measured: one more makes older prices void

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..measure import compare
+from ...measure import compare
 from .costs import macs
 from .sections import Question, Section
 from .tables import METRICS

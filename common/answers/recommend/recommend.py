@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import results
-from ..errors import UserError
-from ..measure import probe, transfer
-from ..models import backbones, weights
-from ..spec import Run
-from ..training import device
-from ..training.features import features
+from ... import results
+from ...errors import UserError
+from ...measure import probe, transfer
+from ...models import backbones, weights
+from ...spec import Run
+from ...training import device
+from ...training.features import features
 from . import ranking, words
 from .kept import kept
 from .material import Material, gather

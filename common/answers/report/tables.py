@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..atomic import whole
+from ...atomic import whole
 from .read import SCRATCH, Row
 from .sections import Cell, Question, Section
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from ..measure import compare
+from ...measure import compare
 
 SURE = 0.95
 SLOWER = 2_000  # resamples where each takes a call per backbone

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..measure import compare, ranks
+from ...measure import compare, ranks
 from .predictions import Predictions
 from .sections import Question, Section
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..measure import calibration
+from ...measure import calibration
 from . import charts, extras
 from .predictions import Predictions
 from .sections import Cell, Question

@@ -9,7 +9,7 @@ import numpy as np
 from numpy import ndarray
 from scipy.stats import rankdata
 
-from ..measure import metrics
+from ...measure import metrics
 from .sections import Question
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..atomic import whole
-from ..errors import UserError, disk_errors
+from ...atomic import whole
+from ...errors import UserError, disk_errors
 from . import tables
 from .read import Found, read
 from .sections import sections

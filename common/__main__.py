@@ -4,12 +4,14 @@ import argparse
 import sys
 from importlib import import_module
 
-COMMANDS = ("list", "fetch", "check", "predict", "export", "bench", "table", "report")
+COMMANDS = (
+    "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
     commands = {name: import_module(f".commands.{name}", __package__) for name in COMMANDS}
-    listing = "\n".join(f"  {name:10} {command.__doc__}" for name, command in commands.items())
+    listing = "\n".join(f"  {name:18} {command.__doc__}" for name, command in commands.items())
     parser = argparse.ArgumentParser(
         prog="python -m common",
         epilog=f"commands:\n{listing}",

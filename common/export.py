@@ -6,6 +6,7 @@ stands as JSON under "about": in ONNX's metadata, in an extra file of TorchScrip
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -23,21 +24,24 @@ SUFFIX = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 BATCHES = (1, 7)  # that are compared
 CLOSE = 1e-4
 INPUT = "images: float32 (batch, 3, H, W), RGB in 0..1, resized as `preprocess` says; normalised inside"
+OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of logits / temperature (null: 1)"
 
 
 def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     """Write the network of a run as `kind`; returns the file and the largest difference of a logit.
 
     Raises:
-        UserError: no finished run, the file exists, or a package is missing.
+        UserError: no finished run, the file exists or has no folder, or a package is missing.
     """
+    path = run_folder / results.BEST
+    about = results.read_about(path)
     out = out or run_folder / f"model{SUFFIX[kind]}"
     if out.exists():
         raise UserError(f"{out} exists already: name another file with -o, or move it away")
+    if not out.parent.is_dir():
+        raise UserError(f"no folder {out.parent} for {out.name}: make it, or name another file with -o")
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
         raise UserError(f"ONNX needs packages that are not here: pip install {' '.join(missing)}")
-    path = run_folder / results.BEST
-    about = results.read_about(path)
 
     from .models import backbones, weights
 
@@ -53,15 +57,23 @@ def written(net: "nn.Module", about: dict[str, Any], kind: str, out: Path) -> fl
         RuntimeError: they differ by more than 1e-4: a bug, nothing is written.
     """
     preprocess = about["preprocess"]
-    told = json.dumps({**about, "preprocess": asdict(preprocess), "input": INPUT})
-    model = net if kind == "safetensors" else _normalised(net, preprocess.mean, preprocess.std)
+    about = {**about, "preprocess": asdict(preprocess)}
+    model = net
+    if kind != "safetensors":
+        model, about = (
+            _normalised(net, preprocess.mean, preprocess.std),
+            {**about, "input": INPUT, "output": OUTPUT},
+        )
     write, read = {
         "onnx": (_write_onnx, _read_onnx),
         "torchscript": (_write_torchscript, _read_torchscript),
         "safetensors": (_write_safetensors, _reader_of(net)),
     }[kind]
-    with whole(out, "-o") as part:
-        write(model, preprocess.size, told, part)
+    with whole(out, "-o") as part, warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # of what is constant in a trace, which is compared; of TorchScript's age
+        write(model, preprocess.size, json.dumps(about), part)
         difference = _difference(model, read(part), preprocess.size)
         if not difference <= CLOSE:
             raise RuntimeError(f"the exported network differs by {difference:.3g} from its original")

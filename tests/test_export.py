@@ -59,11 +59,10 @@ def test_what_a_user_does_with_it(run: Path, capsys: pytest.CaptureFixture) -> N
         ]
     for about in map(json.loads, told):
         assert about["classes"] == ["ant", "bee", "cow"] and about["backbone"] == "timm:test_resnet"
-        assert (
-            about["preprocess"]["size"] == [32, 32]
-            and about["temperature"] > 0
-            and "RGB in 0..1" in about["input"]
-        )
+        assert about["preprocess"]["size"] == [32, 32] and about["temperature"] > 0
+    for about in map(json.loads, told[:2]):
+        assert "normalised inside" in about["input"] and "temperature" in about["output"]
+    assert "input" not in json.loads(told[2]), "weights alone do not normalise"
 
 
 def test_nothing_is_overwritten(run: Path, capsys: pytest.CaptureFixture) -> None:
@@ -71,6 +70,8 @@ def test_nothing_is_overwritten(run: Path, capsys: pytest.CaptureFixture) -> Non
     for words, says in (
         (["out", "--format", "torchscript", "-o", "mine.pt"], "mine.pt exists already"),
         (["images"], "no trained model in images"),
+        (["out", "-o", "nowhere/mine.onnx"], "no folder nowhere for mine.onnx"),
+        (["nowhere"], "no trained model in nowhere"),
     ):
         with pytest.raises(SystemExit) as stop:
             command(["export", *words])

@@ -29,12 +29,17 @@ ROOMS = {
         "table", "modern", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
-    "training": ["recipes", "device", "tune", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search"],
-    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks"],
+    "training": [
+        "recipes", "device", "tune", "features", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search",
+    ],
+    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": [
         "scratch", "read", "sections", "tables", "predictions", "verdicts", "costs", "answer", "extras", "svg", "charts", "details", "chapters", "page", "report",
+        "kept", "words", "ranking", "material", "price", "recommend", "finals", "validate",
     ],
-    "commands": ["list", "fetch", "check", "predict", "export", "bench", "table", "report"],
+    "commands": [
+        "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",
+    ],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
 ALLOWED_BACK = {

@@ -101,7 +101,7 @@ def test_tuning_is_remembered_and_weighs_the_start(monkeypatch: pytest.MonkeyPat
         asked.append(speed)
         return dict(zip(("step_seconds", "start_seconds"), told[speed], strict=True))
 
-    monkeypatch.setattr(tune, "_time", time)
+    monkeypatch.setattr(tune, "step_times", time)
 
     def tuned(steps: int) -> Speed:
         return tune.tune(nn.Identity, "net", torch.device("cpu"), "a machine", "fp32", (8, 3, 8, 8), steps)
@@ -119,7 +119,7 @@ def test_tuning_leaves_out_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return {"step_seconds": 1.0, "start_seconds": 0.0}
 
-    monkeypatch.setattr(tune, "_time", time)
+    monkeypatch.setattr(tune, "step_times", time)
     net = (nn.Identity, "net", torch.device("cpu"), "a machine")
     assert tune.tune(*net, "fp32", (8, 3, 8, 8), 9) == Speed(precision="fp32", channels_last=False)
     with pytest.raises(UserError, match="--precision fp16 needs CUDA"):
@@ -128,7 +128,7 @@ def test_tuning_leaves_out_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
     def never(*_: object) -> dict[str, float]:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(tune, "_time", never)
+    monkeypatch.setattr(tune, "step_times", never)
     with pytest.raises(UserError, match="out of memory at a batch of 4"):
         tune.tune(*net, "fp32", (4, 3, 8, 8), 9)
 
@@ -147,7 +147,9 @@ def test_a_setting_is_really_timed() -> None:
     def net() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
 
-    took = tune._time(net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False))
+    took = tune.step_times(
+        net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False)
+    )
     assert 0 < took["step_seconds"] < 5 and took["start_seconds"] >= 0
 
 

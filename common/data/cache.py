@@ -65,9 +65,8 @@ def cached(
     if isinstance(images, np.ndarray):  # in memory as it is
         return decode(images, preprocess, native)
     how = (stored_size(preprocess, native), preprocess)
+    folder = home() / content(images, *how)
     with disk_errors(home(), PLACE):
-        (home() / "seen").mkdir(parents=True, exist_ok=True)
-        folder = home() / _content(images, *how)
         bad = _look(folder, images, *how)
         if bad is None or bad:
             with alone(folder, "decoding into"):
@@ -79,25 +78,22 @@ def cached(
     return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 
-def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> str:
-    """The name of the cache: 32 hex digits.
+def content(
+    images: "Sequence[str] | StoredImages | np.ndarray", size: tuple[int, int], preprocess: Preprocess
+) -> str:
+    """The name of the pixels that come of these images: 32 hex digits.
 
-    The files are read for it only if their names, sizes and times have not been seen before.
+    Files are read for it only if their names, sizes and times have not been seen before.
     """
+    import numpy as np
     import PIL
 
-    files = [images.path] if isinstance(images, StoredImages) else images  # a container of images is one file
-    seen = home() / "seen" / _digest("\n".join(map(_state, files)))
-    if seen.exists():
-        content = seen.read_text()
+    if isinstance(images, np.ndarray):
+        held = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     else:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            read = pool.map(_file_digest, files)
-            digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
-        content = _digest("\n".join(digests))
-        if UNREADABLE not in digests:  # it may be readable next time
-            with whole(seen, PLACE) as part:
-                part.write_text(content)
+        with disk_errors(home(), PLACE):
+            (home() / "seen").mkdir(parents=True, exist_ok=True)
+            held = _held([images.path] if isinstance(images, StoredImages) else images)
     rule = (
         FORM,
         size,
@@ -107,7 +103,22 @@ def _content(images: Sequence, size: tuple[int, int], preprocess: Preprocess) ->
         PIL.__version__,
         FORMATS,
     )
-    return _digest(f"{content}\n{len(images)}\n{rule}")
+    return _digest(f"{held}\n{len(images)}\n{rule}")
+
+
+def _held(files: Sequence[str]) -> str:
+    """What the files hold, as a digest."""
+    seen = home() / "seen" / _digest("\n".join(map(_state, files)))
+    if seen.exists():
+        return seen.read_text()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = pool.map(_file_digest, files)
+        digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
+    held = _digest("\n".join(digests))
+    if UNREADABLE not in digests:  # it may be readable next time
+        with whole(seen, PLACE) as part:
+            part.write_text(held)
+    return held
 
 
 def _digest(text: str) -> str:

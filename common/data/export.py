@@ -61,11 +61,15 @@ def _read(source: Path, target: Path, group_by: str | None) -> Samples:
     samples = sources.class_folders(source, None)
     if samples.parts:
         raise UserError(f"{source} is split already: it holds {' and '.join(sorted(set(samples.parts)))}/")
-    return replace(samples, groups=_groups(samples.names, group_by)) if group_by else samples
+    return replace(samples, groups=groups_by(samples.names, group_by)) if group_by else samples
 
 
-def _groups(names: Sequence[str], pattern: str) -> list[str]:
-    """The first capture of `pattern` in every name, or its whole match."""
+def groups_by(names: Sequence[str], pattern: str) -> list[str]:
+    """The first capture of `pattern` in every name, or its whole match.
+
+    Raises:
+        UserError: no regular expression, or one that a name does not match.
+    """
     try:
         found = [re.search(pattern, name) for name in names]
     except re.error as error:

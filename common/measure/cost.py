@@ -1,5 +1,7 @@
 """What a network costs: parameters, MACs at the size in use, images per second, peak memory."""
 
+import ctypes
+import gc
 import math
 import resource
 import sys
@@ -47,6 +49,11 @@ def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
+        gc.collect()
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(
+                0
+            )  # freed memory, which we keep (training/device.py), goes back first
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # proc(5)
 

@@ -80,7 +80,8 @@ def _network(row: Backbone) -> "nn.Module":
     if row.library == "timm":
         import timm
 
-        return timm.create_model(row.arch, pretrained=False)
+        more = {"distillation": False} if row.name.startswith("repvit") else {}  # one head, see its row
+        return timm.create_model(row.arch, pretrained=False, **more)
     if row.library == "cifar":
         from . import cifar
 

@@ -31,6 +31,7 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels that it can work with
+    multiple: int = 1  # both sides are multiples of so many pixels
     fixed_size: bool = False  # it works with `size` alone
     lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
     scratch: Literal["sgd", "adam"] = "sgd"  # what trains it from nothing: networks with attention take adam
@@ -46,11 +47,27 @@ class Backbone:
                 f"{self.name} takes images of {self.size} pixels alone: pass --image_size {self.size}"
             )
         if min(size) < self.min_size:
-            enough = self.min_size + -self.min_size % 32
             raise UserError(
                 f"{self.name} needs images of {self.min_size} pixels or more, not {height}x{width}: "
+                f"pass --image_size {self._enough}"
+            )
+        if any(side % self.multiple for side in size):
+            enough = max(size) + -max(size) % self.multiple
+            raise UserError(
+                f"{self.name} takes images of a multiple of {self.multiple} pixels, not {height}x{width}: "
                 f"pass --image_size {enough}"
             )
+
+    def fitting(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The (H, W) nearest to `size` that it can work with."""
+        if self.fixed_size:
+            return self.size, self.size
+        return size if min(size) >= self.min_size else tuple(max(side, self._enough) for side in size)
+
+    @property
+    def _enough(self) -> int:
+        """Its smallest side in whole steps of a network that halves the image five times."""
+        return self.min_size + -self.min_size % 32
 
     def preprocess(self, size: tuple[int, int] | None = None) -> Preprocess:
         """At the `size` to fine-tune at, the whole picture; without one, as the weights were evaluated."""

@@ -18,6 +18,8 @@ from .table import Backbone
 if TYPE_CHECKING:
     from torch import nn
 
+EXTRA_HEADS = {"inception_v3": "AuxLogits.", "repvit_m1_5": "head.head_dist."}  # in the files alone
+
 
 def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
     """Check, before torch is loaded, that the weights are there or may be fetched.
@@ -69,6 +71,16 @@ def how(row: Backbone) -> str:
 
 def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
     """The chosen state dict, its hash checked, and the SHA-256 of its file; None and None for "none"."""
+    path, digest = fetch(row, choice, offline)
+    return path and open_file(path), digest
+
+
+def fetch(row: Backbone, choice: str, offline: bool) -> tuple[Path | None, str | None]:
+    """The chosen file, its hash checked, and its SHA-256; None and None for "none".
+
+    Raises:
+        UserError: it is not to be had, or another file than it should be.
+    """
     path = locate(row, choice, offline)
     if choice == "none":
         return None, None
@@ -78,7 +90,7 @@ def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if choice == "imagenet":
         _check_hash(row, path, digest)
-    return open_file(path), digest
+    return path, digest
 
 
 def open_file(path: Path) -> dict:
@@ -138,14 +150,14 @@ def load(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
 
 
 def _translate(row: Backbone, state: dict, own: dict) -> dict:
-    """Other spellings of the same network: DenseNet's old names, Inception's extra head, EfficientNet-Lite's port."""
+    """Other spellings of the same network: DenseNet's old names, extra heads, EfficientNet-Lite's port."""
     if row.arch.startswith("densenet"):
         return {
             re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", key): value
             for key, value in state.items()
         }
-    if row.arch == "inception_v3":
-        return {key: value for key, value in state.items() if not key.startswith("AuxLogits.")}
+    if extra := EXTRA_HEADS.get(row.name):
+        return {key: value for key, value in state.items() if not key.startswith(extra)}
     if "_conv_stem.weight" in state and len(state) == len(own):
         # the same tensors in the same order under the names of another implementation
         pairs = list(zip(own, state, strict=True))

@@ -49,18 +49,23 @@ def prepare(device: torch.device, precision: str) -> None:
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
-def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
-    """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16.
+def number_format(device: torch.device, precision: str, cpu_bf16: bool) -> str:
+    """`precision` with "auto" made fp32, bf16 or fp16.
 
-    `auto` on CUDA is bfloat16 where the GPU computes it, else float16 with a scaled loss; on a CPU that computes it
+    On CUDA it is bfloat16 where the GPU computes it, else float16 with a scaled loss; on a CPU that computes it
     bfloat16 for the networks that gain by it (`cpu_bf16`); else float32.
+    """
+    return fast_precisions(device)[-1 if cpu_bf16 else 0] if precision == "auto" else precision
+
+
+def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
+    """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `number_format`.
 
     Raises:
         UserError: CUDA asked for and not there, or float16 without CUDA.
     """
     where = find(device)
-    if precision == "auto":
-        precision = fast_precisions(where)[-1 if cpu_bf16 else 0]
+    precision = number_format(where, precision, cpu_bf16)
     prepare(where, precision)
     mixed = precision.replace("fp32", "no")
     plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one

@@ -77,7 +77,7 @@ def _measure(
 
     def add(speed: Speed, last_chance: bool) -> None:
         try:
-            times.append((speed, _time(build, device, batch, speed)))
+            times.append((speed, step_times(build, device, batch, speed)))
         except RuntimeError as error:
             if last_chance or not (out_of_memory(error) or cannot_compile(error)):
                 raise
@@ -94,7 +94,7 @@ def _measure(
     return times
 
 
-def _time(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
+def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
     """Seconds of a training step, the median; and what the first ones, and a first evaluation, take beyond it."""
     prepare(device, speed.precision)
     form = torch.channels_last if speed.channels_last else torch.contiguous_format

@@ -1,0 +1,23 @@
+"""Figures that took long: remembered beside the cached images, found again by all that determines them."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ..atomic import whole
+from ..data.cache import PLACE, home
+from ..errors import disk_errors
+
+
+def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `compute` returned when it was first asked `about` this; both are of what JSON knows."""
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    path = home() / kind / f"{key}.json"
+    if not path.exists():
+        with disk_errors(home(), PLACE):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        figures = compute()
+        with whole(path, PLACE) as part:
+            part.write_text(json.dumps({"about": about, "figures": figures}), "utf-8")
+    return json.loads(path.read_text("utf-8"))["figures"]

@@ -1,0 +1,80 @@
+"""What a backbone costs on this machine: its size, its arithmetic, a training step. Measured once, remembered."""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+
+from ..measure import cost
+from ..models import backbones
+from ..models.table import Backbone
+from ..spec import Speed
+from ..training import recipes
+from ..training.device import out_of_memory
+from ..training.tune import step_times
+from .kept import kept
+
+FORM = 1  # of what is measured: one more makes older prices void
+
+
+@dataclass(frozen=True)
+class Price:
+    parameters: int
+    macs: int  # of an image
+    step_seconds: float | None  # of a training step; None: the memory does not suffice for the batch
+    peak_memory_bytes: int | None  # while training: allocated on the GPU, or resident in this process
+
+
+def price(
+    row: Backbone,
+    classes: int,
+    size: tuple[int, int],
+    batch_size: int,
+    device: torch.device,
+    machine: str,
+    precision: str,
+) -> Price:
+    """At images of (H, W) pixels; `machine` is the device's name, `precision` fp32, bf16 or fp16."""
+    about = {
+        "form": FORM,
+        "network": (row.library, row.arch, row.head, classes),
+        "batch": (batch_size, *size),
+        "machine": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": precision,
+    }
+    measure = partial(_measure, row, classes, size, batch_size, device, precision)
+    return Price(**kept("prices", about, lambda: asdict(measure())))
+
+
+def training_seconds(
+    price: Price, images_per_second: float, train: int, val: int, batch_size: int
+) -> float | None:
+    """Of one run by the default recipe: its steps, and a look at validation after every epoch."""
+    if price.step_seconds is None:
+        return None
+    steps = max(1, train // batch_size)
+    return recipes.epochs_for(steps) * (steps * price.step_seconds + val / images_per_second)
+
+
+def _measure(
+    row: Backbone,
+    classes: int,
+    size: tuple[int, int],
+    batch_size: int,
+    device: torch.device,
+    precision: str,
+) -> Price:
+    build = partial(backbones.build, row, classes, None)
+    net = build()
+    parameters, macs = cost.parameters(net), cost.macs(net, size)
+    del net
+    cost.forget_peak(device)
+    try:
+        took = step_times(build, device, (batch_size, 3, *size), Speed(precision=precision))
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        return Price(parameters, macs, None, None)
+    return Price(parameters, macs, took["step_seconds"], cost.peak_memory(device))

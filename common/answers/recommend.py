@@ -1,0 +1,232 @@
+"""Which backbone for these images: each looks at them once, and what its frozen features know is judged.
+
+The test images are held out from the first moment: no probe sees them, so that `finals` may.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from .. import results
+from ..errors import UserError
+from ..measure import probe, transfer
+from ..models import backbones, weights
+from ..spec import Run
+from ..training import device
+from ..training.features import features
+from . import ranking, words
+from .kept import kept
+from .material import Material, gather
+from .price import price, training_seconds
+
+PRICE = 8 * 3 * 32  # forward passes that a price costs: of eight training steps of 32 images, three each
+FORM = 1  # of the scores: one more makes older ones void
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user asked for, checked."""
+
+    runs: tuple[Run, ...]  # one per backbone, the rest alike
+    left_out: Mapping[str, str]  # backbones whose weights are not at hand, and why
+    group_by: str | None  # a regular expression; images whose names share its match stay together
+    limit: int | None  # images to look at; None: all but test
+    budget: float | None  # seconds in all
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a backbone makes of the images so far, and what that knows of the classes."""
+
+    features: np.ndarray  # (N, D) float32
+    images_per_second: float
+    predicted: list[int]  # (N,) classes, by the probe
+    scores: dict[str, float]  # probe, knn: accuracies; logme; h_score
+
+
+def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
+    """Judge every backbone; returns the answer, ready for JSON, and what it was judged by.
+
+    Under a budget a first look at an eighth of the images drops the worst: at most half of them, and no more than must
+    go for the others to be through in time; then a second look (successive halving: Jamieson & Talwalkar 2016,
+    arXiv 1502.07943). `tell` gets a line whenever something is known.
+
+    Raises:
+        UserError: something in the data that the user can mend, or no backbone could look at it.
+    """
+    started = time.perf_counter()
+    first = asked.runs[0]
+    preprocess = backbones.find(first.model).preprocess(first.image_size)
+    material = gather(first, preprocess, asked.group_by, asked.limit, bool(asked.budget))
+    where = device.find(first.device)
+    runs = {run.model: run for run in asked.runs}
+    judged: dict[str, Judged] = {}
+    left_out, dropped = dict(asked.left_out), []
+
+    def left() -> float:
+        return (asked.budget or math.inf) - (time.perf_counter() - started)
+
+    for look in range(len(material.looks)):
+        rows = material.rows(look)
+        fold = probe.folds(material.labels[rows], material.groups_of(rows), first.seed)
+        for name in tqdm(list(judged or runs), "backbones", unit="backbone", leave=False, disable=None):
+            before = judged.pop(name, None)
+            try:
+                if left() < 0 and look == 0:
+                    raise UserError("the budget ended before its turn")
+                judged[name] = _judge(runs[name], before, material, look, fold, where)
+            except UserError as error:
+                left_out[name] = str(error)
+                tell(f"{name} is left out: {error}")
+            else:
+                tell(words.first_word(name, runs[name].weights, material.metric, judged[name].scores))
+        if not judged:
+            raise UserError(f"no backbone could look at the images: {next(iter(left_out.values()))}")
+        if look + 1 == len(material.looks):
+            break
+        order = _order(judged, material, rows, first.seed)
+        for standing, seconds in _hopeless(order, judged, material.probed - len(rows), left()):
+            del judged[standing.name]
+            dropped.append({**asdict(standing), "images": len(rows), "needed_seconds": seconds})
+            tell(words.why_dropped(dropped[-1], material.metric))
+        if _seconds(judged.values(), len(material.looks[look + 1])) > left():
+            tell(f"the budget does not suffice for more than {len(rows):,} of {material.probed:,} images")
+            break
+    order = _order(judged, material, rows, first.seed)
+    bar = tqdm(order, "prices", unit="backbone", leave=False, disable=None)
+    return {
+        "dataset": first.dataset.name,
+        "metric": material.metric,
+        "images": len(rows),
+        "of": len(material.split.train) + len(material.split.val),
+        "held_out": len(material.split.test),
+        "classes": len(material.samples.classes),
+        "groups": None if material.groups is None else len(np.unique(material.groups[rows])),
+        "largest_class": float(np.bincount(material.labels[rows]).max() / len(rows)),
+        "folds": int(fold.max()) + 1,
+        "seed": first.seed,
+        "subset": first.subset,
+        "shots": first.shots,
+        "limit": asked.limit,
+        "budget_seconds": asked.budget,
+        "split": material.split.fingerprint,
+        "backbones": [_row(s, runs[s.name], judged[s.name], material, where) for s in bar],
+        "dropped": dropped,
+        "left_out": left_out,
+        "seconds": time.perf_counter() - started,
+        **results.provenance(where, first.precision),
+    }, material
+
+
+def _judge(
+    run: Run, before: Judged | None, material: Material, look: int, fold: np.ndarray, where: torch.device
+) -> Judged:
+    """What the backbone knows after this look; `before`: after the one before."""
+    row = backbones.find(run.model)
+    new = features(
+        row=row,
+        file=weights.fetch(row, run.weights, run.offline),
+        images=material.images,
+        rows=material.looks[look],
+        preprocess=row.preprocess(run.image_size),
+        native=run.dataset.native,
+        device=where,
+        machine=results.device_name(where),
+        precision=device.number_format(where, run.precision, row.cpu_bf16),
+        seed=run.seed,
+    )
+    values = np.concatenate([before.features, new.values]) if before else new.values
+    rows, classes = material.rows(look), len(material.samples.classes)
+    known = (values, material.labels[rows], classes, fold, material.groups_of(rows), material.metric)
+    about = {"form": FORM, "known": [_digest(part) for part in known]}
+    return Judged(values, new.images_per_second, **kept("judged", about, lambda: _scores(*known)))
+
+
+def _digest(part: Any) -> str:
+    held = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else str(part).encode()
+    return hashlib.sha256(held).hexdigest()
+
+
+def _scores(
+    values: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    fold: np.ndarray,
+    groups: np.ndarray | None,
+    metric: str,
+) -> dict[str, Any]:
+    balanced = metric == "balanced_accuracy"
+    predicted = probe.out_of_fold(values, labels, classes, fold, groups, balanced).argmax(1)
+    with probe.one_thread():
+        votes = probe.neighbours(values, labels, classes, fold)
+        fits = {
+            "logme": transfer.logme(values, labels, classes),
+            "h_score": transfer.h_score(values, labels, classes),
+        }
+    return {
+        "predicted": predicted.tolist(),
+        "scores": {
+            "probe": ranking.accuracy(predicted, labels, metric),
+            "knn": ranking.accuracy(votes.argmax(1), labels, metric),
+            **fits,
+        },
+    }
+
+
+def _order(
+    judged: dict[str, Judged], material: Material, rows: np.ndarray, seed: int
+) -> list[ranking.Standing]:
+    predicted = np.array([one.predicted for one in judged.values()])
+    labels, groups = material.labels[rows], material.groups_of(rows)
+    return ranking.rank(list(judged), predicted, labels, material.metric, seed, groups)
+
+
+def _hopeless(
+    order: list[ranking.Standing], judged: dict[str, Judged], images: int, left: float
+) -> list[tuple[ranking.Standing, float]]:
+    """The worst, until the others can look at so many more images in the seconds left; with what each would have taken."""
+    gone, standing = [], list(order)
+    while len(standing) > math.ceil(len(order) / 2):
+        if _seconds([judged[one.name] for one in standing], images + PRICE) <= left:
+            break
+        last = standing.pop()
+        gone.append((last, _seconds([judged[last.name]], images + PRICE)))
+    return gone
+
+
+def _seconds(judged: Iterable[Judged], images: int) -> float:
+    """That these backbones need for so many images each."""
+    return sum(images / one.images_per_second for one in judged)
+
+
+def _row(
+    standing: ranking.Standing, run: Run, judged: Judged, material: Material, where: torch.device
+) -> dict[str, Any]:
+    """A line of the answer's table."""
+    row = backbones.find(run.model)
+    precision = device.number_format(where, run.precision, row.cpu_bf16)
+    machine, classes = results.device_name(where), len(material.samples.classes)
+    cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision)
+    told = asdict(standing)
+    return {
+        "backbone": told.pop("name"),
+        "weights": run.weights,
+        "pretrained_on": None if run.weights == "none" else row.pretrained_on,
+        "imagenet_top1": row.top1,
+        "size": run.image_size,
+        "precision": precision,
+        **told,
+        **judged.scores,
+        **asdict(cost),
+        "images_per_second": judged.images_per_second,
+        "batch_size": run.batch_size,
+        "training_seconds": training_seconds(cost, judged.images_per_second, *material.learn, run.batch_size),
+    }

@@ -1,0 +1,175 @@
+"""which backbone for these images: all look at them once; how sure, at which cost"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from .. import catalog
+from ..asked import check, choose, parse
+from ..cli import friendly
+from ..errors import UserError
+from ..models import backbones, weights
+from ..models.table import BACKBONES
+from ..options import size
+from ..spec import Dataset, Run
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def main(argv: list[str]) -> None:
+    options = _parser().parse_args(argv)
+    friendly(lambda: _answer(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m common recommend",
+        description="Rank backbones by what their frozen features know of your classes; the test images stay out of it.",
+        allow_abbrev=False,
+    )
+    p.add_argument(
+        "dataset",
+        nargs="?",
+        metavar="DATASET",
+        help="one that `list` shows (default: class folders in --data_dir)",
+    )
+    p.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where the images lie (default: data/DATASET)"
+    )
+    p.add_argument(
+        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
+    )
+    p.add_argument(
+        "--weights",
+        choices=("imagenet", "none"),
+        default="imagenet",
+        help="none: random ones, to compare architectures alone (default: %(default)s)",
+    )
+    p.add_argument(
+        "--random_missing",
+        action="store_true",
+        help="take random weights, marked so, where ImageNet's are not at hand, instead of leaving the backbone out",
+    )
+    p.add_argument(
+        "--image_size",
+        type=size,
+        metavar="S|HxW",
+        help="pixels; a backbone that needs more gets more (default: the sheet's)",
+    )
+    p.add_argument(
+        "--group_by", metavar="REGEX", help="images whose CLASS/NAME shares its (...) stay together"
+    )
+    p.add_argument("--shots", type=int, metavar="K", help="as if there were K training images per class")
+    p.add_argument("--limit", type=int, metavar="N", help="look at about N images, drawn class by class")
+    p.add_argument(
+        "--budget",
+        type=_seconds,
+        metavar="10m",
+        help="time in all (s, m, h): hopeless backbones are dropped on fewer images",
+    )
+    p.add_argument(
+        "--finetune",
+        type=int,
+        metavar="K",
+        help="then fine-tune the first K and compare them on the test images",
+    )
+    p.add_argument("--subset", action="store_true", help="accept other counts than the sheet's")
+    p.add_argument("--skip_bad", action="store_true", help="leave out images that cannot be read")
+    p.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of folds, draws and random weights (default: 0)"
+    )
+    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    p.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
+    p.add_argument("--offline", action="store_true", help="open no network connection")
+    p.add_argument("--out", type=Path, metavar="FILE", help="write the answer as JSON, new")
+    return p
+
+
+def _seconds(text: str) -> float:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        if (seconds := float(number) * UNITS[unit]) > 0:
+            return seconds
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: expected 90s, 10m or 2h")
+
+
+def _answer(options: argparse.Namespace) -> None:
+    for name, least in (("limit", 1), ("finetune", 2)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.out and options.out.exists():
+        raise UserError(f"{options.out} exists already: name another file, or move it away")
+    if not options.dataset and not options.data_dir:
+        raise UserError("recommend for what? Name a dataset, or with --data_dir a folder of class folders")
+    sheet = catalog.find(options.dataset or "folder")
+    arguments = _arguments(sheet, options)
+    runs, left_out = _runs(sheet, arguments, options)
+
+    from tqdm import tqdm
+
+    from .. import results
+    from ..answers import finals, words
+    from ..answers.recommend import Question, recommend
+
+    def tell(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    question = Question(runs, left_out, options.group_by, options.limit, options.budget)
+    answer, material = recommend(question, tell)
+    answer["advice"] = words.advice(answer)
+    print(words.table(answer))
+    if options.finetune:
+        first = [row["backbone"] for row in answer["backbones"][: options.finetune]]
+        folder = Path("runs") / f"recommend-{sheet.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        script = [str(catalog.ROOT / f"{sheet.script}.py"), *arguments]
+        chosen = [run for run in runs if run.model in first]
+        answer["finals"] = finals.play(chosen, script, folder, material, tell)
+        print(words.finals(answer["finals"]))
+    else:
+        print(answer["advice"])
+    if options.out:
+        results.write_json(options.out, answer)
+
+
+def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
+    """What the sheet's script is told for every backbone."""
+    told = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
+    if options.data_dir:
+        told += ["--data_dir", str(options.data_dir)]
+    if options.shots is not None:
+        told += ["--shots", str(options.shots)]
+    if sheet.variant:
+        told += [f"--{sheet.variant[0]}", sheet.variant[1]]
+    return told + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
+
+
+def _runs(
+    sheet: Dataset, arguments: list[str], options: argparse.Namespace
+) -> tuple[tuple[Run, ...], dict[str, str]]:
+    """A checked run per backbone; and those whose ImageNet weights are not at hand, with the reason."""
+    runs: dict[str, Run] = {}
+    left_out: dict[str, str] = {}
+    find = weights.fetch if options.offline else weights.locate  # the hub's own cache knows what it holds
+    for name in options.model or [row.name for row in BACKBONES]:
+        row, choice = backbones.find(name), options.weights
+        try:
+            find(row, choice, options.offline)
+        except UserError as error:
+            if not options.random_missing:
+                left_out[row.name] = str(error)
+                continue
+            choice = "none"
+        pixels = "x".join(map(str, row.fitting(options.image_size or sheet.image_size)))
+        more = ["-model", row.name, "--weights", choice, "--image_size", pixels]
+        asked = parse((sheet,), [*arguments, *more])
+        runs[row.name] = check(choose((sheet,), asked), asked)
+    if not runs:
+        name, reason = next(iter(left_out.items()))
+        raise UserError(
+            f"no backbone has its weights at hand, --random_missing goes on without. {name}: {reason}"
+        )
+    return tuple(runs.values()), left_out

@@ -1,0 +1,31 @@
+"""how well the scores of `recommend` have predicted the fine-tuned order"""
+
+import argparse
+from pathlib import Path
+
+from ..cli import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m common validate_recommend",
+        description="Weighted tau of every score, and of two static lists, with the order of fine-tuned test scores.",
+        epilog="A recommendation's runs: the same data, image size and kind of weights, protocol clean; seeds are averaged.",
+    )
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="recommendations (recommend --out), folders of run folders, .jsonl files of results",
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ..answers import validate, words
+
+        agreements = validate.validate(*validate.read(options.paths))
+        means = {score: validate.mean([a.tau[score] for a in agreements]) for score in validate.SCORES}
+        print(words.agreements(agreements, means, validate.SCORES))
+
+    friendly(show)

@@ -1,0 +1,411 @@
+"""Which backbone: on folders whose answer is known, and on some without any; and how well that has served."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from sklearn.metrics import balanced_accuracy_score
+from test_mistakes import mistake
+
+from common.__main__ import main
+from common.answers import finals, price, ranking, recommend, validate
+from common.data.loaders import Batches
+from common.errors import UserError
+from common.measure import compare
+from common.models import backbones
+from common.training import features
+from common.training.features import Features
+
+TINY = ["timm:test_resnet", "timm:test_efficientnet", "timm:test_vit"]
+SMALL = ["--weights", "none", "--image_size", "32", "--offline", "--precision", "fp32"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prices are not measured."""
+    monkeypatch.setattr(price, "_measure", lambda *_: price.Price(1_000, 2_000, 0.5, 10**9))
+
+
+def folder(name: str, classes: dict[str, int], draw) -> str:
+    """Class folders of 64 x 64 pictures; `draw(picture, dice, class, i)` paints them."""
+    dice = np.random.default_rng(0)
+    for c, (label, n) in enumerate(classes.items()):
+        Path(name, label).mkdir(parents=True)
+        for i in range(n):
+            image = Image.fromarray(dice.integers(0, 256, (64, 64, 3), np.uint8))
+            draw(ImageDraw.Draw(image), dice, c, i)
+            image.save(Path(name, label, f"{label}_{i}.png"))
+    return name
+
+
+def shape(paint: ImageDraw.ImageDraw, dice: np.random.Generator, c: int, i: int) -> None:
+    """A disc, square, triangle or cross of any colour, size and place."""
+    paint.rectangle((0, 0, 64, 64), tuple(dice.integers(0, 256, 3)))
+    (x, y), r, colour = dice.integers(20, 44, 2), dice.integers(10, 20), tuple(dice.integers(0, 256, 3))
+    if c == 0:
+        paint.ellipse((x - r, y - r, x + r, y + r), colour)
+    elif c == 1:
+        paint.rectangle((x - r, y - r, x + r, y + r), colour)
+    elif c == 2:
+        paint.polygon((x, y - r, x - r, y + r, x + r, y + r), colour)
+    else:
+        paint.line((x - r, y, x + r, y), colour, 5)
+        paint.line((x, y - r, x, y + r), colour, 5)
+
+
+def nothing(*_: object) -> None:
+    """Noise, whatever the class."""
+
+
+def answered(*options: str) -> dict:
+    main(["recommend", *options, "--out", "answer.json"])
+    answer = json.loads(Path("answer.json").read_text())
+    Path("answer.json").unlink()
+    return answer
+
+
+def test_imagenet_weights_beat_random_ones(capsys: pytest.CaptureFixture, free: None) -> None:
+    data = folder("shapes", {"disc": 40, "square": 40, "triangle": 40, "cross": 40}, shape)
+    models = ["mobilenet", "efficientnet_lite0", "timm:test_resnet"]
+    answer = answered(
+        "--data_dir", data, "-model", *models, "--random_missing", "--image_size", "64", "--offline"
+    )
+    first, *others = answer["backbones"]
+    assert (first["backbone"], first["weights"]) == ("efficientnet_lite0", "imagenet")
+    assert first["p_best"] > 0.99 and not any(row["tied"] or row["equivalent"] for row in others)
+    assert {row["weights"] for row in others} == {"none"}
+    assert (answer["images"], answer["held_out"], answer["metric"], answer["folds"]) == (128, 32, "top1", 5)
+    told = capsys.readouterr()
+    assert "32 test images held out" in told.out and "random" in told.out
+    assert "Take efficientnet_lite0: top-1" in told.out and "nothing cheaper is as good" in told.out
+    assert told.err.count("probe top-1") == 3 and "(random weights)" in told.err
+
+
+def test_noise_is_no_answer(capsys: pytest.CaptureFixture, free: None) -> None:
+    data = folder("noise", {"a": 40, "b": 40}, nothing)
+    answer = answered("--data_dir", data, "-model", *TINY, *SMALL)
+    assert all(row["tied"] for row in answer["backbones"])
+    assert max(row["p_best"] for row in answer["backbones"]) < 0.99
+    assert "All 3 are equal within the noise of 64 images" in capsys.readouterr().out
+
+
+def crafted(good: str, per_second: float = 100.0):
+    """A network whose features tell the classes apart, among others that see noise."""
+
+    def made(row, images, rows, **_) -> Features:
+        dice = np.random.default_rng(len(row.name))
+        labels = np.asarray([Path(images[i]).parent.name == "b" for i in rows])
+        values = dice.normal(size=(len(rows), 16)).astype(np.float32)
+        values[:, 0] += 10.0 * labels * (row.name == good)
+        return Features(values, per_second)
+
+    return made
+
+
+def test_decisive_features_are_found(monkeypatch: pytest.MonkeyPatch, free: None) -> None:
+    data = folder("noise", {"a": 30, "b": 30}, nothing)
+    for good in TINY:
+        monkeypatch.setattr(recommend, "features", crafted(good))
+        first, *others = answered("--data_dir", data, "-model", *TINY, *SMALL)["backbones"]
+        assert first["backbone"] == good and first["score"] == 1 and first["knn"] > 0.8
+        assert all(first[score] > max(row[score] for row in others) for score in ("logme", "h_score"))
+        assert not any(row["tied"] for row in others)
+
+
+def test_a_budget_drops_the_hopeless(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, free: None
+) -> None:
+    data = folder("noise", {"a": 200, "b": 200}, nothing)
+    monkeypatch.setattr(recommend, "features", crafted(TINY[1], per_second=1.0))
+    options = ("--data_dir", data, "-model", *TINY, *SMALL)
+    answer = answered(*options, "--budget", "20m")  # 40 images seen, 3 x (280 + prices) seconds to go
+    assert [row["backbone"] for row in answer["backbones"]] == [TINY[1]]
+    assert {row["name"] for row in answer["dropped"]} == {TINY[0], TINY[2]}
+    assert {row["images"] for row in answer["dropped"]} == {40, 80} and answer["images"] == 320
+    assert "is dropped: probe top-1" in capsys.readouterr().err
+    monkeypatch.setattr(recommend, "features", crafted(TINY[1], per_second=0.1))
+    answer = answered(*options, "--budget", "5m")  # a second look would take 2 x 400 seconds
+    assert answer["images"] == 40 and answer["of"] == 320 and len(answer["dropped"]) == 1
+    assert "the budget does not suffice for more than 40 of 320 images" in capsys.readouterr().err
+    assert len(answered(*options, "--budget", "10h")["backbones"]) == 3
+
+
+def test_a_second_run_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = folder("noise", {"a": 20, "b": 20}, nothing)
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    once = answered(*options)
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    for module, name in ((features, "extract"), (price, "_measure"), (recommend, "_scores")):
+        monkeypatch.setattr(module, name, never)
+    again = answered(*options)
+    assert again["backbones"] == once["backbones"]
+    with pytest.raises(AssertionError, match="computed again"):  # another seed, other random weights
+        answered(*options, "--seed", "1")
+    image = next(Path(data).rglob("*.png"))
+    Image.new("RGB", (64, 64), "red").save(image)
+    with pytest.raises(AssertionError, match="computed again"):
+        answered(*options)
+
+
+def test_groups_stay_whole(free: None) -> None:
+    """Every group has a colour, and a class by chance: who tears groups apart takes colours for classes."""
+    colours = np.random.default_rng(3).integers(0, 256, (80, 3))
+
+    def draw(paint, dice, c: int, i: int) -> None:
+        paint.rectangle((0, 0, 64, 64), tuple(colours[40 * c + i // 4]))
+
+    data = folder("groups", {"a": 160, "b": 160}, draw)
+    for label in "ab":
+        for path in Path(data, label).glob("*.png"):
+            i = int(path.stem.split("_")[1])
+            path.rename(path.with_name(f"p{label}{i // 4}_{i}.png"))
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    torn = answered(*options)["backbones"][0]
+    answer = answered(*options, "--group_by", r"/(p\w\d+)_")
+    assert torn["score"] > 0.9 and answer["backbones"][0]["score"] < 0.7
+    assert answer["groups"] == 64  # of 80: a fifth is held out, whole
+    low, high = answer["backbones"][0]["interval"]
+    assert high - low > 0.15  # of 64 groups, not of 256 images
+
+
+def test_classes_out_of_balance(capsys: pytest.CaptureFixture, free: None) -> None:
+    data = folder("skewed", {"a": 90, "b": 10}, nothing)
+    answer = answered("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    assert answer["metric"] == "balanced_accuracy" and answer["largest_class"] == 0.9
+    assert all(abs(row["score"] - 0.5) < 0.3 for row in answer["backbones"])
+    assert "the largest class has 90.0 % of the images" in capsys.readouterr().out
+
+
+def test_fewer_images(free: None) -> None:
+    data = folder("noise", {"a": 50, "b": 50}, nothing)
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    limited = answered(*options, "--limit", "20")
+    assert limited["images"] == 20 and limited["of"] == 80 and limited["held_out"] == 20
+    assert answered(*options, "--shots", "9")["images"] == 2 * (9 + 1)  # validation shrinks along
+
+
+def test_missing_weights_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, free: None
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
+    data = folder("noise", {"a": 10, "b": 10}, nothing)
+    options = (
+        "--data_dir",
+        data,
+        "-model",
+        "resnet",
+        "efficientnet_lite0",
+        "--image_size",
+        "32",
+        "--offline",
+    )
+    answer = answered(*options)
+    assert [row["backbone"] for row in answer["backbones"]] == ["efficientnet_lite0"]
+    assert "resnet50-11ad3fa6.pth" in answer["left_out"]["resnet50"]
+    told = capsys.readouterr().out
+    assert "left out: resnet50" in told and "nothing to compare it with" in told
+
+
+def test_a_network_that_needs_more_pixels_gets_more(free: None) -> None:
+    data = folder("noise", {"a": 6, "b": 6}, nothing)
+    (row,) = answered("--data_dir", data, "-model", "inception", *SMALL)["backbones"]
+    assert row["size"] == [96, 96]
+
+
+def test_finals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, free: None) -> None:
+    """The held-out images decide, by runs of the sheet's own script on the very same split, groups whole."""
+    monkeypatch.setattr(finals, "SEARCH", ("--lr", "1e-3", "--epochs", "1"))
+    data = folder("noise", {"a": 20, "b": 20}, nothing)
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"_(\d)", "--finetune", "2")
+    answer = answered(*options)
+    played = answer["finals"]
+    assert sorted(played["runs"]) == sorted(TINY[:2]) and played["test_images"] == answer["held_out"]
+    for name, run in played["runs"].items():
+        result = json.loads(Path(run, "result.json").read_text())
+        assert result["backbone"] == name and result["split"]["fingerprint"] == answer["split"]
+        (row,) = (row for row in played["backbones"] if row["name"] == name)
+        assert row["score"] == pytest.approx(result["test"]["top1"]["value"])
+    told = capsys.readouterr()
+    assert "test images, one seed each" in told.out and "fine-tuned" not in told.out.split("Fine-tuned")[0]
+    assert told.err.count(" from scratch: ") == 2
+
+
+def test_a_dataset_of_ours(free: None) -> None:
+    answer = answered("digits", "-model", *TINY[:2], *SMALL, "--limit", "100")
+    assert answer["dataset"] == "digits" and answer["classes"] == 10 and answer["held_out"] == 364
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "recommend for what?"),
+        (["eurosatt"], "did you mean 'eurosat'?"),
+        (["--data_dir", "nowhere"], "no data in nowhere (not there)"),
+        (["--data_dir", "images", "-model", "resnt50"], "did you mean 'resnet50'?"),
+        (["--data_dir", "images", "--budget", "soon"], "'soon' is no time: expected 90s, 10m or 2h"),
+        (["--data_dir", "images", "--finetune", "1"], "--finetune 1: expected 2 or more"),
+        (["--data_dir", "images", "--limit", "0"], "--limit 0: expected 1 or more"),
+        (["--data_dir", "images", "--seed", "-1"], "--seed -1: expected 0 or more"),
+        (["--data_dir", "images", "--out", "images"], "images exists already"),
+        (["--data_dir", "images", "--offline", "-model", "swin"], "no backbone has its weights at hand"),
+    ],
+)
+def test_mistakes(tmp_path: Path, class_tree, options: list[str], says: str) -> None:
+    class_tree()
+    (tmp_path / "run.py").write_text("import sys\nfrom common.__main__ import main\nmain(sys.argv[1:])\n")
+    assert says in mistake(tmp_path, tmp_path / "run.py", "recommend", *options)
+
+
+def test_groups_that_do_not_suffice(class_tree, capsys: pytest.CaptureFixture) -> None:
+    options = ["--data_dir", str(class_tree()), "-model", TINY[0], *SMALL]
+    for pattern, says in (("(", "no regular expression"), ("x+", "does not match"), ("a|b|c", "no image in")):
+        with pytest.raises(SystemExit):
+            main(["recommend", *options, "--group_by", pattern])
+        assert says in capsys.readouterr().err
+
+
+def test_the_order_and_how_sure_it_is() -> None:
+    dice = np.random.default_rng(0)
+    labels = dice.integers(0, 3, 400)
+    predicted = np.where(dice.random((4, 400)) < [[0.7], [0.9], [0.89], [0.5]], labels, (labels + 1) % 3)
+    order = ranking.rank(list("abcd"), predicted, labels, "top1", 0)
+    assert [one.name for one in order[:2]] in (["b", "c"], ["c", "b"]) and order[3].name == "d"
+    assert sum(one.p_best for one in order) == pytest.approx(1)
+    assert [one.tied for one in order] == [True, True, False, False]
+    right = dict(zip("abcd", predicted == labels, strict=True))
+    for one in order:
+        other = compare.paired_bootstrap(right[order[0].name], right[one.name])
+        assert one.behind == pytest.approx(other.difference)
+        assert one.behind_interval == pytest.approx((other.low, other.high), abs=0.006)
+    balanced = ranking.rank(list("abcd"), predicted, labels, "balanced_accuracy", 0)
+    for one in balanced:
+        assert one.score == pytest.approx(balanced_accuracy_score(labels, predicted["abcd".index(one.name)]))
+    same = ranking.rank(["x", "y"], predicted[:1].repeat(2, 0), labels, "top1", 0)
+    assert same[1].equivalent and same[1].tied and [one.p_best for one in same] == [0.5, 0.5]
+    doubled = ranking.rank(
+        list("abcd"), predicted.repeat(4, 1), labels.repeat(4), "top1", 0, np.arange(400).repeat(4)
+    )
+    assert doubled[0].interval == pytest.approx(order[0].interval, abs=0.005)  # four of a kind tell no more
+
+
+def told(dataset: str, scores: dict[str, float]) -> dict:
+    rows = [
+        {"backbone": name, "weights": "imagenet", "size": [32, 32], "score": s, "knn": -s, "logme": s, "h_score": s,
+         "imagenet_top1": None if name == "w" else s}
+        for name, s in scores.items()
+    ]  # fmt: skip
+    return {
+        "dataset": dataset,
+        "metric": "top1",
+        "split": "x",
+        "subset": False,
+        "shots": None,
+        "backbones": rows,
+    }
+
+
+def tuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
+    return [
+        {"dataset": dataset, "backbone": name, "weights": "pip:...", "protocol": "clean", "subset": False, "shots": None,
+         "fraction": None, "split": {"fingerprint": "x"}, "preprocess": {"size": [32, 32]},
+         "test": {"top1": {"value": s}}, **more}
+        for name, s in scores.items()
+    ]  # fmt: skip
+
+
+def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    order = {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.9}
+    Path("answers").mkdir()
+    for dataset in ("one", "two", "three"):
+        Path(f"{dataset}.json").write_text(json.dumps(told(dataset, order)))
+    runs = [run for dataset in ("one", "two", "three") for run in tuned(dataset, order)]
+    runs += tuned("one", {"a": 0.99}, protocol="paper") + tuned(
+        "one", {"a": 0.99}, weights="none"
+    )  # not comparable
+    Path("runs.jsonl").write_text("\n".join(map(json.dumps, runs)))
+    paths = [Path(name) for name in ("one.json", "two.json", "three.json", "runs.jsonl")]
+    agreements = validate.validate(*validate.read(paths))
+    for one in agreements:
+        assert (
+            one.backbones == 4
+            and one.tau["score"] == pytest.approx(1)
+            and one.tau["knn"] == pytest.approx(-1)
+        )
+        assert one.tau["elsewhere"] == pytest.approx(1)
+    assert validate.mean([1.0, 0.0, 0.5]) == (
+        0.5,
+        pytest.approx((-0.742, 1.742), abs=1e-3),
+    )  # t of 2 is 4.303
+    assert validate.mean([1.0, 0.0]) == (0.5, None) and validate.mean([1.0, None]) is None
+    main(["validate_recommend", *map(str, paths)])
+    out = capsys.readouterr().out
+    assert (
+        "ImageNet top-1" in out
+        and "[1.00, 1.00]" in out
+        and out.splitlines()[-2].split()[:2] == ["mean", "3"]
+    )
+
+
+def test_validation_needs_an_order(capsys: pytest.CaptureFixture) -> None:
+    pair = {"a": 0.5, "b": 0.6}
+    with pytest.raises(UserError, match=r"an order needs 3 fine-tuned backbones .* one 2"):
+        validate.validate([told("one", pair)], tuned("one", pair))
+    Path("other.json").write_text('{"some": "thing"}')
+    for path, says in (("nowhere", "no file or folder nowhere"), ("other.json", "neither a recommendation")):
+        with pytest.raises(SystemExit) as stop:
+            main(["validate_recommend", path])
+        assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
+)
+def test_features_are_what_the_head_is_given(name: str) -> None:
+    row = backbones.find(name)
+    torch.manual_seed(0)
+    net = backbones.build(row, 7, None).eval()
+    head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
+    with torch.inference_mode():
+        expected = net(images)
+        assert torch.equal(head(features.without_head(net, row.head)(images)), expected)
+
+
+def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = backbones.find(TINY[0])
+    preprocess = row.preprocess((32, 32))
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
+    batches = Batches(
+        pixels=pixels, rows=np.arange(10), labels=np.zeros(10, int), preprocess=preprocess, batch_size=16,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = backbones.build(row, 2, None)
+    whole = features.extract(net, row, batches, "fp32").values
+    forward, tried = features._forward, []
+
+    def tight(net, batches: Batches, title: str) -> Features:
+        tried.append(batches.batch_size)
+        if batches.batch_size > limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return forward(net, batches, title)
+
+    monkeypatch.setattr(features, "_forward", tight)
+    torch.manual_seed(0)
+    net, limit = backbones.build(row, 2, None), 4
+    assert np.allclose(features.extract(net, row, batches, "fp32").values, whole, atol=1e-5)
+    assert tried == [16, 8, 4]
+    limit = 0
+    with pytest.raises(UserError, match="out of memory for a single image"):
+        features.extract(backbones.build(row, 2, None), row, batches, "fp32")

@@ -361,11 +361,14 @@ def test_the_page_is_self_contained_and_hostile_names_are_text(runs: Path) -> No
 
 
 def test_unfinished_and_unreadable_folders_are_named(runs: Path, capsys: pytest.CaptureFixture) -> None:
-    for name, content in (("broken", "{"), ("other", '{"accuracy": 1}'), ("list", "[]"), ("half", None)):
+    odd = json.loads((runs / "dtd-swin_t-0" / "result.json").read_text()) | {"metric": "beauty"}
+    for name, content in (
+        ("broken", "{"), ("other", '{"accuracy": 1}'), ("list", "[]"), ("odd", json.dumps(odd)), ("half", None),
+    ):  # fmt: skip
         (runs / name).mkdir()
         (runs / name / ("config.json" if content is None else "result.json")).write_text(content or "{}")
     shown = text(page(runs))
-    assert capsys.readouterr().out.startswith("22 runs, 1 unfinished, 3 unreadable -> ")
+    assert capsys.readouterr().out.startswith("22 runs, 1 unfinished, 4 unreadable -> ")
     assert f"{runs / 'half'}: not finished" in shown and f"{runs / 'other'}: unreadable" in shown
 
 

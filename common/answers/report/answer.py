@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from ...measure import compare
 from .costs import macs
+from .read import METRICS
 from .sections import Question, Section
-from .tables import METRICS
 from .verdicts import SURE, Duels, Ranking
 
 WITHIN = f"{100 * compare.MARGIN:g} points"

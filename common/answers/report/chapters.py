@@ -10,9 +10,10 @@ from .answer import answer
 from .costs import Tradeoff, tradeoffs
 from .details import detail
 from .predictions import predictions_of
+from .read import METRICS
 from .sections import Cell, Question, Section
 from .svg import Looks
-from .tables import METRICS, protocol
+from .tables import protocol
 from .verdicts import Duels, Ranking, duels, ranking
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from ...measure import calibration
 from . import charts, extras
 from .predictions import Predictions
+from .read import METRICS
 from .sections import Cell, Question
 from .svg import Looks
-from .tables import METRICS
 from .verdicts import Duels
 
 PAIRS = 8  # most confused pairs to show

@@ -10,9 +10,8 @@ from jinja2 import Environment, FileSystemLoader
 from ...measure.compare import MARGIN
 from . import charts, extras, svg
 from .chapters import chapter, scores
-from .read import Found, Row
+from .read import METRICS, Found, Row
 from .sections import Section
-from .tables import METRICS
 
 
 def page(found: Found, sections: Sequence[Section]) -> str:

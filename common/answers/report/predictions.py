@@ -20,9 +20,7 @@ class Predictions:
     labels: ndarray  # (N,)
     classes: tuple[str, ...]
     right: Mapping[str, ndarray]  # by backbone: (S, N) bool, a row per seed
-    margins: Mapping[
-        str, ndarray
-    ]  # by backbone: (S, N), the last class's logit less the first's: of two, what ranks images
+    margins: Mapping[str, ndarray]  # by backbone: (S, N) the last class's logit less the first's
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
     without: tuple[str, ...]  # backbones of which some run has no predictions of these images
@@ -92,7 +90,10 @@ def _by_class(values: ndarray, labels: ndarray) -> ndarray:
 
 
 def _placements(margin: ndarray, labels: ndarray) -> ndarray:
-    """The AUROC of class 1 against class 0, as a mean over images: of the shares of the other class that they stand right of."""
+    """The AUROC of class 1 against class 0, as a mean over images of their placements.
+
+    A placement is the share of the other class's images that are on the right side of one.
+    """
     placed = np.empty(len(labels))
     for label, sign in ((1, 1), (0, -1)):
         own = labels == label

@@ -15,6 +15,16 @@ from ...results import RESULT
 
 SCRATCH = "from scratch"
 SETTINGS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size", "micro_bs", "precision")
+METRICS = {
+    "top1": "top1",
+    "top5": "top5",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "nll": "NLL",
+    "ece": "ECE",
+}
+SHOWN = ("top1", "macro_f1", "nll", "ece")  # whatever the headline
 Score = tuple[float, tuple[float, float] | None]  # a fraction, or nats; its 95 % interval over test images
 
 
@@ -98,7 +108,7 @@ def read(folders: Sequence[Path]) -> Found:
             continue
         try:
             rows.append(row_of(json.loads((folder / RESULT).read_bytes()), folder))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
             unreadable.append((folder, f"{type(error).__name__}: {error}"))
     if not rows:
         there = f"{len(unfinished)} unfinished, {len(unreadable)} unreadable"
@@ -110,9 +120,13 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
     """What `result.json` holds, as a row.
 
     Raises:
-        LookupError, TypeError, AttributeError, ValueError: it holds something else.
+        LookupError, TypeError, AttributeError, ValueError, ArithmeticError: it holds something else.
     """
     split, metric = result["split"], result["metric"]
+    scores = {name: _score(**score) for name, score in result["test"].items()}
+    if not {*SHOWN, metric} <= scores.keys() & set(METRICS):
+        raise LookupError(f"no {metric} or other score among {', '.join(scores)}")
+    height, width = result["preprocess"]["size"]
     few = (f"{result['shots']} shots" if result.get("shots") else "") or (
         f"{result['fraction']} of train" if result.get("fraction") else ""
     )
@@ -140,31 +154,33 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
         classes=result["classes"],
         images=(split["train"], split["val"], split["test"]),
         backbone=result["backbone"],
-        size=tuple(result["preprocess"]["size"]),
+        size=(height, width),
         epochs=sum(p["steps"] for p in result["recipe"]["phases"]) // result["steps_per_epoch"],
         seed=result["seed"],
         settings=json.dumps(settings, sort_keys=True),
         metric=metric,
-        scores={
-            name: (float(s["value"]), s["interval"] and tuple(s["interval"]))
-            for name, s in result["test"].items()
-        },
+        scores=scores,
         last=(result.get("test_last") or {}).get(metric),
         calibrated={name: s["value"] for name, s in (result.get("test_calibrated") or {}).items()},
         temperature=result.get("temperature"),
         chosen=result["best"].get(f"val_{metric}"),
         lr_search=tuple((t["lr"], t["steps"], t["score"]) for t in result.get("lr_search") or ()),
-        cost={name: value for name, value in cost.items() if value is not None},
+        cost={name: float(value) for name, value in cost.items() if value is not None},
         machine=result["device"],
         threads=result["threads"],
         precision=result["precision"],
-        versions={
-            name: result[name] for name in ("python", "torch", "torchvision", "timm") if name in result
-        },
+        versions={name: result[name] for name in ("python", "torch", "torchvision", "timm")},
         commit=result.get("commit"),
         command=result.get("command", ""),
         caveats=tuple(result["caveats"]),
     )
+
+
+def _score(value: float, interval: Sequence[float] | None) -> Score:
+    if interval is None:
+        return float(value), None
+    low, high = interval
+    return float(value), (float(low), float(high))
 
 
 @cache

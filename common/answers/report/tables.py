@@ -5,18 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...atomic import whole
-from .read import SCRATCH, Row
+from .read import METRICS, SCRATCH, Row
 from .sections import Cell, Question, Section
 
-METRICS = {
-    "top1": "top1",
-    "top5": "top5",
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "nll": "NLL",
-    "ece": "ECE",
-}
 SPREAD = "Mean ± standard deviation over seeds (n); of a single run its 95 % bootstrap interval over test images (1)."
 SUBSETS = "Subsets are not comparable with published results."
 

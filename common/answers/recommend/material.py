@@ -27,7 +27,7 @@ class Material:
     groups: np.ndarray | None  # (images,) int: a number per group
     looks: tuple[np.ndarray, ...]  # positions in `images`: a first look's, and what every further one adds
     metric: str  # top1 or balanced_accuracy
-    learn: tuple[int, int]  # images that fine-tuning has to train and to validate on
+    learn: Split  # what a fine-tuning run, told the same, has
 
     @property
     def probed(self) -> int:
@@ -56,9 +56,9 @@ def gather(
         samples = replace(samples, groups=groups_by(samples.names, group_by))
     split = splits.split(asked.dataset, samples, asked.seed)
     few = splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)
-    learn = len(few.train), len(few.val)
-    if limit and limit < sum(learn):
-        few = splits.low_data(samples, few, asked.seed, None, limit / sum(learn))
+    learn, there = few, len(few.train) + len(few.val)
+    if limit and limit < there:
+        few = splits.low_data(samples, few, asked.seed, None, limit / there)
     chosen, opened = sorted(few.train + few.val), range(len(samples))
     images = samples.images
     if isinstance(images, list) and len(chosen) < len(split.train) + len(split.val):

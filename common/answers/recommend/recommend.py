@@ -117,7 +117,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "shots": first.shots,
         "limit": asked.limit,
         "budget_seconds": asked.budget,
-        "split": material.split.fingerprint,
+        "split": material.learn.fingerprint,
         "backbones": [_row(s, runs[s.name], judged[s.name], material, where) for s in bar],
         "dropped": dropped,
         "left_out": left_out,
@@ -215,7 +215,7 @@ def _row(
     precision = device.number_format(where, run.precision, row.cpu_bf16)
     machine, classes = results.device_name(where), len(material.samples.classes)
     cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision)
-    told = asdict(standing)
+    told, train, val = asdict(standing), len(material.learn.train), len(material.learn.val)
     return {
         "backbone": told.pop("name"),
         "weights": run.weights,
@@ -228,5 +228,5 @@ def _row(
         **asdict(cost),
         "images_per_second": judged.images_per_second,
         "batch_size": run.batch_size,
-        "training_seconds": training_seconds(cost, judged.images_per_second, *material.learn, run.batch_size),
+        "training_seconds": training_seconds(cost, judged.images_per_second, train, val, run.batch_size),
     }

@@ -227,7 +227,8 @@ def test_finals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, 
     """The held-out images decide, by runs of the sheet's own script on the very same split, groups whole."""
     monkeypatch.setattr(finals, "SEARCH", ("--lr", "1e-3", "--epochs", "1"))
     data = folder("noise", {"a": 20, "b": 20}, nothing)
-    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"_(\d)", "--finetune", "2")
+    few = ("--group_by", r"_(\d)", "--shots", "8")
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, *few, "--finetune", "2")
     answer = answered(*options)
     played = answer["finals"]
     assert sorted(played["runs"]) == sorted(TINY[:2]) and played["test_images"] == answer["held_out"]

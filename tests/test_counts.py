@@ -5,7 +5,7 @@ from test_splits import listed
 
 from common import Holdout, catalog
 from common.data.splits import hold_out, split
-from common.options import split_as
+from common.asked import split_as
 
 # fmt: off
 CLASS_SIZES = {

@@ -604,8 +604,8 @@ def test_download_comes_before_the_run(toy: Dataset, tmp_path: Path, monkeypatch
     with pytest.raises(SystemExit):
         cli.main(toy, ["--weights", "none"])
     assert not (tmp_path / "data").exists(), "never by surprise"
-    options = cli.parser(toy).parse_args(["--weights", "none", "--download"])
-    asked = cli.check(*cli.choose((toy,), options))
+    options = cli.parse((toy,), ["--weights", "none", "--download"])
+    asked = cli.check(cli.choose((toy,), options), options)
     with pytest.raises(UserError, match=r"loaded \['jpg', 'labels.txt'\]"):
         cli._run(asked, download=True)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -21,12 +22,13 @@ def parameters(net: nn.Module) -> int:
 def macs(net: nn.Module, size: tuple[int, int]) -> int:
     """Multiply-accumulates of convolutions and matrix products for one (3, H, W) image.
 
-    torch counts two operations for each; published "GFLOPs" of networks are these MACs.
+    torch counts two operations for each; published "GFLOPs" of networks are these MACs. Attention is computed as two
+    matrix products: what a CPU fuses them into, not every version of torch counts.
     """
     device = next(net.parameters()).device
     was_training = net.training
     net.eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, *size, device=device))
     net.train(was_training)
     return counter.get_total_flops() // 2

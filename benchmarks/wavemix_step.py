@@ -2,34 +2,37 @@
 
     python benchmarks/wavemix_step.py --out benchmarks/results/wavemix_step.json
 
-Three parts, each forward and backward: the wavelet pyramid of a block, one block, the network of 16 blocks.
-The reference needs: pip install --no-deps wavemix pywavelets einops
+One block and the network of 16 blocks, each forward and backward, in both memory formats: the package as it comes is
+contiguous, a run of ours goes channels last. `as_run` compares these two, the other ratios the same format. Freed memory
+is kept for both (common/training/device.py), which the package alone does not do. On a busy machine OMP_WAIT_POLICY=passive
+keeps threads that wait from taking the cores of those that work. The reference needs: pip install --no-deps wavemix pywavelets einops
 """
 
 import argparse
+import copy
 import importlib
 import json
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import numpy
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # a plain `python benchmarks/wavemix_step.py` sees only its own folder
 
-from common.models.wavemix import WaveBlock, WaveMix, pyramid  # noqa: E402
+from common.models.wavemix import WaveBlock, WaveMix  # noqa: E402
+from common.training.device import prepare  # noqa: E402
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the package chooses alike, and only when imported
 WARMUP = 2  # untimed steps of each
 
-Forward = Callable[[Tensor], Tensor]
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def reference() -> ModuleType:
@@ -44,50 +47,46 @@ def reference() -> ModuleType:
     return sys.modules["wavemix"]
 
 
-def parts(package: ModuleType, size: int) -> dict[str, tuple[Forward, Forward, tuple[int, int, int]]]:
+def parts(package: ModuleType, size: int) -> dict[str, tuple[nn.Module, nn.Module, tuple[int, int, int]]]:
     """name -> theirs, ours, and the (C, H, W) of what they are fed, for images of `size` pixels."""
-
-    def their_wavelet(x: Tensor) -> Tensor:
-        low3, highs = package.xf3(x)
-        lows = package.xf1(x)[0], package.xf2(x)[0], low3  # so do the package's blocks get their low bands
-        bands = zip(lows, (high.flatten(1, 2) for high in highs), strict=True)
-        return sum(torch.cat(level, dim=1).sum() for level in bands)
-
-    def our_wavelet(x: Tensor) -> Tensor:
-        return sum(torch.cat(level, dim=1).sum() for level in pyramid(x, levels=3))
-
     width, side = 192, size // 4  # of the maps behind the patch stem
     block = {"mult": 2, "ff_channel": 192, "dropout": 0.5}
     blocks = package.Level3Waveblock(final_dim=width, **block), WaveBlock(width, level=3, **block)
     networks = package.classification.WaveMix(), WaveMix()
-    return {
-        "wavelet": (their_wavelet, our_wavelet, (width // 4, side, side)),
-        "block": (*(each.to(DEVICE) for each in blocks), (width, side, side)),
-        "network": (*(each.to(DEVICE) for each in networks), (3, size, size)),
-    }
+    return {"block": (*blocks, (width, side, side)), "network": (*networks, (3, size, size))}
 
 
-def step_seconds(forward: Forward, x: Tensor) -> float:
+def step_seconds(net: nn.Module, x: Tensor) -> float:
     """One forward and backward pass, until the device is done; autocast where the input is bfloat16."""
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
     with torch.autocast(DEVICE, torch.bfloat16, enabled=x.dtype == torch.bfloat16):
-        # Backward belongs outside autocast, but there the package's float32 filters meet bfloat16 gradients.
-        forward(x).sum().backward()
+        y = net(x)
+        # Belongs outside autocast, but there the package's float32 filters meet bfloat16 gradients.
+        y.backward(torch.ones_like(y))
     if DEVICE == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
-def compare(theirs: Forward, ours: Forward, x: Tensor, n: int) -> dict[str, float]:
-    """Medians of `n` steps of each, in milliseconds, taken in turn: a busy machine slows both alike."""
-    rounds = [(step_seconds(theirs, x), step_seconds(ours, x)) for _ in range(WARMUP + n)]
-    package_ms, ours_ms = (1000 * statistics.median(times) for times in zip(*rounds[WARMUP:], strict=True))
+def compare(theirs: nn.Module, ours: nn.Module, x: Tensor, n: int) -> dict[str, dict[str, float]]:
+    """Medians of `n` steps of each, in milliseconds, taken in turn: a busy machine slows all alike."""
+    takers = {
+        (who, name): (
+            copy.deepcopy(net).to(DEVICE, memory_format=layout),
+            x.detach().contiguous(memory_format=layout).requires_grad_(x.requires_grad),
+        )
+        for who, net in (("package", theirs), ("ours", ours))
+        for name, layout in FORMATS.items()
+    }
+    rounds = [{key: step_seconds(*taker) for key, taker in takers.items()} for _ in range(WARMUP + n)]
+    ms = {key: 1000 * statistics.median(each[key] for each in rounds[WARMUP:]) for key in takers}
+    ratios = {name: ms["package", name] / ms["ours", name] for name in FORMATS}
+    ratios["as_run"] = ms["package", "contiguous"] / ms["ours", "channels_last"]
     return {
-        "package_ms": round(package_ms, 2),
-        "ours_ms": round(ours_ms, 2),
-        "ratio": round(package_ms / ours_ms, 2),
+        "milliseconds": {" ".join(key): round(value, 2) for key, value in ms.items()},
+        "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
     }
 
 
@@ -109,15 +108,15 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=7, help="timed steps of each")
     args = parser.parse_args()
 
+    prepare(torch.device(DEVICE), "fp32")
     medians = []
     for part, (theirs, ours, shape) in parts(reference(), args.size).items():
         for precision in ("float32", "bfloat16"):
             x = torch.randn(args.batch, *shape, device=DEVICE, dtype=getattr(torch, precision))
-            x.requires_grad_(part != "network")  # images get no gradient, feature maps do
+            x.requires_grad_(part == "block")  # images get no gradient, feature maps do
             row = {"part": part, "precision": precision, **compare(theirs, ours, x, args.n)}
             medians.append(row)
-            print(f"{part:8} {precision:8} {row['package_ms']:8.1f} ms -> {row['ours_ms']:8.1f} ms", end="")
-            print(f"   {row['ratio']:.2f} times as fast", flush=True)
+            print(part, precision, row["milliseconds"], row["ratios"], flush=True)
 
     result = {
         "hardware": hardware(),

@@ -3,13 +3,15 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from common.models.wavemix import WaveMix, haar, pyramid
+from common.models.wavemix import Dropout, WaveMix, even, haar_kernels
 
 SMALL = {"num_classes": 5, "depth": 2, "ff_channel": 16, "final_dim": 16, "dropout": 0.0}
 
@@ -43,10 +45,13 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
     return {name: parameter.grad for name, parameter in net.named_parameters()}
 
 
+def bands(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 4C, H/2, W/2): low and high, each weighed with one."""
+    return F.conv2d(even(x), haar_kernels(torch.eye(4 * x.shape[1])), stride=2)
+
+
 def test_haar_of_one_cell() -> None:
-    low, high = haar(torch.tensor([[[[1.0, 2.0], [3.0, 7.0]]]]))
-    assert low.flatten().tolist() == [6.5]
-    assert high.flatten().tolist() == [-3.5, -2.5, 1.5]
+    assert bands(torch.tensor([[[[1.0, 2.0], [3.0, 7.0]]]])).flatten().tolist() == [6.5, -3.5, -2.5, 1.5]
 
 
 @pytest.mark.parametrize("size", [(16, 24), (13, 16), (16, 13), (7, 9), (1, 1)])
@@ -54,10 +59,18 @@ def test_haar_of_one_cell() -> None:
 def test_same_wavelet(package: ModuleType, levels: int, size: tuple[int, int]) -> None:
     x = torch.randn(2, 4, *size)
     low, highs = package.DWTForward(J=levels, mode="zero", wave="db1")(x)
-    bands = pyramid(x, levels)
-    torch.testing.assert_close(bands[-1][0], low, rtol=0, atol=1e-6)
-    for (_, high), expected in zip(bands, highs, strict=True):
+    for expected in highs:
+        x, high = bands(x).tensor_split([4], dim=1)
         torch.testing.assert_close(high, expected.flatten(1, 2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(x, low, rtol=0, atol=1e-6)
+
+
+def test_dropout_keeps_the_mean() -> None:
+    x = torch.ones(4, 25, 100, 100)
+    drop = Dropout(0.2)
+    assert drop(x).unique().tolist() == [0.0, 1.25]
+    assert drop(x).mean().item() == pytest.approx(1, abs=0.005)  # ten standard errors
+    assert drop.eval()(x) is x
 
 
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
@@ -110,6 +123,28 @@ def test_bfloat16_is_close() -> None:
     logits.sum().backward()  # outside autocast, as is usual; the package's backward fails here
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), net(images), rtol=0, atol=0.01)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_channels_stay_last(precision: torch.dtype) -> None:
+    """A gradient of another layout than its activation costs a copy, or twice the time, in every layer."""
+    net = WaveMix(**SMALL).to(memory_format=torch.channels_last)
+    strange = []
+
+    def look(name: str) -> Callable:
+        def hook(layer: nn.Module, inputs: object, gradients: tuple[Tensor, ...]) -> None:
+            if not gradients[0].is_contiguous(memory_format=torch.channels_last):
+                strange.append(name)
+
+        return hook
+
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.register_full_backward_hook(look(name))
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        logits = net(torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    logits.square().sum().backward()
+    assert strange == []
 
 
 def test_is_tied_to_no_device() -> None:

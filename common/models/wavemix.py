@@ -6,6 +6,10 @@ Clash of Backbones, arXiv 2406.05612, fine-tunes its WaveMix-192/16, which is wh
 Parameters keep the package's names, so its published weights load strictly. (One exception: in a block of
 a single level the package says `feedforward`, without a number.) The package itself does not import under
 NumPy 2, puts its filters on the first GPU, and computes the first of three levels three times.
+
+The function is the package's, the arithmetic is less. Where linear maps follow each other, their small weights are
+multiplied first and the large maps pass once: the wavelet goes into the convolution behind it, and two
+convolutions of the stem become one.
 """
 
 import torch
@@ -13,35 +17,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def pairs(x: Tensor, dim: int) -> tuple[Tensor, ...]:
-    """The even and the odd entries along `dim`, whose size is even: two views of half that size."""
-    return x.unflatten(dim, (-1, 2)).unbind(dim + 1)
+def haar_kernels(weight: Tensor) -> Tensor:
+    """Weights of a level's bands -> kernels of the 2 x 2 pixels that the orthonormal Haar transform makes them of.
 
-
-def haar(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One level of the orthonormal Haar transform; an odd size first gains a row or column of zeros.
-
-    (B, C, H, W) -> low (B, C, H/2, W/2) and high (B, 3C, H/2, W/2). The three high bands of a channel are
-    neighbours: top minus bottom, left minus right, diagonal minus diagonal.
+    (O, 4C) -> (O, C, 2, 2), for a stride of two. The first C of the 4C weigh the low bands, the others the high ones,
+    of which the three of a channel are neighbours: top minus bottom, left minus right, diagonal minus diagonal.
     """
+    low, high = (weight / 2).tensor_split([weight.shape[1] // 4], dim=1)
+    rows, columns, diagonals = high.unflatten(1, (-1, 3)).unbind(2)
+    top, bottom, across, back = low + rows, low - rows, columns + diagonals, columns - diagonals
+    return torch.stack((top + across, top - across, bottom + back, bottom - back), dim=2).unflatten(2, (2, 2))
+
+
+def even(x: Tensor) -> Tensor:
+    """(B, C, H, W), with a row or column of zeros more where the size is odd."""
     height, width = x.shape[-2:]
-    if height % 2 or width % 2:
-        x = F.pad(x, (0, width % 2, 0, height % 2))
-    # Sums of views, rows first: forward + backward beat strided slices, pixel_unshuffle and convolutions.
-    top, bottom = pairs(x / 2, dim=2)
-    left, right = pairs(top + bottom, dim=3)
-    left_edge, right_edge = pairs(top - bottom, dim=3)
-    high = torch.stack((left_edge + right_edge, left - right, left_edge - right_edge), dim=2)
-    return left + right, high.flatten(1, 2)
-
-
-def pyramid(x: Tensor, levels: int) -> list[tuple[Tensor, Tensor]]:
-    """(low, high) of every level, fine to coarse: each transforms the low band of the one before."""
-    bands = []
-    for _ in range(levels):
-        x, high = haar(x)
-        bands.append((x, high))
-    return bands
+    return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
 
 
 def crop(x: Tensor, like: Tensor) -> Tensor:
@@ -49,16 +40,41 @@ def crop(x: Tensor, like: Tensor) -> Tensor:
     return x[..., : like.shape[-2], : like.shape[-1]]
 
 
-def feedforward(inputs: int, hidden: int, bottleneck: int, outputs: int, dropout: float) -> nn.Sequential:
-    """(B, inputs, H, W) -> (B, outputs, 2H, 2W)"""
-    return nn.Sequential(
-        nn.Conv2d(inputs, hidden, 1),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Conv2d(hidden, bottleneck, 1),
-        nn.ConvTranspose2d(bottleneck, outputs, 4, stride=2, padding=1),
-        nn.BatchNorm2d(outputs),
-    )
+class Dropout(nn.Dropout):
+    """torch's, but for the random numbers on a CPU: theirs are drawn one by one there, and cost a tenth of a step."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or x.device.type != "cpu":
+            return super().forward(x)
+        kept = torch.rand_like(x, dtype=torch.float32) >= self.p
+        return x * kept.to(x.dtype).div_(1 - self.p)
+
+
+class FeedForward(nn.Sequential):
+    """A level's pixels (B, C, 2H, 2W), whose bands are meant, and what comes up -> (B, outputs, 2H, 2W).
+
+    `inputs` counts the 4C bands, and the channels that come up from the level below if there is one.
+    """
+
+    def __init__(self, inputs: int, hidden: int, bottleneck: int, outputs: int, dropout: float) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, hidden, 1),
+            nn.GELU(),
+            Dropout(dropout),
+            nn.Conv2d(hidden, bottleneck, 1),
+            nn.ConvTranspose2d(bottleneck, outputs, 4, stride=2, padding=1),
+            nn.BatchNorm2d(outputs),
+        )
+
+    def forward(self, pixels: Tensor, below: Tensor | None = None) -> Tensor:
+        bands, *others = self
+        weight, more = bands.weight.tensor_split([4 * pixels.shape[1]], dim=1)
+        x = F.conv2d(pixels, haar_kernels(weight.flatten(1)), bands.bias, stride=2)
+        if below is not None:
+            x = x + F.conv2d(crop(below, x), more)
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class WaveBlock(nn.Module):
@@ -70,16 +86,47 @@ class WaveBlock(nn.Module):
         for i in range(1, level + 1):
             inputs = dim if i == level else dim + dim // 2  # nothing comes up to the coarsest level
             outputs = dim if i == 1 else dim // 2
-            self.add_module(f"feedforward{i}", feedforward(inputs, dim * mult, ff_channel, outputs, dropout))
+            self.add_module(f"feedforward{i}", FeedForward(inputs, dim * mult, ff_channel, outputs, dropout))
         self.reduction = nn.Conv2d(dim, dim // 4, 1)  # one low and three high bands make `dim` channels again
 
     def forward(self, x: Tensor) -> Tensor:
-        *finer, coarsest = pyramid(self.reduction(x), self.level)
-        mixed = self.get_submodule(f"feedforward{self.level}")(torch.cat(coarsest, dim=1))
-        for i, (low, high) in reversed(list(enumerate(finer, start=1))):
-            bands = torch.cat((low, high, crop(mixed, low)), dim=1)
-            mixed = self.get_submodule(f"feedforward{i}")(bands)
+        pixels = [even(self.reduction(x))]
+        for _ in range(1, self.level):
+            pixels.append(even(2 * F.avg_pool2d(pixels[-1], 2)))  # the low bands of the level before
+        mixed = None
+        for i in range(self.level, 0, -1):
+            mixed = self.get_submodule(f"feedforward{i}")(pixels[i - 1], mixed)
         return crop(mixed, x)
+
+
+class Stem(nn.Sequential):
+    """(B, 3, H, W) -> (B, dim, H / patch, W / patch)"""
+
+    def __init__(self, dim: int, patch: int) -> None:
+        super().__init__(
+            nn.Conv2d(3, dim // 4, 3, padding=1),
+            nn.Conv2d(dim // 4, dim // 2, 3, padding=1),
+            nn.Conv2d(dim // 2, dim, patch, stride=patch),
+            nn.GELU(),
+            nn.BatchNorm2d(dim),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, second, third, *others = self
+        # One convolution of patch + 2 pixels, a third of the arithmetic. The first stays: the second sees zeros around it.
+        weight = F.conv_transpose2d(third.weight, second.weight)
+        bias = third.bias + third.weight.sum((2, 3)) @ second.bias
+        x = F.conv2d(first(images), weight, bias, third.stride, second.padding)
+        for layer in others:
+            x = layer(x)
+        return x
+
+
+class Mean(nn.Module):
+    """(B, C, H, W) -> (B, C). Channels go last, so that they do in the gradient, through all of the blocks."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1).mean((1, 2))
 
 
 class WaveMix(nn.Module):
@@ -100,14 +147,10 @@ class WaveMix(nn.Module):
         super().__init__()
         blocks = (WaveBlock(final_dim, level, mult, ff_channel, dropout) for _ in range(depth))
         self.layers = nn.ModuleList(blocks)
-        self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(final_dim, num_classes))
-        self.conv = nn.Sequential(
-            nn.Conv2d(3, final_dim // 4, 3, padding=1),
-            nn.Conv2d(final_dim // 4, final_dim // 2, 3, padding=1),
-            nn.Conv2d(final_dim // 2, final_dim, patch_size, stride=patch_size),
-            nn.GELU(),
-            nn.BatchNorm2d(final_dim),
-        )
+        self.pool = nn.Sequential(
+            Mean(), nn.Identity(), nn.Linear(final_dim, num_classes)
+        )  # published: pool.2
+        self.conv = Stem(final_dim, patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.conv(images)

@@ -4,8 +4,8 @@ import pytest
 from test_splits import listed
 
 from common import Holdout, catalog
-from common.data.splits import hold_out, split
 from common.asked import split_as
+from common.data.splits import hold_out, split
 
 # fmt: off
 CLASS_SIZES = {

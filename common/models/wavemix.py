@@ -147,9 +147,7 @@ class WaveMix(nn.Module):
         super().__init__()
         blocks = (WaveBlock(final_dim, level, mult, ff_channel, dropout) for _ in range(depth))
         self.layers = nn.ModuleList(blocks)
-        self.pool = nn.Sequential(
-            Mean(), nn.Identity(), nn.Linear(final_dim, num_classes)
-        )  # published: pool.2
+        self.pool = nn.Sequential(Mean(), nn.Identity(), nn.Linear(final_dim, num_classes))
         self.conv = Stem(final_dim, patch_size)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ and checkpoints are left out everywhere.
 
 The peers are re-implemented from their published scripts, each at the fastest setting that it documents, with
 as many workers as there are cores (the seed: its two). Workers go on from epoch to epoch, which only timm
-offers. WaveMix is ours in all four, with its faster wavelet. Nothing is compiled, though timm's
+offers. WaveMix is ours in all four, with its shorter arithmetic. Nothing is compiled, though timm's
 --torchcompile could: it takes minutes for each backbone.
 
 --augment crop_flip: random crops and flips, the least that each documents, and what our data sheets do.

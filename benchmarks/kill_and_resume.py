@@ -2,8 +2,8 @@
 
     python benchmarks/kill_and_resume.py --data ../shared/data/cifar10_small
 
-First the twelve networks from scratch, each killed once; then, in both protocols, a run that is killed ten times, each
-time at a moment drawn at random. Every run is compared with one that nobody disturbed: the bytes of its weights, of
+First, in both protocols, a run that is killed ten times, each time at a moment drawn at random behind a new
+checkpoint; then the twelve networks from scratch, each killed once. Every run is compared with one that nobody disturbed: the bytes of its weights, of
 the logits of all test images, and what is logged of every evaluation, but for times.
 """
 
@@ -58,16 +58,15 @@ def ends(folder: Path) -> tuple:
 
 
 def disturbed(options: list, folder: Path, kills: int, dice: random.Random) -> list[int]:
-    """Kill a run `kills` times, each after it has gone on for a while, then let it end; the steps of its checkpoints."""
-    for kill in range(kills):
-        started = folder / "options.yaml"
-        process = script(*(["--resume", folder] if started.exists() else [*options, "--out", folder]))
-        while not started.exists() and process.poll() is None:
-            time.sleep(0.02)
-        # a process takes seconds to start; then it takes steps, the later kills in what the earlier have left
-        wait = time.monotonic() + dice.uniform(0, 1.5) + (4 if kill else 0)
-        while time.monotonic() < wait and process.poll() is None:
+    """Kill a run `kills` times, each a moment after a new checkpoint, then let it end; the steps that it went on from."""
+    last = folder / "checkpoints" / "last.pt"
+    for _ in range(kills):
+        begun = (folder / "options.yaml").exists()
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        process = script(*(["--resume", folder] if begun else [*options, "--out", folder]))
+        while process.poll() is None and not (last.exists() and last.stat().st_mtime_ns > before):
             time.sleep(0.005)
+        time.sleep(dice.uniform(0, 1))
         if process.poll() is not None:
             break
         os.kill(process.pid, signal.SIGKILL)
@@ -85,7 +84,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/kill_and_resume.json")
     args = parser.parse_args()
     dice = random.Random(args.seed)
-    data = ["--data_dir", args.data, "--subset", "--fraction", "0.1"]
+    data = ["--data_dir", args.data, "--subset"]
     scratch = [
         "--protocol",
         "scratch",
@@ -98,7 +97,6 @@ def main() -> None:
         "--save_every",
         "2",
     ]
-    jobs = [(f"scratch, {row.name}", [*scratch, "-model", row.name], 1) for row in CIFAR]
     long = [
         *scratch[:4],
         "--steps",
@@ -110,8 +108,9 @@ def main() -> None:
         "-model",
         "vit_tiny_cifar",
     ]
-    jobs += [("scratch, again and again", long, args.kills)]
+    jobs = [("scratch, again and again", long, args.kills)]
     jobs += [("clean, again and again", [*CLEAN, "--save_every", "3"], args.kills)]
+    jobs += [(f"scratch, {row.name}", [*scratch, "-model", row.name], 1) for row in CIFAR]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for i, (name, options, kills) in enumerate(jobs):

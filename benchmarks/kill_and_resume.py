@@ -119,7 +119,7 @@ def main() -> None:
             at = disturbed([*options, *data], broken, kills, dice)
             result = read_json(whole / "result.json")
             rows.append(
-                {"run": name, "kills": kills, "resumed_at": at, "same_bits": ends(whole) == ends(broken)}
+                {"run": name, "kills": len(at), "resumed_at": at, "same_bits": ends(whole) == ends(broken)}
             )
             print(*rows[-1].values(), flush=True)
             about = {key: result[key] for key in ("commit", "torch", "device", "threads")}

@@ -30,9 +30,9 @@ CLEAN = [
     "--image_size",
     "32",
     "--steps",
-    "40",
+    "150",
     "--eval_every",
-    "10",
+    "25",
     "--offline",
 ]
 TIMES = ("train_seconds", "data_seconds", "train_images_per_second")

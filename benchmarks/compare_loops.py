@@ -56,6 +56,7 @@ from common.spec import Augment  # noqa: E402
 from common.training import recipes  # noqa: E402
 from common.training.device import accelerator as choose_device  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
+from common.training.kernels import place  # noqa: E402
 
 CLASSES = 8
 # The paper's eleven and EfficientNet-Lite0; Inception is in its code, not in its table
@@ -107,7 +108,7 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
             pixels=to_device(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
-        net.to(accelerator.device, memory_format=torch.channels_last)
+        place(net, accelerator.device, torch.channels_last)
         recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr)
         augment = Augment(crop=0.5, flip=True)
         finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)

@@ -21,6 +21,7 @@ from .models import backbones
 from .spec import Augment
 from .training import device, recipes
 from .training.finetune import finetune
+from .training.kernels import place
 
 CLASSES = 10
 AUGMENT = Augment(crop=0.5, flip=True)  # what most data sheets do
@@ -94,7 +95,7 @@ def bench(
             device=accelerator.device,
         )
         batches = {"still": Still(real), "real": real}
-        net.to(accelerator.device, memory_format=real.memory_format)
+        place(net, accelerator.device, real.memory_format)
         cost.forget_peak(accelerator.device)
         records: dict[str, list[dict]] = {"still": [], "real": []}
 

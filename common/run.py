@@ -49,6 +49,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     from .training import checkpoint, device, recipes, search
     from .training.evaluate import evaluate
     from .training.finetune import finetune
+    from .training.kernels import place
 
     epoch = max(1, len(split.train) // asked.batch_size)  # steps
     recipe = recipes.recipe(asked, row, epoch)
@@ -109,7 +110,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
             tell(settings)
-        net.to(accelerator.device, memory_format=train.memory_format)
+        place(net, accelerator.device, train.memory_format)
         if speed.compiled:
             net.compile()
         cost.forget_peak(accelerator.device)
@@ -201,12 +202,13 @@ def _search(
     import torch
 
     from .training.finetune import finetune
+    from .training.kernels import place
     from .training.search import search
 
     def trial(short: Recipe) -> float:
         torch.manual_seed(asked.seed)
         net = backbones.build(row, classes, state)
-        net.to(accelerator.device, memory_format=train.memory_format)
+        place(net, accelerator.device, train.memory_format)
         try:
             trained = finetune(
                 net,

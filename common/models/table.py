@@ -35,7 +35,7 @@ class Backbone:
     fixed_size: bool = False  # it works with `size` alone
     lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
     scratch: Literal["sgd", "adam"] = "sgd"  # what trains it from nothing: networks with attention take adam
-    cpu_bf16: bool = True  # whether a CPU with bfloat16 trains it faster so; depthwise networks lose (LOG.md)
+    cpu_bf16: bool = True  # whether a CPU with bfloat16 trains it faster so (LOG.md)
     pretrained_on: str = "ImageNet-1k"
     aliases: tuple[str, ...] = ()  # the paper's short names
 
@@ -110,13 +110,13 @@ BACKBONES: tuple[Backbone, ...] = (
                  enum="IMAGENET1K_V1", size=384, crop=1.0, min_size=33),
     _torchvision("densenet161", "classifier", 28_681_000, 0.77138, "densenet161-8d451a50.pth", "densenet", enum="IMAGENET1K_V1"),
     _torchvision("mobilenet_v3_large", "classifier.3", 5_483_032, 0.75274, "mobilenet_v3_large-5c1a4163.pth", "mobilenet",
-                 enum="IMAGENET1K_V2", crop=224 / 232, cpu_bf16=False),
+                 enum="IMAGENET1K_V2", crop=224 / 232),
     _torchvision("regnet_y_3_2gf", "fc", 19_436_338, 0.81982, "regnet_y_3_2gf-9180c971.pth", "regnet",
                  enum="IMAGENET1K_V2", crop=224 / 232),
     _torchvision("resnext50_32x4d", "fc", 25_028_904, 0.81198, "resnext50_32x4d-1a0047aa.pth", "resnext",
                  enum="IMAGENET1K_V2", crop=224 / 232),
     _torchvision("shufflenet_v2_x2_0", "fc", 7_393_996, 0.76230, "shufflenetv2_x2_0-8be3c8ee.pth", "shufflenet",
-                 enum="IMAGENET1K_V1", crop=224 / 232, cpu_bf16=False),
+                 enum="IMAGENET1K_V1", crop=224 / 232),
     # without the auxiliary head (3,326,696 parameters), which only training from scratch uses; torchvision feeds these
     # weights ImageNet statistics and turns them into the halves that they were trained with: the same thing, said directly
     _torchvision("inception_v3", "fc", 23_834_568, 0.77294, "inception_v3_google-0cc3c7bd.pth", "inception",
@@ -143,8 +143,8 @@ CIFAR: tuple[Backbone, ...] = (
     _cifar("resnext29_2x64d", "fc", 9_130_314, 1_310_402_560),
     _cifar("se_resnet18", "fc", 11_263_042, 555_509_760),
     _cifar("cbam_resnet18", "fc", 11_263_834, 555_863_360),
-    _cifar("mobilenet", "head", 3_217_226, 46_354_432, cpu_bf16=False),
-    _cifar("shufflenet_g8", "head", 913_138, 42_703_872, cpu_bf16=False),
+    _cifar("mobilenet", "head", 3_217_226, 46_354_432),
+    _cifar("shufflenet_g8", "head", 913_138, 42_703_872),
     _cifar("vit_tiny", "head", 5_362_378, 365_107_584, scratch="adam"),
     _cifar("vit_small", "head", 21_341_578, 1_420_309_248, scratch="adam"),
 )

@@ -17,8 +17,9 @@ from ..data.cache import PLACE, home
 from ..errors import disk_errors
 from ..spec import Speed
 from .device import batch_limits, cannot_compile, fast_precisions, out_of_memory, prepare
+from .kernels import place
 
-FORM = 1  # of what is timed: one more makes older times void
+FORM = 2  # of what is timed: one more makes older times void
 STEPS = 20  # of each setting
 SECONDS = 10.0  # a slow network need not take them all,
 LEAST = 3  # but so many
@@ -98,7 +99,8 @@ def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batc
     """Seconds of a training step, the median; and what the first ones, and a first evaluation, take beyond it."""
     prepare(device, speed.precision)
     form = torch.channels_last if speed.channels_last else torch.contiguous_format
-    net = build().to(device, memory_format=form).train()
+    net = build().train()
+    place(net, device, form)
     if speed.compiled:
         net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)

@@ -16,7 +16,7 @@ from .errors import UserError
 from .models import backbones, weights
 from .options import parser
 from .results import OPTIONS, RESULT
-from .spec import Dataset, Run
+from .spec import CHANGEABLE, Dataset, Run
 from .training.recipes import AUGMENTS, defaults
 
 CHECKPOINTS = ("last", "best")
@@ -41,8 +41,9 @@ def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.N
             folder, which = folder.parent, folder.name
         if not (folder / OPTIONS).is_file():
             raise UserError(f"no run in {folder} to go on with: expected {OPTIONS} of one that has started")
+        changes = tuple(name for name in CHANGEABLE if getattr(options, name) != p.get_default(name))
         options = p.parse_args([*options_file.words(folder / OPTIONS, p), *argv])
-        options.out, options.resume = folder, which
+        options.out, options.resume, options.changes = folder, which, changes
     elif options.config:
         options = p.parse_args([*options_file.words(options.config, p), *argv])
     options.options = options_file.told(options, p)

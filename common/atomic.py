@@ -4,11 +4,15 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import UserError, disk_errors
+
+LOCK = ".lock"
+LOOKS = 5  # at a lock before it is taken for held
 
 
 @contextmanager
@@ -30,18 +34,33 @@ def whole(path: Path, option: str = "--out") -> Iterator[Path]:
 
 
 @contextmanager
-def claimed(folder: Path, file: str) -> Iterator[None]:
-    """Nobody else works in the folder meanwhile: its `file`, which stays as it is, is locked while the process lives.
+def claimed(folder: Path) -> Iterator[None]:
+    """Nobody else works in the folder meanwhile: its lock is held while the process lives, however it ends.
 
     Raises:
         UserError: somebody does.
     """
-    with open(folder / file) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process works in {folder}: wait for it, or stop it") from None
+    with open(folder / LOCK, "a") as handle:  # NFS wants it open for writing
+        for _ in range(LOOKS):
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(0.1)  # somebody may only have looked, see `busy`
+        else:
+            raise UserError(f"another process works in {folder}: wait for it, or stop it")
         yield
+
+
+def busy(folder: Path) -> bool:
+    """Whether a process, on this machine or on another that shares the disk, has claimed the folder."""
+    try:
+        with open(folder / LOCK, "a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What was asked for and what it came to, as `config.json` and `result.json` tell it; and whether a run may go on."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from .errors import UserError
@@ -11,7 +10,7 @@ from .spec import Preprocess, Recipe, Run, Samples, Split
 # what may be another when a run goes on: the results are the same, to the last bit on the same machine
 # (the weights and the split have fingerprints of their own)
 FREE = (
-    "weights", "split_file", "caveats", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+    "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 
@@ -58,9 +57,16 @@ def described(
     }
 
 
-def check_same(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+def changed(asked: Run, old: dict[str, Any], new: dict[str, Any], step: int) -> list[dict[str, Any]]:
+    """All changes on the way, those of this start after `step` at their end: {"step", name: [before, after]}."""
+    now = {name: [old[name], new[name]] for name in asked.changes if old[name] != new[name]}
+    return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
+
+
+def check_same(asked: Run, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
-    old, new = (_flat({k: v for k, v in of.items() if k not in FREE}) for of in (old, new))
+    folder, free = asked.out, (*FREE, *asked.changes)
+    old, new = (_flat({k: v for k, v in of.items() if k not in free}) for of in (old, new))
     other = [
         f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in sorted(old.keys() | new.keys())

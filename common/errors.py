@@ -5,6 +5,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# how the messages begin that a sweep knows an answer to
+DIVERGED = "the loss is no longer a number"
+OUT_OF_MEMORY = "out of memory at a batch of"
+
 
 class UserError(Exception):
     """One line: what is wrong, what was found and expected, what to do. Ends a run with exit status 2.

@@ -37,7 +37,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         help=f"pixels that the network sees (default: {height}x{width}; from scratch, those that are stored)",
     )
     data = p.add_argument_group("the data")
-    p.set_defaults(data_dir=None, download=False, fold=None, split="clean")
+    p.set_defaults(data_dir=None, download=False, fold=None, split="clean", changes=())
     if not dataset.bundled:
         data.add_argument(
             "--data_dir",

@@ -1,6 +1,7 @@
 """One run = one folder with one `result.json`. A file is whole or not there."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -72,7 +73,9 @@ def run_folder(
     if not asked.resume:
         _make(folder, config, asked.options)
     try:
-        with claimed(folder, OPTIONS), disk_errors(folder):
+        with claimed(folder), disk_errors(folder):
+            if asked.changes:
+                _describe(folder, config, asked.options)
             for part in folder.rglob(".*.part*"):  # of a process that was killed while it wrote
                 part.unlink()
             with whole(folder / "log.jsonl") as part:
@@ -97,22 +100,28 @@ def run_folder(
 
 
 def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
+    """The folder with what the run can go on from, or none."""
+    taken = f"run folder {folder} exists already: name another with --out, or move it away"
+    with disk_errors(folder):
+        if folder.exists():
+            raise UserError(taken)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with whole(folder) as part:
+                part.mkdir()
+                _describe(part, config, options)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise UserError(taken) from None  # since a moment
+
+
+def _describe(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
     import yaml
 
-    with disk_errors(folder):
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            raise UserError(
-                f"run folder {folder} exists already: name another with --out, or move it away"
-            ) from None
-    try:
-        write_json(folder / CONFIG, config)
-        with whole(folder / OPTIONS) as part:  # the last: with it the run can go on
-            part.write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
-    except UserError:
-        shutil.rmtree(folder)
-        raise
+    write_json(folder / CONFIG, config)
+    with whole(folder / OPTIONS) as part:
+        part.write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
 
 
 def write_weights(path: Path, net: "torch.nn.Module", about: dict[str, Any]) -> None:

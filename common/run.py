@@ -88,11 +88,13 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
+        "changed": [],
     }
     saved = None
     if asked.resume:
-        config.check_same(asked.out, old, settings)
+        config.check_same(asked, old, settings)
         saved = checkpoint.load(asked.out, best=asked.resume == "best")
+        settings["changed"] = config.changed(asked, old, settings, saved["progress"]["step"] if saved else 0)
 
     with (
         results.run_folder(

@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 PARTS = ("train", "val", "test")
+CHANGEABLE = (
+    "precision",
+    "micro_bs",
+)  # what a run may go on with another value of: the result tells from where on
 
 # The names of the classes in the order of their labels; or how many the data itself must name; None: what is there
 Classes = tuple[str, ...] | int | None
@@ -217,6 +221,7 @@ class Run:
     data_dir: Path
     out: Path  # the run folder, not there yet
     resume: Literal["last", "best"] | None  # the run folder is there: which of its checkpoints to go on from
+    changes: tuple[str, ...]  # the options of `CHANGEABLE` that the run goes on with another value of
     options: Mapping[str, Any]  # that say all this again
     weights: str  # "imagenet", "none" or a file
     batch_size: int

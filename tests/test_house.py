@@ -30,7 +30,7 @@ ROOMS = {
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": [
-        "recipes", "device", "kernels", "tune", "features", "evaluate", "checkpoint", "optimizer", "stop", "finetune", "search",
+        "recipes", "device", "kernels", "tune", "features", "evaluate", "pulse", "checkpoint", "optimizer", "stop", "finetune", "search",
     ],
     "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": [

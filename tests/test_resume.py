@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
+from accelerate.state import AcceleratorState
 
 import folder
 from common import main
@@ -165,7 +167,7 @@ def test_another_run_cannot_take_its_place(class_tree, monkeypatch, capsys, tmp_
     with monkeypatch.context() as patch:
         patch.setattr("common.results.code", lambda script: "other")
         assert "code was " in refused(capsys, "--resume", out)
-    with open(out / "options.yaml") as held:
+    with open(out / ".lock") as held:
         import fcntl
 
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -220,3 +222,36 @@ def test_killed_before_the_first_checkpoint(class_tree, monkeypatch) -> None:
     assert not (out / "checkpoints").exists()
     start("--resume", out)
     assert json.loads((out / "result.json").read_text())["resumed_at"] == []
+
+
+def test_a_run_goes_on_in_another_precision_and_says_so(class_tree, monkeypatch) -> None:
+    out = stopped(class_tree, monkeypatch)
+    config = json.loads((out / "config.json").read_text())
+    AcceleratorState._reset_state(
+        reset_partial_state=True
+    )  # a process has one precision; this one shall be another
+    start("--resume", out, "--precision", "bf16" if config["precision"] == "fp32" else "fp32")
+    result = json.loads((out / "result.json").read_text())
+    (change,) = result["changed"]
+    assert change == {
+        "step": result["resumed_at"][0],
+        "precision": [config["precision"], result["precision"]],
+    }
+    assert yaml.safe_load((out / "options.yaml").read_text())["precision"] == result["precision"]
+
+
+def test_a_checkpoint_is_never_of_a_network_that_is_lost(class_tree, monkeypatch, capsys) -> None:
+    options = [*CLEAN, "--data_dir", class_tree(n=20), "--out", "out", "--save_every", "1"]
+    with monkeypatch.context() as patch:
+        plain = finetune.F.cross_entropy
+        patch.setattr(finetune.F, "cross_entropy", lambda *a, **k: lost(plain(*a, **k)))
+        said = refused(capsys, *options)
+    assert "the loss is no longer a number before step 9" in said
+    start("--resume", "out")
+    assert (Path("out") / "result.json").exists()
+
+
+def lost(loss: torch.Tensor, calls: list[int] = []) -> torch.Tensor:  # noqa: B006
+    """The ninth loss is no number."""
+    calls.append(0)
+    return loss * float("nan") if len(calls) == 9 else loss

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..atomic import whole
 from ..errors import UserError
+from .pulse import FILE
 
 FORM = (
     1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
@@ -78,7 +79,7 @@ def save(keeping: Keeping, at: Progress, parts: dict[str, Any], better: bool) ->
 
 def restore(parts: dict[str, Any], saved: dict[str, Any]) -> None:
     for name, part in parts.items():
-        if part is not None:
+        if part is not None and name in saved:  # a run that goes on in float16 gets a new scaler
             part.load_state_dict(saved[name])
 
 
@@ -101,8 +102,9 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def forget(folder: Path) -> None:
-    """A finished run has no more use for them."""
+    """A finished run has no more use for them, nor for a sign of life."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    (folder / FILE).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

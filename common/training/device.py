@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
-from ..errors import UserError
+from ..errors import OUT_OF_MEMORY, UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -127,4 +127,4 @@ def batch_limits(batch_size: int) -> Iterator[None]:
             if half
             else "try a smaller --image_size"
         )
-        raise UserError(f"out of memory at a batch of {batch_size}: {smaller}") from None
+        raise UserError(f"{OUT_OF_MEMORY} {batch_size}: {smaller}") from None

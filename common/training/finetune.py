@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from ..data.augment import number
 from ..data.loaders import Batches
-from ..errors import Stopped, UserError
+from ..errors import DIVERGED, Stopped, UserError
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import Keeping, Progress
 from .optimizer import optimizer_and_schedule
+from .pulse import pulse
 from .stop import asked_to_stop
 
 Scores = dict[str, float]
@@ -70,9 +71,12 @@ def finetune(
     batches = train.train(augment, seed, at.step)
     sums = torch.tensor(at.sums, device=accelerator.device) / accelerator.num_processes
 
+    beat = pulse(keeping.folder, recipe.steps) if keeping and keeping.write else lambda at: None
+
     def save(better: bool = False) -> None:
         at.seconds = time.perf_counter() - started
         at.sums = accelerator.reduce(sums, "sum").tolist()
+        _check_number(at.sums[0], at)
         checkpoint.save(keeping, at, parts, better)
 
     with asked_to_stop(accelerator) if keeping else nullcontext(lambda step: 0) as asked:
@@ -99,6 +103,7 @@ def finetune(
                 for _ in _bar(at, until, recipe, sums, accelerator):
                     torch.manual_seed(number("step", seed, at.step, accelerator.process_index))
                     sums += step(at)
+                    beat(at)
                     if at.step == until:  # the evaluation belongs to this step
                         continue
                     signal = asked(at.step)
@@ -203,10 +208,7 @@ def _record(at: Progress, sums: Tensor, epoch: int, lr: float, accelerator: Acce
     waited = time.perf_counter()
     loss, right = (accelerator.reduce(sums, "sum") / at.seen).tolist()
     at.train_seconds += time.perf_counter() - waited
-    if not math.isfinite(loss):
-        raise UserError(
-            f"the loss is no longer a number before step {at.step}: try a lower --lr or --precision fp32"
-        )
+    _check_number(loss, at)
     record = {
         "step": at.step,
         "epoch": at.step // epoch if at.step % epoch == 0 else round(at.step / epoch, 3),
@@ -220,6 +222,12 @@ def _record(at: Progress, sums: Tensor, epoch: int, lr: float, accelerator: Acce
     sums.zero_()
     at.seen, at.train_seconds, at.data_seconds = 0, 0.0, 0.0
     return record
+
+
+def _check_number(loss: float, at: Progress) -> None:
+    """Raises: UserError: the loss is no longer a number; the last checkpoint is from before that."""
+    if not math.isfinite(loss):
+        raise UserError(f"{DIVERGED} before step {at.step}: try a lower --lr or --precision fp32")
 
 
 def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:

@@ -172,8 +172,15 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
         versions={name: result[name] for name in ("python", "torch", "torchvision", "timm")},
         commit=result.get("commit"),
         command=result.get("command", ""),
-        caveats=tuple(result["caveats"]),
+        caveats=(*result["caveats"], *_changes(result)),
     )
+
+
+def _changes(result: Mapping[str, Any]) -> Iterator[str]:
+    for change in result.get("changed", ()):
+        for name, (before, after) in ((n, c) for n, c in change.items() if n != "step"):
+            run = f"{result['backbone']}, seed {result['seed']}"
+            yield f"{run}, went on with {name} {after} instead of {before} after step {change['step']:,}"
 
 
 def _score(value: float, interval: Sequence[float] | None) -> Score:

@@ -5,7 +5,7 @@ import sys
 from importlib import import_module
 
 COMMANDS = (
-    "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",
+    "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
 )  # fmt: skip
 
 

@@ -110,8 +110,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         )
     if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("--tune measures one process alone: start a single one")
-    if options.device == "cuda" and not _nvidia_driver():
-        raise UserError("--device cuda: no NVIDIA driver on this machine; drop it to use the CPU")
+    if options.device == "cuda" and not gpus():
+        raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
     folder = options.data_dir
     if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
         fetched = ", --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
@@ -141,9 +141,11 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
 
 
-def _nvidia_driver() -> bool:
-    """Whether a CUDA driver answers, asked without torch."""
+def gpus() -> int:
+    """How many GPUs a CUDA driver tells of, asked without torch."""
+    count = ctypes.c_int(0)
     try:
-        return ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1").cuInit(0) == 0
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
-        return False
+        return 0
+    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0

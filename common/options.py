@@ -7,6 +7,7 @@ from .spec import Dataset
 from .training.recipes import AUGMENTS
 
 DEFAULT_MODEL = "efficientnet_lite0"
+UNITS = {"s": 1, "m": 60, "h": 3600}  # of seconds
 
 
 def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
@@ -227,3 +228,13 @@ def size(text: str) -> tuple[int, int]:
     if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")
     return int(sides[0]), int(sides[-1])
+
+
+def seconds(text: str) -> float:
+    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
+    try:
+        if (found := float(number) * UNITS[unit]) > 0:
+            return found
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is no time: expected 90s, 10m or 2h")

@@ -50,6 +50,17 @@ def told(options: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[s
     return found
 
 
+def command(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    """The options of a run as words of the command line, as few as say all; paths are absolute."""
+    plain = told(parser.parse_args([]), parser)
+    found: list[str] = []
+    for name, value in told(options, parser).items():
+        if value != plain.get(name):
+            option = _known(parser)[name].option_strings[-1]
+            found += [option] if value is True else [option, str(value)]
+    return found
+
+
 def _known(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:
     return {action.dest: action for action in parser._actions if action.dest not in HERE}
 

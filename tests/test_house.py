@@ -38,9 +38,11 @@ ROOMS = {
         "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",
         "report.chapters", "report.page", "report.report", "recommend.kept", "recommend.words", "recommend.ranking",
         "recommend.material", "recommend.price", "recommend.recommend", "recommend.finals", "recommend.validate",
+        "sweep.plan", "sweep.prices", "sweep.ledger", "sweep.view", "sweep.attempt", "sweep.workers", "sweep.rayed", "sweep.slurm",
+        "sweep.sweep",
     ],
     "commands": [
-        "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend",
+        "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
     ],
 }  # fmt: skip
 # `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for

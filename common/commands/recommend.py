@@ -11,10 +11,8 @@ from ..cli import friendly
 from ..errors import UserError
 from ..models import backbones, weights
 from ..models.table import BACKBONES
-from ..options import size
+from ..options import seconds, size
 from ..spec import Dataset, Run
-
-UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def main(argv: list[str]) -> None:
@@ -64,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--limit", type=int, metavar="N", help="look at about N images, drawn class by class")
     p.add_argument(
         "--budget",
-        type=_seconds,
+        type=seconds,
         metavar="10m",
         help="time to aim at (s, m, h): hopeless backbones are dropped on fewer images",
     )
@@ -84,16 +82,6 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--offline", action="store_true", help="open no network connection")
     p.add_argument("--out", type=Path, metavar="FILE", help="write the answer as JSON, new")
     return p
-
-
-def _seconds(text: str) -> float:
-    number, unit = (text[:-1], text[-1]) if text[-1:] in UNITS else (text, "s")
-    try:
-        if (seconds := float(number) * UNITS[unit]) > 0:
-            return seconds
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: expected 90s, 10m or 2h")
 
 
 def _answer(options: argparse.Namespace) -> None:

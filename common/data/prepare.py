@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
     """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part."""
     samples = read(asked)
-    split = _split(asked, samples)  # before the images are decoded: a mistake is told at once
+    split = divide(asked, samples)  # before the images are decoded: a mistake is told at once
     decoded = decode if asked.no_cache else cached
     pixels, bad = decoded(samples.images, preprocess, asked.dataset.native)
     if not asked.skip_bad:
@@ -26,7 +26,7 @@ def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", 
     rows = [i for i in range(len(samples)) if i not in bad]
     if bad:
         samples = splits.only(samples, rows)
-        split = _split(asked, samples)
+        split = divide(asked, samples)
     return samples, pixels, rows, split
 
 
@@ -40,7 +40,8 @@ def read(asked: Run) -> Samples:
     return split_file.apply(asked.split_file, samples) if asked.split_file else samples
 
 
-def _split(asked: Run, samples: Samples) -> Split:
+def divide(asked: Run, samples: Samples) -> Split:
+    """Who is in which part, as the sheet, the protocol, `--shots` and `--fraction` tell it."""
     split = splits.split(asked.dataset, samples, asked.seed)
     if asked.protocol == "paper":
         split = splits.without_val(samples, split)

@@ -149,3 +149,8 @@ CIFAR: tuple[Backbone, ...] = (
     _cifar("vit_small", "head", 21_341_578, 1_420_309_248, scratch="adam"),
 )
 # fmt: on
+
+# the eleven of arXiv 2406.05612's table; Inception and the older weights stand in its code alone
+PAPER = tuple(
+    row.name for row in BACKBONES if row.name not in ("resnet50_v1", "inception_v3", "efficientnet_lite0")
+)

@@ -1,0 +1,114 @@
+"""What a sweep has to do: a cell for every run, named by all that determines its result. Nothing here loads torch."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ...data import prepare
+from ...models import backbones
+from ...models.table import Backbone
+from ...spec import Phase, Run, Samples, Split
+from ...training import recipes
+
+# of a `Run`: what decides the result beside the sheet, the split and the weights
+DECIDES = (
+    "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
+    "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run of a sweep."""
+
+    name: str  # of its run folder: DATASET-MODEL-sSEED-ID
+    dataset: str
+    backbone: str
+    seed: int
+    few: str  # "10 shots", "0.1 of train"; "": all of train
+    protocol: str
+    script: Path
+    words: tuple[str, ...]  # what the script is told, but for --out
+    batch_size: int
+    micro_bs: int
+    looks: int  # images seen: forward and backward passes in training, a third for a mere look at validation or test
+    pixels: int  # of an image
+
+    @property
+    def title(self) -> str:
+        return " ".join(filter(None, (self.dataset, self.few, self.backbone, f"s{self.seed}")))
+
+
+def cells(runs: Iterable[tuple[Run, Path, tuple[str, ...]]]) -> list[Cell]:
+    """A cell per run, script and options; equal ones once, in the order given.
+
+    Raises:
+        UserError: the data of a run cannot be read or split.
+    """
+    found: dict[str, Cell] = {}
+    samples: dict[tuple, Samples] = {}
+    splits: dict[tuple, Split] = {}
+    for run, script, words in runs:
+        sheet = run.dataset
+        data = (sheet.name, sheet.fold, run.split, run.data_dir, run.subset, run.split_file)
+        if data not in samples:
+            samples[data] = prepare.read(run)
+        division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
+        if division not in splits:
+            splits[division] = prepare.divide(run, samples[data])
+        cell = _cell(run, script, words, splits[division])
+        found.setdefault(cell.name, cell)
+    return list(found.values())
+
+
+def _cell(run: Run, script: Path, words: tuple[str, ...], split: Split) -> Cell:
+    row = backbones.find(run.model)
+    train, val, test = (len(part) for part in (split.train, split.val, split.test))
+    epoch = max(1, train // run.batch_size)
+    recipe = recipes.recipe(run, row, epoch)
+    steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
+    judged = steps // recipe.eval_every * (val or test) + test
+    few = f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
+    model = row.name.replace(":", "_")
+    return Cell(
+        name=f"{run.dataset.name}-{model}-s{run.seed}-{_identity(run, row, split.fingerprint)}",
+        dataset=run.dataset.name,
+        backbone=row.name,
+        seed=run.seed,
+        few=few,
+        protocol=run.protocol,
+        script=script,
+        words=words,
+        batch_size=run.batch_size,
+        micro_bs=run.micro_bs or run.batch_size,
+        looks=steps * run.batch_size + judged // 3,
+        pixels=run.image_size[0] * run.image_size[1],
+    )
+
+
+def _expected(phase: Phase, eval_every: int) -> int:
+    """Its steps; of a phase that ends when its patience does, a guess: ten evaluations that were better before."""
+    return phase.steps if phase.patience is None else min(phase.steps, (10 + phase.patience) * eval_every)
+
+
+def _identity(run: Run, row: Backbone, fingerprint: str) -> str:
+    """Ten hex digits of a SHA-256; not of the code: a finished run stays finished when a comment changes."""
+    sheet = run.dataset
+    about: dict[str, Any] = {
+        **{name: getattr(run, name) for name in DECIDES},
+        "backbone": row.name,
+        "weights": row.weights if run.weights == "imagenet" else _content(run.weights),
+        "sheet": [sheet.name, sheet.metric, sheet.native, asdict(sheet.augment)],
+        "split": fingerprint,
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]
+
+
+@cache
+def _content(weights: str) -> str:
+    """What a file holds, by its SHA-256; "none" as it is."""
+    return weights if weights == "none" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()

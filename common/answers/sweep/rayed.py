@@ -1,0 +1,65 @@
+"""The cells of a sweep as tasks of a Ray cluster, whose machines share a disk: Ray places them, and begins a task anew
+when its machine is lost; the run goes on from its folder."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ...errors import UserError
+from .attempt import How, Outcome, carry_out
+from .plan import Cell
+from .workers import signals
+
+LOOK = 1.0  # seconds between two looks at what has ended
+RETRIES = 5  # of a task whose machine is lost
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def work(
+    cells: Sequence[Cell], out: Path, how: How, address: str, gpu: bool, latest: Mapping[str, float]
+) -> Iterator[tuple[Cell, Outcome] | None]:
+    """As `workers.work`. `address`: of the cluster, or "local" for one of this machine alone.
+
+    Raises:
+        UserError: no Ray, or no cluster there.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs Ray: pip install 'ray>=2.51'") from None
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # a task without a GPU sees what is there
+    try:
+        ray.init(
+            address=None if address == "local" else address,
+            runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
+            log_to_driver=False,
+            include_dashboard=False if address == "local" else None,
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UserError(f"--ray {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    task = ray.remote(num_cpus=how.threads, num_gpus=int(gpu), max_retries=RETRIES, retry_exceptions=False)(
+        carry_out
+    )
+    with signals() as stop:
+        try:
+            waiting = {task.remote(cell, out, how, latest.get(cell.name)): cell for cell in cells}
+            while waiting and not stop():
+                done, _ = ray.wait(list(waiting), timeout=LOOK)
+                for reference in done:
+                    yield waiting.pop(reference), _outcome(ray, reference)
+                yield None
+            for reference in waiting:
+                ray.cancel(reference)  # the task is interrupted, and its run saves what it has
+            if waiting:
+                ray.wait(list(waiting), num_returns=len(waiting), timeout=None)
+        finally:
+            ray.shutdown()
+
+
+def _outcome(ray, reference) -> Outcome:
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayError as error:  # the machine was lost again and again
+        return Outcome("failed", str(error).splitlines()[0])

@@ -1,0 +1,66 @@
+"""Many runs, whatever happens to one of them: what is finished is skipped, the rest begun or gone on with."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import disk_errors
+from . import ledger, rayed, view, workers
+from .attempt import How
+from .plan import Cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Who does the work."""
+
+    workers: int  # runs at a time on this machine
+    gpus: int  # of this machine; 0: none is handed out
+    ray: str | None  # the address of a cluster that does it instead
+
+
+def pending(cells: Sequence[Cell], out: Path, retry: bool) -> tuple[list[Cell], int, int]:
+    """The cells that are to be done, in their order, how many are finished, and how many failed and are left alone."""
+    done = ledger.finished(out, (cell.name for cell in cells))
+    failed = set() if retry else ledger.failures(out).keys()
+    rest = [cell for cell in cells if cell.name not in done and cell.name not in failed]
+    return rest, len(done), len(cells) - len(done) - len(rest)
+
+
+def sweep(
+    cells: Sequence[Cell],
+    out: Path,
+    how: How,
+    where: Where,
+    latest: Mapping[str, float],
+    tell: Callable[[str], None],
+    quiet: bool,
+) -> Counter[str]:
+    """Carry them out; returns how many ended in which state.
+
+    `latest`: the time after which a cell, by its name, is not begun.
+
+    Raises:
+        UserError: `out` cannot be written to, or there is no such cluster.
+    """
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    ended: Counter[str] = Counter()
+    if where.ray:
+        work = rayed.work(cells, out, how, where.ray, where.gpus > 0, latest)
+    else:
+        work = workers.work(cells, out, how, where.workers, where.gpus, latest)
+    with closing(work), view.live(out, len(cells), quiet) as show:
+        for event in work:
+            show(int(event is not None))
+            if event is None:
+                continue
+            cell, outcome = event
+            ended[outcome.state] += 1
+            if outcome.state in ("finished", "failed"):
+                again = f" (tried again after {', '.join(outcome.again)})" if outcome.again else ""
+                more = again if outcome.state == "finished" else ""
+                tell(f"[{ended.total()}/{len(cells)}] {cell.title} {outcome.state}: {outcome.told}{more}")
+    return ended

@@ -1,0 +1,24 @@
+"""what the runs of a folder are doing, those of a sweep above all"""
+
+import argparse
+from pathlib import Path
+
+from ..cli import friendly
+from ..errors import UserError
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m common status", description=__doc__)
+    parser.add_argument(
+        "out", type=Path, nargs="?", default=Path("runs/sweep"), metavar="FOLDER", help="default: %(default)s"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ..answers.sweep import view
+
+        if not options.out.is_dir():
+            raise UserError(f"no folder {options.out}: expected one that holds run folders")
+        print(view.status(options.out))
+
+    friendly(show)

@@ -64,14 +64,16 @@ def carry_out(
     again: list[str] = []
     more: list[str] = []
     ledger.tidy(out, cell)
-    while not (folder / RESULT).exists():
+    while True:
         if stop():
             return Outcome("stopped", again=tuple(again))
         if busy(folder):
             time.sleep(WAIT)
             continue
+        if (folder / RESULT).exists():  # asked in this order: a result is there before a lock is gone
+            break
         status, said = _attempt(cell, out, more, how, gpu, stop)
-        if (folder / RESULT).exists() or busy(folder) or stop():
+        if stop() or busy(folder) or (folder / RESULT).exists():
             continue
         reason, extra = _remedy(cell, folder, status, said)
         if extra is None or reason in again:

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+@cache
 def find(name: str) -> Backbone:
     """The row of a name, of the paper's short name, or of `timm:NAME`.
 
@@ -91,10 +93,12 @@ def _network(row: Backbone) -> "nn.Module":
     return WaveMix()
 
 
+@cache
 def _rows() -> dict[str, Backbone]:
     return {alias: row for row in (*BACKBONES, *MODERN, *CIFAR) for alias in (row.name, *row.aliases)}
 
 
+@cache
 def _timm_names() -> set[str]:
     folder = Path(find_spec("timm").submodule_search_locations[0]) / "models"
     texts = (file.read_text("utf-8") for file in folder.glob("*.py"))

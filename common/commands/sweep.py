@@ -1,7 +1,6 @@
 """many runs, one by one or on many machines: what is finished is skipped, a crash costs one run"""
 
 import argparse
-import copy
 import os
 import re
 import sys
@@ -17,8 +16,7 @@ from ..errors import UserError
 from ..models import backbones
 from ..models.modern import MODERN
 from ..models.table import CIFAR, PAPER
-from ..options import parser as script_parser
-from ..options import seconds
+from ..options import parser, seconds
 from ..spec import Dataset, Run
 
 if TYPE_CHECKING:
@@ -234,7 +232,7 @@ def _runs(
     every = options.datasets == ["all"]
     sheets = catalog.datasets() if every else [catalog.find(name) for name in options.datasets]
     few = [{"shots": k} for k in options.shots or ()] + [{"fraction": f} for f in options.fraction or ()]
-    checked: list[tuple[Dataset, argparse.Namespace, Run]] = []
+    checked: list[tuple[Dataset, tuple[str, ...], Run]] = []
     for sheet in sheets:
         for model, grouped in models.items():
             for some in few or [{}]:
@@ -245,21 +243,19 @@ def _runs(
                         raise
                     left_out[f"{sheet.name} {model}"] = str(error)
     for seed in options.seeds:
-        for sheet, asked, run in checked:
-            asked = copy.copy(asked)
-            asked.seed = seed
-            words = options_file.command(asked, script_parser(sheet))
-            yield replace(run, seed=seed), catalog.ROOT / f"{sheet.script}.py", tuple(words)
+        for sheet, words, run in checked:
+            yield replace(run, seed=seed), catalog.ROOT / f"{sheet.script}.py", (*words, "--seed", str(seed))
 
 
 def _checked(
     sheet: Dataset, model: str, few: dict[str, float], options: argparse.Namespace, rest: list[str]
-) -> tuple[argparse.Namespace, Run]:
-    """What the script is asked for, and the run that it makes of it."""
+) -> tuple[tuple[str, ...], Run]:
+    """What the script is told, but for the seed, and the run that it makes of it."""
     words = [*rest, "-model", model, *(f"--{name}={value}" for name, value in few.items())]
     if not sheet.bundled:
         words += ["--data_dir", str(options.data / sheet.script)]
     if sheet.variant:
         words += [f"--{sheet.variant[0]}", sheet.variant[1]]
     asked = parse((sheet,), words)
-    return copy.copy(asked), check(choose((sheet,), asked), asked)
+    told = options_file.command(asked, parser(sheet))
+    return tuple(told), check(choose((sheet,), asked), asked)

@@ -49,6 +49,12 @@ def draw(
     missing = dict(wanted)
     taken: set[int] = set()
     for members in _shuffled(groups or names, seed, purpose):
+        if len(members) == 1:  # what follows, for the many that are in no group
+            label = labels[members[0]]
+            if missing[label] > 0:
+                taken.add(members[0])
+                missing[label] -= 1
+            continue
         gain = Counter(labels[i] for i in members)
         if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in gain.items()) < 0:
             taken.update(members)

@@ -121,7 +121,7 @@ def main() -> None:
         started = time.perf_counter()
         subprocess.run(command(data, whole), cwd=ROOT, check=True)
         undisturbed = time.perf_counter() - started
-        kills = killed(data, broken, longest=undisturbed / 6)
+        kills = killed(data, broken, longest=undisturbed / 10)
         subprocess.run(command(data, broken), cwd=ROOT, check=True)
         expected, found = ends(whole), ends(broken)
         resumed = [json.loads(path.read_text())["resumed_at"] for path in broken.glob("*/result.json")]

@@ -95,17 +95,15 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
             split_file.write(part, samples, split)
         tell(settings)
         cost.forget_peak(where)
-        learn = sorted(
-            split.train + split.val
-        )  # together: the same for every seed, that draws val from train
+        learn = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         seen = look(learn)
         train, val = (
             Part(seen.values[np.searchsorted(learn, positions)], of(samples.labels, positions))
             for positions in (split.train, split.val)
         )
-        groups = (
-            np.unique(of(samples.groups, split.train), return_inverse=True)[1] if samples.groups else None
-        )
+        groups = None
+        if samples.groups:
+            groups = np.unique(of(samples.groups, split.train), return_inverse=True)[1]
         with cost.Clock(where) as fitting:
             tried = _fit(train, val, classes, groups)
         for one in tried:

@@ -39,7 +39,8 @@ def read(folder: Path) -> Run:
     epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     del result["command"]  # it holds paths of the machine
     kept = ("epoch", "train_loss", "train_top1", "val_nll", "val_top1")
-    return {**result, "epochs": [{name: round(epoch[name], 6) for name in kept} for epoch in epochs]}
+    shown = [{name: round(epoch[name], 6) for name in kept if name in epoch} for epoch in epochs]
+    return {**result, "epochs": shown}
 
 
 def add(folders: list[Path]) -> None:
@@ -53,6 +54,8 @@ def runs() -> list[Run]:
 
 
 def start(run: Run) -> str:
+    if run["protocol"] == "probe":
+        return "frozen"
     return "from scratch" if run["weights"] == "none" else "fine-tuned"
 
 

@@ -17,7 +17,7 @@ from .models import backbones, weights
 from .options import parser
 from .results import OPTIONS, RESULT
 from .spec import CHANGEABLE, Dataset, Run
-from .training.recipes import AUGMENTS, defaults
+from .training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 
 CHECKPOINTS = ("last", "best")
 PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is the best of all."
@@ -108,6 +108,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         raise UserError(
             "--protocol paper has its own optimizers, and no validation set: leave --optimizer and --lr auto away"
         )
+    if options.protocol == "probe":
+        _check_probe(options)
     if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("--tune measures one process alone: start a single one")
     if options.device == "cuda" and not gpus():
@@ -139,6 +141,23 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         dataset = replace(dataset, caveats=(PAPER, *dataset.caveats))
     names = {field.name for field in dataclasses.fields(Run)} - {"dataset", "out"}
     return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
+
+
+def _check_probe(options: argparse.Namespace) -> None:
+    """Raises: UserError: something is asked for that has no meaning where nothing is trained."""
+    if options.resume:
+        again = f"--config {options.out / OPTIONS}"
+        raise UserError(
+            f"--resume: a probe keeps no checkpoints, it takes seconds: start another with {again}"
+        )
+    asked = {name: getattr(options, name) for name in UNUSED_BY_PROBE}
+    given = [name for name, value in asked.items() if value is not None and value is not False]
+    if options.augment == "none":
+        given.remove("augment")
+    if given:
+        raise UserError(f"--protocol probe trains nothing: leave --{', --'.join(given)} away")
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("--protocol probe is the work of one process: start a single one")
 
 
 def gpus() -> int:

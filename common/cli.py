@@ -47,7 +47,10 @@ def _run(asked: Run, download: bool) -> str | None:
 
         fetch(asked.dataset, asked.data_dir, asked.offline)
 
-    from .run import run
+    if asked.protocol == "probe":
+        from .probing import probe as run
+    else:
+        from .run import run
 
     try:
         result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
@@ -60,7 +63,9 @@ def _run(asked: Run, download: bool) -> str | None:
 
 
 def _told(asked: Run, record: dict[str, Any]) -> str:
-    """One line at the start of a run, one per evaluation."""
+    """One line at the start of a run, one per evaluation, or for the penalty that a probe has chosen."""
+    if "penalty" in record:
+        return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
     if "step" in record:
         epoch, on = record["epoch"], "test" if "test_top1" in record else "val"
         when = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
@@ -92,10 +97,7 @@ def result_line(result: dict[str, Any], out: Path) -> str:
     }
     told = ", ".join(text for text, there in limits.items() if there)
     dataset = result["dataset"] + (f" ({told})" if told else "")
-    start = {"none": "from scratch"}.get(result["weights"], "fine-tuned")
-    best, last = result["best"], result["last"]
-    kind = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
-    when = f"{kind} {best[kind]:,} of {last[kind]:,}"
+    start, when = _how(result)
     judge = result["chosen_on"]
     second = ""
     if result["metric"] == "auroc":  # it says nothing of where to decide
@@ -106,3 +108,15 @@ def result_line(result: dict[str, Any], out: Path) -> str:
         f"chosen on {split[judge]:,} {judge} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
+
+
+def _how(result: dict[str, Any]) -> tuple[str, str]:
+    """What was done to the network, and what was chosen."""
+    best, random = result["best"], result["weights"] == "none"
+    if result["protocol"] == "probe":
+        return (
+            "random and frozen, linear probe" if random else "frozen, linear probe",
+            f"penalty {best['penalty']:.2g}",
+        )
+    kind = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
+    return "from scratch" if random else "fine-tuned", f"{kind} {best[kind]:,} of {result['last'][kind]:,}"

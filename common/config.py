@@ -1,11 +1,15 @@
 """What was asked for and what it came to, as `config.json` and `result.json` tell it; and whether a run may go on."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from . import results
 from .errors import UserError
 from .models.table import Backbone
-from .spec import Preprocess, Recipe, Run, Samples, Split
+from .spec import Dataset, Preprocess, Recipe, Run, Samples, Split
+
+if TYPE_CHECKING:
+    import torch
 
 # what may be another when a run goes on: the results are the same, to the last bit on the same machine
 # (the weights and the split have fingerprints of their own)
@@ -54,6 +58,37 @@ def described(
         "subset": asked.subset,
         "skipped_images": skipped,
         "caveats": asked.dataset.caveats,
+    }
+
+
+def built(
+    asked: Run,
+    net: "torch.nn.Module",
+    preprocess: Preprocess,
+    weights_sha256: str | None,
+    device: "torch.device",
+    precision: str,
+) -> dict[str, Any]:
+    """All that is known when it is: the network's size, and what computes it."""
+    from .measure import cost
+
+    return {
+        "weights_sha256": weights_sha256,
+        "parameters": cost.parameters(net),
+        "macs": cost.macs(net, preprocess.size),
+        "code": results.code(asked.dataset.script),
+        **results.provenance(device, precision),
+    }
+
+
+def about(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preprocess) -> dict[str, Any]:
+    """What stands in the header of a run's weights, see `results.write_weights`."""
+    return {
+        "backbone": row.name,
+        "classes": list(samples.classes),
+        "native": dataset.native,
+        "preprocess": asdict(preprocess),
+        "temperature": None,  # not fitted yet
     }
 
 

@@ -99,17 +99,18 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     how = p.add_argument_group("how to train")
     how.add_argument(
         "--protocol",
-        choices=("clean", "paper", "scratch"),
+        choices=("clean", "paper", "scratch", "probe"),
         default="clean",
-        help="fine-tune ImageNet weights, our way or as arXiv 2406.05612 does, which chooses on test; or train from nothing "
-        "for 64,000 steps as is usual on CIFAR (default: %(default)s)",
+        help="fine-tune ImageNet weights, our way or as arXiv 2406.05612 does, which chooses on test; train from nothing "
+        "for 64,000 steps as is usual on CIFAR; or train nothing: a linear probe of frozen features (default: %(default)s)",
     )
     how.add_argument(
         "-bs",
         "--batch_size",
         type=int,
         metavar="N",
-        help="images per step; halve it when the memory does not suffice (default: 32; from scratch 256, or 512 with attention)",
+        help="images per step, or, where nothing is trained, at once; halve it when the memory does not suffice (default: 32; "
+        "from scratch 256, or 512 with attention)",
     )
     how.add_argument(
         "--micro_bs",
@@ -161,7 +162,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="of validation split, order, changes and head (default: %(default)s)",
+        help="of validation split, order, changes, random weights and resampled intervals (default: %(default)s)",
     )
     where = p.add_argument_group("where")
     where.add_argument(

@@ -37,10 +37,12 @@ def keep(
     samples: Samples,
     split: Split,
 ) -> None:
+    """`records`: of every evaluation while the network was trained; empty: it was not."""
     labels = np.asarray([samples.labels[i] for i in split.test])
     confusion = metrics.confusion(logits, labels)
-    with whole(folder / "curve.png") as part:
-        pictures.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
+    if records:
+        with whole(folder / "curve.png") as part:
+            pictures.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
     with whole(folder / "confusion.png") as part:
         pictures.confusion_matrix(part, confusion, samples.classes, title)
     names = [samples.names[i] for i in split.test]

@@ -6,7 +6,7 @@ Whatever can be wrong with the data is found before torch is loaded and before a
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     parts = batches(asked, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
-    metric = "auroc" if len(samples.classes) == 2 and dataset.metric == "top1" else dataset.metric
+    metric = metrics.headline(dataset.metric, len(samples.classes))
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         scores = metrics.score(evaluate(net, judge, accelerator), judge.labels)
@@ -76,15 +76,12 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         tried = tried or _search(asked, row, len(samples.classes), state, train, choose, recipe, accelerator)
         best, *others = recipe.phases
         recipe = replace(recipe, phases=(replace(best, lr=search.winner(tried)), *others))
+    precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
         **config.described(asked, row, recipe, preprocess, samples, split, skipped),
+        **config.built(asked, net, preprocess, weights_sha256, accelerator.device, precision),
         "metric": metric,
         "lr_search": tried,
-        "weights_sha256": weights_sha256,
-        "parameters": cost.parameters(net),
-        "macs": cost.macs(net, preprocess.size),
-        "code": results.code(dataset.script),
-        **results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32")),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
@@ -133,8 +130,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             saved,
         )
         last = metrics.score(evaluate(net, test, accelerator), test.labels) if recipe.test_last else None
-        about = {"backbone": row.name, "classes": list(samples.classes), "native": dataset.native}
-        about |= {"preprocess": asdict(preprocess), "temperature": None}
+        about = config.about(row, samples, dataset, preprocess)
         if first and recipe.test_last:
             results.write_weights(asked.out / results.LAST, net, about)
         net.load_state_dict(trained.weights)

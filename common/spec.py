@@ -191,8 +191,8 @@ class Recipe:
     """How a network is trained. Variation is `dataclasses.replace`."""
 
     name: str
-    phases: tuple[Phase, ...]  # a later phase starts from the best weights so far
-    eval_every: int  # steps
+    phases: tuple[Phase, ...]  # a later phase starts from the best weights so far; none: nothing is trained
+    eval_every: int  # steps; 0: there are none
     label_smoothing: float = 0.0
     class_weights: bool = False  # a class counts by the inverse of its frequency in train
     choose_on: Literal["val", "test"] = "val"  # what tells the best weights
@@ -226,7 +226,7 @@ class Run:
     weights: str  # "imagenet", "none" or a file
     batch_size: int
     micro_bs: int | None  # images of one forward pass; None: the batch
-    protocol: Literal["clean", "paper", "scratch"]
+    protocol: Literal["clean", "paper", "scratch", "probe"]
     epochs: int | None  # None: the recipe's
     steps: int | None  # instead of epochs
     optimizer: Literal["adamw", "adam", "sgd"] | None

@@ -62,6 +62,8 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
         (("--lr", -1), "'-1' is no rate: expected one above 0, such as 1e-3, or auto"),
         (("--protocol", "paper", "--lr", "auto"), "has its own optimizers, and no validation set"),
+        (("--protocol", "probe", "--lr", "1e-3"), "--protocol probe trains nothing: leave --lr away"),
+        (("--protocol", "probe", "--augment", "none"), "no data in data/eurosat"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
         (("--data_dir", "nowhere"), "no data in nowhere (not there): unpack EuroSAT.zip"),

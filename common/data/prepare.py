@@ -1,5 +1,6 @@
 """What a run learns from: its samples, their pixels, who is in train, val and test, and the batches of each."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
-    """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part."""
+    """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part.
+
+    The rows are positions in `Samples.images`, too, in which the unreadable ones remain.
+    """
     samples = read(asked)
     split = divide(asked, samples)  # before the images are decoded: a mistake is told at once
     decoded = decode if asked.no_cache else cached
@@ -25,7 +29,7 @@ def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", 
         refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
     rows = [i for i in range(len(samples)) if i not in bad]
     if bad:
-        samples = splits.only(samples, rows)
+        samples = replace(splits.only(samples, rows), images=samples.images)
         split = divide(asked, samples)
     return samples, pixels, rows, split
 

@@ -17,7 +17,9 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 FOLDS = 5
+NEIGHBOURS = 20
 PENALTIES = np.geomspace(1e-7, 10, 17)  # as shares of the standardised features' sum of squares
+LEAST = 0.01  # of the features' typical spread: what one is taken to have (one image may light up a feature that is else dark)
 ROUNDING = 1e-11  # eigenvalues below this share of the largest are zero
 
 
@@ -26,7 +28,7 @@ class Probe:
     """A linear classifier of standardised features."""
 
     mean: ndarray  # (D,) of the features that it was fitted to
-    scale: ndarray  # (D,) their standard deviations; 1 where there is none
+    scale: ndarray  # (D,) their standard deviations, none below `LEAST` of the typical; 1 where all are 0
     weights: ndarray  # (D, C)
     bias: ndarray  # (C,)
     penalty: float  # the one chosen, a factor of the squared weights
@@ -34,6 +36,32 @@ class Probe:
     def logits(self, features: ndarray) -> ndarray:
         """(N, C): about 1 for the class, about 0 for the others."""
         return ((features - self.mean) / self.scale) @ self.weights + self.bias
+
+    def layer(self, temperature: float) -> tuple[ndarray, ndarray]:
+        """(C, D) and (C,) float32: the linear layer that makes logits / temperature of features as they are."""
+        weights = self.weights / self.scale[:, None]
+        bias = self.bias - self.mean @ weights
+        return tuple((part / temperature).astype(np.float32) for part in (weights.T, bias))
+
+
+@dataclass(frozen=True)
+class _Ridge:
+    """What all penalties share: weighted, centred features and targets, and their spectrum."""
+
+    mean: ndarray  # (D,) that the features were standardised by, with `scale`
+    scale: ndarray
+    x: ndarray  # (N, D)
+    y: ndarray  # (N, C)
+    x_mean: ndarray
+    y_mean: ndarray
+    values: ndarray  # (R,) see `_spectrum`
+    vectors: ndarray  # (N, R)
+    seen: ndarray  # (R, C) what the vectors see of the targets
+    intercept: ndarray  # (N, 1): its part of the hat matrix, which it shares with no feature
+
+    def probe(self, penalty: float) -> Probe:
+        weights = self.x.T @ (self.vectors @ (self.seen / (self.values + penalty)[:, None]))
+        return Probe(self.mean, self.scale, weights, self.y_mean - self.x_mean @ weights, penalty)
 
 
 def fit(
@@ -49,21 +77,19 @@ def fit(
     The squared error of what is left out decides, as in scikit-learn's RidgeClassifierCV, which this equals. With
     `balanced` every class weighs the same, however many images it has.
     """
-    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    scale[scale == 0] = 1
-    x, y = (features - mean) / scale, np.eye(classes)[labels]
-    weight = _class_weights(labels, classes) if balanced else np.ones(len(x))
-    root, share = np.sqrt(weight)[:, None], (weight / weight.sum())[:, None]
-    x_mean, y_mean = (share * x).sum(0), (share * y).sum(0)  # the intercept is not punished
-    x, y = root * (x - x_mean), root * (y - y_mean)
-    values, vectors = _spectrum(x)
-    seen = vectors.T @ y
-    penalties = penalties * np.square(x).sum()
-    intercept = np.sqrt(share)  # (N, 1): its part of the hat matrix, which it shares with no feature
-    errors = [_left_out(values, vectors, seen, y, intercept, groups, penalty) for penalty in penalties]
-    penalty = float(penalties[int(np.argmin(errors))])
-    weights = x.T @ (vectors @ (seen / (values + penalty)[:, None]))
-    return Probe(mean, scale, weights, y_mean - x_mean @ weights, penalty)
+    ridge = _ridge(features, labels, classes, balanced)
+    tried = penalties * np.square(ridge.x).sum()
+    errors = [_left_out(ridge, groups, penalty) for penalty in tried]
+    return ridge.probe(float(tried[int(np.argmin(errors))]))
+
+
+def each_penalty(
+    features: ndarray, labels: ndarray, classes: int, groups: ndarray | None = None
+) -> Iterator[tuple[Probe, float]]:
+    """The regression at every penalty and the squared error of what is left out, see `fit`: for others to choose."""
+    ridge = _ridge(features, labels, classes, balanced=False)
+    for penalty in PENALTIES * np.square(ridge.x).sum():
+        yield ridge.probe(float(penalty)), _left_out(ridge, groups, penalty)
 
 
 def folds(labels: ndarray, groups: ndarray | None, seed: int) -> ndarray:
@@ -106,24 +132,42 @@ def out_of_fold(
 
 
 def neighbours(
-    features: ndarray, labels: ndarray, classes: int, fold: ndarray, k: int = 20, temperature: float = 0.07
+    features: ndarray,
+    labels: ndarray,
+    classes: int,
+    fold: ndarray,
+    k: int = NEIGHBOURS,
+    temperature: float = 0.07,
 ) -> ndarray:
     """(N, C) votes of the k nearest images outside of the fold by cosine, weighted by exp(cosine / temperature).
 
     Wu et al. 2018, arXiv 1805.01978, section 3.4, with their temperature; k as Caron et al. 2021, arXiv 2104.14294.
     """
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    unit = features / np.where(length, length, 1)
-    votes = np.zeros((len(labels), classes), np.float32)
+    made = np.zeros((len(labels), classes), np.float32)
     for rest, members in _turns(fold):
-        for some in np.array_split(
-            members, -(-len(members) // 1024)
-        ):  # the similarities need not all be in memory
-            similar = unit[some] @ unit[rest].T
-            near = np.argpartition(-similar, min(k, len(rest)) - 1, axis=1)[:, :k]
-            weight = np.exp((np.take_along_axis(similar, near, 1) - 1) / temperature)
-            np.add.at(votes, (some[:, None], labels[rest][near]), weight)
-    return votes
+        made[members] = votes(features[rest], labels[rest], classes, features[members], k, temperature)
+    return made
+
+
+def votes(
+    features: ndarray,
+    labels: ndarray,
+    classes: int,
+    asking: ndarray,
+    k: int = NEIGHBOURS,
+    temperature: float = 0.07,
+) -> ndarray:
+    """(M, C) votes of the k nearest of the labelled images for each of those that ask, (M, D) features; see `neighbours`."""
+    made = np.zeros((len(asking), classes), np.float32)
+    labelled, asking = _unit(features), _unit(asking)
+    for some in np.array_split(
+        np.arange(len(asking)), -(-len(asking) // 1024)
+    ):  # the similarities need not all be in memory
+        similar = asking[some] @ labelled.T
+        near = np.argpartition(-similar, min(k, len(labelled)) - 1, axis=1)[:, :k]
+        weight = np.exp((np.take_along_axis(similar, near, 1) - 1) / temperature)
+        np.add.at(made, (some[:, None], labels[near]), weight)
+    return made
 
 
 def one_thread() -> threadpool_limits:
@@ -134,6 +178,24 @@ def one_thread() -> threadpool_limits:
 def _turns(fold: ndarray) -> Iterator[tuple[ndarray, ndarray]]:
     for i in np.unique(fold):
         yield np.flatnonzero(fold != i), np.flatnonzero(fold == i)
+
+
+def _unit(features: ndarray) -> ndarray:
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length, length, 1)
+
+
+def _ridge(features: ndarray, labels: ndarray, classes: int, balanced: bool) -> _Ridge:
+    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = np.maximum(scale, LEAST * np.sqrt(np.square(scale).mean()))
+    scale[scale == 0] = 1
+    x, y = (features - mean) / scale, np.eye(classes)[labels]
+    weight = _class_weights(labels, classes) if balanced else np.ones(len(x))
+    root, share = np.sqrt(weight)[:, None], (weight / weight.sum())[:, None]
+    x_mean, y_mean = (share * x).sum(0), (share * y).sum(0)  # the intercept is not punished
+    x, y = root * (x - x_mean), root * (y - y_mean)
+    values, vectors = _spectrum(x)
+    return _Ridge(mean, scale, x, y, x_mean, y_mean, values, vectors, vectors.T @ y, np.sqrt(share))
 
 
 def _class_weights(labels: ndarray, classes: int) -> ndarray:
@@ -150,22 +212,15 @@ def _spectrum(x: ndarray) -> tuple[ndarray, ndarray]:
     return values, vectors if n <= d else x @ (vectors / np.sqrt(values))
 
 
-def _left_out(
-    values: ndarray,
-    vectors: ndarray,
-    seen: ndarray,
-    y: ndarray,
-    intercept: ndarray,
-    groups: ndarray | None,
-    penalty: float,
-) -> float:
+def _left_out(ridge: _Ridge, groups: ndarray | None, penalty: float) -> float:
     """The squared error of every image, predicted by all but itself, or all but its group.
 
     With H the matrix that makes predictions of targets, the residuals of a group left out are (I - H_GG)^-1 times
     those of the fit to all (Cook & Weisberg 1982, section 2.2; a group of one: Allen's PRESS).
     """
-    kept = values / (values + penalty)
-    residual = y - vectors @ (kept[:, None] * seen)
+    vectors, intercept = ridge.vectors, ridge.intercept
+    kept = ridge.values / (ridge.values + penalty)
+    residual = ridge.y - vectors @ (kept[:, None] * ridge.seen)
     if groups is None:
         own = np.square(vectors) @ kept + intercept[:, 0] ** 2
         return float(np.square(residual / (1 - own)[:, None]).sum())

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ NUMBERS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Features:
     values: np.ndarray  # (N, D) float32
     images_per_second: float  # from decoded images to features, without the first batch
+    remembered: bool = False  # they come from the disk; the rate is that of when they were made
 
 
 def features(
@@ -52,23 +54,24 @@ def features(
     machine: str,
     precision: str,
     seed: int,
+    batch_size: int | None = None,
 ) -> Features:
-    """What the row's network makes of `rows` of the images (`Samples.images`).
+    """What the row's network makes of `rows` of the images (`Samples.images`), from the disk if it is there.
 
     `file`: its weights and their SHA-256, see `weights.fetch`; without, they are random, drawn by `seed`. `machine`: the
-    device's name. `precision`: fp32, bf16 or fp16.
+    device's name. `precision`: fp32, bf16 or fp16. `batch_size`: images at once; None: as many as make it fast.
 
     Raises:
         UserError: the memory does not suffice for one image, or what comes out is no longer numbers.
     """
-    path, digest = file
+    _, digest = file
     about = {
         "form": FORM,
         "images": content(images, stored_size(preprocess, native), preprocess),
         "rows": hashlib.sha256(np.asarray(rows, np.int64)).hexdigest(),
         "preprocess": asdict(preprocess),
         "network": (row.library, row.arch, row.head),
-        "weights": digest or f"random, seed {seed}",
+        "weights": digest or f"random, seed {seed}, {_libraries()}",
         "machine": machine,
         "precision": precision,
     }
@@ -77,23 +80,42 @@ def features(
     if there := _read(kept):
         return there
     pixels, _ = cached(images, preprocess, native)
-    torch.manual_seed(seed)
-    net = backbones.build(row, 2, path and weights.open_file(path))
-    batches = Batches(
-        pixels=to_device(pixels, device),
-        rows=np.asarray(rows),
-        labels=np.zeros(len(rows), np.int64),  # not used
-        preprocess=preprocess,
-        batch_size=LARGEST[device.type],
-        device=device,
-    )
-    made = extract(net, row, batches, precision)
+    made = fresh(row, file, pixels, rows, preprocess, device, precision, seed, batch_size)
     with disk_errors(home(), PLACE):
         kept.parent.mkdir(parents=True, exist_ok=True)
     with whole(kept, PLACE) as part:
         told = {"images_per_second": made.images_per_second, **about}
         save_file({"features": made.values}, part, {"about": json.dumps(told)})
     return made
+
+
+def fresh(
+    row: Backbone,
+    file: tuple[Path | None, str | None],
+    pixels: np.ndarray,
+    rows: Sequence[int],
+    preprocess: Preprocess,
+    device: torch.device,
+    precision: str,
+    seed: int,
+    batch_size: int | None = None,
+) -> Features:
+    """What `features` returns, of decoded images and without the disk."""
+    batches = Batches(
+        pixels=to_device(pixels, device),
+        rows=np.asarray(rows),
+        labels=np.zeros(len(rows), np.int64),  # not used
+        preprocess=preprocess,
+        batch_size=batch_size or LARGEST[device.type],
+        device=device,
+    )
+    return extract(network(row, file[0], 2, seed), row, batches, precision)
+
+
+def network(row: Backbone, path: Path | None, classes: int, seed: int) -> nn.Module:
+    """The row's network with the weights of a file, or random ones: the same whatever the number of classes."""
+    torch.manual_seed(seed)
+    return backbones.build(row, classes, path and weights.open_file(path))
 
 
 def extract(net: nn.Module, row: Backbone, batches: Batches, precision: str) -> Features:
@@ -131,6 +153,19 @@ def without_head(net: nn.Module, head: str) -> nn.Module:
     return net
 
 
+def set_head(net: nn.Module, head: str, weight: np.ndarray, bias: np.ndarray) -> None:
+    """Let the last layer, of C outputs, be this linear one: (C, D) and (C,) float32."""
+    layer = net.get_submodule(head)  # a linear layer, or a convolution of 1 x 1
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight).view_as(layer.weight))
+        layer.bias.copy_(torch.from_numpy(bias))
+
+
+def _libraries() -> dict[str, str]:
+    """Whose versions decide what random weights are."""
+    return {name: version(name) for name in ("torch", "torchvision", "timm")}
+
+
 def _forward(net: nn.Module, batches: Batches, title: str) -> Features:
     made: list[np.ndarray] = []
     start, before = time.perf_counter(), 0  # when the clock started, and how many images came before
@@ -148,6 +183,6 @@ def _read(path: Path) -> Features | None:
     try:
         with safe_open(path, "numpy") as file:
             about = json.loads(file.metadata()["about"])
-            return Features(file.get_tensor("features"), about["images_per_second"])
+            return Features(file.get_tensor("features"), about["images_per_second"], remembered=True)
     except (OSError, SafetensorError):
         return None

@@ -18,6 +18,13 @@ AUGMENTS = {
     "shift_flip": Augment(shift=1 / 8, flip=True),  # four of CIFAR's pixels: He et al. 2016, section 4.2
 }
 
+# The probe trains nothing: its weights are a closed form, its penalty is chosen on validation
+PROBE = Recipe(name="probe", phases=(), eval_every=0)
+UNUSED_BY_PROBE = (
+    "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling", "eval_every", "augment",
+    "compile", "tune", "save_every",
+)  # fmt: skip
+
 # From scratch on 32 x 32 pixels, by `Backbone.scratch`: the published settings of
 # github.com/xyfJASON/image-backbones-pytorch at acb3469, for convolutional networks and for those with attention
 SCRATCH_STEPS, SCRATCH_EVERY, SCRATCH_SAVE = 64_000, 1_000, 5_000
@@ -50,7 +57,7 @@ def defaults(protocol: str, row: Backbone, dataset: Dataset) -> dict[str, Any]:
         "weights": "imagenet",
         "batch_size": 32,
         "image_size": dataset.image_size,
-        "augment": "sheet",
+        "augment": "none" if protocol == "probe" else "sheet",
     }
 
 

@@ -27,7 +27,7 @@ from .material import Material, gather
 from .price import price, training_seconds
 
 PRICE = 8 * 3 * 32  # forward passes that a price costs: of eight training steps of 32 images, three each
-FORM = 1  # of the scores: one more makes older ones void
+FORM = 2  # of the scores: one more makes older ones void
 Tell = Callable[[str], None]
 
 

@@ -96,7 +96,8 @@ def _line(question: Question, names: Sequence[str], fought: Duels | None) -> dic
 def _setting(cell: Cell) -> str:
     row = cell.rows[0]
     height, width = row.size
-    return f"{height}x{width}, {row.epochs} epochs" + ", rate searched" * bool(row.lr_search)
+    length = "" if row.terms.protocol == "probe" else f", {row.epochs} epochs"
+    return f"{height}x{width}{length}" + ", rate searched" * bool(row.lr_search)
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:

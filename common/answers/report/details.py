@@ -75,7 +75,7 @@ def _confusion(question: Question, leader: str, counts: np.ndarray, classes: Seq
 
 
 def _curves(question: Question, looks: Looks) -> dict[str, Any] | None:
-    """The learning curves, of validation (or of test, where it chose the epoch); None: no log was kept."""
+    """The learning curves, of validation (or of test, where it chose the epoch); None: no epochs were logged."""
     part = question.first.terms.chosen_on
     wanted = f"{part}_{question.metric}"
     lines = {}
@@ -85,7 +85,9 @@ def _curves(question: Question, looks: Looks) -> dict[str, Any] | None:
             log = row.folder / "log.jsonl"
             for line in log.read_text("utf-8").splitlines() if log.exists() else ():
                 record = json.loads(line)
-                if wanted in record:  # AUROC needs all classes in the part
+                if (
+                    wanted in record and "epoch" in record
+                ):  # AUROC needs all classes in the part; a probe has no epochs
                     by_epoch[record["epoch"]].append(100 * record[wanted])
         if by_epoch:
             lines[name] = [(epoch, mean(scores)) for epoch, scores in sorted(by_epoch.items())]

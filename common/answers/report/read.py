@@ -40,8 +40,15 @@ class Terms:
     few: str  # "10 shots", "0.1 of train"; "": all of train
 
     @property
+    def treated(self) -> str:
+        """What was done to the network."""
+        if self.protocol == "probe":
+            return "random and frozen" if self.start == SCRATCH else "frozen"
+        return SCRATCH if self.start == SCRATCH else "fine-tuned"
+
+    @property
     def title(self) -> str:
-        begin = self.start if self.start == SCRATCH else f"fine-tuned from {self.start}"
+        begin = self.treated + f" from {self.start}" * (self.start != SCRATCH)
         more = ("the paper's split" * (self.split == "paper"), self.few, "subsets" * self.subset)
         return ", ".join([f"{begin}, protocol {self.protocol}", *filter(None, more)])
 

@@ -50,11 +50,7 @@ def listing(sections: Sequence[Section]) -> str:
 def _listed(section: Section, question: Question, name: str, cell: Cell) -> tuple[str, ...]:
     terms, row = section.terms, cell.rows[0]
     more = ("subset" * terms.subset, "the paper's split" * (terms.split == "paper"), terms.few)
-    begin = (
-        terms.start
-        if terms.start == SCRATCH
-        else "fine-tuned" + f" ({terms.start})" * (terms.start != "ImageNet-1k")
-    )
+    begin = terms.treated + f" ({terms.start})" * (terms.start not in (SCRATCH, "ImageNet-1k"))
     return (
         _escaped(question.name) + "".join(f" ({what})" for what in more if what),
         name,
@@ -75,7 +71,10 @@ def protocol(section: Section) -> str:
         if section.terms.chosen_on == "val"
         else "on test itself, which flatters"
     )
-    return f"Protocol `{section.terms.protocol}`: the epoch chosen {chosen}."
+    what = (
+        "a linear probe of frozen features, its penalty" if section.terms.protocol == "probe" else "the epoch"
+    )
+    return f"Protocol `{section.terms.protocol}`: {what} chosen {chosen}."
 
 
 def _unique(sections: Sequence[Section]) -> list[Section]:

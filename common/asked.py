@@ -145,11 +145,6 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
 
 def _check_probe(options: argparse.Namespace) -> None:
     """Raises: UserError: something is asked for that has no meaning where nothing is trained."""
-    if options.resume:
-        again = f"--config {options.out / OPTIONS}"
-        raise UserError(
-            f"--resume: a probe keeps no checkpoints, it takes seconds: start another with {again}"
-        )
     asked = {name: getattr(options, name) for name in UNUSED_BY_PROBE}
     given = [name for name, value in asked.items() if value is not None and value is not False]
     if options.augment == "none":

@@ -76,6 +76,8 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         "memory_format": "channels_last",
         "compiled": False,
     }
+    if asked.resume:  # it takes seconds: it begins anew, in its folder
+        config.check_same(asked, results.read_json(asked.out / results.CONFIG), settings)
     about = config.about(row, samples, dataset, preprocess)
     about["temperature"] = 1.0  # that of validation is in the head
 

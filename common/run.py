@@ -46,7 +46,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     from . import outcome
     from .data.loaders import to_device
     from .measure import calibration, cost, metrics
-    from .training import checkpoint, device, recipes, search
+    from .training import checkpoint, device, pulse, recipes, search
     from .training.evaluate import evaluate
     from .training.finetune import finetune
     from .training.kernels import place
@@ -164,6 +164,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     }
     outcome.keep(asked.out, f"{dataset.title}, {row.name}", trained.records, result, logits, samples, split)
     checkpoint.forget(asked.out)
+    pulse.end(asked.out)
     return result
 
 

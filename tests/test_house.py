@@ -17,7 +17,7 @@ COMMON = ROOT / "common"
 # left may not see right; names in one tuple do not see each other
 ORDER = [
     ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "probing", "predict", "bench", "export"), ("answers",),
-    ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("commands",), ("__main__",),
+    ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("runs",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
     "data": [
@@ -30,7 +30,7 @@ ROOMS = {
         "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
     ],
     "training": [
-        "recipes", "device", "kernels", "tune", "features", "evaluate", "pulse", "checkpoint", "optimizer", "stop", "finetune", "search",
+        "recipes", "device", "kernels", "tune", "features", "evaluate", "checkpoint", "pulse", "optimizer", "stop", "finetune", "search",
     ],
     "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": [
@@ -38,7 +38,7 @@ ROOMS = {
         "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",
         "report.chapters", "report.page", "report.report", "recommend.kept", "recommend.words", "recommend.ranking",
         "recommend.material", "recommend.price", "recommend.recommend", "recommend.finals", "recommend.validate",
-        "sweep.plan", "sweep.prices", "sweep.ledger", "sweep.view", "sweep.attempt", "sweep.workers", "sweep.rayed", "sweep.slurm",
+        "sweep.plan", "sweep.prices", "sweep.ledger", "sweep.value", "sweep.view", "sweep.attempt", "sweep.workers", "sweep.rayed", "sweep.slurm",
         "sweep.sweep",
     ],
     "commands": [

@@ -52,7 +52,7 @@ def test_a_probe_from_argv_to_predictions(class_tree, capsys: pytest.CaptureFixt
     assert printed.err.count("penalty ") == 1
     left = {path.name for path in Path("out").iterdir() if not path.name.startswith("events")}
     assert left == {
-        "best.safetensors", "config.json", "confusion.csv", "confusion.png", "log.jsonl", "options.yaml", "predictions.csv",
+        "best.safetensors", ".lock", "config.json", "confusion.csv", "confusion.png", "log.jsonl", "options.yaml", "predictions.csv",
         "result.json", "split.csv", "test_logits.npy",
     }  # fmt: skip
     with open("out/predictions.csv", newline="") as file:
@@ -158,14 +158,19 @@ def test_several_processes_are_refused(class_tree, capsys, monkeypatch: pytest.M
     assert "the work of one process" in capsys.readouterr().err
 
 
-def test_there_is_nothing_to_resume(class_tree, capsys: pytest.CaptureFixture) -> None:
+def test_one_that_was_killed_begins_anew_in_its_folder(class_tree, capsys: pytest.CaptureFixture) -> None:
     probed(folder.DATASET, class_tree(n=10))
+    before = json.loads(Path("out/result.json").read_text())
     Path("out/result.json").unlink()
     with pytest.raises(SystemExit) as end:
-        main(folder.DATASET, ["--resume", "out"])
-    assert end.value.code == 2 and "keeps no checkpoints" in capsys.readouterr().err
-    main(folder.DATASET, ["--config", "out/options.yaml", "--out", "anew"])
-    assert Path("anew/result.json").exists()
+        main(folder.DATASET, ["--resume", "out", "--seed", "1"])
+    assert end.value.code == 2 and "cannot go on as another run: seed was 0, is 1" in capsys.readouterr().err
+    main(folder.DATASET, ["--resume", "out"])
+    after = json.loads(Path("out/result.json").read_text())
+    assert (after["test"], after["best"]) == (before["test"], before["best"])
+    assert len(Path("out/log.jsonl").read_text().splitlines()) == len(
+        set(Path("out/log.jsonl").read_text().splitlines())
+    )
 
 
 def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixture) -> None:

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from common.__main__ import main
-from common.answers.sweep import attempt, ledger, prices, view
+from common.answers.sweep import attempt, ledger, prices, value, view
 from common.answers.sweep.attempt import How, Outcome, carry_out
 from common.answers.sweep.plan import Cell
-from common.answers.sweep.sweep import Where, pending, sweep
+from common.answers.sweep.sweep import Where, sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 HOW = How(threads=1, stall=60.0)
@@ -191,8 +191,8 @@ def test_one_that_dies_costs_one(script, tmp_path: Path) -> None:
     ended = sweep(cells, out, HOW, where, {}, lines.append, quiet=True)
     assert ended == {"finished": 2, "failed": 1}
     assert any("failed: LookupError: a bug of ours" in line for line in lines)
-    assert pending(cells, out, retry=False) == ([], 2, 1)
-    assert pending(cells, out, retry=True) == ([cells[1]], 2, 0)
+    assert ledger.pending(cells, out, retry=False) == ([], 2, 1)
+    assert ledger.pending(cells, out, retry=True) == ([cells[1]], 2, 0)
     told = view.status(out)
     assert "again: python" in told and told.endswith("2 finished, 0 at work, 0 stopped, 1 failed")
 
@@ -337,3 +337,41 @@ def test_mistakes(options: list[str], said: str, tmp_path: Path, monkeypatch, ca
     assert stop.value.code == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_probes_decide_what_is_fine_tuned(script, tmp_path: Path) -> None:
+    out, scores = tmp_path / "out", {"a": 0.5, "b": 0.9, "c": 0.7, "d": 0.8, "e": 0.6}
+    path = script()
+    for name, score in scores.items():
+        (out / f"probe-{name}").mkdir(parents=True)
+        told = {"metric": "top1", "best": {"val_top1": score}, "test": {"top1": {"value": 1 - score}}}
+        (out / f"probe-{name}" / "result.json").write_text(json.dumps(told))
+    probes = [cell(path, f"probe-{name}", backbone=name) for name in (*scores, "f")]
+    cells = [
+        cell(path, f"{name}-s{seed}", backbone=name, seed=seed) for seed in (5, 1) for name in (*scores, "f")
+    ]
+    kept, dropped = value.by_value(cells, probes, out)
+    assert [run.name for run in kept] == ["b-s5", "d-s5", "c-s5", "f-s5", "b-s1", "d-s1", "c-s1", "f-s1"]
+    assert dropped == {("ant", ""): ["e (60.0 %)", "a (50.0 %)"]}
+
+
+def test_a_budget_probes_first(class_tree, tmp_path: Path) -> None:
+    class_tree(n=20, base="data/folder")
+    options = [
+        "--datasets",
+        "folder",
+        "--models",
+        "timm:test_resnet",
+        "--data",
+        tmp_path / "data",
+        "--weights",
+        "none",
+    ]
+    options += ["--image_size", 32, "-bs", 8, "--steps", 4, "--eval_every", 4]
+    done = command(*options, "--budget", "10m", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(path.read_text()) for path in (tmp_path / "runs/sweep").glob("*/result.json")]
+    assert sorted(result["protocol"] for result in results) == ["clean", "probe"]
+    late = command(*options, "--budget", "1s", "--lr", 0.01, "--out", "late", cwd=tmp_path)
+    assert late.returncode == 0
+    assert "1 not begun for want of time" in late.stdout

@@ -4,29 +4,17 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from .. import catalog, options_file
-from ..asked import check, choose, gpus, parse
+from ..answers.sweep.plan import Cell
+from ..asked import gpus
 from ..cli import friendly
 from ..errors import UserError
-from ..models import backbones
-from ..models.modern import MODERN
-from ..models.table import CIFAR, PAPER
-from ..options import parser, seconds
-from ..spec import Dataset, Run
+from ..options import seconds
+from ..runs import GROUPS, Wanted, planned
 
-if TYPE_CHECKING:
-    from ..answers.sweep.plan import Cell
-
-GROUPS = {
-    "paper": PAPER,
-    "modern": tuple(row.name for row in MODERN),
-    "cifar": tuple(row.name for row in CIFAR),
-}
 OURS = (
     "-model",
     "--model",
@@ -96,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         help="of the run folders (default: %(default)s)",
     )
     what.add_argument(
+        "--budget",
+        type=seconds,
+        metavar="8h",
+        help="time to aim at (s, m, h): probe everything first, then fine-tune what is worth it, the most promising first",
+    )
+    what.add_argument(
         "--plan", action="store_true", help="show what there is to do and what it costs, and do nothing"
     )
     what.add_argument("--retry", action="store_true", help="also what has failed before")
@@ -143,6 +137,65 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> None:
+    _check(options, rest)
+
+    from ..answers.sweep import ledger, plan, prices, slurm, value, view
+    from ..answers.sweep.attempt import How
+    from ..answers.sweep.sweep import Where, sweep
+
+    out = options.out.absolute()
+    few = [{"shots": k} for k in options.shots or ()] + [{"fraction": f} for f in options.fraction or ()]
+    wanted = Wanted(
+        datasets=options.datasets, models=options.models, seeds=options.seeds, few=few, data=options.data, options=rest
+    )  # fmt: skip
+    runs, left_out = planned(wanted)
+    if not runs:
+        raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
+    cells = plan.cells(runs)
+    cards = 0 if "cpu" in rest else gpus()
+    workers = options.workers or cards or 1
+    how = How(threads=options.threads or max(1, (os.cpu_count() or 1) // workers), stall=options.stall)
+    where = Where(workers=workers, gpus=cards, ray=options.ray)
+    if options.slurm:
+        slurm.write(options.slurm, out, len(cells), how.threads, cards > 0, _without(argv, "--slurm"))
+        print(f"{len(cells):,} runs -> {options.slurm}; start them with: sbatch {options.slurm}")
+        return
+    probes = plan.cells(planned(wanted, probe=True)[0]) if options.budget else []
+    first, of = options.shard
+    cells = cells[first::of]
+    known = prices.prices(out, options.bench)
+    for name, reason in left_out.items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    if options.plan:
+        print(view.plan([*probes, *cells], out, options.retry, known, workers))
+        return
+
+    def carry_out(some: list[Cell], until: float | None) -> Counter[str]:
+        todo, _, _ = ledger.pending(some, out, options.retry)
+        print(view.plan(some, out, options.retry, known, workers).splitlines()[-1], file=sys.stderr)
+        latest = {cell.name: until - (prices.price(cell, known) or 0) for cell in todo} if until else {}
+        return sweep(
+            todo, out, how, where, latest, lambda line: tqdm.write(line, file=sys.stderr), options.quiet
+        )
+
+    from tqdm import tqdm
+
+    until = time.time() + options.budget if options.budget else None
+    ended = carry_out(probes, until) if probes else Counter()
+    if probes and not ended["stopped"]:
+        cells, dropped = value.by_value(cells, probes, out)
+        for (dataset, some), names in dropped.items():
+            print(f"{' '.join(filter(None, (dataset, some)))}, probed and dropped: {', '.join(names)}")
+    if not ended["stopped"]:
+        ended = carry_out(cells, until)
+    print(view.outcome([*probes, *cells], out, ended["late"]))
+    if ended["stopped"]:
+        print("stopped, all is saved; the same command goes on", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(1 if ledger.failures_of([*probes, *cells], out) else 0)
+
+
+def _check(options: argparse.Namespace, rest: list[str]) -> None:
     for name in ("workers", "threads"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
@@ -150,112 +203,10 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
         raise UserError(f"{options.slurm} exists already: name another file, or move it away")
     if ours := next((word for word in rest if word.partition("=")[0] in OURS), None):
         raise UserError(f"{ours} is each run's own: a sweep sets it")
-
-    from ..answers.sweep import plan, prices, slurm, view
-    from ..answers.sweep.attempt import How
-    from ..answers.sweep.sweep import Where, ledger, pending, sweep
-
-    out = options.out.absolute()
-    left_out: dict[str, str] = {}
-    cells = plan.cells(_runs(options, rest, left_out))
-    if not cells:
-        raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
-    cards = 0 if "cpu" in rest else gpus()
-    workers = options.workers or cards or 1
-    threads = options.threads or max(1, (os.cpu_count() or 1) // workers)
-    if options.slurm:
-        kept = [
-            word
-            for i, word in enumerate(argv)
-            if not (word.startswith("--slurm") or argv[i - 1] == "--slurm")
-        ]
-        slurm.write(options.slurm, out, len(cells), threads, cards > 0, kept)
-        print(f"{len(cells):,} runs -> {options.slurm}; start them with: sbatch {options.slurm}")
-        return
-    first, of = options.shard
-    cells = cells[first::of]
-    rest_cells, done, failed = pending(cells, out, options.retry)
-    known = prices.prices(out, options.bench)
-    told = f"{len(cells):,} runs: {done:,} finished, {failed:,} failed, {len(rest_cells):,} to do; {prices.told(rest_cells, known, workers)}"
-    for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
-    if options.plan:
-        _show(rest_cells, known)
-        print(told)
-        return
-    from tqdm import tqdm
-
-    print(told, file=sys.stderr)
-    ended = sweep(
-        rest_cells,
-        out,
-        How(threads=threads, stall=options.stall),
-        Where(workers=workers, gpus=cards, ray=options.ray),
-        {},
-        lambda line: tqdm.write(line, file=sys.stderr),
-        options.quiet,
-    )
-    names = {cell.name for cell in cells}
-    failures = [note for name, note in ledger.failures(out).items() if name in names]
-    for note in failures:
-        print(view.failure(note))
-    print(
-        f"{done + ended['finished']:,} of {len(cells):,} runs finished, {len(failures):,} failed -> {options.out}"
-    )
-    if ended["stopped"]:
-        print("stopped, all is saved; the same command goes on", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(1 if failures else 0)
+    if options.budget and (options.slurm or options.shard != (0, 1)):
+        raise UserError("--budget decides on the way what is worth running: leave --slurm and --shard away")
 
 
-def _show(cells: "list[Cell]", known: dict) -> None:
-    from ..answers.sweep import prices
-
-    for cell in cells:
-        seconds = prices.price(cell, known)
-        print(f"{cell.name:60} {'?' if seconds is None else prices.duration(seconds):>8}  {cell.few}")
-
-
-def _runs(
-    options: argparse.Namespace, rest: list[str], left_out: dict[str, str]
-) -> Iterator[tuple[Run, Path, tuple[str, ...]]]:
-    """Run by run: first all datasets and backbones of the first seed, so that an answer comes early.
-
-    What a group names and cannot run is noted in `left_out`, with the reason.
-
-    Raises:
-        UserError: what the user named cannot run.
-    """
-    models = {row: name in GROUPS for name in options.models for row in GROUPS.get(name, (name,))}
-    for model in models:
-        backbones.check_name(model)
-    every = options.datasets == ["all"]
-    sheets = catalog.datasets() if every else [catalog.find(name) for name in options.datasets]
-    few = [{"shots": k} for k in options.shots or ()] + [{"fraction": f} for f in options.fraction or ()]
-    checked: list[tuple[Dataset, tuple[str, ...], Run]] = []
-    for sheet in sheets:
-        for model, grouped in models.items():
-            for some in few or [{}]:
-                try:
-                    checked.append((sheet, *_checked(sheet, model, some, options, rest)))
-                except UserError as error:
-                    if not (every or grouped):
-                        raise
-                    left_out[f"{sheet.name} {model}"] = str(error)
-    for seed in options.seeds:
-        for sheet, words, run in checked:
-            yield replace(run, seed=seed), catalog.ROOT / f"{sheet.script}.py", (*words, "--seed", str(seed))
-
-
-def _checked(
-    sheet: Dataset, model: str, few: dict[str, float], options: argparse.Namespace, rest: list[str]
-) -> tuple[tuple[str, ...], Run]:
-    """What the script is told, but for the seed, and the run that it makes of it."""
-    words = [*rest, "-model", model, *(f"--{name}={value}" for name, value in few.items())]
-    if not sheet.bundled:
-        words += ["--data_dir", str(options.data / sheet.script)]
-    if sheet.variant:
-        words += [f"--{sheet.variant[0]}", sheet.variant[1]]
-    asked = parse((sheet,), words)
-    told = options_file.command(asked, parser(sheet))
-    return tuple(told), check(choose((sheet,), asked), asked)
+def _without(argv: list[str], option: str) -> list[str]:
+    """The words of a command line but for an option and its value."""
+    return [word for i, word in enumerate(argv) if word.partition("=")[0] != option and argv[i - 1] != option]

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from ..atomic import whole
 from ..errors import UserError
-from .pulse import FILE
 
 FORM = (
     1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
@@ -102,9 +101,8 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def forget(folder: Path) -> None:
-    """A finished run has no more use for them, nor for a sign of life."""
+    """A finished run has no more use for them."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    (folder / FILE).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -40,3 +40,8 @@ def pulse(folder: Path, steps: int) -> Callable[["Progress"], None]:
             part.write_text(json.dumps(told), "utf-8")
 
     return beat
+
+
+def end(folder: Path) -> None:
+    """A finished run gives no sign of life."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ writes what is another's.
 import json
 import shutil
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,14 @@ def finished(out: Path, names: Iterable[str]) -> set[str]:
     return {name for name in there.intersection(names) if (out / name / RESULT).exists()}
 
 
+def pending(cells: Sequence[Cell], out: Path, retry: bool) -> tuple[list[Cell], int, int]:
+    """The cells that are to be done, in their order, how many are finished, and how many failed and are left alone."""
+    done = finished(out, (cell.name for cell in cells))
+    failed = set() if retry else failures(out).keys()
+    rest = [cell for cell in cells if cell.name not in done and cell.name not in failed]
+    return rest, len(done), len(cells) - len(done) - len(rest)
+
+
 def standing(out: Path, finished: Collection[str] = ()) -> tuple[list[Standing], set[str]]:
     """The unfinished runs in the order of their names, and the names of the finished ones; those known need no look."""
     found, done = [], set(finished)
@@ -69,6 +77,11 @@ def failures(out: Path) -> dict[str, Failure]:
     """By the name of the run folder."""
     notes = sorted((out / FAILED).glob("*.json"))
     return {note.stem: Failure(**read_json(note)) for note in notes}
+
+
+def failures_of(cells: Iterable[Cell], out: Path) -> list[Failure]:
+    notes = failures(out)
+    return [notes[cell.name] for cell in cells if cell.name in notes]
 
 
 def note_failure(out: Path, cell: Cell, reason: str, command: str) -> None:

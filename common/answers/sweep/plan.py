@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ...data import prepare
 from ...models import backbones
 from ...models.table import Backbone
 from ...spec import Phase, Run, Samples, Split
@@ -19,6 +18,15 @@ DECIDES = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run as a sweep wants it, checked."""
+
+    run: Run
+    script: Path
+    words: tuple[str, ...]  # what the script is told, but for --out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,7 @@ class Cell:
     words: tuple[str, ...]  # what the script is told, but for --out
     batch_size: int
     micro_bs: int
-    looks: int  # images seen: forward and backward passes in training, a third for a mere look at validation or test
+    looks: int  # images seen: forward and backward passes, a third for a mere look at val and test; by a probe, all
     pixels: int  # of an image
 
     @property
@@ -43,35 +51,40 @@ class Cell:
         return " ".join(filter(None, (self.dataset, self.few, self.backbone, f"s{self.seed}")))
 
 
-def cells(runs: Iterable[tuple[Run, Path, tuple[str, ...]]]) -> list[Cell]:
-    """A cell per run, script and options; equal ones once, in the order given.
+def cells(runs: Iterable[Planned]) -> list[Cell]:
+    """A cell per run; equal ones once, in the order given.
 
     Raises:
         UserError: the data of a run cannot be read or split.
     """
+    from ...data import prepare  # numpy and what reads images: --help can do without
+
     found: dict[str, Cell] = {}
     samples: dict[tuple, Samples] = {}
     splits: dict[tuple, Split] = {}
-    for run, script, words in runs:
-        sheet = run.dataset
+    for planned in runs:
+        run, sheet = planned.run, planned.run.dataset
         data = (sheet.name, sheet.fold, run.split, run.data_dir, run.subset, run.split_file)
         if data not in samples:
             samples[data] = prepare.read(run)
         division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
         if division not in splits:
             splits[division] = prepare.divide(run, samples[data])
-        cell = _cell(run, script, words, splits[division])
+        cell = _cell(planned, splits[division])
         found.setdefault(cell.name, cell)
     return list(found.values())
 
 
-def _cell(run: Run, script: Path, words: tuple[str, ...], split: Split) -> Cell:
+def _cell(planned: Planned, split: Split) -> Cell:
+    run = planned.run
     row = backbones.find(run.model)
     train, val, test = (len(part) for part in (split.train, split.val, split.test))
     epoch = max(1, train // run.batch_size)
     recipe = recipes.recipe(run, row, epoch)
     steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
-    judged = steps // recipe.eval_every * (val or test) + test
+    looks = train + val + test  # of a probe
+    if steps:
+        looks = steps * run.batch_size + (steps // recipe.eval_every * (val or test) + test) // 3
     few = f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
     model = row.name.replace(":", "_")
     return Cell(
@@ -81,11 +94,11 @@ def _cell(run: Run, script: Path, words: tuple[str, ...], split: Split) -> Cell:
         seed=run.seed,
         few=few,
         protocol=run.protocol,
-        script=script,
-        words=words,
+        script=planned.script,
+        words=planned.words,
         batch_size=run.batch_size,
         micro_bs=run.micro_bs or run.batch_size,
-        looks=steps * run.batch_size + judged // 3,
+        looks=looks,
         pixels=run.image_size[0] * run.image_size[1],
     )
 

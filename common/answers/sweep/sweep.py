@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import disk_errors
-from . import ledger, rayed, view, workers
+from . import rayed, view, workers
 from .attempt import How
 from .plan import Cell
 
@@ -19,14 +19,6 @@ class Where:
     workers: int  # runs at a time on this machine
     gpus: int  # of this machine; 0: none is handed out
     ray: str | None  # the address of a cluster that does it instead
-
-
-def pending(cells: Sequence[Cell], out: Path, retry: bool) -> tuple[list[Cell], int, int]:
-    """The cells that are to be done, in their order, how many are finished, and how many failed and are left alone."""
-    done = ledger.finished(out, (cell.name for cell in cells))
-    failed = set() if retry else ledger.failures(out).keys()
-    rest = [cell for cell in cells if cell.name not in done and cell.name not in failed]
-    return rest, len(done), len(cells) - len(done) - len(rest)
 
 
 def sweep(

@@ -1,15 +1,16 @@
 """Runs of a sweep as lines to read: the one at work, the one that stands still, all together."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ...errors import UserError
-from . import ledger
+from . import ledger, prices
 from .ledger import Failure, Standing
+from .plan import Cell
 from .prices import duration
 
 EVERY = 2.0  # seconds
@@ -36,6 +37,30 @@ def line(run: Standing) -> str:
 
 def failure(note: Failure) -> str:
     return f"failed: {note.run}: {note.reason}\n  again: {note.command}\n  log: {note.log}"
+
+
+def plan(cells: Sequence[Cell], out: Path, retry: bool, known: prices.Prices, workers: int) -> str:
+    """A line per run that is to be done, with its cost, and a last one for all."""
+    todo, done, failed = ledger.pending(cells, out, retry)
+    lines = []
+    for cell in todo:
+        seconds = prices.price(cell, known)
+        lines.append(
+            f"{cell.name:60} {'?' if seconds is None else duration(seconds):>8}  {cell.few}".rstrip()
+        )
+    cost = prices.told(todo, known, workers)
+    return "\n".join(
+        [*lines, f"{len(cells):,} runs: {done:,} finished, {failed:,} failed, {len(todo):,} to do; {cost}"]
+    )
+
+
+def outcome(cells: Sequence[Cell], out: Path, late: int) -> str:
+    """What has failed, and how much is finished."""
+    done = len(ledger.finished(out, (cell.name for cell in cells)))
+    notes = ledger.failures_of(cells, out)
+    over = f", {late:,} not begun for want of time" if late else ""
+    told = f"{done:,} of {len(cells):,} runs finished, {len(notes):,} failed{over} -> {out}"
+    return "\n".join([*map(failure, notes), told])
 
 
 def status(out: Path) -> str:

@@ -1,4 +1,4 @@
-"""Finished runs -> `results/runs.jsonl` -> the README's tables and picture, between their markers.
+"""Finished runs -> `results/runs.jsonl`, those from scratch `results/scratch.jsonl` -> the README's tables and pictures.
 
     python benchmarks/readme.py runs/digits-* runs/eurosat-*     # add these runs, then write
     python benchmarks/readme.py                                  # write again
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common.answers import scratch  # noqa: E402
 from common.answers.report.read import row_of  # noqa: E402
 from common.answers.report.sections import sections  # noqa: E402
 from common.answers.report.tables import listing  # noqa: E402
@@ -23,12 +24,12 @@ from common.cli import result_line  # noqa: E402
 from common.models.modern import MODERN  # noqa: E402
 from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
 
-RUNS = ROOT / "results" / "runs.jsonl"
+RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 README = ROOT / "README.md"
 TIMES = ROOT / "results" / "times.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
-PICTURE = ROOT / "results" / "digits.png"
+PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
 
 Run = dict
 
@@ -38,19 +39,20 @@ def read(folder: Path) -> Run:
     result = json.loads((folder / "result.json").read_text())
     epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     del result["command"]  # it holds paths of the machine
-    kept = ("epoch", "train_loss", "train_top1", "val_nll", "val_top1")
+    kept = ("step", "epoch", "train_loss", "train_top1", "val_nll", "val_top1")
     shown = [{name: round(epoch[name], 6) for name in kept if name in epoch} for epoch in epochs]
     return {**result, "epochs": shown}
 
 
 def add(folders: list[Path]) -> None:
-    old = RUNS.read_text().splitlines() if RUNS.exists() else []
-    new = [json.dumps(read(folder)) for folder in folders]
-    RUNS.write_text("".join(f"{line}\n" for line in dict.fromkeys([*old, *new])))
+    for file, from_nothing in ((RUNS, False), (SCRATCH, True)):
+        new = [run for run in map(read, folders) if (run["protocol"] == "scratch") == from_nothing]
+        lines = [*file.read_text().splitlines(), *map(json.dumps, new)]
+        file.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)))
 
 
-def runs() -> list[Run]:
-    return [json.loads(line) for line in RUNS.read_text().splitlines()]
+def runs(file: Path = RUNS) -> list[Run]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def start(run: Run) -> str:
@@ -167,6 +169,36 @@ def picture(every: list[Run]) -> None:
     figure.savefig(PICTURE, dpi=120)
 
 
+def curves(every: list[Run]) -> None:
+    """Validation accuracy per step of the networks from scratch: all at one short schedule, one at a longer one."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    def setting(run: Run) -> tuple[int, int]:
+        return run["recipe"]["phases"][0]["steps"], run["batch_size"]
+
+    settings = sorted({setting(run) for run in every})
+    figure, panels = plt.subplots(
+        1, len(settings), figsize=(5.5 * len(settings), 4), layout="constrained", squeeze=False
+    )
+    for axes, (steps, batch) in zip(panels[0], settings, strict=True):
+        members = [run for run in every if setting(run) == (steps, batch)]
+        names = list(dict.fromkeys(run["backbone"] for run in members))
+        for run in members:
+            x, y = zip(*((e["step"], 100 * e["val_top1"]) for e in run["epochs"]), strict=True)
+            i = names.index(run["backbone"])
+            label = run["backbone"].removesuffix("_cifar") if run["seed"] == 0 else None
+            axes.plot(x, y, color=plt.get_cmap("tab20")(i), label=label)
+        axes.set(xlabel="step", ylabel="validation top-1 (%)", title=f"{steps:,} steps of {batch}")
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False, fontsize=7, ncols=2)
+    train = every[0]["split"]["train"]
+    figure.suptitle(f"From scratch on {train:,} images of CIFAR-10")
+    figure.savefig(CURVES, dpi=110)
+
+
 def write(text: str, name: str, content: str) -> str:
     """`text` with `content` between the markers of `name`."""
     pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
@@ -183,6 +215,7 @@ def filled(text: str) -> str:
         "backbones": backbones(BACKBONES),
         "modern": backbones(MODERN),
         "cifar": cifar(),
+        "scratch": scratch.table(runs(SCRATCH)),
         "results": results(runs()),
         "speed": speed(),
     }
@@ -199,6 +232,7 @@ def main() -> None:
     add(parser.parse_args().runs)
     README.write_text(filled(README.read_text()))
     picture(runs())
+    curves(runs(SCRATCH))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def friendly(work: Callable[[], Any]) -> Any:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)  # a file's name may have two lines
     return 2
 
 

@@ -295,7 +295,7 @@ def check_sound(world: World, whole: tuple, out: str = "out") -> None:
 def check_refusal(process: Process, *says: str) -> str:
     """Exit status 2 and one line of complaint; returns it."""
     assert process.end() == 2, process.said
-    assert "Traceback" not in process.said
+    assert "Traceback" not in process.said, process.said
     lines = [line for line in process.said.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, process.said
     assert all(word in lines[0] for word in says), lines[0]

@@ -27,7 +27,7 @@ class Stopped(Exception):
 
 @contextmanager
 def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
-    """Turn a full or read-only disk into a message that names the place, and the option that names another."""
+    """Turn a disk that is full, read-only or gone into a message that names the place, and the option for another."""
     try:
         yield
     except UserError:
@@ -41,6 +41,8 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
             raise UserError(
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
+        if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
+            raise UserError(f"{where} is gone: somebody has moved or removed it meanwhile") from None
         raise
 
 

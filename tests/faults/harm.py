@@ -14,12 +14,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from PIL import Image
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
+SEED = int(os.environ.get("CLASH_SEED", time.time_ns() % 10**6))  # of the moments; printed
 CLASSES = ("ant", "bee", "cow")
 TINY = (
     *("-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"),
@@ -108,11 +111,36 @@ def count(below: Path, into: Path) -> None:
 
 
 def kill_at(below: Path, when: int) -> None:
-    watch(below, lambda n: n == when and os.kill(os.getpid(), signal.SIGKILL))
+    watch(below, lambda n: n == when and kill_me())
 
 
 def fill_at(below: Path, when: int) -> None:
     watch(below, lambda n: n == when and fill(below))
+
+
+def at_checkpoint(step: int, act: Callable[[], object]) -> None:
+    """`act` before the checkpoint of a step is written."""
+    import torch
+
+    plain = torch.save
+
+    def save(content: dict, file: object) -> None:
+        if content["progress"]["step"] == step:
+            act()
+        plain(content, file)
+
+    torch.save = save
+
+
+def kill_me() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for(go: Path) -> None:
+    """Say that we are there, and wait until `go` is gone."""
+    go.write_text("")
+    while go.exists():
+        time.sleep(0.01)
 
 
 def fill(folder: Path) -> None:
@@ -187,6 +215,13 @@ class World:
     def cache(self) -> Path:
         return self.place / "cache"
 
+    def unpack(self) -> None:
+        """The data, without a download."""
+        for name, content in CONTENT.items():
+            path = self.place / "data" / "toy" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
     def start(self, *options: object, harm: Callable | None = None, script: Path | None = None) -> Process:
         """The script, told nothing but these; `harm` is done in the new process before it begins."""
         self.count += 1
@@ -207,6 +242,23 @@ class World:
     def finish(self, out: str = "out") -> None:
         process = self.again(out)
         assert process.end() == 0, process.said
+
+    def held(self, step: int) -> tuple[Process, Path]:
+        """A run that waits before it writes the checkpoint of a step, until the file is gone."""
+        go = self.told / "go"
+        process = self.again(harm=partial(at_checkpoint, step, partial(wait_for, go)))
+        self.wait(process, go)
+        return process, go
+
+    def wait(self, process: Process, go: Path) -> None:
+        while not go.exists():
+            assert process.process.is_alive(), process.said
+            time.sleep(0.01)
+
+    def killed(self, step: int) -> Path:
+        """The folder of a run that died before it had written the checkpoint of a step."""
+        assert self.again(harm=partial(at_checkpoint, step, kill_me)).end() == -9
+        return self.place / "out"
 
     def finished(self, out: str = "out") -> bool:
         return (self.place / out / "result.json").exists()
@@ -245,11 +297,35 @@ def world(place: Path, told: Path, midway: Callable[[], None] | None = None) -> 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         threading.Thread(target=http.serve_forever, args=(0.02,), daemon=True).start()
         told.mkdir(exist_ok=True)
+        place.mkdir(exist_ok=True)
         yield World(place, told, f"http://127.0.0.1:{http.server_port}/toy.zip", whole, sent=sent)
         http.shutdown()
 
 
 # what must hold
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """How a run ends that nobody disturbs, how long it takes, and how often it changes the disk."""
+
+    ends: tuple
+    seconds: float
+    changes: int
+
+
+@cache
+def undisturbed() -> Undisturbed:
+    with tempfile.TemporaryDirectory() as folder, world(Path(folder, "world"), Path(folder, "told")) as here:
+        process = here.again(harm=partial(count, here.place, here.told / "changes"))
+        assert process.end() == 0, process.said
+        begun = time.monotonic()
+        here.finish("warm")
+        return Undisturbed(
+            ends=ends(here.place / "out"),
+            seconds=time.monotonic() - begun + 0.5,  # of the download
+            changes=int((here.told / "changes").read_text()),
+        )
 
 
 def ends(folder: Path) -> tuple:
@@ -264,8 +340,9 @@ def records(folder: Path) -> list[dict]:
     return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
-def check_sound(world: World, whole: tuple, out: str = "out") -> None:
+def check_sound(world: World, out: str = "out") -> None:
     """Whatever bears its own name is whole, and what was reported stands as it was."""
+    whole = undisturbed().ends
     data, run = world.place / "data" / "toy", world.place / out
     if data.exists():
         there = {p.relative_to(data).as_posix(): p.read_bytes() for p in data.rglob("*") if p.is_file()}
@@ -286,7 +363,7 @@ def check_sound(world: World, whole: tuple, out: str = "out") -> None:
     if run.exists():
         from common.training import checkpoint
 
-        assert records(run) == whole[1][: len(records(run))]
+        assert records(run) == whole[1][: len(records(run))], "other figures"
         checkpoint.load(run)
     if (run / "result.json").exists():
         assert ends(run) == whole

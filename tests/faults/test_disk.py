@@ -1,26 +1,13 @@
 """A real disk that fills up, or may not be written: one line, nothing half, and the next start goes on."""
 
-import os
 import random
-import time
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import World, check_refusal, check_sound, count, ends, fill, fill_at, tmpfs, world
-
-SEED = int(os.environ.get("CLASH_SEED", time.time_ns() % 10**6))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple, int]:
-    """How a run ends that nobody disturbs, and how often it changes the disk."""
-    place, told = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("told")
-    with world(place, told) as here:
-        process = here.again(harm=partial(count, place, told / "changes"))
-        assert process.end() == 0, process.said
-        return ends(place / "out"), int((told / "changes").read_text())
+from harm import SEED, World, check_refusal, check_sound, fill, fill_at, tmpfs, undisturbed, world
 
 
 @pytest.fixture
@@ -29,35 +16,55 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield made
 
 
-def goes_on(here: World, whole: tuple) -> None:
-    check_sound(here, whole)
+def goes_on(here: World) -> None:
+    check_sound(here)
     (here.place / "ballast").unlink()
     if not here.finished():
         here.finish()
-    check_sound(here, whole)
+    check_sound(here)
 
 
-@pytest.mark.parametrize(
-    ("share", "of"), [(i, 4) for i in range(4)] + [pytest.param(i, 200, marks=pytest.mark.slow) for i in range(200)]
-)  # fmt: skip
-def test_full_before_a_change_of_it(
-    disk: Path, tmp_path: Path, undisturbed: tuple, share: int, of: int
-) -> None:
-    """One of each quarter of a run at random, or each of all."""
-    whole, changes = undisturbed
-    quarter = changes // 4
-    n = random.Random(f"{SEED} {share}").randint(1, quarter) + share * quarter if of == 4 else 1 + share
-    if n > changes:
-        pytest.skip(f"there are {changes} changes")
-    print(f"seed {SEED}, change {n} of {changes}")
+@pytest.mark.parametrize("part", range(3))
+def test_full_before_a_change_of_it(disk: Path, tmp_path: Path, part: int) -> None:
+    """One of each third."""
+    third = undisturbed().changes // 3
+    full_at(disk, tmp_path, part * third + random.Random(f"{SEED} {part}").randint(1, third))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", range(1, 201))
+def test_full_before_each_change_of_it(disk: Path, tmp_path: Path, n: int) -> None:
+    full_at(disk, tmp_path, n)
+
+
+def full_at(disk: Path, tmp_path: Path, n: int) -> None:
+    if n > undisturbed().changes:
+        pytest.skip(f"there are {undisturbed().changes} changes")
+    print(f"seed {SEED}, change {n} of {undisturbed().changes}")
     with world(disk, tmp_path / "told") as here:
         process = here.again(harm=partial(fill_at, disk, n))
         if process.end():
             check_refusal(process, "free some")
-        goes_on(here, whole)
+        goes_on(here)
 
 
-def test_full_while_downloading(disk: Path, tmp_path: Path, undisturbed: tuple) -> None:
+def test_full_while_downloading(disk: Path, tmp_path: Path) -> None:
     with world(disk, tmp_path / "told", midway=partial(fill, disk)) as here:
         check_refusal(here.again(), "no space left on the disk", "--data_dir")
-        goes_on(here, undisturbed[0])
+        goes_on(here)
+
+
+@pytest.mark.parametrize(
+    ("place", "option"), [("data", "--data_dir"), ("cache", "CLASH_CACHE"), ("runs", "--out")]
+)
+def test_a_disk_that_may_only_be_read(tmp_path: Path, place: str, option: str) -> None:
+    with world(tmp_path / "world", tmp_path / "told") as here, tmpfs(here.place / place, 30) as disk:
+        if place != "data":
+            here.unpack()
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        check_refusal(here.again("runs/out"), "Read-only file system", option)
+        assert not list(disk.iterdir()) and not (here.place / "runs" / "out").exists()
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        if place == "runs":
+            here.finish("runs/out")
+            check_sound(here, "runs/out")

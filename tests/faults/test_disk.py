@@ -1,7 +1,9 @@
 """A real disk that fills up, or may not be written: one line, nothing half, and the next start goes on."""
 
+import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -68,3 +70,15 @@ def test_a_disk_that_may_only_be_read(tmp_path: Path, place: str, option: str) -
         if place == "runs":
             here.finish("runs/out")
             check_sound(here, "runs/out")
+
+
+if os.geteuid():
+
+    def test_all_of_this_where_users_may_be_root_of_their_own() -> None:
+        """The tests above skip: they run here, in a namespace in which mounting is allowed."""
+        root = ["unshare", "--map-root-user", "--mount"]
+        command = [*root, sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", __file__]
+        run = subprocess.run(command, capture_output=True, text=True)
+        if "unshare failed" in run.stderr:
+            pytest.skip(f"no disk may be mounted here: {run.stderr.strip()}")
+        assert run.returncode == 0, run.stdout

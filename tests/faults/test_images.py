@@ -145,3 +145,11 @@ def test_a_large_picture_is_in_memory_once(tmp_path: Path) -> None:
     code, said, _ = look_at(tmp_path, limit=420_000_000)
     assert code == 2 and "no memory left to decode" in said and "bee03.jpg" in said
     assert "Traceback" not in said
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    class_folders(tmp_path, CLASSES, 10)
+    victim = tmp_path / "bee" / "bee03.jpg"
+    os.rename(victim, os.fsencode(victim.parent) + b"/b\xffe\n.jpg")
+    code, said, _ = look_at(tmp_path)
+    assert code == 2 and "is no UTF-8" in said and "Traceback" not in said and said.count("\n") == 1

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import miniatures
 import pytest
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from common import options_file
 from common.answers.report.read import row_of
 from common.data import split_file
+from common.data.download import Broken, _extent
 from common.errors import UserError
 from common.models import weights
 from common.options import parser, rate, size
@@ -106,6 +108,23 @@ def test_a_rate_and_a_size(text: str) -> None:
             assert text in str(error) or repr(text) in str(error)
         else:
             assert found == "auto" or (0 < found < 100 if read is rate else min(found) > 0)
+
+
+# what a server tells
+
+
+@OFTEN
+@given(
+    st.sampled_from([200, 206]),
+    st.text(max_size=6),
+    st.text(max_size=6) | st.from_regex(r"bytes \d+-\d+/(\d+|\*)"),
+)
+@example(200, "²", "")
+def test_lengths_and_ranges(status: int, length: str, extent: str) -> None:
+    answer = SimpleNamespace(status=status, headers={"Content-Length": length, "Content-Range": extent})
+    with suppress(Broken):
+        at, total = _extent(answer, 5)
+        assert at in (0, 5) and (total is None or total >= 0)
 
 
 # lists and tables

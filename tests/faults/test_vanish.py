@@ -25,7 +25,7 @@ def remove(pixels: Path) -> None:
     pixels.unlink()
 
 
-@pytest.mark.parametrize("harm", [shorten, remove])
+@pytest.mark.parametrize("harm", [shorten, pytest.param(remove, marks=pytest.mark.slow)])
 def test_the_cache_while_training(here: World, harm: Callable) -> None:
     """A mapped file that is cut short ends the process by SIGBUS; one that is only removed stays until the end."""
     process, go = here.held(2)
@@ -49,7 +49,7 @@ def test_checkpoints_while_training(here: World) -> None:
     check_sound(here)
 
 
-@pytest.mark.parametrize("name", ["last.pt", "best.pt"])
+@pytest.mark.parametrize("name", ["best.pt", pytest.param("last.pt", marks=pytest.mark.slow)])
 def test_a_checkpoint_between_two_starts(here: World, name: str) -> None:
     out = here.killed(6)
     (out / "checkpoints" / name).unlink()

@@ -3,7 +3,9 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ def friendly(work: Callable[[], Any]) -> Any:
 
 
 def _complain(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {' '.join(message.splitlines())}", file=sys.stderr)  # a file's name may have two lines
     return 2
 
 
@@ -53,13 +55,25 @@ def _run(asked: Run, download: bool) -> str | None:
         from .run import run
 
     try:
-        result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
+        with _once():
+            result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
     except Stopped as stopped:
         go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
         if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
             print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     return result and result_line(result, asked.out)
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    """TensorBoard's thread hands on what it cannot write, and would print it besides."""
+    before = threading.excepthook
+    threading.excepthook = lambda what: None if isinstance(what.exc_value, OSError) else before(what)
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def _told(asked: Run, record: dict[str, Any]) -> str:

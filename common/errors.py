@@ -1,6 +1,7 @@
 """What the person at the keyboard can fix."""
 
 import errno
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 # how the messages begin that a sweep knows an answer to
 DIVERGED = "the loss is no longer a number"
 OUT_OF_MEMORY = "out of memory at a batch of"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_WORDS = (*map(os.strerror, FULL), "requested and ")  # NumPy's: 100 requested and 3 written
 
 
 class UserError(Exception):
@@ -27,16 +30,29 @@ class Stopped(Exception):
 
 @contextmanager
 def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
-    """Turn a full or read-only disk into a message that names the place, and the option that names another."""
+    """Turn a disk that is full, read-only or gone into a message that names the place, and the option for another."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except UserError:
+        raise
+    except Exception as error:
+        if _disk_is_full(error):
             raise UserError(
                 f"no space left on the disk of {where}: free some, or write elsewhere with {option}"
             ) from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+        if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
             raise UserError(
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
+        if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
+            raise UserError(f"{where} is gone: somebody has moved or removed it meanwhile") from None
         raise
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether that is behind an error: torch raises its own upon it, safetensors and NumPy keep no more than words."""
+    while error:
+        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -226,7 +226,7 @@ def rate(text: str) -> float | str:
 
 def size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and int(side) > 0 for side in sides):
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")
     return int(sides[0]), int(sides[-1])
 

@@ -59,7 +59,10 @@ def decode_each(
     def one(i: int) -> None:
         try:
             pixels = fit(open_image(images[i]), size, preprocess)
-        except (MemoryError, ImportError):
+        except MemoryError:
+            what = images[i] if isinstance(images[i], str) else f"image {i}"
+            raise UserError(f"no memory left to decode {what}: make it smaller, or remove it") from None
+        except ImportError:
             raise
         except Exception as error:  # broken files make decoders fail in every way there is
             bad[i] = str(error) or type(error).__name__
@@ -122,7 +125,8 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     height, width = size
     enough = round(DRAFT * max(size) / preprocess.crop)
     image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
-    image = rgb(ImageOps.exif_transpose(image))
+    ImageOps.exif_transpose(image, in_place=True)  # a large picture is in memory once
+    image = rgb(image)
     if image.size != (width, height):
         box_w, box_h = image.size
         if not preprocess.squash:
@@ -147,7 +151,7 @@ def rgb(image: "Image.Image") -> "Image.Image":
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode.startswith("I;16") or image.mode == "I":
         image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def refuse(bad: dict[int, str], images: Sequence[str]) -> None:

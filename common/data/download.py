@@ -141,7 +141,7 @@ def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
             raise Broken("another part of the file than asked for")
         return have, None if told[2] == "*" else int(told[2])
     length = response.headers.get("Content-Length", "")
-    return 0, int(length) if length.isdigit() else None
+    return 0, int(length) if length.isdecimal() else None
 
 
 def _wrong(file: File, path: Path) -> str:

@@ -6,7 +6,6 @@ the number of the step (loaders.py, finetune.py), so there is none to keep. No p
 """
 
 import os
-import pickle
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ FORM = (
     1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
 )
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
+PARTS = {"progress", "net", "optimizer", "scheduler"}  # and, for float16, the scaler
 
 
 @dataclass(kw_only=True)
@@ -97,7 +97,11 @@ def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
-    return _read(folder / FOLDER / BEST)["net"]
+    """Raises: UserError: they cannot be read, or are gone; the last checkpoint is of no use without them."""
+    last, best = folder / FOLDER / LAST, folder / FOLDER / BEST
+    if not best.exists():
+        raise UserError(f"cannot go on from {last}: {best}, which it needs, is gone; remove it to begin anew")
+    return _read(best)["net"]
 
 
 def forget(folder: Path) -> None:
@@ -109,15 +113,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         form = state["form"]
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-        pickle.UnpicklingError,
-    ) as error:
+        if form == FORM and (missing := PARTS - state.keys()):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        if form == FORM and not isinstance(Progress(**state["progress"]).step, int):
+            raise ValueError("it tells no step")
+    except Exception as error:  # broken files make the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"cannot go on from {path}: {reason}; remove it to go on from an earlier one"

@@ -19,6 +19,8 @@ def cifar100_pickles(root: Path, classes: Classes) -> Samples:
     """CIFAR-100's pickles `train` and `test`, with their fine labels; `meta` names these."""
     base = folder_with(root, ("train", "test", "meta"), "cifar-100-python/{train,test,meta}")
     names = _unpickle(base / "meta", "fine_label_names")["fine_label_names"]
+    if not isinstance(names, list) or {*map(type, names)} != {str}:
+        raise UserError(f"not a CIFAR batch: {base / 'meta'} (no list of names); fetch it again")
     return _cifar(base, {"train": "train", "test": "test"}, "fine_labels", tuple(names))
 
 
@@ -44,13 +46,16 @@ def _cifar(base: Path, files: Mapping[str, str], key: str, classes: tuple[str, .
     images, names, labels, parts = [], [], [], []
     for file, part in files.items():
         content = _unpickle(base / file, "data", key)
-        n = len(content[key])
-        if len(content["data"]) != n:
+        data, own = np.asarray(content["data"]), content[key]
+        if not isinstance(own, list) or {*map(type, own)} != {int}:
+            raise UserError(f"not a CIFAR batch: {base / file} (no list of labels); fetch it again")
+        n = len(own)
+        if data.dtype != np.uint8 or data.shape != (n, 3072):
             raise UserError(
-                f"not a CIFAR batch: {base / file} ({len(content['data'])} images, {n} labels); fetch it again"
+                f"not a CIFAR batch: {base / file} (images {data.shape}, {n} labels); fetch it again"
             )
-        images.append(content["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-        labels += [int(label) for label in content[key]]
+        images.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        labels += own
         names += [f"{file}/{i:05d}" for i in range(n)]
         parts += [part] * n
     check_labels(labels, classes, base)
@@ -82,6 +87,8 @@ def _unpickle(path: Path, *keys: str) -> dict:
             content = ArraysOnly(file, encoding="latin1").load()
         if missing := [key for key in keys if key not in content]:
             raise ValueError(f"no {missing[0]!r} in it")
-        return content
-    except (pickle.UnpicklingError, EOFError, KeyError, ValueError, IndexError, TypeError) as error:
-        raise UserError(f"not a CIFAR batch: {path} ({error}); fetch it again") from None
+        return dict(content)
+    except Exception as error:  # broken pickles fail in every way there is
+        raise UserError(
+            f"not a CIFAR batch: {path} ({str(error) or type(error).__name__}); fetch it again"
+        ) from None

@@ -47,11 +47,18 @@ def is_image(name: str) -> bool:
 
 
 def image_files(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(path, posix name relative to `folder`) of every image below it, in no particular order."""
+    """(path, posix name relative to `folder`) of every image below it, in no particular order.
+
+    Raises:
+        UserError: a name that is no text, so that no list could tell it.
+    """
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_image(entry.name) and not entry.is_dir():
-                yield entry.path, prefix + entry.name
+                name = prefix + entry.name
+                if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
+                    raise UserError(f"the name of an image is no UTF-8: {entry.path!r}; rename it")
+                yield entry.path, name
             elif entry.is_dir() and not entry.name.startswith("."):
                 yield from image_files(entry.path, f"{prefix}{entry.name}/")
 

@@ -72,31 +72,34 @@ def run_folder(
     folder, logged = asked.out, len(records)
     if not asked.resume:
         _make(folder, config, asked.options)
-    try:
-        with claimed(folder), disk_errors(folder):
-            if asked.changes:
-                _describe(folder, config, asked.options)
-            for part in folder.rglob(".*.part*"):  # of a process that was killed while it wrote
-                part.unlink()
-            with whole(folder / "log.jsonl") as part:
-                part.write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
-            with (
-                open(folder / "log.jsonl", "a", encoding="utf-8") as lines,
-                SummaryWriter(folder, purge_step=records[-1]["step"] + 1 if records else None) as board,
-            ):
+    with claimed(folder):
+        if (folder / RESULT).exists():
+            raise UserError(f"the run in {folder} is finished: nothing is left to go on with")
+        try:
+            with disk_errors(folder):
+                if asked.changes:
+                    _describe(folder, config, asked.options)
+                for part in folder.rglob(".*.part*"):  # of a process that was killed while it wrote
+                    part.unlink()
+                with whole(folder / "log.jsonl") as part:
+                    part.write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
+                with (
+                    open(folder / "log.jsonl", "a", encoding="utf-8") as lines,
+                    SummaryWriter(folder, purge_step=records[-1]["step"] + 1 if records else None) as board,
+                ):
 
-                def log(record: dict) -> None:
-                    nonlocal logged
-                    logged += 1
-                    print(json.dumps(record), file=lines, flush=True)
-                    for name, value in record.items():
-                        board.add_scalar(name.replace("_", "/", 1), value, record["step"])
+                    def log(record: dict) -> None:
+                        nonlocal logged
+                        logged += 1
+                        print(json.dumps(record), file=lines, flush=True)
+                        for name, value in record.items():
+                            board.add_scalar(name.replace("_", "/", 1), value, record["step"])
 
-                yield log
-    except UserError:
-        if not (asked.resume or logged):
-            shutil.rmtree(folder)
-        raise
+                    yield log
+        except UserError:
+            if not (asked.resume or logged):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
@@ -147,13 +150,12 @@ def read_about(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "numpy") as file:
             about = json.loads(file.metadata()["about"])
-    except (OSError, SafetensorError, KeyError, TypeError) as error:
+        how = {k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()}
+        about["preprocess"] = Preprocess(**how)
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"no trained model in {path.parent} ({error}): expected {path.name} of a finished run"
         ) from None
-    about["preprocess"] = Preprocess(
-        **{k: tuple(v) if isinstance(v, list) else v for k, v in about["preprocess"].items()}
-    )
     return about
 
 

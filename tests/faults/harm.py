@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import runpy
-import shutil
 import signal
 import subprocess
 import sys
@@ -235,8 +234,6 @@ class World:
         """The same command; `--resume` where the run says that it can go on."""
         if (self.place / out / "options.yaml").exists():
             return self.start("--resume", out, harm=harm)
-        if (self.place / out).exists():  # killed at birth: "exists already: ... move it away"
-            shutil.rmtree(self.place / out)
         return self.start(*TINY, "--data_dir", "data/toy", "--download", "--out", out, harm=harm)
 
     def finish(self, out: str = "out") -> None:

@@ -35,7 +35,6 @@ def test_going_on_twice_at_once(here: World) -> None:
     assert here.finished()
 
 
-@pytest.mark.xfail(reason="run_folder does not look for a result once the folder is its own")
 def test_going_on_with_what_another_has_finished_meanwhile(here: World) -> None:
     """Both found it unfinished; the second is slow, and comes when the first is through."""
     here.killed(4)

@@ -58,7 +58,7 @@ def run_folder(
 ) -> Iterator[Callable[[dict], None]]:
     """Make the run's folder, or go on in it behind `records`; yields the log of evaluations, to `log.jsonl` and TensorBoard.
 
-    A new run that the user must mend before its first evaluation leaves no folder behind. Other processes than the
+    A new run that the user must mend before its first evaluation or checkpoint leaves no folder behind. Other processes than the
     first (`write` false) write nothing.
 
     Raises:
@@ -68,6 +68,8 @@ def run_folder(
         yield lambda record: None
         return
     from torch.utils.tensorboard import SummaryWriter
+
+    from .training import checkpoint
 
     folder, logged = asked.out, len(records)
     if not asked.resume:
@@ -97,7 +99,7 @@ def run_folder(
 
                     yield log
         except UserError:
-            if not (asked.resume or logged):
+            if not (asked.resume or logged or (folder / checkpoint.FOLDER).exists()):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 

@@ -16,17 +16,8 @@ from ..options import seconds
 from ..runs import GROUPS, Wanted, planned
 
 OURS = (
-    "-model",
-    "--model",
-    "--seed",
-    "--shots",
-    "--fraction",
-    "--data_dir",
-    "--out",
-    "--resume",
-    "--config",
-    "--download",
-)
+    "-model", "--model", "--seed", "--shots", "--fraction", "--data_dir", "--out", "--resume", "--config", "--download",
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> None:
@@ -139,20 +130,18 @@ def _shard(text: str) -> tuple[int, int]:
 def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> None:
     _check(options, rest)
 
+    from tqdm import tqdm
+
     from ..answers.sweep import ledger, plan, prices, slurm, value, view
     from ..answers.sweep.attempt import How
     from ..answers.sweep.sweep import Where, sweep
 
-    out = options.out.absolute()
-    few = [{"shots": k} for k in options.shots or ()] + [{"fraction": f} for f in options.fraction or ()]
-    wanted = Wanted(
-        datasets=options.datasets, models=options.models, seeds=options.seeds, few=few, data=options.data, options=rest
-    )  # fmt: skip
+    out, wanted = options.out.absolute(), _wanted(options, rest)
     runs, left_out = planned(wanted)
     if not runs:
         raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
     cells = plan.cells(runs)
-    cards = 0 if "cpu" in rest else gpus()
+    cards = 0 if runs[0].run.device == "cpu" else gpus()
     workers = options.workers or cards or 1
     how = How(threads=options.threads or max(1, (os.cpu_count() or 1) // workers), stall=options.stall)
     where = Where(workers=workers, gpus=cards, ray=options.ray)
@@ -170,29 +159,40 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
         print(view.plan([*probes, *cells], out, options.retry, known, workers))
         return
 
-    def carry_out(some: list[Cell], until: float | None) -> Counter[str]:
-        todo, _, _ = ledger.pending(some, out, options.retry)
-        print(view.plan(some, out, options.retry, known, workers).splitlines()[-1], file=sys.stderr)
-        latest = {cell.name: until - (prices.price(cell, known) or 0) for cell in todo} if until else {}
-        return sweep(
-            todo, out, how, where, latest, lambda line: tqdm.write(line, file=sys.stderr), options.quiet
-        )
-
-    from tqdm import tqdm
-
     until = time.time() + options.budget if options.budget else None
-    ended = carry_out(probes, until) if probes else Counter()
+
+    def tell(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
+    def carry_out(some: list[Cell]) -> Counter[str]:
+        tell(view.total(some, out, options.retry, known, workers))
+        todo, _, _ = ledger.pending(some, out, options.retry)
+        latest = {cell.name: until - (prices.price(cell, known) or 0) for cell in todo} if until else {}
+        return sweep(todo, out, how, where, latest, tell, options.quiet)
+
+    ended = carry_out(probes) if probes else Counter()
     if probes and not ended["stopped"]:
         cells, dropped = value.by_value(cells, probes, out)
-        for (dataset, some), names in dropped.items():
-            print(f"{' '.join(filter(None, (dataset, some)))}, probed and dropped: {', '.join(names)}")
+        for (dataset, few), names in dropped.items():
+            print(f"{' '.join(filter(None, (dataset, few)))}, probed and dropped: {', '.join(names)}")
     if not ended["stopped"]:
-        ended = carry_out(cells, until)
+        ended = carry_out(cells)
     print(view.outcome([*probes, *cells], out, ended["late"]))
     if ended["stopped"]:
         print("stopped, all is saved; the same command goes on", file=sys.stderr)
         sys.exit(130)
     sys.exit(1 if ledger.failures_of([*probes, *cells], out) else 0)
+
+
+def _wanted(options: argparse.Namespace, rest: list[str]) -> Wanted:
+    return Wanted(
+        datasets=options.datasets,
+        models=options.models,
+        seeds=options.seeds,
+        few=[{"shots": k} for k in options.shots or ()] + [{"fraction": f} for f in options.fraction or ()],
+        data=options.data,
+        options=rest,
+    )
 
 
 def _check(options: argparse.Namespace, rest: list[str]) -> None:

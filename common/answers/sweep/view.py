@@ -41,17 +41,19 @@ def failure(note: Failure) -> str:
 
 def plan(cells: Sequence[Cell], out: Path, retry: bool, known: prices.Prices, workers: int) -> str:
     """A line per run that is to be done, with its cost, and a last one for all."""
-    todo, done, failed = ledger.pending(cells, out, retry)
     lines = []
-    for cell in todo:
+    for cell in ledger.pending(cells, out, retry)[0]:
         seconds = prices.price(cell, known)
         lines.append(
             f"{cell.name:60} {'?' if seconds is None else duration(seconds):>8}  {cell.few}".rstrip()
         )
+    return "\n".join([*lines, total(cells, out, retry, known, workers)])
+
+
+def total(cells: Sequence[Cell], out: Path, retry: bool, known: prices.Prices, workers: int) -> str:
+    todo, done, failed = ledger.pending(cells, out, retry)
     cost = prices.told(todo, known, workers)
-    return "\n".join(
-        [*lines, f"{len(cells):,} runs: {done:,} finished, {failed:,} failed, {len(todo):,} to do; {cost}"]
-    )
+    return f"{len(cells):,} runs: {done:,} finished, {failed:,} failed, {len(todo):,} to do; {cost}"
 
 
 def outcome(cells: Sequence[Cell], out: Path, late: int) -> str:

@@ -42,36 +42,25 @@ SHORT = (
     "2",
 )
 KILLS = 10
+TWO = ("--workers", "2")
 TIMES = ("train_seconds", "data_seconds", "train_images_per_second")
 RUNS = len(DATASETS) * len(MODELS) * len(SEEDS)
 
 
-def command(data: Path, out: Path) -> list[str]:
+def command(data: Path, out: Path, *options: str, datasets=DATASETS, seeds=SEEDS) -> list[str]:
     what = [
         "--datasets",
-        *DATASETS,
+        *datasets,
         "--models",
         *MODELS,
         "--seeds",
-        *SEEDS,
+        *seeds,
         "--data",
         str(data),
         "--out",
         str(out),
     ]
-    return [
-        sys.executable,
-        "-m",
-        "common",
-        "sweep",
-        *what,
-        "--workers",
-        "2",
-        "--threads",
-        "1",
-        "--quiet",
-        *SHORT,
-    ]
+    return [sys.executable, "-m", "common", "sweep", *what, "--threads", "1", "--quiet", *options, *SHORT]
 
 
 def ends(out: Path) -> dict[str, tuple]:
@@ -91,7 +80,7 @@ def killed(data: Path, out: Path, longest: float) -> list[dict[str, float]]:
     dice, kills = random.Random(0), []
     for _ in range(KILLS):
         sweep = subprocess.Popen(
-            command(data, out),
+            command(data, out, *TWO),
             cwd=ROOT,
             start_new_session=True,
             stdout=subprocess.DEVNULL,
@@ -119,10 +108,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole, broken = Path(folder) / "whole", Path(folder) / "broken"
         started = time.perf_counter()
-        subprocess.run(command(data, whole), cwd=ROOT, check=True)
+        subprocess.run(command(data, whole, *TWO), cwd=ROOT, check=True)
         undisturbed = time.perf_counter() - started
         kills = killed(data, broken, longest=undisturbed / 10)
-        subprocess.run(command(data, broken), cwd=ROOT, check=True)
+        subprocess.run(command(data, broken, *TWO), cwd=ROOT, check=True)
         expected, found = ends(whole), ends(broken)
         resumed = [json.loads(path.read_text())["resumed_at"] for path in broken.glob("*/result.json")]
     assert len(expected) == RUNS

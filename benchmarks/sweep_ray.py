@@ -9,7 +9,6 @@ runs that it had started go on as orphans or die with it; Ray gives their tasks 
 
 import argparse
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,28 +16,12 @@ from pathlib import Path
 import ray
 import torch
 from ray.cluster_utils import Cluster
-from sweep_killed import MODELS, ROOT, SHORT, ends
+from sweep_killed import ROOT, command, ends
 
 from common.results import provenance, write_json
 
-DATASETS, SEEDS = ("ucmerced", "plantvillage"), ("0", "1")
+FEW = {"datasets": ("ucmerced", "plantvillage"), "seeds": ("0", "1")}
 BEFORE = 2  # runs that are finished when a raylet is killed
-
-
-def command(data: Path, out: Path, *options: str) -> list[str]:
-    what = [
-        "--datasets",
-        *DATASETS,
-        "--models",
-        *MODELS,
-        "--seeds",
-        *SEEDS,
-        "--data",
-        str(data),
-        "--out",
-        str(out),
-    ]
-    return [sys.executable, "-m", "common", "sweep", *what, "--threads", "1", "--quiet", *options, *SHORT]
 
 
 def finished(out: Path) -> int:
@@ -55,11 +38,14 @@ def main() -> None:
     data = options.data.absolute()
     with tempfile.TemporaryDirectory() as folder:
         whole, broken = Path(folder) / "whole", Path(folder) / "broken"
-        subprocess.run(command(data, whole), cwd=ROOT, check=True)
+        subprocess.run(command(data, whole, **FEW), cwd=ROOT, check=True)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         raylets = [cluster.add_node(num_cpus=1) for _ in range(2)]
         sweep = subprocess.Popen(
-            command(data, broken, "--ray", cluster.address), cwd=ROOT, stdout=subprocess.PIPE, text=True
+            command(data, broken, "--ray", cluster.address, **FEW),
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         while finished(broken) < BEFORE:
             time.sleep(0.5)

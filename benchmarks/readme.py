@@ -29,6 +29,9 @@ README = ROOT / "README.md"
 TIMES = ROOT / "results" / "times.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
+DEPTHWISE = LOOPS.with_name(
+    "compare_loops_depthwise_cpu.json"
+)  # of two backbones, since they compute in bfloat16
 PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
 
 Run = dict
@@ -95,7 +98,8 @@ def cifar() -> str:
 
 def speed() -> str:
     """What `bench` and `compare_loops.py` have measured."""
-    bench, loops = json.loads(BENCH.read_text()), json.loads(LOOPS.read_text())
+    bench, loops, newer = (json.loads(path.read_text()) for path in (BENCH, LOOPS, DEPTHWISE))
+    every = loops["medians"] | newer["medians"]
     peers = {"seed": "the paper's", "torchvision": "torchvision's", "timm": "timm's"}
     lines = [
         "| backbone | number format | network alone (img/s) | end to end | memory (GB) | "
@@ -104,7 +108,7 @@ def speed() -> str:
         "|" + "---|" * (5 + len(peers)),
     ]
     for row in bench:
-        medians = loops["medians"].get(row["backbone"])
+        medians = every.get(row["backbone"])
         if not medians:
             continue
         ratios = " | ".join(f"{medians['images_per_second'][f'ours/{peer}']:.2f}" for peer in peers)
@@ -113,17 +117,18 @@ def speed() -> str:
             f"{row['peak_memory_bytes'] / 1e9:.1f} | {ratios} |"
         )
     over = {
-        peer: statistics.median(m["images_per_second"][f"ours/{peer}"] for m in loops["medians"].values())
+        peer: statistics.median(m["images_per_second"][f"ours/{peer}"] for m in every.values())
         for peer in peers
     }
-    first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in loops["medians"].values())
-    machine = bench[0]
+    first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in every.values())
+    machine, again = bench[0], " and ".join(f"`{name}`" for name in newer["medians"])
     return "\n".join(
         [
             *lines,
             "",
             f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}; "
-            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each. Median over backbones: "
+            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each; "
+            f"{again}: torch {newer['torch']}, n = {newer['rounds']}, of {newer['steps']} steps. Median over backbones: "
             + ", ".join(f"{ratio:.2f} times {peers[peer]}" for peer, ratio in over.items())
             + f"; the first epoch, decoding included, {first:.1f} times as fast as the paper's.",
         ]

@@ -186,7 +186,7 @@ def test_too_late_is_not_begun(script, tmp_path: Path) -> None:
 def test_one_that_dies_costs_one(script, tmp_path: Path) -> None:
     path = script(b=["traceback"])
     cells = [cell(path, name) for name in "abc"]
-    out, where = tmp_path / "out", Where(workers=2, gpus=0, ray=None)
+    out, where = tmp_path / "out", Where(workers=2, gpus=0, ray=None, cpu_alone=True)
     lines: list[str] = []
     ended = sweep(cells, out, HOW, where, {}, lines.append, quiet=True)
     assert ended == {"finished": 2, "failed": 1}
@@ -201,7 +201,7 @@ def test_ray_does_the_same(script, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed")
     path = script(b=["kill:begun", "finish"], c=["traceback"])
     cells = [cell(path, name) for name in "abc"]
-    where = Where(workers=1, gpus=0, ray="local")
+    where = Where(workers=1, gpus=0, ray="local", cpu_alone=True)
     assert sweep(cells, tmp_path / "out", HOW, where, {}, print, quiet=True) == {"finished": 2, "failed": 1}
 
 

@@ -141,10 +141,11 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     if not runs:
         raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
     cells = plan.cells(runs)
-    cards = 0 if runs[0].run.device == "cpu" else gpus()
+    cpu_alone = runs[0].run.device == "cpu"
+    cards = 0 if cpu_alone else gpus()
     workers = options.workers or cards or 1
     how = How(threads=options.threads or max(1, (os.cpu_count() or 1) // workers), stall=options.stall)
-    where = Where(workers=workers, gpus=cards, ray=options.ray)
+    where = Where(workers=workers, gpus=cards, ray=options.ray, cpu_alone=cpu_alone)
     if options.slurm:
         slurm.write(options.slurm, out, len(cells), how.threads, cards > 0, _without(argv, "--slurm"))
         print(f"{len(cells):,} runs -> {options.slurm}; start them with: sbatch {options.slurm}")

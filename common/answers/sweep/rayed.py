@@ -1,7 +1,6 @@
 """The cells of a sweep as tasks of a Ray cluster, whose machines share a disk: Ray places them, and begins a task anew
 when its machine is lost; the run goes on from its folder."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def work(
     cells: Sequence[Cell], out: Path, how: How, address: str, gpu: bool, latest: Mapping[str, float]
 ) -> Iterator[tuple[Cell, Outcome] | None]:
-    """As `workers.work`. `address`: of the cluster, or "local" for one of this machine alone.
+    """As `workers.work`. `address`: of the cluster, or "local" for one of this machine alone. `gpu`: each run gets one, where
+    the cluster has some.
 
     Raises:
         UserError: no Ray, or no cluster there.
@@ -27,9 +27,6 @@ def work(
         import ray
     except ImportError:
         raise UserError("--ray needs Ray: pip install 'ray>=2.51'") from None
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-    )  # a task without a GPU sees what is there
     try:
         ray.init(
             address=None if address == "local" else address,
@@ -39,9 +36,9 @@ def work(
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--ray {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
-    task = ray.remote(num_cpus=how.threads, num_gpus=int(gpu), max_retries=RETRIES, retry_exceptions=False)(
-        carry_out
-    )
+    cards = int(gpu and ray.cluster_resources().get("GPU", 0) > 0)
+    how_much = {"num_cpus": how.threads, "num_gpus": cards, "max_retries": RETRIES, "retry_exceptions": False}
+    task = ray.remote(**how_much)(carry_out)
     with signals() as stop:
         try:
             waiting = {task.remote(cell, out, how, latest.get(cell.name)): cell for cell in cells}
@@ -52,8 +49,9 @@ def work(
                 yield None
             for reference in waiting:
                 ray.cancel(reference)  # the task is interrupted, and its run saves what it has
-            if waiting:
-                ray.wait(list(waiting), num_returns=len(waiting), timeout=None)
+            for reference, cell in waiting.items():
+                ray.wait([reference])
+                yield cell, Outcome("stopped")
         finally:
             ray.shutdown()
 

@@ -19,6 +19,7 @@ class Where:
     workers: int  # runs at a time on this machine
     gpus: int  # of this machine; 0: none is handed out
     ray: str | None  # the address of a cluster that does it instead
+    cpu_alone: bool  # no run wants a GPU
 
 
 def sweep(
@@ -41,7 +42,7 @@ def sweep(
         out.mkdir(parents=True, exist_ok=True)
     ended: Counter[str] = Counter()
     if where.ray:
-        work = rayed.work(cells, out, how, where.ray, where.gpus > 0, latest)
+        work = rayed.work(cells, out, how, where.ray, not where.cpu_alone, latest)
     else:
         work = workers.work(cells, out, how, where.workers, where.gpus, latest)
     with closing(work), view.live(out, len(cells), quiet) as show:

@@ -2,7 +2,9 @@
 when its machine is lost; the run goes on from its folder."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from uuid import uuid4
 
 from ...errors import UserError
 from .attempt import How, Outcome, carry_out
@@ -39,21 +41,31 @@ def work(
     cards = int(gpu and ray.cluster_resources().get("GPU", 0) > 0)
     how_much = {"num_cpus": how.threads, "num_gpus": cards, "max_retries": RETRIES, "retry_exceptions": False}
     task = ray.remote(**how_much)(carry_out)
+    wish = out / f".stop-{uuid4().hex}"  # what all machines see
+    stopped = partial(_wish, wish)
     with signals() as stop:
         try:
-            waiting = {task.remote(cell, out, how, latest.get(cell.name)): cell for cell in cells}
-            while waiting and not stop():
+            waiting = {
+                task.remote(cell, out, how, latest.get(cell.name), stop=stopped): cell for cell in cells
+            }
+            while waiting:
+                if stop():
+                    wish.write_text(str(stop()))
                 done, _ = ray.wait(list(waiting), timeout=LOOK)
                 for reference in done:
                     yield waiting.pop(reference), _outcome(ray, reference)
                 yield None
-            for reference in waiting:
-                ray.cancel(reference)  # the task is interrupted, and its run saves what it has
-            for reference, cell in waiting.items():
-                ray.wait([reference])
-                yield cell, Outcome("stopped")
         finally:
+            wish.unlink(missing_ok=True)
             ray.shutdown()
+
+
+def _wish(file: Path) -> int:
+    """See `attempt.Stop`."""
+    try:
+        return int(file.read_text() or 1)
+    except FileNotFoundError:
+        return 0
 
 
 def _outcome(ray, reference) -> Outcome:

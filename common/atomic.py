@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from .errors import UserError, disk_errors
 
@@ -21,8 +22,8 @@ def whole(path: Path, option: str = "--out") -> Iterator[Path]:
 
     `option` names another place, if the disk is full or cannot be written to.
     """
-    # the number of the process keeps two that write the same place apart; the suffix stays, some writers go by it
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # a number of chance keeps two that write the same place apart; the suffix stays, some writers go by it
+    part = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         with disk_errors(path.parent, option):
             yield part
@@ -40,7 +41,7 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         UserError: somebody does.
     """
-    with open(folder / LOCK, "a") as handle:  # NFS wants it open for writing
+    with open(folder / LOCK, "a+") as handle:  # NFS wants a file open for what its lock is for
         for _ in range(LOOKS):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +55,7 @@ def claimed(folder: Path) -> Iterator[None]:
 def busy(folder: Path) -> bool:
     """Whether a process, on this machine or on another that shares the disk, has claimed the folder."""
     try:
-        with open(folder / LOCK, "a") as handle:
+        with open(folder / LOCK) as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -64,10 +64,11 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     parts = batches(asked, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
+    alive = pulse.touch(asked.out)
     metric = metrics.headline(dataset.metric, len(samples.classes))
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = metrics.score(evaluate(net, judge, accelerator), judge.labels)
+        scores = metrics.score(evaluate(net, judge, accelerator, alive), judge.labels)
         return scores[metric], {f"{recipe.choose_on}_{name}": value for name, value in scores.items()}
 
     old = results.read_json(asked.out / results.CONFIG) if asked.resume else {}
@@ -129,17 +130,21 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             keeping,
             saved,
         )
-        last = metrics.score(evaluate(net, test, accelerator), test.labels) if recipe.test_last else None
+        last = (
+            metrics.score(evaluate(net, test, accelerator, alive), test.labels) if recipe.test_last else None
+        )
         about = config.about(row, samples, dataset, preprocess)
         if first and recipe.test_last:
             results.write_weights(asked.out / results.LAST, net, about)
         net.load_state_dict(trained.weights)
         if recipe.choose_on == "val":
-            about["temperature"] = calibration.temperature(evaluate(net, judge, accelerator), judge.labels)
+            about["temperature"] = calibration.temperature(
+                evaluate(net, judge, accelerator, alive), judge.labels
+            )
         if first:
             results.write_weights(asked.out / results.BEST, net, about)
         with cost.Clock(accelerator.device) as testing:
-            logits = evaluate(net, test, accelerator)  # the one look at test
+            logits = evaluate(net, test, accelerator, alive)  # the one look at test
     if not first:
         return None
 

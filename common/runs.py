@@ -1,8 +1,10 @@
 """The runs of a sweep: every dataset with every backbone, seed and amount of data, checked before any begins."""
 
 import copy
-from argparse import Namespace
+import io
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,52 +48,78 @@ def planned(wanted: Wanted, probe: bool = False) -> tuple[list[Planned], dict[st
     """
     checked: list[tuple[Dataset, tuple[str, ...], Run]] = []
     left_out: dict[str, str] = {}
-    for sheet, model, few, named in _choices(wanted):
-        try:
-            checked.append((sheet, *_checked(sheet, model, few, wanted, probe)))
-        except UserError as error:
-            if named:
-                raise
-            left_out[f"{sheet.name} {model}"] = str(error)
+    every = list(wanted.datasets) == [ALL]
+    for sheet in catalog.datasets() if every else _sheets(wanted.datasets):
+        some, why = [], None
+        for model, few, named in _choices(wanted):
+            try:
+                some.append((sheet, *_checked(sheet, model, few, wanted, probe)))
+            except UserError as error:
+                if named and not every:
+                    raise
+                why = left_out[f"{sheet.name} {model}"] = str(error)
+        if not (some or every):
+            raise UserError(f"{sheet.name}: none of the backbones can run: {why}")
+        checked += some
     return [
-        Planned(replace(run, seed=seed), catalog.ROOT / f"{sheet.script}.py", (*words, "--seed", str(seed)))
+        Planned(
+            run=replace(run, seed=seed),
+            script=catalog.ROOT / f"{sheet.script}.py",
+            words=(*words, "--seed", str(seed)),
+            named=list(wanted.datasets) != [ALL],
+        )
         for seed in (wanted.seeds[:1] if probe else wanted.seeds)
         for sheet, words, run in checked
     ], left_out
 
 
-def _choices(wanted: Wanted) -> Iterator[tuple[Dataset, str, Mapping[str, float], bool]]:
-    """Sheet, backbone and amount of data, and whether the user named both."""
+def _sheets(names: Sequence[str]) -> list[Dataset]:
+    """Of a script with several, such as BreakHis' four magnifications, all that the name tells."""
+    found = {catalog.find(name).name: name for name in names}  # an unknown name is told
+    return [sheet for sheet in catalog.datasets() if sheet.name in found or sheet.script in found.values()]
+
+
+def _choices(wanted: Wanted) -> Iterator[tuple[str, Mapping[str, float], bool]]:
+    """Backbone and amount of data, and whether the user named the backbone."""
     models = {row: name in GROUPS for name in wanted.models for row in GROUPS.get(name, (name,))}
     for model in models:
         backbones.check_name(model)
-    every = list(wanted.datasets) == [ALL]
-    for sheet in catalog.datasets() if every else map(catalog.find, wanted.datasets):
-        for model, grouped in models.items():
-            for few in wanted.few or [{}]:
-                yield sheet, model, few, not (every or grouped)
+    for model, grouped in models.items():
+        for few in wanted.few or [{}]:
+            yield model, few, not grouped
 
 
 def _checked(
     sheet: Dataset, model: str, few: Mapping[str, float], wanted: Wanted, probe: bool
 ) -> tuple[tuple[str, ...], Run]:
     """What the script is told, but for the seed, and the run that it makes of it."""
-    words = [*wanted.options, "-model", model, *(f"--{name}={value}" for name, value in few.items())]
+    where: list[str] = []  # told whatever the script's own default is
     if not sheet.bundled:
-        words += ["--data_dir", str(wanted.data / sheet.script)]
+        where += ["--data_dir", str((wanted.data / sheet.script).absolute())]
     if sheet.variant:
-        words += [f"--{sheet.variant[0]}", sheet.variant[1]]
-    asked = parse((sheet,), words)
+        where += [f"--{sheet.variant[0]}", sheet.variant[1]]
+    more = (f"--{name}={value}" for name, value in few.items())
+    asked = _parsed(sheet, [*wanted.options, "-model", model, *more, *where])
     own = parser(sheet)
     if probe:
-        asked = _as_probe(asked, own.parse_args([]))
-    told = options_file.command(copy.copy(asked), own)
-    return tuple(told), check(choose((sheet,), asked), asked)
+        asked = _as_probe(asked, own)
+    told = options_file.command(asked, own)
+    return (*told, *where), check(choose((sheet,), asked), asked)
 
 
-def _as_probe(asked: Namespace, plain: Namespace) -> Namespace:
+def _parsed(sheet: Dataset, words: list[str]) -> Namespace:
+    """Raises: UserError: the sheet's script has no such option, or wants something else of it."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            return parse((sheet,), words)
+    except SystemExit:
+        raise UserError(said.getvalue().strip().rpartition("\n")[2]) from None
+
+
+def _as_probe(asked: Namespace, own: ArgumentParser) -> Namespace:
     asked = copy.copy(asked)
     for name in UNUSED_BY_PROBE:
-        setattr(asked, name, getattr(plain, name))
+        setattr(asked, name, own.get_default(name))
     asked.protocol = "probe"
     return asked

@@ -14,15 +14,16 @@ from pathlib import Path
 import pytest
 
 from common.__main__ import main
-from common.answers.sweep import attempt, ledger, prices, value, view
+from common.answers.sweep import attempt, ledger, prices, value, view, workers
 from common.answers.sweep.attempt import How, Outcome, carry_out
 from common.answers.sweep.plan import Cell
 from common.answers.sweep.sweep import Where, sweep
+from common.runs import Wanted, planned
 
 ROOT = Path(__file__).resolve().parent.parent
 HOW = How(threads=1, stall=60.0)
 CONFIG = {"dataset": "ant", "backbone": "net", "seed": 0, "metric": "top1", "chosen_on": "val", "steps_per_epoch": 5, "micro_bs": 32,
-          "precision": "bf16"}  # fmt: skip
+          "precision": "bf16", "recipe": {"phases": []}}  # fmt: skip
 RESULT = {"metric": "top1", "test": {"top1": {"value": 0.75, "interval": None}}}
 # What a run does, time after time; all that a script of ours shows to the outside, without torch
 SCRIPT = """
@@ -48,6 +49,8 @@ if act == "kill":
 if act == "hang":
     (out / "progress.json").write_text(json.dumps({"step": 3}))
     time.sleep(600)
+if act == "stopped":
+    sys.exit(128 + signal.SIGTERM)
 if act == "traceback":
     raise LookupError("a bug of ours")
 if act == "say":
@@ -168,6 +171,44 @@ def test_what_another_process_does_is_waited_for(script, tmp_path: Path, monkeyp
     assert not (tmp_path / "run.jsonl").exists(), "nothing was started"
 
 
+def test_what_another_process_does_comes_last(script, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(attempt, "WAIT", 0.05)
+    path, out = script(), tmp_path / "out"
+    (out / "a").mkdir(parents=True)
+    with open(out / "a" / ".lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        work = workers.work([cell(path, "a"), cell(path, "b")], out, HOW, 1, 0, {})
+        first = next(event for event in work if event)
+        assert first[0].name == "b" and first[1].state == "finished"
+    assert [event[0].name for event in work if event] == ["a"]
+
+
+def test_a_run_that_was_told_to_stop_goes_on(script, tmp_path: Path) -> None:
+    ended = carry_out(cell(script(run=["stopped:begun", "finish"])), tmp_path / "out", HOW)
+    assert ended.again == ("it was ended by SIGTERM",)
+
+
+def test_a_note_ends_with_the_failure(script, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = cell(script(run=["traceback"]))
+    carry_out(run, out, HOW)
+    (out / "failed" / ".run.0a.part.json").write_text("")  # somebody was killed while he wrote
+    assert list(ledger.failures(out)) == ["run"]
+    (out / "run").mkdir()
+    (out / "run" / "result.json").write_text(json.dumps(RESULT))  # by hand
+    assert not ledger.failures(out)
+
+
+def test_a_full_disk_costs_a_run(script, tmp_path: Path, monkeypatch) -> None:
+    def full(*_) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ledger, "note_failure", full)
+    path, where = script(a=["traceback"]), Where(workers=1, gpus=0, ray=None, cpu_alone=True)
+    ended = sweep([cell(path, "a"), cell(path, "b")], tmp_path / "out", HOW, where, {}, print, quiet=True)
+    assert ended == {"failed": 1, "finished": 1}
+
+
 def test_a_stop_lets_the_run_save(script, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(attempt, "LOOK", 0.05)
     out = tmp_path / "out"
@@ -210,7 +251,7 @@ def test_a_price_is_that_of_runs_like_it(script, tmp_path: Path) -> None:
     out.mkdir(parents=True)
     result = {
         "backbone": "net", "batch_size": 10, "preprocess": {"size": [8, 8]}, "last": {"step": 9}, "recipe": {"eval_every": 3},
-        "split": {"train": 30, "val": 2, "test": 3}, "cost": {"total_seconds": 93.0},
+        "split": {"train": 30, "val": 2, "test": 3}, "cost": {"total_seconds": 93.0, "train_seconds": 50.0}, "protocol": "clean",
     }  # fmt: skip
     (out / "result.json").write_text(json.dumps(result))
     known = prices.prices(tmp_path / "out", None)
@@ -312,17 +353,54 @@ def test_an_array_job_does_the_shards(class_tree, tmp_path: Path, monkeypatch, c
     assert "1 runs: 0 finished" in done.stdout
 
 
+def test_every_magnification_is_told_to_its_script(tmp_path: Path) -> None:
+    """What a sheet's own parser takes for its default is another than the script's."""
+    (tmp_path / "breakhis" / "x").mkdir(parents=True)
+    wanted = Wanted(datasets=["breakhis"], models=["resnet50"], seeds=[0], few=[], data=tmp_path, options=[])
+    runs, _ = planned(wanted)
+    assert [run.words[run.words.index("--magnification") + 1] for run in runs] == [
+        "40x",
+        "100x",
+        "200x",
+        "400x",
+    ]
+    assert all(run.words[run.words.index("--data_dir") + 1] == str(tmp_path / "breakhis") for run in runs)
+    assert [run.run.dataset.name for run in runs] == [
+        "breakhis-40x",
+        "breakhis-100x",
+        "breakhis-200x",
+        "breakhis-400x",
+    ]
+
+
+def test_of_all_datasets_what_cannot_run_is_left_out(class_tree, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_tree(n=20, base="data/folder")
+    class_tree(n=2, base="data/eurosat")
+    names = plan(capsys, "--datasets", "all", "--models", "efficientnet_lite0")
+    assert [name.split("-")[0] for name in names] == ["digits", "folder"]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (["--datasets", "eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
-        (["--datasets", "eurosat", "--models", "efficientnet_lite0"], "no data in data/eurosat"),
+        (["--datasets", "eurosat", "--models", "efficientnet_lite0"], "data/eurosat (not there)"),
         (["--datasets", "digits", "--models", "resnet5"], "unknown model 'resnet5'"),
+        (
+            ["--datasets", "digits", "--models", "efficientnet_lite0", "--fold", "1"],
+            "digits.py: error: unrecognized arguments: --fold 1",
+        ),
+        (
+            ["--datasets", "digits", "--budget", "1h", "--protocol", "scratch", "--models", "resnet18_cifar"],
+            "leave --protocol away",
+        ),
+        (["--datasets", "digits", "--slurm", "x.sh", "--plan"], "leave --plan and --shard away"),
         (["--datasets", "digits", "--seed", "3"], "--seed is each run's own"),
         (["--datasets", "digits", "--workers", "0"], "--workers 0: expected 1 or more"),
         (
             ["--datasets", "digits", "--models", "cifar"],
-            "nothing to run: vgg11_cifar has no ImageNet weights",
+            "digits: none of the backbones can run: ",
         ),
         (
             ["--datasets", "digits", "--models", "efficientnet_lite0", "--bench", "none.json"],
@@ -372,6 +450,9 @@ def test_a_budget_probes_first(class_tree, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     results = [json.loads(path.read_text()) for path in (tmp_path / "runs/sweep").glob("*/result.json")]
     assert sorted(result["protocol"] for result in results) == ["clean", "probe"]
+    again = command(*options, "--budget", "10m", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("1 finished, 0 failed, 0 to do") == 2
     late = command(*options, "--budget", "1s", "--lr", 0.01, "--out", "late", cwd=tmp_path)
     assert late.returncode == 0
     assert "1 not begun for want of time" in late.stdout

@@ -140,22 +140,29 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     runs, left_out = planned(wanted)
     if not runs:
         raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
-    cells = plan.cells(runs)
+    if options.budget and runs[0].run.protocol != "clean":
+        raise UserError("--budget probes ImageNet weights to decide what to fine-tune: leave --protocol away")
+    cells, unreadable = plan.cells(runs)
+    for name, reason in (left_out | unreadable).items():
+        print(f"left out: {name}: {reason}", file=sys.stderr)
+    if not cells:
+        raise UserError("nothing to run: nothing that is there can be read")
     cpu_alone = runs[0].run.device == "cpu"
     cards = 0 if cpu_alone else gpus()
     workers = options.workers or cards or 1
     how = How(threads=options.threads or max(1, (os.cpu_count() or 1) // workers), stall=options.stall)
     where = Where(workers=workers, gpus=cards, ray=options.ray, cpu_alone=cpu_alone)
     if options.slurm:
-        slurm.write(options.slurm, out, len(cells), how.threads, cards > 0, _without(argv, "--slurm"))
+        gpu = (
+            "" if cpu_alone else slurm.GPU if cards else f"#{slurm.GPU}"
+        )  # none here: for a person to decide
+        slurm.write(options.slurm, out, len(cells), how.threads, gpu, _without(argv, "--slurm"))
         print(f"{len(cells):,} runs -> {options.slurm}; start them with: sbatch {options.slurm}")
         return
-    probes = plan.cells(planned(wanted, probe=True)[0]) if options.budget else []
+    probes = plan.cells(planned(wanted, probe=True)[0])[0] if options.budget else []
     first, of = options.shard
     cells = cells[first::of]
     known = prices.prices(out, options.bench)
-    for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}", file=sys.stderr)
     if options.plan:
         print(view.plan([*probes, *cells], out, options.retry, known, workers))
         return
@@ -182,7 +189,7 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     if ended["stopped"]:
         print("stopped, all is saved; the same command goes on", file=sys.stderr)
         sys.exit(130)
-    sys.exit(1 if ledger.failures_of([*probes, *cells], out) else 0)
+    sys.exit(1 if ended["failed"] or ledger.failures_of([*probes, *cells], out) else 0)
 
 
 def _wanted(options: argparse.Namespace, rest: list[str]) -> Wanted:
@@ -204,6 +211,8 @@ def _check(options: argparse.Namespace, rest: list[str]) -> None:
         raise UserError(f"{options.slurm} exists already: name another file, or move it away")
     if ours := next((word for word in rest if word.partition("=")[0] in OURS), None):
         raise UserError(f"{ours} is each run's own: a sweep sets it")
+    if options.slurm and (options.plan or options.shard != (0, 1)):
+        raise UserError("--slurm writes a script for all runs: leave --plan and --shard away")
     if options.budget and (options.slurm or options.shard != (0, 1)):
         raise UserError("--budget decides on the way what is worth running: leave --slurm and --shard away")
 

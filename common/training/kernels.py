@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def place(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
-    """Move a network to where it trains. On a CPU two kinds of convolution are computed otherwise, to the same results."""
+    """Move a network to where it trains. On a CPU two kinds of convolution are computed otherwise."""
     net.to(device, memory_format=memory_format)
     if device.type != "cpu":
         return
@@ -16,7 +16,11 @@ def place(net: nn.Module, device: torch.device, memory_format: torch.memory_form
         if isinstance(part, nn.Conv2d) and max(part.stride) > 1:
             if part.groups == part.in_channels > 1:
                 part.forward = MethodType(_in_float32, part)  # a method goes along when a network is copied
-            elif part.kernel_size == (1, 1) and part.in_channels < 16 and part.padding == (0, 0):
+            elif (
+                part.kernel_size == (1, 1)
+                and part.in_channels < 16
+                and (part.padding, part.groups) == ((0, 0), 1)
+            ):
                 part.forward = MethodType(_of_every_other_pixel, part)
 
 

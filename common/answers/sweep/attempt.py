@@ -24,6 +24,7 @@ from .plan import Cell
 LOOK = 0.5  # seconds between two looks at a process
 WAIT = 5.0  # seconds between two looks at a run of another process
 GRACE = 120.0  # seconds that a run has to save all before it is killed
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)  # exit statuses of a run that has saved all
 LEAST_CPU = 1.0  # seconds of it per look that show life before the first step
 
 
@@ -37,7 +38,7 @@ class How:
 
 @dataclass(frozen=True)
 class Outcome:
-    state: Literal["finished", "failed", "stopped", "late"]
+    state: Literal["finished", "failed", "stopped", "late", "busy"]
     told: str = ""  # how it was, or why not
     again: tuple[str, ...] = ()  # what it was tried again for
 
@@ -52,10 +53,11 @@ def carry_out(
     latest: float | None = None,
     gpu: int | None = None,
     stop: Stop = lambda: 0,
+    wait: bool = True,
 ) -> Outcome:
     """Start the cell's run, or go on with it, until it is finished, hopeless or stopped.
 
-    A run that another process works on is waited for. After the time `latest` it is not begun. `gpu`: the one to use
+    A run that another process works on is waited for, unless `wait` is false: then it is "busy". After the time `latest` it is not begun. `gpu`: the one to use
     of several; None: as the machine says.
     """
     if latest is not None and time.time() > latest:
@@ -68,6 +70,8 @@ def carry_out(
         if stop():
             return Outcome("stopped", again=tuple(again))
         if busy(folder):
+            if not wait:
+                return Outcome("busy")
             time.sleep(WAIT)
             continue
         if (folder / RESULT).exists():  # asked in this order: a result is there before a lock is gone
@@ -101,7 +105,8 @@ def _attempt(
     """One process from start to end: its exit status, and its own last word on what was wrong."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(how.threads), "TQDM_DISABLE": "1"}
     if gpu is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # those that we may use, of which `gpu` counts
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
     log = ledger.log(out, cell)
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab") as said:
@@ -140,10 +145,13 @@ def _watched(process: subprocess.Popen, folder: Path, how: How, stop: Stop) -> i
 
 
 def _life(process: subprocess.Popen, folder: Path) -> tuple[int, int]:
-    """What changes while a run gets on: its steps; before the first one, while images are decoded, what it computes."""
+    """What changes while a run gets on: its pulse; before the first one, while images are decoded, what it computes."""
     try:
-        return json.loads((folder / PULSE).read_text("utf-8"))["step"], 0
-    except (OSError, ValueError, LookupError):
+        root = psutil.Process(process.pid)
+        beaten = (folder / PULSE).stat().st_mtime_ns
+        if beaten > 1e9 * root.create_time():  # not by the process before it
+            return beaten, 0
+    except (OSError, psutil.Error):
         pass
     try:
         root = psutil.Process(process.pid)
@@ -180,8 +188,9 @@ def _remedy(
     config = json.loads((folder / CONFIG).read_text("utf-8")) if (folder / CONFIG).exists() else {}
     if status == "stalled":
         return "it stalled", []
-    if status < 0:
-        return f"it was ended by {signal.Signals(-status).name}", []
+    if status < 0 or status in STOPPED:
+        number = -status if status < 0 else status - 128
+        return f"it was ended by {signal.Signals(number).name}", []
     if said.startswith(OUT_OF_MEMORY):
         micro = config.get("micro_bs") or cell.micro_bs
         smaller = max((n for n in range(1, micro // 2 + 1) if cell.batch_size % n == 0), default=None)

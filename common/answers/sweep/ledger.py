@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def pending(cells: Sequence[Cell], out: Path, retry: bool) -> tuple[list[Cell], 
 def standing(out: Path, finished: Collection[str] = ()) -> tuple[list[Standing], set[str]]:
     """The unfinished runs in the order of their names, and the names of the finished ones; those known need no look."""
     found, done = [], set(finished)
-    for name in sorted({path.name for path in out.iterdir()}.difference(done, (LOGS, FAILED))):
+    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    for name in sorted(names.difference(done, (LOGS, FAILED))):
         if (out / name / RESULT).exists():
             done.add(name)
         elif (out / name / OPTIONS).exists():
@@ -74,9 +76,13 @@ def standing_of(folder: Path) -> Standing:
 
 
 def failures(out: Path) -> dict[str, Failure]:
-    """By the name of the run folder."""
-    notes = sorted((out / FAILED).glob("*.json"))
-    return {note.stem: Failure(**read_json(note)) for note in notes}
+    """By the name of the run folder; of those that have not been finished since, by whomever."""
+    found: dict[str, Failure] = {}
+    for note in sorted((out / FAILED).glob("[!.]*.json")):
+        if not (out / note.stem / RESULT).exists():
+            with suppress(FileNotFoundError):  # another sweep has just had success
+                found[note.stem] = Failure(**json.loads(note.read_text("utf-8")))
+    return found
 
 
 def failures_of(cells: Iterable[Cell], out: Path) -> list[Failure]:

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ...errors import UserError
 from ...models import backbones
 from ...models.table import Backbone
 from ...spec import Phase, Run, Samples, Split
@@ -20,13 +21,14 @@ DECIDES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Planned:
     """A run as a sweep wants it, checked."""
 
     run: Run
     script: Path
     words: tuple[str, ...]  # what the script is told, but for --out
+    named: bool  # the user named its dataset, instead of asking for all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +53,8 @@ class Cell:
         return " ".join(filter(None, (self.dataset, self.few, self.backbone, f"s{self.seed}")))
 
 
-def cells(runs: Iterable[Planned]) -> list[Cell]:
-    """A cell per run; equal ones once, in the order given.
+def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
+    """A cell per run, equal ones once, in the order given; and datasets that nobody named and that cannot be read, with the reason.
 
     Raises:
         UserError: the data of a run cannot be read or split.
@@ -60,19 +62,28 @@ def cells(runs: Iterable[Planned]) -> list[Cell]:
     from ...data import prepare  # numpy and what reads images: --help can do without
 
     found: dict[str, Cell] = {}
+    left_out: dict[str, str] = {}
     samples: dict[tuple, Samples] = {}
     splits: dict[tuple, Split] = {}
     for planned in runs:
         run, sheet = planned.run, planned.run.dataset
         data = (sheet.name, sheet.fold, run.split, run.data_dir, run.subset, run.split_file)
-        if data not in samples:
-            samples[data] = prepare.read(run)
-        division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
-        if division not in splits:
-            splits[division] = prepare.divide(run, samples[data])
+        if sheet.name in left_out:
+            continue
+        try:
+            if data not in samples:
+                samples[data] = prepare.read(run)
+            division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
+            if division not in splits:
+                splits[division] = prepare.divide(run, samples[data])
+        except UserError as error:
+            if planned.named:
+                raise
+            left_out[sheet.name] = str(error)
+            continue
         cell = _cell(planned, splits[division])
         found.setdefault(cell.name, cell)
-    return list(found.values())
+    return list(found.values()), left_out
 
 
 def _cell(planned: Planned, split: Split) -> Cell:
@@ -85,8 +96,9 @@ def _cell(planned: Planned, split: Split) -> Cell:
     looks = train + val + test  # of a probe
     if steps:
         looks = steps * run.batch_size + (steps // recipe.eval_every * (val or test) + test) // 3
+        looks *= 1 + (run.lr == "auto")  # the search takes as long again
     few = f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
-    model = row.name.replace(":", "_")
+    model = row.name.replace(":", "_").replace(".", "_")
     return Cell(
         name=f"{run.dataset.name}-{model}-s{run.seed}-{_identity(run, row, split.fingerprint)}",
         dataset=run.dataset.name,

@@ -32,10 +32,13 @@ def prices(out: Path, bench: Path | None) -> Prices:
     for path in out.glob(f"*/{RESULT}"):
         result = json.loads(path.read_text("utf-8"))
         height, width = result["preprocess"]["size"]
-        trained = result["last"].get("step", 0) > 0
-        seconds[result["backbone"], trained].append(
-            result["cost"]["total_seconds"] / (_looks(result, trained) * height * width)
-        )
+        trained, cost = result["protocol"] != "probe", result["cost"]
+        if result.get("features_remembered"):
+            continue
+        took = max(
+            cost["total_seconds"], cost["train_seconds"]
+        )  # the latter of all its processes, however often it was resumed
+        seconds[result["backbone"], trained].append(took / (_looks(result, trained) * height * width))
     return found | {key: statistics.median(values) for key, values in seconds.items()}
 
 
@@ -68,4 +71,4 @@ def _looks(result: dict[str, Any], trained: bool) -> int:
         return looks
     steps = result["last"]["step"]
     judged = steps // result["recipe"]["eval_every"] * (split["val"] or split["test"]) + split["test"]
-    return steps * result["batch_size"] + judged // 3
+    return (steps * result["batch_size"] + judged // 3) * (2 if result.get("lr_search") else 1)

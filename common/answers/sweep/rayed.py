@@ -1,13 +1,16 @@
 """The cells of a sweep as tasks of a Ray cluster, whose machines share a disk: Ray places them, and begins a task anew
 when its machine is lost; the run goes on from its folder."""
 
+import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from ...errors import UserError
-from .attempt import How, Outcome, carry_out
+from . import ledger
+from .attempt import How, Outcome, carry_out, command
 from .plan import Cell
 from .workers import signals
 
@@ -31,13 +34,19 @@ def work(
         raise UserError("--ray needs Ray: pip install 'ray>=2.51'") from None
     try:
         ray.init(
-            address=None if address == "local" else address,
+            address=address,
             runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}},
             log_to_driver=False,
             include_dashboard=False if address == "local" else None,
         )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UserError(f"--ray {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    most = max((machine["Resources"].get("CPU", 0) for machine in ray.nodes() if machine["Alive"]), default=0)
+    if how.threads > most:
+        ray.shutdown()
+        raise UserError(
+            f"no machine of the Ray cluster has {how.threads} cores to give, the most is {most:.0f}: pass --threads {most:.0f} or less"
+        )
     cards = int(gpu and ray.cluster_resources().get("GPU", 0) > 0)
     how_much = {"num_cpus": how.threads, "num_gpus": cards, "max_retries": RETRIES, "retry_exceptions": False}
     task = ray.remote(**how_much)(carry_out)
@@ -48,13 +57,21 @@ def work(
             waiting = {
                 task.remote(cell, out, how, latest.get(cell.name), stop=stopped): cell for cell in cells
             }
-            while waiting:
+            while waiting and stop() < 2:
                 if stop():
-                    wish.write_text(str(stop()))
+                    wish.write_text("1")
+                    for reference in waiting:
+                        ray.cancel(reference)  # what has not begun does not begin
                 done, _ = ray.wait(list(waiting), timeout=LOOK)
                 for reference in done:
-                    yield waiting.pop(reference), _outcome(ray, reference)
+                    cell = waiting.pop(reference)
+                    yield cell, _outcome(ray, reference, cell, out)
                 yield None
+            if waiting:
+                wish.write_text("2")
+                time.sleep(LOOK)  # for the runs' machines to see it
+            for cell in waiting.values():
+                yield cell, Outcome("stopped")
         finally:
             wish.unlink(missing_ok=True)
             ray.shutdown()
@@ -68,8 +85,12 @@ def _wish(file: Path) -> int:
         return 0
 
 
-def _outcome(ray, reference) -> Outcome:
+def _outcome(ray, reference, cell: Cell, out: Path) -> Outcome:
     try:
         return ray.get(reference)
-    except ray.exceptions.RayError as error:  # the machine was lost again and again
-        return Outcome("failed", str(error).splitlines()[0])
+    except ray.exceptions.TaskCancelledError:
+        return Outcome("stopped")
+    except ray.exceptions.RayError as error:  # the machine was lost again and again, or knows nothing of us
+        reason = str(error).strip().splitlines()[-1]
+        ledger.note_failure(out, cell, reason, shlex.join(["python", *command(cell, out)]))
+        return Outcome("failed", reason)

@@ -6,30 +6,34 @@ from pathlib import Path
 
 from ...atomic import whole
 
+MOST = 1000  # tasks of an array: Slurm's default has an end at 1,001
+GPU = "#SBATCH --gres=gpu:1\n"
 SCRIPT = """#!/bin/bash
-# {cells} runs, one task for each; submitted again, it goes on with what is not finished: sbatch {file}
+# {cells} runs in {tasks} tasks; submitted again, it goes on with what is not finished: sbatch {file}
 #SBATCH --job-name=clash
 #SBATCH --array=0-{last}
 #SBATCH --cpus-per-task={threads}
-{gpu}#SBATCH --output={out}/logs/slurm-%A_%a.log
+{gpu}#SBATCH --output={log}/logs/slurm-%A_%a.log
 #SBATCH --signal=B:TERM@{grace}
 #SBATCH --requeue
 cd {here}
-exec {command} --shard $SLURM_ARRAY_TASK_ID/{cells} --workers 1 --threads {threads}
+exec {command} --shard $SLURM_ARRAY_TASK_ID/{tasks} --workers 1 --threads {threads}
 """
 
 
-def write(file: Path, out: Path, cells: int, threads: int, gpu: bool, words: list[str]) -> None:
-    """`words`: of this sweep's command line, without those on where it runs."""
+def write(file: Path, out: Path, cells: int, threads: int, gpu: str, words: list[str]) -> None:
+    """`gpu`: the line that asks for one. `words`: of this sweep's command line, without those on where it runs."""
+    tasks = min(cells, MOST)
     (out / "logs").mkdir(parents=True, exist_ok=True)  # Slurm does not make it
     command = shlex.join([sys.executable, "-m", "common", "sweep", *words])
     text = SCRIPT.format(
         cells=cells,
-        last=cells - 1,
+        tasks=tasks,
+        last=tasks - 1,
         file=shlex.quote(str(file)),
         threads=threads,
-        gpu="#SBATCH --gres=gpu:1\n" if gpu else "",
-        out=out.absolute(),
+        gpu=gpu,
+        log=f'"{out}"' if " " in str(out) else out,
         grace=120,
         here=shlex.quote(str(Path.cwd())),
         command=command,

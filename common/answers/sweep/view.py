@@ -30,7 +30,8 @@ def line(run: Standing) -> str:
         told.append(f"best {of['metric']} {100 * run.pulse['best']:.2f} % on {of['chosen_on']}")
     if run.pulse["images_per_second"]:
         told.append(f"{run.pulse['images_per_second']:.0f} img/s")
-    if step:
+    ends_early = any(phase["patience"] is not None for phase in of["recipe"]["phases"])
+    if step and not ends_early:
         told.append(f"{duration(run.pulse['seconds'] / step * (steps - step))} left")
     return ", ".join(told)
 

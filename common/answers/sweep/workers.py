@@ -7,6 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
+from ...errors import UserError
 from .attempt import How, Outcome, Stop, carry_out
 from .plan import Cell
 
@@ -32,20 +33,31 @@ def work(
 
     with signals() as stop, ThreadPoolExecutor(workers) as pool:
 
-        def one(cell: Cell) -> Outcome:
+        def one(cell: Cell, waits: bool) -> Outcome:
             place = places.get()
             gpu = place % gpus if gpus else None
             try:
-                return carry_out(cell, out, how, latest.get(cell.name), gpu, stop)
+                return carry_out(cell, out, how, latest.get(cell.name), gpu, stop, waits)
+            except (OSError, UserError) as error:  # a full disk: the others may have more luck
+                return Outcome("failed", str(error))
             finally:
                 places.put(place)
 
-        futures: dict[Future[Outcome], Cell] = {pool.submit(one, cell): cell for cell in cells}
-        while futures:
-            done, _ = wait(futures, LOOK, FIRST_COMPLETED)
-            for future in done:
-                yield futures.pop(future), future.result()
-            yield None
+        futures: dict[Future[Outcome], Cell] = {pool.submit(one, cell, False): cell for cell in cells}
+        try:
+            while futures:
+                done, _ = wait(futures, LOOK, FIRST_COMPLETED)
+                for future in done:
+                    cell, outcome = futures.pop(future), future.result()
+                    if (
+                        outcome.state == "busy"
+                    ):  # another sweep is at it: after all others there is time to wait for it
+                        futures[pool.submit(one, cell, True)] = cell
+                    else:
+                        yield cell, outcome
+                yield None
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager

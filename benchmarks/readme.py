@@ -27,6 +27,7 @@ from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 README = ROOT / "README.md"
 TIMES = ROOT / "results" / "times.json"
+SWEEPS = ROOT / "benchmarks" / "results" / "sweep_overhead.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
 DEPTHWISE = LOOPS.with_name(
@@ -151,6 +152,29 @@ def times() -> str:
     )
 
 
+def sweeps() -> str:
+    """What `sweep_overhead.py` has measured."""
+    seen = json.loads(SWEEPS.read_text())
+    skip, whole, took = seen["skipping"], seen["whole_question"], seen["seconds"]
+    shares = [sweep / shell - 1 for sweep, shell in zip(took["sweep"], took["shell"], strict=True)]
+    lines = ["| workers | threads each | runs per hour |", "|---|---|---|"]
+    lines += [
+        f"| {row['workers']} | {row['threads']} | {row['runs_per_hour']:.0f} |" for row in seen["scaling"]
+    ]
+    hours = whole["hours"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Four short runs on digits (EfficientNet-Lite0, 32 px), {seen['device']}, torch {seen['torch']}. Beside the same commands in a shell the sweep took "
+            f"{100 * min(shares):+.1f} to {100 * max(shares):+.1f} % of the time (n = {len(shares)}). A plan of {skip['runs']:,} finished runs is through in "
+            f"{skip['all_finished_seconds']:.1f} s. The whole question, {whole['datasets']} datasets x {whole['backbones']} backbones x {whole['seeds']} seeds at the sheets' sizes, is "
+            f"{whole['runs']} runs and, by the rates that `bench` measured on two cores, {hours['1']:,.0f} hours on one such machine, {hours['8']:,.0f} on 8 and "
+            f"{hours['64']:,.0f} on 64; for GPUs, divide by what `bench` tells there: none was at hand.",
+        ]
+    )
+
+
 def picture(every: list[Run]) -> None:
     """Validation accuracy per epoch on the digits, fine-tuned and from scratch."""
     import matplotlib
@@ -223,6 +247,7 @@ def filled(text: str) -> str:
         "scratch": scratch.table(runs(SCRATCH)),
         "results": results(runs()),
         "speed": speed(),
+        "sweeps": sweeps(),
     }
     for name, content in parts.items():
         text = write(text, name, content)

@@ -21,9 +21,12 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
+from common import catalog  # noqa: E402
 from common.models.table import CIFAR, PAPER  # noqa: E402
 from common.results import provenance, write_json  # noqa: E402
+from common.training import recipes  # noqa: E402
 
+BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 SEEDS = [str(seed) for seed in range(4)]
 SHORT = ["--image_size", "32", "-bs", "32", "--epochs", "6"]
 MODEL = "efficientnet_lite0"
@@ -94,7 +97,7 @@ def skipping(folder: Path) -> dict[str, float]:
         (out / name).mkdir(parents=True)
         result = {
             "backbone": "x", "batch_size": 32, "preprocess": {"size": [64, 64]}, "last": {"step": 400}, "recipe": {"eval_every": 40},
-            "split": {"train": 1284, "val": 149, "test": 364}, "cost": {"total_seconds": 60.0},
+            "split": {"train": 1284, "val": 149, "test": 364}, "cost": {"total_seconds": 60.0, "train_seconds": 50.0}, "protocol": "clean",
         }  # fmt: skip
         (out / name / "result.json").write_text(json.dumps(result))
     return {
@@ -129,6 +132,32 @@ def scaling(folder: Path) -> list[dict[str, float]]:
         )
         print(found[-1], flush=True)
     return found
+
+
+def whole_question() -> dict[str, object]:
+    """Machine-hours of every dataset x the paper's eleven and EfficientNet-Lite0 x three seeds by the default recipe, from the rates of `bench`.
+
+    A look at validation or test costs a third of one in training; rates go with the number of pixels.
+    """
+    rates = {
+        row["backbone"]: row["end_to_end"] * row["size"][0] * row["size"][1]
+        for row in json.loads(BENCH.read_text())
+    }
+    names = [name for name in (*PAPER, MODEL) if name in rates]
+    pixels = 0.0
+    sheets = [sheet for sheet in catalog.datasets() if sheet.counts and sheet.name != "digits"]
+    for sheet in sheets:
+        train = sheet.counts["train"] - (0 if "val" in sheet.counts else sheet.counts["train"] // 10)
+        val = sheet.counts.get("val", sheet.counts["train"] // 10)
+        epochs = recipes.epochs_for(max(1, train // 32))
+        looks = epochs * (train + val / 3) + sheet.counts["test"] / 3
+        pixels += looks * sheet.image_size[0] * sheet.image_size[1]
+    hours = {name: 3 * pixels / rates[name] / 3600 for name in names}
+    runs = 3 * len(sheets) * len(names)
+    return {
+        "datasets": len(sheets), "backbones": len(names), "seeds": 3, "runs": runs, "hours_by_backbone": hours,
+        "hours": {str(machines): sum(hours.values()) / machines for machines in (1, 8, 64)},
+    }  # fmt: skip
 
 
 def main() -> None:

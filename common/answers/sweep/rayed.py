@@ -58,7 +58,7 @@ def work(
                 task.remote(cell, out, how, latest.get(cell.name), stop=stopped): cell for cell in cells
             }
             while waiting and stop() < 2:
-                if stop():
+                if stop() and not wish.exists():
                     wish.write_text("1")
                     for reference in waiting:
                         ray.cancel(reference)  # what has not begun does not begin

@@ -23,6 +23,7 @@ def test_tables_are_generated() -> None:
 def test_every_command_parses() -> None:
     """Options that the README names exist."""
     from common import catalog
+    from common.commands import sweep
     from common.options import parser
 
     scripts = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
@@ -33,7 +34,11 @@ def test_every_command_parses() -> None:
         if script in scripts:
             parser(*scripts[script]).parse_args(words[2:])
             checked += 1
-    assert checked >= 6
+        if words[1:4] == ["-m", "common", "sweep"]:
+            _, rest = sweep._parser().parse_known_args(words[4:])
+            parser(*scripts["eurosat"]).parse_args(rest)
+            checked += 1
+    assert checked >= 10
 
 
 def test_the_dataset_of_twenty_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_tree) -> None:

@@ -1,14 +1,18 @@
 """What a finished run leaves: scores with their intervals, predictions, pictures and, last, `result.json`."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from . import pictures, results
 from .atomic import whole
 from .measure import metrics, stats
 from .spec import Samples, Split
+
+MISTAKES = 12  # to show
 
 
 def scored(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
@@ -36,8 +40,11 @@ def keep(
     logits: np.ndarray,
     samples: Samples,
     split: Split,
+    picture: Callable[[int], np.ndarray],
 ) -> None:
-    """`records`: of every evaluation while the network was trained; empty: it was not."""
+    """`records`: of every evaluation while the network was trained; empty: it was not. `picture`: the (h, w, 3) uint8
+    pixels of a test image, by its place among them.
+    """
     labels = np.asarray([samples.labels[i] for i in split.test])
     confusion = metrics.confusion(logits, labels)
     if records:
@@ -45,7 +52,25 @@ def keep(
             pictures.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
     with whole(folder / "confusion.png") as part:
         pictures.confusion_matrix(part, confusion, samples.classes, title)
+    _mistakes(folder, title, logits, labels, samples.classes, picture)
     names = [samples.names[i] for i in split.test]
     results.write_predictions(folder, names, labels, logits, samples.classes)
     results.write_confusion(folder, confusion, samples.classes)
     results.write_json(folder / results.RESULT, result)  # it says that all the rest is there
+
+
+def _mistakes(
+    folder: Path,
+    title: str,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    picture: Callable[[int], np.ndarray],
+) -> None:
+    """The pictures that the network is wrong about and most sure of; none where it is right about all."""
+    said, sure = logits.argmax(1), softmax(logits, axis=1).max(1)
+    wrong = sorted(np.flatnonzero(said != labels), key=lambda i: -sure[i])[:MISTAKES]
+    if wrong:
+        captions = [f"{classes[labels[i]]}\nsaid: {classes[said[i]]}, {100 * sure[i]:.0f} %" for i in wrong]
+        with whole(folder / results.MISTAKES) as part:
+            pictures.mistakes(part, [picture(i) for i in wrong], captions, f"Surest mistakes: {title}")

@@ -57,6 +57,20 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
     _save(figure, path)
 
 
+def mistakes(path: Path, images: Sequence[np.ndarray], captions: Sequence[str], title: str) -> None:
+    """(h, w, 3) uint8 pictures in rows of four, each over its caption."""
+    rows = -(-len(images) // 4)
+    figure, axes = plt.subplots(rows, 4, figsize=(8, 2.4 * rows + 0.4), layout="constrained", squeeze=False)
+    for place in axes.flat:
+        place.axis("off")
+    for place, image, caption in zip(axes.flat, images, captions, strict=False):
+        place.imshow(image)
+        place.set_title(caption, fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path, dpi=80, pil_kwargs={"quality": 80})
+    plt.close(figure)
+
+
 def _save(figure: plt.Figure, path: Path) -> None:
     figure.savefig(path, dpi=120)
     plt.close(figure)

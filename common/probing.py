@@ -137,7 +137,8 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
             "total_seconds": time.perf_counter() - started,
         },
     }
-    outcome.keep(asked.out, f"{dataset.title}, {row.name}, frozen", [], result, logits, samples, split)
+    title = f"{dataset.title}, {row.name}, frozen"
+    outcome.keep(asked.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]])
     return result
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
+MISTAKES = "mistakes.jpg"  # pictures
 LIBRARIES = (
     "torch",
     "torchvision",

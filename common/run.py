@@ -167,7 +167,8 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             "total_seconds": time.perf_counter() - started,
         },
     }
-    outcome.keep(asked.out, f"{dataset.title}, {row.name}", trained.records, result, logits, samples, split)
+    title = f"{dataset.title}, {row.name}"
+    outcome.keep(asked.out, title, trained.records, result, logits, samples, split, test.picture)
     checkpoint.forget(asked.out)
     pulse.end(asked.out)
     return result

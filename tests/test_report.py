@@ -415,6 +415,8 @@ def test_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (row,) = read([Path("runs")]).rows
     assert isinstance(row, Row) and row.value == result["test"]["top1"]["value"] and row.epochs == 1
     command(["report", "runs"])
+    assert Path("runs/a/mistakes.jpg").exists(), "after one epoch it is wrong about some"
+    assert 'src="data:image/jpeg;base64,' in Path("report.html").read_text()
     shown = text(Path("report.html").read_text())
     assert (
         f"{100 * row.value:.2f}" in shown

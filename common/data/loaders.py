@@ -61,6 +61,11 @@ class Batches:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def picture(self, i: int) -> np.ndarray:
+        """(h, w, 3) uint8: image i of this part, as it is stored."""
+        stored = self.pixels[self.rows[i]]
+        return stored.cpu().numpy() if isinstance(stored, Tensor) else stored
+
     @property
     def steps(self) -> int:
         """Training steps of an epoch: the incomplete last batch is left out, unless it is the only one."""

@@ -1,14 +1,17 @@
 """A dataset as the page's template shows it: paired tests, learning curves, calibration, confusions."""
 
 import json
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup, escape
 
 from ...measure import calibration
+from ...results import MISTAKES
 from . import charts, extras
 from .predictions import Predictions
 from .read import METRICS
@@ -17,6 +20,7 @@ from .svg import Looks
 from .verdicts import Duels
 
 PAIRS = 8  # most confused pairs to show
+LARGEST = 200_000  # bytes of a picture in the page
 
 
 def detail(
@@ -30,6 +34,7 @@ def detail(
         leader = question.leader if question.leader in seen.confusion else min(seen.confusion)
         counts = seen.confusion[leader]
         drawn += [_reliability(question, seen, looks), _confusion(question, leader, counts, seen.classes)]
+        drawn.append(_mistakes(question, leader))
         confused = {"leader": leader, "confused": _confused(counts, seen.classes), "without": seen.without}
     return {
         "name": question.name,
@@ -71,6 +76,19 @@ def _confusion(question: Question, leader: str, counts: np.ndarray, classes: Seq
     return {
         "svg": charts.confusion(counts, classes, f"Confusion matrix of {leader} on {question.name}"),
         "caption": f"Confusions of {leader}, all its seeds together.",
+    }
+
+
+def _mistakes(question: Question, leader: str) -> dict[str, Any] | None:
+    """The picture that the leader's first run has left; None: it has none, or one too large for the page."""
+    path = question.cells[leader].rows[0].folder / MISTAKES
+    if not path.is_file() or path.stat().st_size > LARGEST:
+        return None
+    alt = escape(f"Test images of {question.name} about which {leader} is wrong and most sure")
+    pixels = b64encode(path.read_bytes()).decode()
+    return {
+        "svg": Markup(f'<img src="data:image/jpeg;base64,{pixels}" alt="{alt}">'),
+        "caption": f"What {leader} is wrong about and most sure of, in its first run.",
     }
 
 

@@ -93,7 +93,7 @@ def mean(taus: Sequence[float | None]) -> tuple[float, tuple[float, float] | Non
     if n < LEAST:
         return center, None
     half = float(stats.t.ppf(0.975, n - 1) * np.std(taus, ddof=1) / np.sqrt(n))
-    return center, (center - half, center + half)
+    return center, (max(-1.0, center - half), min(1.0, center + half))  # a tau is no further from 0
 
 
 def _tuned(told: Json, results: Sequence[Json]) -> dict[str, float]:

@@ -162,7 +162,8 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     probes = plan.cells(planned(wanted, probe=True)[0])[0] if options.budget else []
     first, of = options.shard
     cells = cells[first::of]
-    known = prices.prices(out, options.bench)
+    todo, _, _ = ledger.pending([*probes, *cells], out, options.retry)
+    known = prices.prices(out, options.bench) if todo else {}
     if options.plan:
         print(view.plan([*probes, *cells], out, options.retry, known, workers))
         return

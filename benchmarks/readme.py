@@ -167,7 +167,7 @@ def sweeps() -> str:
             *lines,
             "",
             f"Four short runs on digits (EfficientNet-Lite0, 32 px), {seen['device']}, torch {seen['torch']}. Beside the same commands in a shell the sweep took "
-            f"{100 * min(shares):+.1f} to {100 * max(shares):+.1f} % of the time (n = {len(shares)}). A plan of {skip['runs']:,} finished runs is through in "
+            f"{', '.join(f'{100 * share:+.1f}' for share in shares)} % more time (n = {len(shares)}). A plan of {skip['runs']:,} finished runs is through in "
             f"{skip['all_finished_seconds']:.1f} s. The whole question, {whole['datasets']} datasets x {whole['backbones']} backbones x {whole['seeds']} seeds at the sheets' sizes, is "
             f"{whole['runs']} runs and, by the rates that `bench` measured on two cores, {hours['1']:,.0f} hours on one such machine, {hours['8']:,.0f} on 8 and "
             f"{hours['64']:,.0f} on 64; for GPUs, divide by what `bench` tells there: none was at hand.",

@@ -218,9 +218,7 @@ def test_a_run_from_scratch_and_its_predictions(
     tmp_path: Path, cifar_tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = (
-        "-model shufflenet_g8_cifar --weights none --image_size 32 --epochs 1 --subset --out out".split()
-    )
+    options = "-model shufflenet_g8_cifar --weights none --image_size 32 --epochs 1 --precision fp32 --subset --out out".split()
     main(cifar10.DATASET, [*options, "--data_dir", str(cifar_tree)])
     result = json.loads(Path("out/result.json").read_text())
     row = find("shufflenet_g8_cifar")

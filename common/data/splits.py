@@ -8,6 +8,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil
 
 from ..errors import UserError
@@ -65,6 +66,11 @@ def draw(
 
 def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
     """The positions of every unit (a group, or the name of a single image), the units in the order of a draw."""
+    return _order(tuple(units), seed, purpose)
+
+
+@lru_cache(maxsize=4)  # the test images of a dataset are drawn alike for all seeds of a sweep
+def _order(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
     members: dict[str, list[int]] = defaultdict(list)
     for i, unit in enumerate(units):
         members[unit].append(i)

@@ -66,7 +66,7 @@ def planned(wanted: Wanted, probe: bool = False) -> tuple[list[Planned], dict[st
             run=replace(run, seed=seed),
             script=catalog.ROOT / f"{sheet.script}.py",
             words=(*words, "--seed", str(seed)),
-            named=list(wanted.datasets) != [ALL],
+            named=not every,
         )
         for seed in (wanted.seeds[:1] if probe else wanted.seeds)
         for sheet, words, run in checked

@@ -33,7 +33,7 @@ class How:
     """How every run of a sweep is started and watched."""
 
     threads: int
-    stall: float  # seconds without a step after which a run is ended
+    stall: float  # seconds without a sign of life after which a run is ended
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def carry_out(
 ) -> Outcome:
     """Start the cell's run, or go on with it, until it is finished, hopeless or stopped.
 
-    A run that another process works on is waited for, unless `wait` is false: then it is "busy". After the time `latest` it is not begun. `gpu`: the one to use
-    of several; None: as the machine says.
+    A run that another process works on is waited for, unless `wait` is false: then it is "busy". After the time
+    `latest` it is not begun. `gpu`: the one to use of several; None: as the machine says.
     """
     if latest is not None and time.time() > latest:
         return Outcome("late")
@@ -197,8 +197,7 @@ def _remedy(
         return "want of memory", [f"--micro_bs={smaller}"] if smaller else None
     if said.startswith(DIVERGED) and config.get("precision") != "fp32":
         return "a loss that was no number", ["--precision=fp32"]
-    if (
-        status == 2 and (folder / OPTIONS).exists() and "another process" in said
-    ) or "exists already" in said:
+    taken = "another process" in said or "exists already" in said
+    if status == 2 and taken and (folder / OPTIONS).exists():
         return "another process had it", []
     return f"exit status {status}", None

@@ -93,10 +93,6 @@ def _cell(planned: Planned, split: Split) -> Cell:
     epoch = max(1, train // run.batch_size)
     recipe = recipes.recipe(run, row, epoch)
     steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
-    looks = train + val + test  # of a probe
-    if steps:
-        looks = steps * run.batch_size + (steps // recipe.eval_every * (val or test) + test) // 3
-        looks *= 1 + (run.lr == "auto")  # the search takes as long again
     few = f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
     model = row.name.replace(":", "_").replace(".", "_")
     return Cell(
@@ -110,9 +106,17 @@ def _cell(planned: Planned, split: Split) -> Cell:
         words=planned.words,
         batch_size=run.batch_size,
         micro_bs=run.micro_bs or run.batch_size,
-        looks=looks,
+        looks=looks((train, val, test), steps, run.batch_size, recipe.eval_every, run.lr == "auto"),
         pixels=run.image_size[0] * run.image_size[1],
     )
+
+
+def looks(parts: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, searched: bool) -> int:
+    """See `Cell.looks`. `parts`: images in train, val and test; a search for the rate takes as long again as the run."""
+    _, val, test = parts
+    if not steps:
+        return sum(parts)
+    return (steps * batch_size + (steps // eval_every * (val or test) + test) // 3) * (1 + searched)
 
 
 def _expected(phase: Phase, eval_every: int) -> int:

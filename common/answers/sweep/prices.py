@@ -5,11 +5,11 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from ...errors import UserError
 from ...results import RESULT, read_json
-from .plan import Cell
+from ...spec import PARTS
+from .plan import Cell, looks
 
 Prices = dict[tuple[str, bool], float]  # (backbone, trained or looked at alone) -> seconds per look and pixel
 
@@ -35,10 +35,12 @@ def prices(out: Path, bench: Path | None) -> Prices:
         trained, cost = result["protocol"] != "probe", result["cost"]
         if result.get("features_remembered"):
             continue
-        took = max(
-            cost["total_seconds"], cost["train_seconds"]
-        )  # the latter of all its processes, however often it was resumed
-        seconds[result["backbone"], trained].append(took / (_looks(result, trained) * height * width))
+        steps, recipe = result["last"]["step"] if trained else 0, result["recipe"]
+        parts = tuple(result["split"][part] for part in PARTS)
+        seen = looks(parts, steps, result["batch_size"], recipe["eval_every"], bool(result.get("lr_search")))
+        # a run that was resumed tells of training what all its processes took, in total what the last one did
+        took = max(cost["total_seconds"], cost["train_seconds"])
+        seconds[result["backbone"], trained].append(took / (seen * height * width))
     return found | {key: statistics.median(values) for key, values in seconds.items()}
 
 
@@ -62,13 +64,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _looks(result: dict[str, Any], trained: bool) -> int:
-    split = result["split"]
-    looks = split["train"] + split["val"] + split["test"]
-    if not trained:
-        return looks
-    steps = result["last"]["step"]
-    judged = steps // result["recipe"]["eval_every"] * (split["val"] or split["test"]) + split["test"]
-    return (steps * result["batch_size"] + judged // 3) * (2 if result.get("lr_search") else 1)

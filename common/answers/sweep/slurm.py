@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 from ...atomic import whole
+from .attempt import GRACE
+from .ledger import LOGS
 
 MOST = 1000  # tasks of an array: Slurm's default has an end at 1,001
 GPU = "#SBATCH --gres=gpu:1\n"
@@ -13,7 +15,7 @@ SCRIPT = """#!/bin/bash
 #SBATCH --job-name=clash
 #SBATCH --array=0-{last}
 #SBATCH --cpus-per-task={threads}
-{gpu}#SBATCH --output={log}/logs/slurm-%A_%a.log
+{gpu}#SBATCH --output={log}/slurm-%A_%a.log
 #SBATCH --signal=B:TERM@{grace}
 #SBATCH --requeue
 cd {here}
@@ -24,7 +26,8 @@ exec {command} --shard $SLURM_ARRAY_TASK_ID/{tasks} --workers 1 --threads {threa
 def write(file: Path, out: Path, cells: int, threads: int, gpu: str, words: list[str]) -> None:
     """`gpu`: the line that asks for one. `words`: of this sweep's command line, without those on where it runs."""
     tasks = min(cells, MOST)
-    (out / "logs").mkdir(parents=True, exist_ok=True)  # Slurm does not make it
+    log = out / LOGS
+    log.mkdir(parents=True, exist_ok=True)  # Slurm does not make it
     command = shlex.join([sys.executable, "-m", "common", "sweep", *words])
     text = SCRIPT.format(
         cells=cells,
@@ -33,8 +36,8 @@ def write(file: Path, out: Path, cells: int, threads: int, gpu: str, words: list
         file=shlex.quote(str(file)),
         threads=threads,
         gpu=gpu,
-        log=f'"{out}"' if " " in str(out) else out,
-        grace=120,
+        log=f'"{log}"' if " " in str(log) else log,
+        grace=int(GRACE),
         here=shlex.quote(str(Path.cwd())),
         command=command,
     )

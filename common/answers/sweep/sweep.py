@@ -53,7 +53,7 @@ def sweep(
             cell, outcome = event
             ended[outcome.state] += 1
             if outcome.state in ("finished", "failed"):
-                again = f" (tried again after {', '.join(outcome.again)})" if outcome.again else ""
-                more = again if outcome.state == "finished" else ""
+                tried = outcome.again if outcome.state == "finished" else ()  # what failed tells it itself
+                more = f" (tried again after {', '.join(tried)})" if tried else ""
                 tell(f"[{ended.total()}/{len(cells)}] {cell.title} {outcome.state}: {outcome.told}{more}")
     return ended

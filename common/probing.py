@@ -117,29 +117,31 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         test_seen = look(split.test)  # the one look at test
         peak = None if seen.remembered or test_seen.remembered else cost.peak_memory(where)
 
-    test = Part(test_seen.values, of(samples.labels, split.test))
-    logits = test.features @ best.weight.T + best.bias
-    scores = outcome.scored(logits, test.labels, asked.seed)
-    result = {
-        **settings,
-        "test": scores,
-        "temperature": about["temperature"],
-        "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
-        "best": best.record,
-        "knn": _neighbours(train, test, classes, asked.seed),
-        "features_remembered": seen.remembered,  # their rates are those of when they were made
-        "cost": {
-            "train_images_per_second": seen.images_per_second,
-            "test_images_per_second": test_seen.images_per_second,
-            "peak_memory_bytes": peak,  # None: remembered features do not tell
-            "train_seconds": len(learn) / seen.images_per_second + fitting.seconds,
-            "fit_seconds": fitting.seconds,
-            "total_seconds": time.perf_counter() - started,
-        },
-    }
-    title = f"{dataset.title}, {row.name}, frozen"
-    outcome.keep(asked.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]])
-    return result
+        test = Part(test_seen.values, of(samples.labels, split.test))
+        logits = test.features @ best.weight.T + best.bias
+        scores = outcome.scored(logits, test.labels, asked.seed)
+        result = {
+            **settings,
+            "test": scores,
+            "temperature": about["temperature"],
+            "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
+            "best": best.record,
+            "knn": _neighbours(train, test, classes, asked.seed),
+            "features_remembered": seen.remembered,  # their rates are those of when they were made
+            "cost": {
+                "train_images_per_second": seen.images_per_second,
+                "test_images_per_second": test_seen.images_per_second,
+                "peak_memory_bytes": peak,  # None: remembered features do not tell
+                "train_seconds": len(learn) / seen.images_per_second + fitting.seconds,
+                "fit_seconds": fitting.seconds,
+                "total_seconds": time.perf_counter() - started,
+            },
+        }
+        title = f"{dataset.title}, {row.name}, frozen"
+        outcome.keep(
+            asked.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]]
+        )
+        return result
 
 
 def _fit(train: Part, val: Part, classes: int, groups: "np.ndarray | None") -> list[Fitted]:

@@ -59,6 +59,7 @@ def run_folder(
 ) -> Iterator[Callable[[dict], None]]:
     """Make the run's folder, or go on in it behind `records`; yields the log of evaluations, to `log.jsonl` and TensorBoard.
 
+    The block holds all that the run writes, its result too: when it ends, another process may go on in the folder.
     A new run that the user must mend before its first evaluation or checkpoint leaves no folder behind. Other processes than the
     first (`write` false) write nothing.
 

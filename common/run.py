@@ -145,33 +145,33 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             results.write_weights(asked.out / results.BEST, net, about)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator, alive)  # the one look at test
-    if not first:
-        return None
+        if not first:
+            return None
 
-    result = {
-        **settings,
-        "test": outcome.scored(logits, test.labels, asked.seed),
-        "test_last": last,
-        "temperature": about["temperature"],  # of validation
-        "test_calibrated": outcome.calibrated(logits, test.labels, about["temperature"], asked.seed),
-        "best": trained.best,
-        "last": trained.records[-1],
-        "resumed_at": trained.breaks,
-        "cost": {
-            "train_images_per_second": statistics.median(
-                r["train_images_per_second"] for r in trained.records
-            ),
-            "test_images_per_second": len(test) / testing.seconds,
-            "peak_memory_bytes": cost.peak_memory(accelerator.device),
-            "train_seconds": trained.seconds,
-            "total_seconds": time.perf_counter() - started,
-        },
-    }
-    title = f"{dataset.title}, {row.name}"
-    outcome.keep(asked.out, title, trained.records, result, logits, samples, split, test.picture)
-    checkpoint.forget(asked.out)
-    pulse.end(asked.out)
-    return result
+        result = {
+            **settings,
+            "test": outcome.scored(logits, test.labels, asked.seed),
+            "test_last": last,
+            "temperature": about["temperature"],  # of validation
+            "test_calibrated": outcome.calibrated(logits, test.labels, about["temperature"], asked.seed),
+            "best": trained.best,
+            "last": trained.records[-1],
+            "resumed_at": trained.breaks,
+            "cost": {
+                "train_images_per_second": statistics.median(
+                    r["train_images_per_second"] for r in trained.records
+                ),
+                "test_images_per_second": len(test) / testing.seconds,
+                "peak_memory_bytes": cost.peak_memory(accelerator.device),
+                "train_seconds": trained.seconds,
+                "total_seconds": time.perf_counter() - started,
+            },
+        }
+        title = f"{dataset.title}, {row.name}"
+        outcome.keep(asked.out, title, trained.records, result, logits, samples, split, test.picture)
+        checkpoint.forget(asked.out)
+        pulse.end(asked.out)
+        return result
 
 
 def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:

@@ -47,6 +47,29 @@ def test_going_on_with_what_another_has_finished_meanwhile(here: World) -> None:
     check_sound(here)
 
 
+def test_going_on_while_another_writes_its_result(here: World) -> None:
+    go = here.told / "writing"
+    first = here.again(harm=partial(before_the_result, go))
+    here.wait(first, go)
+    check_refusal(here.again(), "another process works in out")
+    go.unlink()
+    assert first.end() == 0, first.said
+    check_sound(here)
+
+
+def before_the_result(go: Path) -> None:
+    """Wait when the training is through, and nothing told of it."""
+    from common import outcome
+
+    plain = outcome.keep
+
+    def keep(*given: object, **how: object) -> None:
+        wait_for(go)
+        plain(*given, **how)
+
+    outcome.keep = keep
+
+
 def before_the_folder(go: Path) -> None:
     """Wait when the checkpoint is loaded, and the folder not yet claimed."""
     from common.training import checkpoint

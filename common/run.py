@@ -164,6 +164,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
                 "test_images_per_second": len(test) / testing.seconds,
                 "peak_memory_bytes": cost.peak_memory(accelerator.device),
                 "train_seconds": trained.seconds,
+                "joules": trained.joules,
                 "total_seconds": time.perf_counter() - started,
             },
         }

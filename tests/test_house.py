@@ -32,7 +32,7 @@ ROOMS = {
     "training": [
         "recipes", "device", "kernels", "tune", "features", "evaluate", "checkpoint", "pulse", "optimizer", "stop", "finetune", "search",
     ],
-    "measure": ["metrics", "calibration", "cost", "stats", "compare", "ranks", "probe", "transfer"],
+    "measure": ["metrics", "calibration", "cost", "energy", "stats", "compare", "ranks", "probe", "transfer"],
     "answers": [
         "scratch", "report.read", "report.sections", "report.tables", "report.predictions", "report.verdicts",
         "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",

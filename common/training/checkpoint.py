@@ -33,6 +33,7 @@ class Progress:
     phase: int = 0
     began: int = 0  # the step before the first of the phase
     seconds: float = 0.0  # of training and evaluation so far
+    joules: float = 0.0  # that the GPUs took in this time; NaN: not counted, at least for a part of it
     best: dict = field(default_factory=dict)  # the record of the best evaluation
     best_score: float = float("-inf")
     records: list[dict] = field(default_factory=list)  # of every evaluation

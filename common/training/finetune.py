@@ -16,6 +16,7 @@ from tqdm import tqdm
 from ..data.augment import number
 from ..data.loaders import Batches
 from ..errors import DIVERGED, Stopped, UserError
+from ..measure import energy
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import Keeping, Progress
@@ -35,6 +36,7 @@ class Trained:
     best_score: float
     records: list[dict]
     seconds: float  # of training and evaluation, before and after every break
+    joules: float | None  # in the same time, of all GPUs; None: not counted
     breaks: list[int]  # the steps at which the run was taken up again
 
 
@@ -68,13 +70,18 @@ def finetune(
     best = checkpoint.best_weights(keeping.folder) if at.best else None
     weights = train.class_weights if recipe.class_weights else None
     started = time.perf_counter() - at.seconds
+    meter = energy.meter(accelerator.device)
+    before = meter() - at.joules / accelerator.num_processes
     batches = train.train(augment, seed, at.step)
     sums = torch.tensor(at.sums, device=accelerator.device) / accelerator.num_processes
 
     beat = pulse(keeping.folder, recipe.steps) if keeping and keeping.write else lambda at: None
 
+    def joules() -> float:
+        return accelerator.reduce(torch.tensor(meter() - before, device=accelerator.device), "sum").item()
+
     def save(better: bool = False) -> None:
-        at.seconds = time.perf_counter() - started
+        at.seconds, at.joules = time.perf_counter() - started, joules()
         at.sums = accelerator.reduce(sums, "sum").tolist()
         _check_number(at.sums[0], at)
         checkpoint.save(keeping, at, parts, better)
@@ -127,12 +134,14 @@ def finetune(
                     raise Stopped(signal, at.step)
             at.phase += 1
             at.began = at.step
+    spent = joules()
     return Trained(
         weights=best,
         best=at.best,
         best_score=at.best_score,
         records=at.records,
         seconds=time.perf_counter() - started,
+        joules=None if math.isnan(spent) else spent,
         breaks=at.breaks,
     )
 

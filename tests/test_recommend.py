@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from test_mistakes import mistake
 
 from common.__main__ import main
-from common.answers.recommend import finals, price, ranking, recommend, validate
+from common.answers.recommend import finals, price, ranking, recommend, validate, words
 from common.data.loaders import Batches
 from common.errors import UserError
 from common.measure import compare
@@ -136,6 +137,51 @@ def test_a_budget_drops_the_hopeless(
     assert answer["images"] == 40 and answer["of"] == 320 and len(answer["dropped"]) == 1
     assert "the budget does not suffice for more than 40 of 320 images" in capsys.readouterr().err
     assert len(answered(*options, "--budget", "10h")["backbones"]) == 3
+
+
+def test_no_price_is_measured_when_the_budget_is_over(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    data = folder("noise", {"a": 200, "b": 200}, nothing)
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    monkeypatch.setattr(price, "step_times", lambda *_: {"step_seconds": 0.5})
+    now, seen = 0.0, crafted(TINY[1])
+
+    def slow(**asked) -> Features:
+        nonlocal now
+        now += 100
+        return seen(**asked)
+
+    monkeypatch.setattr(recommend, "features", slow)
+    monkeypatch.setattr(recommend, "time", SimpleNamespace(perf_counter=lambda: now))
+    answer = answered(*options, "--budget", "150s")
+    (row,) = answer["backbones"]  # the other is dropped
+    assert row["parameters"] > 0 and row["macs"] > 0
+    assert row["training_seconds"] is None and row["peak_memory_bytes"] is None
+    assert "-: the budget was over" in capsys.readouterr().out
+    assert all(row["training_seconds"] for row in answered(*options)["backbones"])
+    (row,) = answered(*options, "--budget", "150s")["backbones"]
+    assert row["training_seconds"], "remembered, it takes no time"
+
+
+def test_what_was_not_measured_is_not_called_cheaper() -> None:
+    def told(*seconds: float | None) -> str:
+        rows = [
+            {
+                "backbone": name, "weights": "imagenet", "score": score, "interval": (0.8, 0.9), "p_best": 0.5,
+                "behind": 0.85 - score, "behind_interval": (-0.01, 0.01), "tied": name != "c", "equivalent": False,
+                "training_seconds": took, "macs": 10**9 * (3 - place),
+            }
+            for place, (name, score, took) in enumerate(zip("abc", (0.85, 0.84, 0.7), seconds, strict=True))
+        ]  # fmt: skip
+        return words.advice({"metric": "top1", "images": 100, "backbones": rows})
+
+    assert "cheaper and perhaps as good: b (training about 10 s instead of training about 60 s)" in told(
+        60, 10, 5
+    )
+    assert "nothing cheaper is as good" in told(60, 59, 5)
+    for seconds in ((60, None, None), (None, None, None)):
+        assert "whether something cheaper is as good was not measured" in told(*seconds)
 
 
 def test_a_second_run_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

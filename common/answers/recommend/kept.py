@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ...atomic import whole
@@ -12,8 +13,7 @@ from ...errors import disk_errors
 
 def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `compute` returned when it was first asked `about` this; both are of what JSON knows."""
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    path = home() / kind / f"{key}.json"
+    path = _path(kind, about)
     if not path.exists():
         with disk_errors(home(), PLACE):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -21,3 +21,13 @@ def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]
         with whole(path, PLACE) as part:
             part.write_text(json.dumps({"about": about, "figures": figures}), "utf-8")
     return json.loads(path.read_text("utf-8"))["figures"]
+
+
+def known(kind: str, about: dict[str, Any]) -> bool:
+    """Whether `kept` need not compute."""
+    return _path(kind, about).exists()
+
+
+def _path(kind: str, about: dict[str, Any]) -> Path:
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    return home() / kind / f"{key}.json"

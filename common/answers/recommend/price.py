@@ -1,9 +1,11 @@
 """What a backbone costs on this machine: its size, its arithmetic, a training step. Measured once, remembered."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
+from torch import nn
 
 from ...measure import cost
 from ...models import backbones
@@ -12,7 +14,7 @@ from ...spec import Speed
 from ...training import recipes
 from ...training.device import out_of_memory
 from ...training.tune import step_times
-from .kept import kept
+from .kept import kept, known
 
 FORM = 1  # of what is measured: one more makes older prices void
 
@@ -21,7 +23,9 @@ FORM = 1  # of what is measured: one more makes older prices void
 class Price:
     parameters: int
     macs: int  # of an image
-    step_seconds: float | None  # of a training step; None: the memory does not suffice for the batch
+    step_seconds: (
+        float | None
+    )  # of a training step; None: no time to measure it, or the memory does not suffice
     peak_memory_bytes: int | None  # while training: allocated on the GPU, or resident in this process
 
 
@@ -33,8 +37,12 @@ def price(
     device: torch.device,
     machine: str,
     precision: str,
+    measured: bool,
 ) -> Price:
-    """At images of (H, W) pixels; `machine` is the device's name, `precision` fp32, bf16 or fp16."""
+    """At images of (H, W) pixels; `machine` is the device's name, `precision` fp32, bf16 or fp16.
+
+    Without `measured`, a step's time and memory are told only if they are remembered.
+    """
     about = {
         "form": FORM,
         "network": (row.library, row.arch, row.head, classes),
@@ -44,7 +52,10 @@ def price(
         "torch": torch.__version__,
         "precision": precision,
     }
-    measure = partial(_measure, row, classes, size, batch_size, device, precision)
+    build = partial(backbones.build, row, classes, None)
+    if not measured and not known("prices", about):
+        return _price(build, size)
+    measure = partial(_measure, build, size, batch_size, device, precision)
     return Price(**kept("prices", about, lambda: asdict(measure())))
 
 
@@ -58,23 +69,25 @@ def training_seconds(
     return recipes.epochs_for(steps) * (steps * price.step_seconds + val / images_per_second)
 
 
+def _price(build: Callable[[], nn.Module], size: tuple[int, int]) -> Price:
+    """What is known without measuring."""
+    net = build()
+    return Price(cost.parameters(net), cost.macs(net, size), None, None)
+
+
 def _measure(
-    row: Backbone,
-    classes: int,
+    build: Callable[[], nn.Module],
     size: tuple[int, int],
     batch_size: int,
     device: torch.device,
     precision: str,
 ) -> Price:
-    build = partial(backbones.build, row, classes, None)
-    net = build()
-    parameters, macs = cost.parameters(net), cost.macs(net, size)
-    del net
+    plain = _price(build, size)
     cost.forget_peak(device)
     try:
         took = step_times(build, device, (batch_size, 3, *size), Speed(precision=precision))
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        return Price(parameters, macs, None, None)
-    return Price(parameters, macs, took["step_seconds"], cost.peak_memory(device))
+        return plain
+    return replace(plain, step_seconds=took["step_seconds"], peak_memory_bytes=cost.peak_memory(device))

@@ -57,7 +57,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
 
     Under a budget a first look at an eighth of the images drops the worst: at most half of them, and no more than must
     go for the others to be through in time; then a second look (successive halving: Jamieson & Talwalkar 2016,
-    arXiv 1502.07943). `tell` gets a line whenever something is known.
+    arXiv 1502.07943). Prices are measured while there is time, the best backbone's first. `tell` gets a line whenever something is known.
 
     Raises:
         UserError: something in the data that the user can mend, or no backbone could look at it.
@@ -118,7 +118,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "limit": asked.limit,
         "budget_seconds": asked.budget,
         "split": material.learn.fingerprint,
-        "backbones": [_row(s, runs[s.name], judged[s.name], material, where) for s in bar],
+        "backbones": [_row(s, runs[s.name], judged[s.name], material, where, left() > 0) for s in bar],
         "dropped": dropped,
         "left_out": left_out,
         "seconds": time.perf_counter() - started,
@@ -208,13 +208,18 @@ def _seconds(judged: Iterable[Judged], images: int) -> float:
 
 
 def _row(
-    standing: ranking.Standing, run: Run, judged: Judged, material: Material, where: torch.device
+    standing: ranking.Standing,
+    run: Run,
+    judged: Judged,
+    material: Material,
+    where: torch.device,
+    measured: bool,
 ) -> dict[str, Any]:
-    """A line of the answer's table."""
+    """A line of the answer's table; without `measured` it tells of training what is remembered."""
     row = backbones.find(run.model)
     precision = device.number_format(where, run.precision, row.cpu_bf16)
     machine, classes = results.device_name(where), len(material.samples.classes)
-    cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision)
+    cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision, measured)
     told, train, val = asdict(standing), len(material.learn.train), len(material.learn.val)
     return {
         "backbone": told.pop("name"),

@@ -49,7 +49,12 @@ def table(answer: Row) -> str:
     lines += [
         "= practically equivalent to the first, within 0.5 points; ~ not told apart from it.",
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % intervals by resampling images; img/s: frozen, measured here; "
-        f"memory and training: a run of the default recipe at a batch of {rows[0]['batch_size']}, from a few measured steps.",
+        f"memory and training: a run of the default recipe at a batch of {rows[0]['batch_size']}, from a few measured steps"
+        + (
+            "."
+            if all(row["training_seconds"] for row in rows)
+            else "; -: the budget was over, or the memory does not suffice."
+        ),
     ]
     for row in answer["dropped"]:
         lines.append(
@@ -77,8 +82,8 @@ def advice(answer: Row) -> str:
         )
     said = f"Take {names[first['backbone']]}: {score}, P(best) {first['p_best']:.2f}, "
     said += f"{_behind(others[0])} ahead of {names[others[0]['backbone']]}; "
-    good = [row for row in others if row["equivalent"] and _cost(row) <= CHEAPER * _cost(first)]
-    maybe = [row for row in tied if _cost(row) <= CHEAPER * _cost(first)]
+    good = [row for row in others if row["equivalent"] and _cheaper(row, first)]
+    maybe = [row for row in tied if _cheaper(row, first)]
     if good:
         best = min(good, key=_cost)
         said += (
@@ -87,8 +92,10 @@ def advice(answer: Row) -> str:
     elif maybe:
         best = min(maybe, key=_cost)
         said += f"cheaper and perhaps as good: {names[best['backbone']]} ({_price(best)} instead of {_price(first)}); "
-    else:
+    elif all(row["training_seconds"] for row in tied):
         said += "nothing cheaper is as good; "
+    else:
+        said += "whether something cheaper is as good was not measured; "
     return said + _more_images(tied, answer["images"]) + settle + "."
 
 
@@ -164,17 +171,19 @@ def _more_images(tied: Sequence[Row], images: int) -> str:
     return f"to tell {tied[0]['backbone']} apart takes about {float(f'{needed:.2g}'):,.0f} images; "
 
 
-def _cost(row: Row) -> float:
-    """Seconds of training; where the memory does not suffice for it, worse than all others."""
-    return row["training_seconds"] or float("inf")
+def _cost(row: Row) -> tuple[float, int]:
+    """Seconds of training; what was not measured costs more than all others, and then the operations count."""
+    return row["training_seconds"] or float("inf"), row["macs"]
+
+
+def _cheaper(row: Row, first: Row) -> bool:
+    return bool(row["training_seconds"]) and _cost(row)[0] <= CHEAPER * _cost(first)[0]
 
 
 def _price(row: Row) -> str:
-    return (
-        f"training about {_time(row['training_seconds'])}"
-        if row["training_seconds"]
-        else "training not measured"
-    )
+    if row["training_seconds"]:
+        return f"training about {_time(row['training_seconds'])}"
+    return f"{row['macs'] / 1e9:.2f} GMACs, training not measured"
 
 
 def _named(backbone: str, weights: str) -> str:

@@ -57,7 +57,8 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
 
     Under a budget a first look at an eighth of the images drops the worst: at most half of them, and no more than must
     go for the others to be through in time; then a second look (successive halving: Jamieson & Talwalkar 2016,
-    arXiv 1502.07943). Prices are measured while there is time, the best backbone's first. `tell` gets a line whenever something is known.
+    arXiv 1502.07943). Prices are measured while there is time, the best backbone's first. `tell` gets a line whenever
+    something is known.
 
     Raises:
         UserError: something in the data that the user can mend, or no backbone could look at it.

@@ -7,7 +7,8 @@ stands as JSON under "about": in ONNX's metadata, in an extra file of TorchScrip
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -115,18 +116,32 @@ def _write_onnx(model: "nn.Module", size: tuple[int, int], told: str, path: Path
     import torch
 
     images = torch.rand(2, 3, *size)
-    program = torch.onnx.export(
-        model,
-        (images,),
-        dynamo=True,
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        input_names=["images"],
-        output_names=["logits"],
-        verbose=False,
-    )
+    with _attention_in_steps(model):
+        program = torch.onnx.export(
+            model,
+            (images,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {"about": told})
     onnx.save(proto, path)
+
+
+@contextmanager
+def _attention_in_steps(model: "nn.Module") -> Iterator[None]:
+    """timm's attention as products and a softmax: in one piece, of five dimensions as in Hiera, torch cannot say it in ONNX."""
+    fused = [module for module in model.modules() if getattr(module, "fused_attn", False)]
+    for module in fused:
+        module.fused_attn = False
+    try:
+        yield
+    finally:
+        for module in fused:
+            module.fused_attn = True
 
 
 def _read_onnx(path: Path) -> Callable:

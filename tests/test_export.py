@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 import folder
 from common import export, main
@@ -63,6 +65,30 @@ def test_what_a_user_does_with_it(run: Path, capsys: pytest.CaptureFixture) -> N
     for about in map(json.loads, told[:2]):
         assert "normalised inside" in about["input"] and "temperature" in about["output"]
     assert "input" not in json.loads(told[2]), "weights alone do not normalise"
+
+
+class Windows(nn.Module):
+    """Attention within windows as in timm's Hiera: (batch, heads, windows, tokens, channels)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused_attn = True
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        tokens = images.reshape(-1, 1, 4, 64, 12)
+        if self.fused_attn:
+            seen = F.scaled_dot_product_attention(tokens, tokens, tokens)
+        else:
+            seen = (tokens @ tokens.transpose(-1, -2) / 12**0.5).softmax(-1) @ tokens
+        return self.head(seen.mean((1, 2, 3)))
+
+
+def test_attention_of_five_dimensions(tmp_path: Path) -> None:
+    plain = Preprocess(size=(32, 32), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
+    net = Windows().eval()
+    assert export.written(net, {"preprocess": plain}, "onnx", tmp_path / "x.onnx") <= 1e-4
+    assert net.fused_attn, "as it was"
 
 
 def test_nothing_is_overwritten(run: Path, capsys: pytest.CaptureFixture) -> None:

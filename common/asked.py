@@ -21,6 +21,7 @@ from .training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 
 CHECKPOINTS = ("last", "best")
 PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is the best of all."
+SEEDS = 2**63  # torch takes no larger one
 COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
 
 
@@ -97,6 +98,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.seed >= SEEDS:
+        raise UserError(f"--seed {options.seed}: expected less than 2^63")
     if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
         raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
     if options.fraction is not None and not 0 < options.fraction <= 1:

@@ -39,9 +39,11 @@ def claimed(folder: Path) -> Iterator[None]:
     """Nobody else works in the folder meanwhile: its lock is held while the process lives, however it ends.
 
     Raises:
-        UserError: somebody does.
+        UserError: somebody does, or nobody may write there.
     """
-    with open(folder / LOCK, "a+") as handle:  # NFS wants a file open for what its lock is for
+    with disk_errors(folder):
+        handle = open(folder / LOCK, "a+")  # noqa: SIM115 (NFS wants a file open for what its lock is for)
+    with handle:
         for _ in range(LOOKS):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

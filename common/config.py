@@ -98,10 +98,17 @@ def changed(asked: Run, old: dict[str, Any], new: dict[str, Any], step: int) -> 
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
 
 
+def determining(settings: dict[str, Any]) -> dict[str, Any]:
+    """Of a run's settings those that its result depends on."""
+    return {name: value for name, value in settings.items() if name not in FREE}
+
+
 def check_same(asked: Run, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
-    folder, free = asked.out, (*FREE, *asked.changes)
-    old, new = (_flat({k: v for k, v in of.items() if k not in free}) for of in (old, new))
+    folder = asked.out
+    old, new = (
+        _flat({k: v for k, v in determining(of).items() if k not in asked.changes}) for of in (old, new)
+    )
     other = [
         f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in sorted(old.keys() | new.keys())

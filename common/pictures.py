@@ -9,6 +9,8 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+plt.rcParams["text.parse_math"] = False  # a class may be called $x$
+
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
 

@@ -3,10 +3,11 @@
 Whatever can be wrong with the data is found before torch is loaded and before anything but the cache is written.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from .atomic import whole
 from .data import split_file
 from .data.prepare import batches, prepare
 from .errors import UserError
+from .kept import kept
 from .models import backbones, weights
 from .models.table import Backbone
 from .spec import Recipe, Run, Speed
@@ -41,6 +43,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     preprocess = replace(row.preprocess(asked.image_size), squash=asked.protocol == "paper")
     samples, pixels, rows, split = prepare(asked, preprocess)
 
+    import numpy as np
     import torch
 
     from . import outcome
@@ -68,26 +71,32 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     metric = metrics.headline(dataset.metric, len(samples.classes))
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = metrics.score(evaluate(net, judge, accelerator, alive), judge.labels)
+        logits = evaluate(net, judge, accelerator, alive)
+        if not np.isfinite(logits).all():
+            return math.nan, {}
+        scores = metrics.score(logits, judge.labels)
         return scores[metric], {f"{recipe.choose_on}_{name}": value for name, value in scores.items()}
 
     old = results.read_json(asked.out / results.CONFIG) if asked.resume else {}
-    tried = old.get("lr_search")
-    if asked.lr == "auto":
-        tried = tried or _search(asked, row, len(samples.classes), state, train, choose, recipe, accelerator)
-        best, *others = recipe.phases
-        recipe = replace(recipe, phases=(replace(best, lr=search.winner(tried)), *others))
     precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
         **config.described(asked, row, recipe, preprocess, samples, split, skipped),
         **config.built(asked, net, preprocess, weights_sha256, accelerator.device, precision),
         "metric": metric,
-        "lr_search": tried,
+        "lr_search": old.get("lr_search"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
         "changed": [],
     }
+    if asked.lr == "auto":
+        with device.batch_limits(asked.batch_size // asked.micro_batches):
+            tried = old.get("lr_search") or _search(
+                asked, row, len(samples.classes), state, train, choose, recipe, settings, accelerator
+            )
+        first_phase, *others = recipe.phases
+        recipe = replace(recipe, phases=(replace(first_phase, lr=search.winner(tried)), *others))
+        settings |= {"lr_search": tried, "recipe": asdict(recipe)}
     saved = None
     if asked.resume:
         config.check_same(asked, old, settings)
@@ -202,35 +211,40 @@ def _search(
     train: "Batches",
     choose: Callable[["torch.nn.Module"], tuple[float, dict[str, float]]],
     recipe: Recipe,
+    settings: dict[str, Any],
     accelerator: "Accelerator",
-) -> list[dict[str, float]]:
-    """Short runs from the same start at several rates, each judged on validation."""
+) -> list[dict[str, Any]]:
+    """Short runs from the same start at several rates, each judged on validation and remembered, should this one break."""
     import torch
 
     from .training.finetune import finetune
     from .training.kernels import place
     from .training.search import search
 
-    def trial(short: Recipe) -> float:
+    scaler = accelerator.scaler
+    fresh = scaler and scaler.state_dict()
+
+    def train_shortly(short: Recipe) -> dict[str, float | None]:
         torch.manual_seed(asked.seed)
         net = backbones.build(row, classes, state)
         place(net, accelerator.device, train.memory_format)
+        augment, seed = asked.dataset.augment, asked.seed
         try:
             trained = finetune(
-                net,
-                row.head,
-                train,
-                asked.dataset.augment,
-                choose,
-                short,
-                accelerator,
-                asked.seed,
-                lambda record: None,
+                net, row.head, train, augment, choose, short, accelerator, seed, lambda record: None
             )
         except UserError:  # the loss is no longer a number
-            return float("-inf")
+            return {"score": None}
         finally:
             accelerator.free_memory()
-        return trained.best_score
+            if scaler:  # what one rate has done to it is not the next one's
+                scaler.load_state_dict(fresh)
+        return {"score": trained.best_score}
+
+    def trial(short: Recipe) -> float | None:
+        if accelerator.num_processes > 1:  # they must not differ in what they find remembered
+            return train_shortly(short)["score"]
+        about = {**config.determining(settings), "recipe": asdict(short)}
+        return kept("trials", about, lambda: train_shortly(short))["score"]
 
     return search(recipe, trial)

@@ -75,7 +75,7 @@ class Augment:
     """Random changes of a training image that do not change its label.
 
     `crop`: smallest share of the image's area that a random crop keeps (1: no crop). `flip`: mirror left and right.
-    `dihedral`: all eight symmetries of the square, for pictures without an upside (seen from above). `shift`: by whole
+    `dihedral`: all eight symmetries of the square, four of another rectangle, for pictures without an upside (seen from above). `shift`: by whole
     pixels, up to this share of the side. `trivial`: TrivialAugmentWide (arXiv 2103.10158).
     """
 

@@ -63,9 +63,17 @@ def test_flip_mirrors_half_of_them() -> None:
 def test_dihedral_makes_all_eight_symmetries() -> None:
     image = torch.rand(1, 3, 6, 6)
     symmetries = [t.rot90(k, (-2, -1)) for t in (image, image.flip(-1)) for k in range(4)]
-    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400), (6, 6))
+    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400, (6, 6)), (6, 6))
     found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in changed) for s in symmetries]
     assert sum(found) == 400 and min(found) > 25
+
+
+def test_dihedral_stretches_no_rectangle() -> None:
+    image = torch.rand(1, 3, 4, 6)
+    symmetries = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
+    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400, (4, 6)), (4, 6))
+    found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in changed) for s in symmetries]
+    assert sum(found) == 400 and min(found) > 60
 
 
 def test_a_crop_keeps_its_share_and_stays_inside() -> None:

@@ -1,5 +1,6 @@
 """The loop: what is chosen, what decays, how rates move, what a batch holds."""
 
+import math
 from dataclasses import replace
 from itertools import islice
 
@@ -100,6 +101,8 @@ def test_a_loss_that_is_no_number() -> None:
     nn.init.constant_(model[4].weight, float("nan"))
     with pytest.raises(UserError, match="no longer a number before step 5: try a lower --lr"):
         train(model, lambda n: (0.0, {}))
+    with pytest.raises(UserError, match="no longer a number before step 5: try a lower --lr"):
+        train(net(), lambda n: (math.nan, {}))
 
 
 def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:

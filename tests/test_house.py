@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results"), ("config", "outcome"), ("run", "probing", "predict", "bench", "export"), ("answers",),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results", "kept"), ("config", "outcome"), ("run", "probing", "predict", "bench", "export"), ("answers",),
     ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("runs",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {
@@ -36,7 +36,7 @@ ROOMS = {
     "answers": [
         "scratch", "report.read", "report.sections", "report.tables", "report.predictions", "report.verdicts",
         "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",
-        "report.chapters", "report.page", "report.report", "recommend.kept", "recommend.words", "recommend.ranking",
+        "report.chapters", "report.page", "report.report", "recommend.words", "recommend.ranking",
         "recommend.material", "recommend.price", "recommend.recommend", "recommend.finals", "recommend.validate",
         "sweep.plan", "sweep.prices", "sweep.ledger", "sweep.value", "sweep.view", "sweep.attempt", "sweep.workers", "sweep.rayed", "sweep.slurm",
         "sweep.sweep",

@@ -58,6 +58,7 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
         (("--resume", "runs/none", "--out", "x"), "--resume goes on in its own folder"),
         (("--config", "none.yaml"), "cannot read options from none.yaml"),
         (("-bs", 0), "--batch_size 0: expected 1 or more"),
+        (("--seed", 2**63), f"--seed {2**63}: expected less than 2^63"),
         (("-bs", "many"), "invalid int value"),
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
         (("--lr", -1), "'-1' is no rate: expected one above 0, such as 1e-3, or auto"),

@@ -1,7 +1,9 @@
 """Fair training: the paper's protocol and its faults by name, the search for a rate, classes out of balance."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +18,13 @@ from common import catalog, main
 from common.asked import check, choose, parse
 from common.data.decode import decode
 from common.data.loaders import Batches
+from common.errors import UserError
 from common.models.backbones import find
+from common.run import _search
 from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, Run
 from common.training import recipes
 from common.training.device import accelerator
-from common.training.finetune import finetune
+from common.training.finetune import Trained, finetune
 from common.training.search import RATES, search, winner
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
@@ -69,6 +73,7 @@ def test_the_papers_recipe(flowers_tree: Path) -> None:
     recipe = recipes.recipe(run, find("swin_t"), epoch=7)
     first, second = recipe.phases
     assert (first.optimizer, first.lr, first.weight_decay, first.patience) == ("adamw", 1e-3, 0.01, 20)
+    assert first.decay_all, "there are no groups in their code"
     assert (second.optimizer, second.lr, second.weight_decay, second.patience) == ("sgd", 1e-3, 0, 20)
     assert {first.schedule, second.schedule} == {"constant"} and recipe.label_smoothing == 0
     assert (recipe.choose_on, recipe.eval_every, recipe.test_last) == ("test", 7, True)
@@ -147,9 +152,9 @@ def test_patience(scores, patience, ends) -> None:
 def test_the_search_halves() -> None:
     """Five rates for a tenth of the steps, the two best for a quarter; the winner is judged at its longest."""
     recipe, seen = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50), []
-    quick = {3e-5: 0.1, 1e-4: 0.7, 3e-4: 0.9, 1e-3: 0.2, 3e-3: float("-inf")}
+    quick = {3e-5: 0.1, 1e-4: 0.7, 3e-4: 0.9, 1e-3: 0.2, 3e-3: None}
 
-    def trial(short: Recipe) -> float:
+    def trial(short: Recipe) -> float | None:
         (phase,) = short.phases
         seen.append((phase.lr, phase.steps, short.eval_every))
         return quick[phase.lr] if phase.steps == 20 else {1e-4: 0.95, 3e-4: 0.91}[phase.lr]
@@ -170,6 +175,80 @@ def test_a_run_that_searches_its_rate(class_tree) -> None:
     assert other["lr_search"] is None
 
 
+def counted(monkeypatch: pytest.MonkeyPatch, stop_at: int) -> list[Recipe]:
+    """All recipes that are trained by; Ctrl-C comes before one of them."""
+    seen: list[Recipe] = []
+
+    def train(*given, **how):
+        seen.append(next(each for each in given if isinstance(each, Recipe)))
+        if len(seen) == stop_at:
+            raise KeyboardInterrupt
+        return finetune(*given, **how)
+
+    monkeypatch.setattr("common.training.finetune.finetune", train)
+    return seen
+
+
+def test_a_search_that_breaks_goes_on(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("--data_dir", class_tree(n=20), "--epochs", 4, "--lr", "auto")
+    counted(monkeypatch, stop_at=4)
+    with pytest.raises(SystemExit) as stop:
+        ran(folder.DATASET, *options)
+    assert stop.value.code == 130 and not Path("out").exists()
+    seen = counted(monkeypatch, stop_at=0)
+    result = ran(folder.DATASET, *options)
+    assert len(seen) == 2 + 2 + 1, "three of seven trials are remembered"
+    assert len(result["lr_search"]) == 7
+    other = counted(monkeypatch, stop_at=0)
+    ran(folder.DATASET, *options, "--seed", 1, out="other")
+    assert len(other) == 8, "another seed's trials are others"
+
+
+def test_a_rate_that_ruins_the_network_is_the_worst(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its only update: the losses before it were numbers, the evaluation is not."""
+    monkeypatch.setitem(RATES, "sgd", (3e-3, 1e-2, 3e-2, 1e-1, 1e38))
+    options = ("--data_dir", class_tree(n=20), "-bs", 64, "--epochs", 2, "--optimizer", "sgd")
+    tried = ran(folder.DATASET, *options, "--lr", "auto")["lr_search"]
+    assert [each["score"] is None for each in tried] == [False] * 4 + [True] + [False] * 2
+    with pytest.raises(SystemExit) as stop:
+        ran(folder.DATASET, *options, "--lr", 1e38, out="lost")
+    assert stop.value.code == 2
+
+
+def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An overflow halves it, so that the next rate's gradients would be smaller than float16 tells."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    found = []
+
+    def train(*_: object) -> Trained:
+        found.append(scaler.get_scale())
+        scaler.load_state_dict(scaler.state_dict() | {"scale": 1.0})
+        if len(found) == 2:
+            raise UserError("lost")
+        return Trained(weights={}, best={}, best_score=0.5, records=[], seconds=0, joules=None, breaks=[])
+
+    monkeypatch.setattr("common.training.finetune.finetune", train)
+    run = SimpleNamespace(
+        scaler=scaler, num_processes=2, device=torch.device("cpu"), free_memory=lambda: None
+    )
+    asked = SimpleNamespace(seed=0, dataset=folder.DATASET)
+    data = SimpleNamespace(memory_format=torch.channels_last)
+    recipe = Recipe(name="t", phases=(Phase(steps=20, lr=1.0),), eval_every=10)
+    tried = _search(asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, {}, run)
+    assert found == [1024.0] * 7 and scaler.get_scale() == 1024.0
+    assert [each["score"] for each in tried] == [0.5, None, *[0.5] * 5]
+
+
+def test_a_search_without_memory_names_the_smaller_batch(class_tree, monkeypatch, capsys) -> None:
+    def train(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("common.training.finetune.finetune", train)
+    with pytest.raises(SystemExit) as stop:
+        ran(folder.DATASET, "--data_dir", class_tree(n=20), "--lr", "auto")
+    assert stop.value.code == 2 and "out of memory at a batch of 8: try -bs 4" in capsys.readouterr().err
+
+
 def test_rare_classes_count_more() -> None:
     labels = np.array([0] * 24 + [1] * 8)
     data = small(labels)
@@ -183,8 +262,24 @@ def test_rare_classes_count_more() -> None:
         finetune(net, "1", small(labels), Augment(), lambda n: (0.0, {}), recipe, run, 0, log.append)
         losses.append(log[0]["train_loss"])
     x, y = next(data.train(Augment(), 0))
-    expected = [nn.functional.cross_entropy(net(x), y, weight) for weight in (None, data.class_weights)]
-    assert losses == pytest.approx([float(loss) for loss in expected])
+    with torch.no_grad():
+        each = nn.functional.cross_entropy(net(x), y, reduction="none")
+    assert losses == pytest.approx([each.mean().item(), (data.class_weights[y] * each).mean().item()])
+
+
+def test_pieces_of_a_batch_weigh_classes_as_the_whole_does() -> None:
+    recipe = Recipe(
+        name="t", phases=(Phase(steps=1, lr=1.0, optimizer="sgd"),), eval_every=1, class_weights=True
+    )
+    ends = []
+    for pieces in (1, 8, 32):
+        torch.manual_seed(0)
+        net, run = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), accelerator("cpu", "fp32", False, pieces)
+        data = replace(small(np.array([0] * 29 + [1] * 3), micro_batches=pieces), batch_size=32)
+        finetune(net, "1", data, Augment(), lambda n: (0.0, {}), recipe, run, 0, lambda record: None)
+        ends.append(net[1].weight.detach())
+    for end in ends[1:]:
+        torch.testing.assert_close(end, ends[0], rtol=1e-4, atol=1e-6)
 
 
 def test_balanced_sampling() -> None:

@@ -69,6 +69,12 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     assert len(capsys.readouterr().out.splitlines()) == 20
 
 
+def test_classes_that_look_like_formulas(class_tree) -> None:
+    """Matplotlib would take them for some, and fail when all is trained."""
+    run(folder.DATASET, "--data_dir", class_tree(("a$b^$", "$x^$", "$5")), out="out")
+    assert {"confusion.png", "result.json"} <= {path.name for path in Path("out").iterdir()}
+
+
 def test_the_same_command_twice_gives_the_same_bits(class_tree) -> None:
     images = class_tree()
     one, two = (run(folder.DATASET, "--data_dir", images, "--seed", 3, out=out) for out in ("one", "two"))

@@ -1,17 +1,19 @@
 """Every reader on a miniature of its official layout, and decoding of odd pictures."""
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import cifar10
 import eurosat
 import flowers102
 from common import class_folders
-from common.data.decode import decode, fit
+from common.data.decode import decode, fit, upright
+from common.data.looks import look_at
 from common.errors import UserError
 from common.models.backbones import find
 from common.spec import Preprocess
@@ -119,6 +121,23 @@ def test_exif_rotation_is_undone(tmp_path: Path) -> None:
     image.save(tmp_path / "phone.png", exif=exif)
     pixels = fit(Image.open(tmp_path / "phone.png"), (32, 16), WHOLE)
     assert pixels[:14].min() == 255 and pixels[18:].max() == 0
+
+
+def test_an_odd_tag_beside_the_rotation(tmp_path: Path) -> None:
+    """ResolutionUnit (0x128) in letters: Pillow reads such a file, and cannot write its tags again."""
+    entries = struct.pack("<HHHIHH", 2, 0x112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x128, 2, 4, b"cm\0\0")
+    path = tmp_path / "phone.jpg"
+    Image.new("RGB", (32, 16)).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0" + entries + bytes(4))
+    assert fit(Image.open(path), (32, 16), WHOLE).shape == (32, 16, 3)
+    (look,) = look_at([str(path)])
+    assert look.size == (16, 32) and not look.upright
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_every_orientation(turn: int) -> None:
+    image = Image.fromarray(np.arange(18, dtype=np.uint8).reshape(2, 3, 3))
+    image.getexif()[0x112] = turn
+    assert (np.asarray(upright(image)) == np.asarray(ImageOps.exif_transpose(image))).all()
 
 
 def test_proportions_are_kept() -> None:

@@ -68,7 +68,8 @@ def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int
     x, y = (1 - width) * (2 * u[2] - 1), (1 - height) * (2 * u[3] - 1)
     mirror = 1 - 2 * (u[4] < 0.5).float() if augment.flip or augment.dihedral else torch.ones(n)
     upside = 1 - 2 * (u[5] < 0.5).float() if augment.dihedral else torch.ones(n)
-    turn = (u[6] < 0.5).float() if augment.dihedral else torch.zeros(n)  # swaps the axes
+    square = size[0] == size[1]  # else a turn would stretch
+    turn = (u[6] < 0.5).float() if augment.dihedral and square else torch.zeros(n)  # swaps the axes
     stay = 1 - turn
     if augment.shift:
         by = torch.rand(2, n, generator=dice("shift", seed, epoch))

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 DRAFT = 2
 # What a file may turn out to be, whatever its name. Pillow has forty more, slow to load and seldom looked after
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+ORIENTATION = 0x0112  # the EXIF tag; 1: upright
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
 
 
 def decode(
@@ -120,13 +124,12 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     """A picture -> (H, W, 3) uint8: scaled to cover `size / crop`, the middle cut out. Proportions are kept,
     unless `squash`."""
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     height, width = size
     enough = round(DRAFT * max(size) / preprocess.crop)
     image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
-    ImageOps.exif_transpose(image, in_place=True)  # a large picture is in memory once
-    image = rgb(image)
+    image = rgb(upright(image))
     if image.size != (width, height):
         box_w, box_h = image.size
         if not preprocess.squash:
@@ -139,6 +142,14 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
         ]
         image = image.resize((width, height), resample, box=(left, top, left + box_w, top + box_h))
     return np.asarray(image)
+
+
+def upright(image: "Image.Image") -> "Image.Image":
+    """As its EXIF says that it was taken. Pillow's own function also writes the EXIF anew, and fails where a tag is odd."""
+    from PIL import Image
+
+    turn = TURNS.get(image.getexif().get(ORIENTATION))
+    return image.transpose(Image.Transpose[turn]) if turn else image
 
 
 def rgb(image: "Image.Image") -> "Image.Image":

@@ -35,7 +35,7 @@ def split_folders(
     """
     samples = _read(source, target, group_by)
     split = _split(samples, test, val, seed)
-    with whole(target) as part:
+    with whole(target, "--list" if how == "list" else "--output_dir") as part:
         if how == "list":
             part.parent.mkdir(parents=True, exist_ok=True)
             split_file.write(part, samples, split)

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from . import duplicates
-from .decode import open_image, rgb
+from .decode import ORIENTATION, open_image, rgb, upright
 
 if TYPE_CHECKING:
     import numpy as np
-
-ORIENTATION = 0x0112  # the EXIF tag; 1: upright
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +33,12 @@ def look_at(images: Sequence) -> list[Look | str]:
 
 
 def _look(source: "str | np.ndarray") -> Look | str:
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         image = open_image(source)
         mode, size, turn = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
-        image = rgb(ImageOps.exif_transpose(image))
+        image = rgb(upright(image))
         return Look(
             size=size,
             mode=mode,

@@ -55,7 +55,7 @@ def finetune(
 ) -> Trained:
     """Train `net` in place and leave it with its last weights.
 
-    `choose` is asked at every evaluation for a score (higher is better) and what else to log; the first of equal
+    `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log; the first of equal
     scores wins. `log` gets a record each time. With `keeping` there are checkpoints; from one of them, `saved`, the
     run goes on as if it had never stopped.
 
@@ -121,6 +121,7 @@ def finetune(
                 record = _record(at, sums, train.steps, scheduler.get_last_lr()[0], accelerator)
                 _share_buffers(net, accelerator)
                 score, scores = choose(net)
+                _check_number(score, at)
                 record |= scores
                 at.records.append(record)
                 log(record)
@@ -173,13 +174,18 @@ def _stepper(
             with accelerator.accumulate(model):  # of several micro-batches the last one steps
                 with accelerator.autocast():
                     logits = model(images)
-                    loss = F.cross_entropy(
-                        logits, labels, class_weights, label_smoothing=recipe.label_smoothing
+                    losses = F.cross_entropy(
+                        logits,
+                        labels,
+                        class_weights,
+                        reduction="none",
+                        label_smoothing=recipe.label_smoothing,
                     )
+                    loss = losses.mean()  # not by the weights of this piece: of many pieces each has others
                 accelerator.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()
-                if accelerator.sync_gradients and not optimizer.step_was_skipped:  # float16 skips an overflow
+                if accelerator.sync_gradients:
                     scheduler.step()
             at.seen += len(labels) * accelerator.num_processes
             with torch.no_grad():
@@ -233,9 +239,9 @@ def _record(at: Progress, sums: Tensor, epoch: int, lr: float, accelerator: Acce
     return record
 
 
-def _check_number(loss: float, at: Progress) -> None:
-    """Raises: UserError: the loss is no longer a number; the last checkpoint is from before that."""
-    if not math.isfinite(loss):
+def _check_number(number: float, at: Progress) -> None:
+    """Raises: UserError: a loss or a score is no longer a number; the last checkpoint is from before that."""
+    if not math.isfinite(number):
         raise UserError(f"{DIVERGED} before step {at.step}: try a lower --lr or --precision fp32")
 
 

@@ -106,6 +106,7 @@ def paper(how: Published, epoch: int) -> Recipe:
                 steps=PAPER_MOST * epoch,
                 lr=how.lr,
                 weight_decay=0.01,
+                decay_all=True,
                 schedule="constant",
                 patience=how.patience[0],
             ),

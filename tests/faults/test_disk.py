@@ -9,7 +9,19 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import SEED, World, check_refusal, check_sound, fill, fill_at, tmpfs, undisturbed, world
+from harm import (
+    SEED,
+    World,
+    at_checkpoint,
+    check_refusal,
+    check_sound,
+    fill,
+    fill_at,
+    kill_me,
+    tmpfs,
+    undisturbed,
+    world,
+)
 
 
 @pytest.fixture
@@ -70,6 +82,18 @@ def test_a_disk_that_may_only_be_read(tmp_path: Path, place: str, option: str) -
         if place == "runs":
             here.finish("runs/out")
             check_sound(here, "runs/out")
+
+
+def test_going_on_where_it_may_only_be_read(tmp_path: Path) -> None:
+    with world(tmp_path / "world", tmp_path / "told") as here, tmpfs(here.place / "runs", 30) as disk:
+        here.unpack()
+        process = here.again("runs/out", harm=partial(at_checkpoint, 4, kill_me))
+        assert process.end() == -9
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        check_refusal(here.again("runs/out"), "Read-only file system", "--out")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        here.finish("runs/out")
+        check_sound(here, "runs/out")
 
 
 if os.geteuid():

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from ...kept import kept, known
 from ...measure import cost
 from ...models import backbones
 from ...models.table import Backbone
@@ -14,7 +15,6 @@ from ...spec import Speed
 from ...training import recipes
 from ...training.device import out_of_memory
 from ...training.tune import step_times
-from .kept import kept, known
 
 FORM = 1  # of what is measured: one more makes older prices void
 

@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from ... import results
 from ...errors import UserError
+from ...kept import kept
 from ...measure import probe, transfer
 from ...models import backbones, weights
 from ...spec import Run
 from ...training import device
 from ...training.features import features
 from . import ranking, words
-from .kept import kept
 from .material import Material, gather
 from .price import price, training_seconds
 

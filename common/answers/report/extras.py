@@ -1,6 +1,5 @@
 """What only some results can tell: few images, learning rates, and choosing on the test set."""
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -107,7 +106,7 @@ def _searched(cell: Cell) -> tuple[tuple[float, float], ...]:
             (steps for _, steps, _ in row.lr_search), default=0
         )  # later, only the better half goes on
         for rate, steps, score in row.lr_search:
-            if steps == first and math.isfinite(score):  # the loss was a number
+            if steps == first and score is not None:  # the loss was a number
                 tried[rate].append(score)
     return tuple((rate, statistics.mean(scores)) for rate, scores in sorted(tried.items()))
 

@@ -76,7 +76,7 @@ class Row:
     calibrated: Mapping[str, float]  # scores after temperature scaling; empty: not done
     temperature: float | None
     chosen: float | None  # the headline on validation that chose the epoch; None: test chose it
-    lr_search: tuple[tuple[float, int, float], ...]  # (rate, after so many steps, validation score)
+    lr_search: tuple[tuple[float, int, float | None], ...]  # (rate, after so many steps, validation score)
     cost: Mapping[str, float]  # what was recorded of `COSTS` in tables.py
     machine: str
     threads: int

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...atomic import whole
-from ...data.cache import PLACE, home
-from ...errors import disk_errors
+from .atomic import whole
+from .data.cache import PLACE, home
+from .errors import disk_errors
 
 
 def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,20 @@ def whole(path: Path, option: str = "--out") -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def check_new(path: Path, option: str) -> None:
+    """Before work begins whose end is a file.
+
+    Raises:
+        UserError: there is something already, or no folder for it.
+    """
+    if path.exists():
+        raise UserError(f"{path} exists already: name another file with {option}, or move it away")
+    if not path.parent.is_dir():
+        raise UserError(
+            f"no folder {path.parent} for {path.name}: make it, or name another file with {option}"
+        )
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Nobody else works in the folder meanwhile: its lock is held while the process lives, however it ends.

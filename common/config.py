@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from . import results
+from .data import splits
 from .errors import UserError
 from .models.table import Backbone
 from .spec import Dataset, Preprocess, Recipe, Run, Samples, Split
@@ -47,6 +48,7 @@ def described(
         "split": {
             "kind": asked.split,
             "fingerprint": split.fingerprint,
+            "test_fingerprint": splits.test_fingerprint(samples, split),
             "train": len(split.train),
             "val": len(split.val),
             "test": len(split.test),

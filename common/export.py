@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import results
-from .atomic import whole
+from .atomic import check_new, whole
 from .errors import UserError
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     path = run_folder / results.BEST
     about = results.read_about(path)
     out = out or run_folder / f"model{SUFFIX[kind]}"
-    if out.exists():
-        raise UserError(f"{out} exists already: name another file with -o, or move it away")
-    if not out.parent.is_dir():
-        raise UserError(f"no folder {out.parent} for {out.name}: make it, or name another file with -o")
+    check_new(out, "-o")
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
         raise UserError(f"ONNX needs packages that are not here: pip install {' '.join(missing)}")
 

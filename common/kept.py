@@ -13,19 +13,23 @@ from .errors import disk_errors
 
 def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `compute` returned when it was first asked `about` this; both are of what JSON knows."""
+    if recall(kind, about) is None:
+        keep(kind, about, compute())
+    return recall(kind, about)
+
+
+def recall(kind: str, about: dict[str, Any]) -> dict[str, Any] | None:
+    """What was kept about this; None: nothing."""
     path = _path(kind, about)
-    if not path.exists():
-        with disk_errors(home(), PLACE):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        figures = compute()
-        with whole(path, PLACE) as part:
-            part.write_text(json.dumps({"about": about, "figures": figures}), "utf-8")
-    return json.loads(path.read_text("utf-8"))["figures"]
+    return json.loads(path.read_text("utf-8"))["figures"] if path.exists() else None
 
 
-def known(kind: str, about: dict[str, Any]) -> bool:
-    """Whether `kept` need not compute."""
-    return _path(kind, about).exists()
+def keep(kind: str, about: dict[str, Any], figures: dict[str, Any]) -> None:
+    path = _path(kind, about)
+    with disk_errors(home(), PLACE):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, PLACE) as part:
+        part.write_text(json.dumps({"about": about, "figures": figures}), "utf-8")
 
 
 def _path(kind: str, about: dict[str, Any]) -> Path:

@@ -1,8 +1,11 @@
 """The README's figures are generated, its commands parse, its dataset of twenty lines runs."""
 
+import argparse
 import re
+import runpy
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -23,22 +26,42 @@ def test_tables_are_generated() -> None:
 def test_every_command_parses() -> None:
     """Options that the README names exist."""
     from common import catalog
+    from common.__main__ import main
     from common.commands import sweep
     from common.options import parser
 
     scripts = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
     lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
-    checked = 0
+    checked: Counter[str] = Counter()
     for words in (shlex.split(line, comments=True) for line in lines):
         script = words[1].removesuffix(".py") if len(words) > 1 else ""
         if script in scripts:
             parser(*scripts[script]).parse_args(words[2:])
-            checked += 1
+            checked["scripts"] += 1
         if words[1:4] == ["-m", "common", "sweep"]:
             _, rest = sweep._parser().parse_known_args(words[4:])
             parser(*scripts["eurosat"]).parse_args(rest)
-            checked += 1
-    assert checked >= 10
+            checked["sweep"] += 1
+        elif words[1:3] == ["-m", "common"] or script == "split":
+            with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):
+                patch.setattr(argparse.ArgumentParser, "parse_args", parsed)
+                patch.setattr(sys, "argv", words[1:])
+                main(words[3:]) if script != "split" else runpy.run_path("split.py", run_name="__main__")
+            checked[words[3] if script != "split" else "split"] += 1
+    assert checked["scripts"] >= 10
+    assert checked.keys() >= {
+        "split", "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
+    }, checked  # fmt: skip
+
+
+class Parsed(Exception):
+    """The command line is right; what it asks for is not done."""
+
+
+def parsed(self: argparse.ArgumentParser, argv: list[str] | None = None, *_: object) -> None:
+    _, unknown = self.parse_known_args(argv)
+    assert not unknown
+    raise Parsed
 
 
 def test_the_dataset_of_twenty_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_tree) -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import balanced_accuracy_score
 from test_mistakes import mistake
 
 from common.__main__ import main
-from common.answers.recommend import finals, price, ranking, recommend, validate, words
+from common.answers.recommend import finals, material, price, ranking, recommend, validate, words
 from common.data.loaders import Batches
 from common.errors import UserError
 from common.measure import compare
@@ -180,8 +180,91 @@ def test_what_was_not_measured_is_not_called_cheaper() -> None:
         60, 10, 5
     )
     assert "nothing cheaper is as good" in told(60, 59, 5)
+    assert "not measured" in told(None, 10, 5) and "instead of" not in told(None, 10, 5)
     for seconds in ((60, None, None), (None, None, None)):
         assert "whether something cheaper is as good was not measured" in told(*seconds)
+
+
+def test_equal_ones_are_the_cheapest_as_far_as_was_measured() -> None:
+    def told(*seconds: float | None) -> str:
+        rows = [
+            {
+                "backbone": name, "weights": "imagenet", "score": 0.85, "interval": (0.8, 0.9), "p_best": 0.5, "behind": 0.0,
+                "behind_interval": (-0.01, 0.01), "tied": name != "a", "equivalent": True, "training_seconds": took, "macs": macs * 10**9,
+            }
+            for name, took, macs in zip("ab", seconds, (4, 1), strict=True)
+        ]  # fmt: skip
+        return words.advice({"metric": "top1", "images": 100, "backbones": rows})
+
+    assert "take the cheapest, a (training about 50 s)" in told(50, 60)
+    assert "take the one with the fewest operations, b (1.00 GMACs, training not measured)" in told(50, None)
+
+
+def test_a_price_that_did_not_fit_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(measured: bool) -> price.Price:
+        row, cpu = backbones.find(TINY[0]), torch.device("cpu")
+        return price.price(row, 2, (32, 32), 8, cpu, "a machine", "fp32", measured)
+
+    def full(*_: object) -> dict:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(price, "step_times", full)
+    assert cost(measured=True).step_seconds is None
+    monkeypatch.setattr(price, "step_times", lambda *_: {"step_seconds": 0.5})
+    assert cost(measured=False).step_seconds is None
+    assert cost(measured=True).step_seconds == cost(measured=False).step_seconds == 0.5
+
+
+def test_looks_in_large_groups() -> None:
+    """A group that covers the first two shares: the second look has nothing new; one of too few groups waits."""
+    groups = np.array([0] * 6 + [1] * 3 + [2] * 3 + [3])
+    parts = [[0, 1, 2], [0, 1, 2], [0, 1, 2, 6, 7], [0, 1, 2, 6, 7, 9], [*range(13)]]
+    looks = material._added(parts, groups)
+    assert [look.tolist() for look in looks] == [[0, 1, 2, 6, 7, 9], [3, 4, 5, 8, 10, 11, 12]]
+    assert [len(look) for look in material._added(parts, None)] == [3, 2, 1, 7]
+
+
+def test_groups_under_a_budget(free: None) -> None:
+    """Three patients have three quarters of the images."""
+    data = folder("patients", {"a": 200, "b": 200}, nothing)
+    for label in "ab":
+        for path in Path(data, label).glob("*.png"):
+            i = int(path.stem.split("_")[1])
+            path.rename(path.with_name(f"p{i // 50 if i < 150 else i // 10}_{i}.png"))
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"/(p\d+)_", "--budget", "10h")
+    assert answered(*options)["groups"] >= 3
+
+
+def test_the_answer_has_a_place_before_the_work(capsys: pytest.CaptureFixture) -> None:
+    data = folder("noise", {"a": 4, "b": 4}, nothing)
+    for words_of in (["recommend", "--data_dir", data], ["bench"], ["check", data]):
+        with pytest.raises(SystemExit) as stop:
+            main([*words_of, "--out", "nowhere/answer.json"])
+        assert stop.value.code == 2 and "no folder nowhere for answer.json" in capsys.readouterr().err
+
+
+def test_an_answer_outlives_its_finals(monkeypatch: pytest.MonkeyPatch, free: None) -> None:
+    def fails(*_: object) -> None:
+        raise UserError("a run ended badly")
+
+    monkeypatch.setattr(finals, "play", fails)
+    data = folder("noise", {"a": 20, "b": 20}, nothing)
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [
+                "recommend",
+                "--data_dir",
+                data,
+                "-model",
+                *TINY[:2],
+                *SMALL,
+                "--finetune",
+                "2",
+                "--out",
+                "a.json",
+            ]
+        )
+    assert stop.value.code == 2 and len(json.loads(Path("a.json").read_text())["backbones"]) == 2
 
 
 def test_a_second_run_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +438,7 @@ def told(dataset: str, scores: dict[str, float]) -> dict:
     return {
         "dataset": dataset,
         "metric": "top1",
-        "split": "x",
+        "test_fingerprint": "x",
         "subset": False,
         "shots": None,
         "backbones": rows,
@@ -365,21 +448,29 @@ def told(dataset: str, scores: dict[str, float]) -> dict:
 def tuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
     return [
         {"dataset": dataset, "backbone": name, "weights": "pip:...", "protocol": "clean", "subset": False, "shots": None,
-         "fraction": None, "split": {"fingerprint": "x"}, "preprocess": {"size": [32, 32]},
+         "fraction": None, "fold": None, "split": {"kind": "clean", "test_fingerprint": "x"}, "preprocess": {"size": [32, 32]},
          "test": {"top1": {"value": s}}, **more}
         for name, s in scores.items()
     ]  # fmt: skip
 
 
-def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any name is one of the table."""
+    monkeypatch.setattr(validate.backbones, "find", lambda name: SimpleNamespace(weights="pip:..."))
+
+
+def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) -> None:
     order = {"a": 0.5, "b": 0.6, "c": 0.7, "d": 0.9}
     Path("answers").mkdir()
     for dataset in ("one", "two", "three"):
         Path(f"{dataset}.json").write_text(json.dumps(told(dataset, order)))
     runs = [run for dataset in ("one", "two", "three") for run in tuned(dataset, order)]
-    runs += tuned("one", {"a": 0.99}, protocol="paper") + tuned(
-        "one", {"a": 0.99}, weights="none"
-    )  # not comparable
+    paper, other = {"kind": "paper", "test_fingerprint": "x"}, {"kind": "clean", "test_fingerprint": "y"}
+    for more in (
+        {"protocol": "paper"}, {"weights": "none"}, {"weights": "mine.pth"}, {"split": paper}, {"split": other}, {"fold": 3},
+    ):  # fmt: skip
+        runs += tuned("one", {"a": 0.99}, **more)  # not comparable
     Path("runs.jsonl").write_text("\n".join(map(json.dumps, runs)))
     paths = [Path(name) for name in ("one.json", "two.json", "three.json", "runs.jsonl")]
     agreements = validate.validate(*validate.read(paths))
@@ -390,11 +481,19 @@ def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
             and one.tau["knn"] == pytest.approx(-1)
         )
         assert one.tau["elsewhere"] == pytest.approx(1)
-    assert validate.mean([1.0, 0.0, 0.5]) == (
+
+    def mean(*taus: float | None, names: str = "abcdef") -> object:
+        agreements = [
+            validate.Agreement(name, 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)
+        ]
+        return validate.mean(agreements, "score")
+
+    assert mean(1.0, 0.0, 0.5) == (
         0.5,
         pytest.approx((-0.742, 1.0), abs=1e-3),
     )  # t of 2 is 4.303; a tau is at most 1
-    assert validate.mean([1.0, 0.0]) == (0.5, None) and validate.mean([1.0, None]) is None
+    assert mean(1.0, 0.0) == (0.5, None) and mean(1.0, None) is None
+    assert mean(1.0, 0.0, 0.0, 1.0, names="aaab") == (pytest.approx(2 / 3), None), "a dataset counts once"
     main(["validate_recommend", *map(str, paths)])
     out = capsys.readouterr().out
     assert (
@@ -404,7 +503,13 @@ def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     )
 
 
-def test_validation_needs_an_order(capsys: pytest.CaptureFixture) -> None:
+def test_elsewhere_is_another_dataset(known: None) -> None:
+    order = {"a": 0.5, "b": 0.6, "c": 0.7}
+    (one, again) = validate.validate([told("one", order), told("one", order)], tuned("one", order))
+    assert one.tau["elsewhere"] is None and again.tau["elsewhere"] is None
+
+
+def test_validation_needs_an_order(capsys: pytest.CaptureFixture, known: None) -> None:
     pair = {"a": 0.5, "b": 0.6}
     with pytest.raises(UserError, match=r"an order needs 3 fine-tuned backbones .* one 2"):
         validate.validate([told("one", pair)], tuned("one", pair))

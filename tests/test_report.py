@@ -201,13 +201,49 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
 
 
 def test_other_images_under_one_name_are_other_datasets(tmp_path: Path) -> None:
-    """Two folders of images are both "folder": told apart by their splits."""
-    for i, (backbone, fingerprint) in enumerate((("resnet50", "a"), ("resnet50", "b"), ("swin_t", "a"))):
-        split = {"kind": "clean", "fingerprint": fingerprint, "train": 80, "val": 10, "test": 120}
-        fabricate(tmp_path / "runs" / str(i), "folder", backbone, 0, 0.9, split=split)
-    assert [(q.name, sorted(q.cells)) for q in told(tmp_path / "runs")[0].questions] == [
-        ("folder (split a)", ["resnet50", "swin_t"]), ("folder (split b)", ["resnet50"]),
+    """Two folders of images are both "folder": told apart by their test images, which their seeds share."""
+    for i, (backbone, tested) in enumerate((("resnet50", "a"), ("resnet50", "b"), ("swin_t", "a"))):
+        for seed in (0, 1):
+            split = {
+                "kind": "clean", "fingerprint": f"{tested}{seed}", "test_fingerprint": tested, "train": 80, "val": 10, "test": 120,
+            }  # fmt: skip
+            fabricate(tmp_path / "runs" / f"{i}{seed}", "folder", backbone, seed, 0.9, split=split)
+    questions = told(tmp_path / "runs")[0].questions
+    assert [(q.name, sorted(q.cells)) for q in questions] == [
+        ("folder (test images a)", ["resnet50", "swin_t"]), ("folder (test images b)", ["resnet50"]),
     ]  # fmt: skip
+    assert {len(cell.rows) for q in questions for cell in q.cells.values()} == {2}
+
+
+def test_a_seed_that_was_tried_again_is_a_seed(tmp_path: Path) -> None:
+    """A sweep takes float32, or smaller pieces, when a run has failed."""
+    for seed, more in enumerate(({}, {"precision": "bf16"}, {"micro_bs": 4})):
+        fabricate(tmp_path / "runs" / str(seed), "dtd", "resnet50", seed, 0.9 - seed / 100, **more)
+    (question,) = told(tmp_path / "runs")[0].questions
+    cell = question.cells["resnet50"]
+    assert len(cell.rows) == 3 and cell.others == 0
+    assert (
+        "resnet50: its seeds were trained with number formats bf16 and fp32, images at once 4 and 8"
+        in question.caveats
+    )
+
+
+def test_epochs_are_those_that_were_trained(tmp_path: Path) -> None:
+    """The paper's protocol may take 2,000, and stops when its patience is over."""
+    result = fabricate(tmp_path / "runs" / "a", "dtd", "resnet50", 0, 0.9)
+    per_epoch = result["steps_per_epoch"]
+    long = {**result["recipe"], "phases": [{**result["recipe"]["phases"][0], "steps": 2000 * per_epoch}]}
+    fabricate(
+        tmp_path / "runs" / "b",
+        "dtd",
+        "swin_t",
+        0,
+        0.9,
+        recipe=long,
+        last={"step": 7 * per_epoch, "epoch": 7},
+    )
+    (question,) = told(tmp_path / "runs")[0].questions
+    assert [cell.rows[0].epochs for cell in question.cells.values()] == [2, 7]
 
 
 def test_duels_are_paired_and_corrected(runs: Path) -> None:
@@ -258,6 +294,17 @@ def test_runs_without_predictions_are_named(runs: Path) -> None:
     (question,) = [q for q in told(runs)[0].questions if q.name == "eurosat"]
     assert predictions_of(question).without == ("convnext_tiny", "swin_t")
     assert "Without predictions, so not tested: convnext_tiny, swin_t." in text(page(runs))
+
+
+def test_a_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
+    for lost in ("convnext_tiny", "resnet50"):
+        for backbone, right in (("convnext_tiny", 0.95), ("resnet50", 0.9), ("swin_t", 0.6)):
+            fabricate(tmp_path / lost / "runs" / backbone, "dtd", backbone, 0, right)
+        (tmp_path / lost / "runs" / lost / "test_logits.npy").unlink()
+    shown = text(page(tmp_path / "convnext_tiny" / "runs"))
+    assert "convnext_tiny is highest" in shown and "nothing tells how sure that is" in shown
+    shown = text(page(tmp_path / "resnet50" / "runs"))
+    assert "tell it from every other. Not compared, for want of predictions: resnet50." in shown
 
 
 def test_nothing_is_cheaper_and_better_than_the_front(runs: Path) -> None:

@@ -381,9 +381,34 @@ def test_of_all_datasets_what_cannot_run_is_left_out(class_tree, tmp_path: Path,
     assert [name.split("-")[0] for name in names] == ["digits", "folder"]
 
 
+def test_too_few_images_for_some_shots_leave_the_others(
+    class_tree, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    class_tree(n=20, base="data/folder")
+    names = plan(
+        capsys,
+        "--datasets",
+        "all",
+        "--models",
+        "efficientnet_lite0",
+        "efficientnet_lite1",
+        "--shots",
+        "5",
+        "500",
+    )
+    assert [name.split("-")[:2] for name in names] == [
+        [dataset, model]
+        for dataset in ("digits", "folder")
+        for model in ("efficientnet_lite0", "efficientnet_lite1")
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--datasets", "digits", "--seeds", "-1"], "--seeds -1: expected 0 or more"),
+        (["--datasets", "digits", "--slurm", "nowhere/x.sh"], "no folder nowhere for x.sh"),
         (["--datasets", "eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
         (["--datasets", "eurosat", "--models", "efficientnet_lite0"], "data/eurosat (not there)"),
         (["--datasets", "digits", "--models", "resnet5"], "unknown model 'resnet5'"),

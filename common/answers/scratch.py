@@ -59,8 +59,9 @@ def table(runs: list[dict[str, Any]]) -> str:
     lines = [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
     names = [row.name for row in CIFAR]
     for name in [*(n for n in names if n in groups), *sorted(groups.keys() - set(names))]:
-        macs, top1 = PUBLISHED.get(name, (None, None))
         for (data, length, _), members in groups[name].items():
+            of_cifar10 = members[0]["dataset"] == "cifar10"
+            macs, top1 = PUBLISHED.get(name, (None, None)) if of_cifar10 else (None, None)
             cells = (
                 f"`{name}`",
                 f"{members[0]['parameters'] / 1e6:.3f}",

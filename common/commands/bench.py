@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..atomic import check_new
 from ..cli import friendly
 from ..errors import UserError
 from ..models import backbones
@@ -31,8 +32,8 @@ def main(argv: list[str]) -> None:
         for name in ("batch_size", "steps"):
             if getattr(options, name) < 1:
                 raise UserError(f"--{name} {getattr(options, name)}: expected 1 or more")
-        if options.out and options.out.exists():
-            raise UserError(f"{options.out} exists already: name another file, or move it away")
+        if options.out:
+            check_new(options.out, "--out")
         names = options.model or [row.name for row in BACKBONES]
         for name in names:
             backbones.check_name(name)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .. import catalog
 from ..asked import split_as
+from ..atomic import check_new
 from ..cli import friendly
 from ..errors import UserError
 
@@ -36,8 +37,8 @@ def main(argv: list[str]) -> None:
         sheet = split_as(sheet, options.fold, options.split)
         if not sheet.bundled and not folder.is_dir():
             raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
-        if options.out and options.out.exists():
-            raise UserError(f"{options.out} exists already: name another file, or move it away")
+        if options.out:
+            check_new(options.out, "--out")
 
         from ..data import check
 

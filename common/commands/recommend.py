@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import catalog
 from ..asked import check, choose, parse
+from ..atomic import check_new
 from ..cli import friendly
 from ..errors import UserError
 from ..models import backbones, weights
@@ -89,8 +90,8 @@ def _answer(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.out and options.out.exists():
-        raise UserError(f"{options.out} exists already: name another file, or move it away")
+    if options.out:
+        check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("recommend for what? Name a dataset, or with --data_dir a folder of class folders")
     sheet = catalog.find(options.dataset or "folder")
@@ -110,6 +111,8 @@ def _answer(options: argparse.Namespace) -> None:
     answer, material = recommend(question, tell)
     answer["advice"] = words.advice(answer)
     print(words.table(answer))
+    if options.out:
+        results.write_json(options.out, answer)
     if options.finetune:
         first = [row["backbone"] for row in answer["backbones"][: options.finetune]]
         folder = Path("runs") / f"recommend-{sheet.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -117,10 +120,10 @@ def _answer(options: argparse.Namespace) -> None:
         chosen = [run for run in runs if run.model in first]
         answer["finals"] = finals.play(chosen, script, folder, material, tell)
         print(words.finals(answer["finals"]))
+        if options.out:
+            results.write_json(options.out, answer)
     else:
         print(answer["advice"])
-    if options.out:
-        results.write_json(options.out, answer)
 
 
 def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
@@ -141,7 +144,8 @@ def _runs(
     """A checked run per backbone; and those whose ImageNet weights are not at hand, with the reason."""
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
-    find = weights.fetch if options.offline else weights.locate  # the hub's own cache knows what it holds
+    # the hub's own cache knows what it holds; what may be missing must be known before the data is read
+    find = weights.fetch if options.offline or options.random_missing else weights.locate
     for name in options.model or [row.name for row in BACKBONES]:
         row, choice = backbones.find(name), options.weights
         try:

@@ -9,7 +9,8 @@ from collections import Counter
 from pathlib import Path
 
 from ..answers.sweep.plan import Cell
-from ..asked import gpus
+from ..asked import SEEDS, gpus
+from ..atomic import check_new
 from ..cli import friendly
 from ..errors import UserError
 from ..options import seconds
@@ -185,7 +186,7 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
         for (dataset, few), names in dropped.items():
             print(f"{' '.join(filter(None, (dataset, few)))}, probed and dropped: {', '.join(names)}")
     if not ended["stopped"]:
-        ended = carry_out(cells)
+        ended += carry_out(cells)
     print(view.outcome([*probes, *cells], out, ended["late"]))
     if ended["stopped"]:
         print("stopped, all is saved; the same command goes on", file=sys.stderr)
@@ -208,8 +209,10 @@ def _check(options: argparse.Namespace, rest: list[str]) -> None:
     for name in ("workers", "threads"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
-    if options.slurm and options.slurm.exists():
-        raise UserError(f"{options.slurm} exists already: name another file, or move it away")
+    if (seed := next((s for s in options.seeds if not 0 <= s < SEEDS), None)) is not None:
+        raise UserError(f"--seeds {seed}: expected 0 or more, less than 2^63")
+    if options.slurm:
+        check_new(options.slurm, "--slurm")
     if ours := next((word for word in rest if word.partition("=")[0] in OURS), None):
         raise UserError(f"{ours} is each run's own: a sweep sets it")
     if options.slurm and (options.plan or options.shard != (0, 1)):

@@ -10,7 +10,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m common validate_recommend",
         description="Weighted tau of every score, and of two static lists, with the order of fine-tuned test scores.",
-        epilog="A recommendation's runs: the same data, image size and kind of weights, protocol clean; seeds are averaged.",
+        epilog="A recommendation's runs: the same test images, image size and weights, protocol clean, no official fold; seeds are averaged.",
     )
     parser.add_argument(
         "paths",
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> None:
         from ..answers.recommend import validate, words
 
         agreements = validate.validate(*validate.read(options.paths))
-        means = {score: validate.mean([a.tau[score] for a in agreements]) for score in validate.SCORES}
+        means = {score: validate.mean(agreements, score) for score in validate.SCORES}
         print(words.agreements(agreements, means, validate.SCORES))
 
     friendly(show)

@@ -173,6 +173,12 @@ def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
+def test_fingerprint(samples: Samples, split: Split) -> str:
+    """`fingerprint` of the test images alone: it does not depend on the seed."""
+    test = set(split.test)
+    return fingerprint(samples, ["test" if i in test else "" for i in range(len(samples))])
+
+
 def check_counts(dataset: Dataset, samples: Samples) -> None:
     """Compare what was read with the sheet: every official part, or the sum of what is held out and what is not.
 

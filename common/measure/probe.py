@@ -216,12 +216,13 @@ def _left_out(ridge: _Ridge, groups: ndarray | None, penalty: float) -> float:
     """The squared error of every image, predicted by all but itself, or all but its group.
 
     With H the matrix that makes predictions of targets, the residuals of a group left out are (I - H_GG)^-1 times
-    those of the fit to all (Cook & Weisberg 1982, section 2.2; a group of one: Allen's PRESS).
+    those of the fit to all (Cook & Weisberg 1982, section 2.2; a group of one: Allen's PRESS). A group that is alone
+    leaves nothing to learn from: its images are left out, one at a time.
     """
     vectors, intercept = ridge.vectors, ridge.intercept
     kept = ridge.values / (ridge.values + penalty)
     residual = ridge.y - vectors @ (kept[:, None] * ridge.seen)
-    if groups is None:
+    if groups is None or (groups == groups[0]).all():
         own = np.square(vectors) @ kept + intercept[:, 0] ** 2
         return float(np.square(residual / (1 - own)[:, None]).sum())
     error = 0.0

@@ -16,6 +16,7 @@ from .words import SKEW
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the images, for a first, second and third look under a budget
 LEAST = 10  # images of a class, on average, that a look is worth
+GROUPS = 3  # that a look needs: to leave one out, and then another one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def gather(
         images=images,
         labels=labels,
         groups=groups,
-        looks=tuple(_added([[place[i] for i in part if i in place] for part in parts])),
+        looks=tuple(_added([[place[i] for i in part if i in place] for part in parts], groups)),
         metric=_metric(asked.dataset.metric, labels),
         learn=learn,
     )
@@ -93,10 +94,17 @@ def _parts(samples: Samples, few: Split, seed: int, shares: list[float]) -> list
     return [sorted(part.train + part.val) for part in (*drawn, few)]
 
 
-def _added(parts: list[list[int]]) -> list[np.ndarray]:
-    """What each part has that the one before it has not."""
-    before = [set(), *map(set, parts)]
-    return [np.asarray([i for i in part if i not in seen]) for part, seen in zip(parts, before, strict=False)]
+def _added(parts: list[list[int]], groups: np.ndarray | None) -> list[np.ndarray]:
+    """What each part has that the one before it has not. Parts that have nothing new, or too few groups, are passed over."""
+    looks: list[np.ndarray] = []
+    seen: set[int] = set()
+    for place, part in enumerate(parts, 1):
+        new = [i for i in part if i not in seen]
+        few = groups is not None and len(np.unique(groups[part])) < GROUPS
+        if new and not (few and place < len(parts)):
+            looks.append(np.asarray(new, int))
+            seen.update(part)
+    return looks
 
 
 def _metric(sheets: str, labels: np.ndarray) -> str:
@@ -111,8 +119,8 @@ def _check_groups(material: Material) -> None:
     if material.groups is None:
         return
     there = len(np.unique(material.groups[np.concatenate(material.looks)]))
-    if there < 3:
+    if there < GROUPS:
         raise UserError(
-            f"{there} groups outside of the test images: three or more are needed to leave one out twice; "
+            f"{there} groups outside of the test images: {GROUPS} or more are needed to leave one out twice; "
             "look at --group_by"
         )

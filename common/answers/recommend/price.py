@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ...kept import kept, known
+from ...kept import keep, recall
 from ...measure import cost
 from ...models import backbones
 from ...models.table import Backbone
@@ -53,10 +53,12 @@ def price(
         "precision": precision,
     }
     build = partial(backbones.build, row, classes, None)
-    if not measured and not known("prices", about):
-        return _price(build, size)
-    measure = partial(_measure, build, size, batch_size, device, precision)
-    return Price(**kept("prices", about, lambda: asdict(measure())))
+    if figures := recall("prices", about):
+        return Price(**figures)
+    found = _measure(build, size, batch_size, device, precision) if measured else _price(build, size)
+    if found.step_seconds is not None:  # the memory may suffice another time
+        keep("prices", about, asdict(found))
+    return found
 
 
 def training_seconds(

@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from ... import results
+from ...data import splits
 from ...errors import UserError
 from ...kept import kept
 from ...measure import probe, transfer
@@ -119,6 +120,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "limit": asked.limit,
         "budget_seconds": asked.budget,
         "split": material.learn.fingerprint,
+        "test_fingerprint": splits.test_fingerprint(material.samples, material.learn),
         "backbones": [_row(s, runs[s.name], judged[s.name], material, where, left() > 0) for s in bar],
         "dropped": dropped,
         "left_out": left_out,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UserError
+from ...models import backbones
 
 SCORES = {
     "score": "probe",
@@ -79,16 +80,24 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
             f"nothing to validate: an order needs {LEAST} fine-tuned backbones of a dataset, with its recommendation, there are: "
             f"{there or 'no recommendations'}"
         )
-    return [_agreement(recommendations[i], tuned[i], [tuned[j] for j in enough if j != i]) for i in enough]
+    names = [told["dataset"] for told in recommendations]
+    return [
+        _agreement(recommendations[i], tuned[i], [tuned[j] for j in enough if names[j] != names[i]])
+        for i in enough
+    ]
 
 
-def mean(taus: Sequence[float | None]) -> tuple[float, tuple[float, float] | None] | None:
-    """Over datasets, with Student's 95 % interval from three on; None where one has no tau."""
+def mean(agreements: Sequence[Agreement], score: str) -> tuple[float, tuple[float, float] | None] | None:
+    """Over datasets, each the mean of its recommendations, with Student's 95 % interval from three on; None where one has no tau."""
     import numpy as np
     from scipy import stats
 
-    if None in taus:
+    by_dataset: dict[str, list[float | None]] = defaultdict(list)
+    for one in agreements:
+        by_dataset[one.dataset].append(one.tau[score])
+    if any(None in own for own in by_dataset.values()):
         return None
+    taus = [np.mean(own) for own in by_dataset.values()]
     center, n = float(np.mean(taus)), len(taus)
     if n < LEAST:
         return center, None
@@ -111,10 +120,13 @@ def _same(told: Json, row: Json, result: Json) -> bool:
     """Whether the run has done what the recommendation speaks of."""
     return (
         result["dataset"] == told["dataset"]
-        and (told["dataset"] != "folder" or result["split"]["fingerprint"] == told["split"])
+        and result["split"].get("test_fingerprint")
+        == told.get("test_fingerprint")  # two folders have one name
+        and (result["split"]["kind"], result["fold"]) == ("clean", None)
         and (result["subset"], result["shots"], result["fraction"]) == (told["subset"], told["shots"], None)
         and result["protocol"] == "clean"
-        and (result["weights"] == "none") == (row["weights"] == "none")
+        and result["weights"]
+        == ("none" if row["weights"] == "none" else backbones.find(row["backbone"]).weights)
         and list(result["preprocess"]["size"]) == list(row["size"])
     )
 

@@ -75,10 +75,11 @@ def advice(answer: Row) -> str:
     score = f"{NAMES[answer['metric']]} {_percent(first['score'])} {_interval(first['interval'])}"
     settle = "fine-tuning may reorder what frozen features order: --finetune 3 lets the test images decide"
     if len(tied) == len(others):
-        cheapest = min(rows, key=_cost)
+        all_measured = all(row["training_seconds"] for row in rows)
+        cheapest = min(rows, key=_cost if all_measured else lambda row: row["macs"])
         return (
             f"All {len(rows)} are equal within the noise of {answer['images']:,} images (the last is {_behind(rows[-1])} behind): take the "
-            f"cheapest, {names[cheapest['backbone']]} ({_price(cheapest)}); {_more_images(tied, answer['images'])}{settle}."
+            f"{'cheapest' if all_measured else 'one with the fewest operations'}, {names[cheapest['backbone']]} ({_price(cheapest)}); {_more_images(tied, answer['images'])}{settle}."
         )
     said = f"Take {names[first['backbone']]}: {score}, P(best) {first['p_best']:.2f}, "
     said += f"{_behind(others[0])} ahead of {names[others[0]['backbone']]}; "
@@ -92,7 +93,11 @@ def advice(answer: Row) -> str:
     elif maybe:
         best = min(maybe, key=_cost)
         said += f"cheaper and perhaps as good: {names[best['backbone']]} ({_price(best)} instead of {_price(first)}); "
-    elif all(row["training_seconds"] for row in tied):
+    elif all(
+        row["training_seconds"]
+        for row in (first, *others)
+        if row is first or row["tied"] or row["equivalent"]
+    ):
         said += "nothing cheaper is as good; "
     else:
         said += "whether something cheaper is as good was not measured; "
@@ -134,13 +139,14 @@ def agreements(
         cells = ["-" if one.tau[s] is None else f"{one.tau[s]:.2f}" for s in scores]
         lines.append(f"{one.dataset:18} {one.backbones:3} " + " ".join(f"{cell:>14}" for cell in cells))
     cells = ["-" if means[s] is None else f"{means[s][0]:.2f}" for s in scores]
-    lines.append(f"{'mean':18} {len(told):3} " + " ".join(f"{cell:>14}" for cell in cells))
+    datasets = len({one.dataset for one in told})
+    lines.append(f"{'mean':18} {datasets:3} " + " ".join(f"{cell:>14}" for cell in cells))
     if any(means[s] and means[s][1] for s in scores):
         cells = ["-" if means[s] is None else "[{:.2f}, {:.2f}]".format(*means[s][1]) for s in scores]
         lines.append(f"{'95 %':18} {'':3} " + " ".join(f"{cell:>14}" for cell in cells))
     else:
         lines.append(
-            f"No interval: {len(told)} dataset(s), three make one. Few backbones say little: read it as an anecdote."
+            f"No interval: {datasets} dataset(s), three make one. Few backbones say little: read it as an anecdote."
         )
     return "\n".join(lines)
 
@@ -171,13 +177,14 @@ def _more_images(tied: Sequence[Row], images: int) -> str:
     return f"to tell {tied[0]['backbone']} apart takes about {float(f'{needed:.2g}'):,.0f} images; "
 
 
-def _cost(row: Row) -> tuple[float, int]:
-    """Seconds of training; what was not measured costs more than all others, and then the operations count."""
-    return row["training_seconds"] or float("inf"), row["macs"]
+def _cost(row: Row) -> float:
+    """Seconds of training, where they were measured."""
+    return row["training_seconds"]
 
 
 def _cheaper(row: Row, first: Row) -> bool:
-    return bool(row["training_seconds"]) and _cost(row)[0] <= CHEAPER * _cost(first)[0]
+    """As far as both were measured."""
+    return bool(_cost(row) and _cost(first)) and _cost(row) <= CHEAPER * _cost(first)
 
 
 def _price(row: Row) -> str:

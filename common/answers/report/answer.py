@@ -20,12 +20,14 @@ def answer(section: Section, ranked: Ranking | None, fought: Mapping[str, Duels]
     reached = f"{100 * question.cells[leader].value:.2f} % {METRICS[question.metric]} on {question.name}"
     if len(question.cells) < 2:
         return f"{leader} reaches {reached}.", "No other backbone was run there: nothing to compare."
-    if question.name not in fought:
+    duels = fought.get(question.name)
+    compared = {duels.leader, *(duel.backbone for duel in duels.others)} if duels else set()
+    if leader not in compared:
         return (
             f"{leader} is highest, with {reached}.",
-            "No predictions were kept, so nothing tells how sure that is.",
+            "Its predictions were not kept, or nobody else's, so nothing tells how sure that is.",
         )
-    return _on_one_dataset(question, fought[question.name])
+    return _on_one_dataset(question, duels, sorted(question.cells.keys() - compared))
 
 
 def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
@@ -50,7 +52,7 @@ def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
     return lead, sure, _cheaper(first, fit, {name: macs(section, ranked, name) for name in ranked.backbones})
 
 
-def _on_one_dataset(question: Question, fought: Duels) -> tuple[str, ...]:
+def _on_one_dataset(question: Question, fought: Duels, untold: Sequence[str]) -> tuple[str, ...]:
     first, metric = fought.leader, METRICS[fought.metric]
     lead = (
         f"{first} is highest on {question.name}, with {100 * question.cells[first].score(fought.metric)[0]:.2f} % {metric}: "
@@ -61,6 +63,8 @@ def _on_one_dataset(question: Question, fought: Duels) -> tuple[str, ...]:
         if fought.tied
         else f"The {fought.images:,} test images tell it from every other."
     )
+    if untold:
+        sure += f" Not compared, for want of predictions: {_all(untold)}."
     fit = [duel.backbone for duel in fought.others if duel.difference.low > -compare.MARGIN]
     return (
         lead,

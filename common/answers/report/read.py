@@ -14,7 +14,8 @@ from ...models import backbones
 from ...results import RESULT
 
 SCRATCH = "from scratch"
-SETTINGS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size", "micro_bs", "precision")
+# not the number format nor the size of pieces: a sweep tries one seed again with others, and it is still a seed of the same
+SETTINGS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size")
 METRICS = {
     "top1": "top1",
     "top5": "top5",
@@ -63,6 +64,7 @@ class Row:
     fold: int | None
     split_file: str | None
     fingerprint: str  # of the split, which depends on the seed, too
+    tested: str  # the fingerprint of the test images, which does not; "" in older results
     classes: int
     images: tuple[int, int, int]  # in train, val, test
     backbone: str
@@ -81,6 +83,7 @@ class Row:
     machine: str
     threads: int
     precision: str
+    micro_bs: int
     versions: Mapping[str, str]
     commit: str | None
     command: str
@@ -158,11 +161,12 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
         fold=result.get("fold"),
         split_file=result.get("split_file"),
         fingerprint=split["fingerprint"],
+        tested=split.get("test_fingerprint", ""),
         classes=result["classes"],
         images=(split["train"], split["val"], split["test"]),
         backbone=result["backbone"],
         size=(height, width),
-        epochs=sum(p["steps"] for p in result["recipe"]["phases"]) // result["steps_per_epoch"],
+        epochs=_epochs(result),
         seed=result["seed"],
         settings=json.dumps(settings, sort_keys=True),
         metric=metric,
@@ -176,11 +180,18 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
         machine=result["device"],
         threads=result["threads"],
         precision=result["precision"],
+        micro_bs=result.get("micro_bs", result["batch_size"]),
         versions={name: result[name] for name in ("python", "torch", "torchvision", "timm")},
         commit=result.get("commit"),
         command=result.get("command", ""),
         caveats=(*result["caveats"], *_changes(result)),
     )
+
+
+def _epochs(result: Mapping[str, Any]) -> int:
+    """That were trained; as many as the recipe allows, where nothing tells: a probe has none."""
+    steps = (result.get("last") or {}).get("step") or sum(p["steps"] for p in result["recipe"]["phases"])
+    return round(steps / result["steps_per_epoch"])
 
 
 def _changes(result: Mapping[str, Any]) -> Iterator[str]:

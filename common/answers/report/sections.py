@@ -20,6 +20,16 @@ class Cell:
         """The headline, mean over seeds."""
         return self.score(self.rows[0].metric)[0]
 
+    @property
+    def unlike(self) -> str:
+        """What its seeds do not share beside the seed."""
+        found = {
+            "number formats": sorted({row.precision for row in self.rows}),
+            "images at once": sorted({row.micro_bs for row in self.rows}),
+        }
+        several = [f"{name} {' and '.join(map(str, values))}" for name, values in found.items() if values[1:]]
+        return f"its seeds were trained with {', '.join(several)}" if several else ""
+
     def deviation(self, metric: str) -> float | None:
         """Standard deviation over seeds; None: there is one."""
         values = [row.scores[metric][0] for row in self.rows]
@@ -52,9 +62,9 @@ class Question:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        return tuple(
-            dict.fromkeys(c for cell in self.cells.values() for row in cell.rows for c in row.caveats)
-        )
+        of_runs = (c for cell in self.cells.values() for row in cell.rows for c in row.caveats)
+        of_cells = (f"{name}: {cell.unlike}" for name, cell in self.cells.items() if cell.unlike)
+        return tuple(dict.fromkeys([*of_runs, *of_cells]))
 
     @property
     def first(self) -> Row:
@@ -118,11 +128,11 @@ def _questions(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Questio
         if alike[dataset, fold, file] > 1:
             name += f" ({classes} classes, {images:,} test images)"
         unit = dataset.partition("-")[0] if not file and alike[dataset, fold, file] == 1 else name
-        for split, own in _one_split(members):
+        for images_of, own in _one_test(members):
             questions.append(
                 Question(
-                    name=name + f" (split {split})" * bool(split),
-                    unit=unit + f" (split {split})" * bool(split),
+                    name=name + f" (test images {images_of})" * bool(images_of),
+                    unit=unit + f" (test images {images_of})" * bool(images_of),
                     domain=domains.get(dataset, "other"),
                     metric=own[0].metric,
                     cells=_cells(own),
@@ -131,15 +141,12 @@ def _questions(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Questio
     return tuple(sorted(questions, key=lambda q: (q.domain, q.name)))
 
 
-def _one_split(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The rows as they are; or, where one seed was split in two ways (two folders of images), by fingerprint."""
-    splits: dict[int, set[str]] = defaultdict(set)
-    for row in rows:
-        splits[row.seed].add(row.fingerprint)
-    if all(len(prints) == 1 for prints in splits.values()):
+def _one_test(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The rows as they are; or, where they were tested on other images under one name (two folders), by fingerprint."""
+    tests = sorted({row.tested for row in rows})
+    if len(tests) == 1:
         return [("", list(rows))]
-    prints = sorted({row.fingerprint for row in rows})
-    return [(one, [row for row in rows if row.fingerprint == one]) for one in prints]
+    return [(one, [row for row in rows if row.tested == one]) for one in tests]
 
 
 def _cells(rows: Sequence[Row]) -> dict[str, Cell]:

@@ -68,7 +68,8 @@ def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
     for planned in runs:
         run, sheet = planned.run, planned.run.dataset
         data = (sheet.name, sheet.fold, run.split, run.data_dir, run.subset, run.split_file)
-        if sheet.name in left_out:
+        title = " ".join(filter(None, (sheet.name, few(run))))
+        if sheet.name in left_out or title in left_out:
             continue
         try:
             if data not in samples:
@@ -79,11 +80,16 @@ def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
         except UserError as error:
             if planned.named:
                 raise
-            left_out[sheet.name] = str(error)
+            left_out[title if data in samples else sheet.name] = str(error)
             continue
         cell = _cell(planned, splits[division])
         found.setdefault(cell.name, cell)
     return list(found.values()), left_out
+
+
+def few(run: Run) -> str:
+    """How much of train: "10 shots", "0.1 of train"; "": all."""
+    return f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
 
 
 def _cell(planned: Planned, split: Split) -> Cell:
@@ -93,14 +99,13 @@ def _cell(planned: Planned, split: Split) -> Cell:
     epoch = max(1, train // run.batch_size)
     recipe = recipes.recipe(run, row, epoch)
     steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
-    few = f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
     model = row.name.replace(":", "_").replace(".", "_")
     return Cell(
         name=f"{run.dataset.name}-{model}-s{run.seed}-{_identity(run, row, split.fingerprint)}",
         dataset=run.dataset.name,
         backbone=row.name,
         seed=run.seed,
-        few=few,
+        few=few(run),
         protocol=run.protocol,
         script=planned.script,
         words=planned.words,

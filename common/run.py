@@ -138,6 +138,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             report,
             keeping,
             saved,
+            len(judge),
         )
         last = (
             metrics.score(evaluate(net, test, accelerator, alive), test.labels) if recipe.test_last else None

@@ -196,6 +196,9 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: bool = False  # a class counts by the inverse of its frequency in train
     choose_on: Literal["val", "test"] = "val"  # what tells the best weights
+    within: float = (
+        0.0  # standard errors of the best score: the last weights in reach of it are kept; 0: the first best
+    )
     test_last: bool = False  # test is asked about the last weights, too
 
     @property

@@ -12,6 +12,7 @@ from torch import nn
 from common import Augment
 from common.data.loaders import Batches
 from common.errors import UserError
+from common.measure.metrics import standard_error
 from common.models.backbones import build, find
 from common.spec import Phase, Preprocess, Recipe
 from common.training.device import accelerator, batch_limits
@@ -82,6 +83,25 @@ def test_the_best_epoch_is_kept_and_the_first_of_equals() -> None:
     assert all(torch.equal(v, seen[3][k]) for k, v in model.state_dict().items()), (
         "the last are in the network"
     )
+
+
+@pytest.mark.parametrize(
+    ("judges", "chosen"),
+    [(70, 4), (10_000, 2)],  # the standard error of 0.90 is 3.6 points of 70 images, 0.3 of 10,000
+)
+def test_the_last_within_a_standard_error_is_kept(judges: int, chosen: int) -> None:
+    scores = iter([0.5, 0.9, 0.8, 0.88, 0.85])
+    trained = finetune(
+        net(), "4", batches(), Augment(), lambda n: (next(scores), {}), recipe(epochs=5, within=1.0),
+        accelerator("cpu", "fp32", False), 0, lambda record: None, judges=judges,
+    )  # fmt: skip
+    assert trained.best["epoch"] == chosen and trained.best_score == 0.9
+
+
+def test_the_standard_error() -> None:
+    """Of shares that are not 0 nor 1 it is the textbook's, for many images; of those it is not 0."""
+    assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.9 * 0.1 / 10_000), rel=1e-3)
+    assert 0.01 < standard_error(1.0, 70) < 0.02
 
 
 def test_a_later_phase_starts_from_the_best() -> None:

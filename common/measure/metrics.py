@@ -6,6 +6,7 @@ scores equal scikit-learn's (and, for ECE, torchmetrics'); a test holds them to 
 Shapes: logits (N, C) float, labels (N,) int, weights (N,) float.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -62,6 +63,12 @@ def headline(sheets: str, classes: int) -> str:
 def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
     """{metric: score} of a split."""
     return scorer(logits, labels)(np.ones(len(labels)))
+
+
+def standard_error(share: float, images: int) -> float:
+    """Of a share of so many images, as if one more were right and one wrong, so that it is never 0 (Agresti & Caffo 2000)."""
+    share = (share * images + 1) / (images + 2)
+    return math.sqrt(share * (1 - share) / (images + 2))
 
 
 def bin_of(confidence: ndarray, bins: int) -> ndarray:

@@ -34,8 +34,8 @@ class Progress:
     began: int = 0  # the step before the first of the phase
     seconds: float = 0.0  # of training and evaluation so far
     joules: float = 0.0  # that the GPUs took in this time; NaN: not counted, at least for a part of it
-    best: dict = field(default_factory=dict)  # the record of the best evaluation
-    best_score: float = float("-inf")
+    best: dict = field(default_factory=dict)  # the record of the evaluation whose weights are kept
+    best_score: float = float("-inf")  # the highest of all
     records: list[dict] = field(default_factory=list)  # of every evaluation
     # since the last evaluation
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of losses and of right answers

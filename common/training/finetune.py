@@ -17,6 +17,7 @@ from ..data.augment import number
 from ..data.loaders import Batches
 from ..errors import DIVERGED, Stopped, UserError
 from ..measure import energy
+from ..measure.metrics import standard_error
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import Keeping, Progress
@@ -29,11 +30,11 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """The weights of the best evaluation and its record, and the records of all."""
+    """The weights that were chosen and their record, and the records of all."""
 
     weights: dict[str, Tensor]
     best: dict
-    best_score: float
+    best_score: float  # of all evaluations
     records: list[dict]
     seconds: float  # of training and evaluation, before and after every break
     joules: float | None  # in the same time, of all GPUs; None: not counted
@@ -52,11 +53,12 @@ def finetune(
     log: Callable[[dict], None],
     keeping: Keeping | None = None,
     saved: dict | None = None,
+    judges: int = 0,
 ) -> Trained:
     """Train `net` in place and leave it with its last weights.
 
-    `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log; the first of equal
-    scores wins. `log` gets a record each time. With `keeping` there are checkpoints; from one of them, `saved`, the
+    `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log. Of
+    equal scores the first wins, or the last within the recipe's reach of the best by a score of so many images: `judges`. `log` gets a record each time. With `keeping` there are checkpoints; from one of them, `saved`, the
     run goes on as if it had never stopped.
 
     Raises:
@@ -125,8 +127,9 @@ def finetune(
                 record |= scores
                 at.records.append(record)
                 log(record)
-                if better := score > at.best_score:
-                    at.best, at.best_score = record, score
+                reach = recipe.within and recipe.within * standard_error(max(at.best_score, 0.0), judges)
+                if better := score > at.best_score - reach:
+                    at.best, at.best_score = record, max(score, at.best_score)
                     best = {key: value.clone() for key, value in net.state_dict().items()}
                 signal, over = asked(at.step), at.step == end or _worn_out(phase, at)
                 if keeping and (better or signal or over or at.step % keeping.every == 0):

@@ -30,9 +30,6 @@ TIMES = ROOT / "results" / "times.json"
 SWEEPS = ROOT / "benchmarks" / "results" / "sweep_overhead.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
-DEPTHWISE = LOOPS.with_name(
-    "compare_loops_depthwise_cpu.json"
-)  # of two backbones, since they compute in bfloat16
 PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
 
 Run = dict
@@ -99,8 +96,8 @@ def cifar() -> str:
 
 def speed() -> str:
     """What `bench` and `compare_loops.py` have measured."""
-    bench, loops, newer = (json.loads(path.read_text()) for path in (BENCH, LOOPS, DEPTHWISE))
-    every = loops["medians"] | newer["medians"]
+    bench, loops = (json.loads(path.read_text()) for path in (BENCH, LOOPS))
+    every = loops["medians"]
     peers = {"seed": "the paper's", "torchvision": "torchvision's", "timm": "timm's"}
     lines = [
         "| backbone | number format | network alone (img/s) | end to end | memory (GB) | "
@@ -122,14 +119,14 @@ def speed() -> str:
         for peer in peers
     }
     first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in every.values())
-    machine, again = bench[0], " and ".join(f"`{name}`" for name in newer["medians"])
+    machine = bench[0]
     return "\n".join(
         [
             *lines,
             "",
             f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}; "
-            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each; "
-            f"{again}: torch {newer['torch']}, n = {newer['rounds']}, of {newer['steps']} steps. Median over backbones: "
+            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each. "
+            "Median over backbones: "
             + ", ".join(f"{ratio:.2f} times {peers[peer]}" for peer, ratio in over.items())
             + f"; the first epoch, decoding included, {first:.1f} times as fast as the paper's.",
         ]

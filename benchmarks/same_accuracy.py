@@ -206,7 +206,18 @@ def one(
         return top1, {"val_top1": top1}
 
     recipe, records = recipes.clean(epochs, train.steps, row.lr), []
-    trained = finetune(net, row.head, train, sheet.augment, choose, recipe, accelerator, seed, records.append)
+    trained = finetune(
+        net,
+        row.head,
+        train,
+        sheet.augment,
+        choose,
+        recipe,
+        accelerator,
+        seed,
+        records.append,
+        judges=len(labels[1]),
+    )
     net.load_state_dict(trained.weights)
     right = evaluate(net, test, accelerator).argmax(1) == labels[2]
     return {

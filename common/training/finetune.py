@@ -57,9 +57,10 @@ def finetune(
 ) -> Trained:
     """Train `net` in place and leave it with its last weights.
 
-    `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log. Of
-    equal scores the first wins, or the last within the recipe's reach of the best by a score of so many images: `judges`. `log` gets a record each time. With `keeping` there are checkpoints; from one of them, `saved`, the
-    run goes on as if it had never stopped.
+    `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log;
+    `judges` is how many images it looks at, and the recipe how near to the best score later weights may come and be kept
+    (without `judges` the first of the best). `log` gets a record each time. With `keeping` there are checkpoints; from one of
+    them, `saved`, the run goes on as if it had never stopped.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -127,7 +128,7 @@ def finetune(
                 record |= scores
                 at.records.append(record)
                 log(record)
-                reach = recipe.within and recipe.within * standard_error(max(at.best_score, 0.0), judges)
+                reach = recipe.within * standard_error(max(at.best_score, 0.0), judges) if judges else 0.0
                 if better := score > at.best_score - reach:
                     at.best, at.best_score = record, max(score, at.best_score)
                     best = {key: value.clone() for key, value in net.state_dict().items()}

@@ -291,10 +291,11 @@ def main() -> None:
         for seed in args.seeds:
             *data, same = load(name, args, seed)
             same |= {k: about[k] for k in ("device", "threads")}
+            same["kept"] = "the last within one standard error"  # lines without it: the first of the best
             for pipeline in ("ours", "plain"):
                 key = {"dataset": name, "pipeline": pipeline, "seed": seed}
                 if old := rows.get((name, pipeline, seed)):
-                    if other := [k for k, value in same.items() if old[k] != value]:
+                    if other := [k for k, value in same.items() if old.get(k) != value]:
                         sys.exit(f"{args.out}: {key} has another {', '.join(other)}: name another --out")
                     continue
                 scores = one(name, pipeline, seed, same["epochs"], *data, args)

@@ -4,8 +4,7 @@
 
 EfficientNet-Lite0 from ImageNet weights by the default recipe at 64 pixels, three seeds. Rules: the best top-1 on validation,
 the first of equal ones; the last within one standard error of it; the least NLL on validation; the last epoch, which needs no
-validation. Every finished run is
-a line of --out and is not run again.
+validation. Every finished run is a line of --out and is not run again.
 """
 
 import argparse
@@ -34,7 +33,6 @@ from common.training.finetune import finetune  # noqa: E402
 from common.training.kernels import place  # noqa: E402
 
 TASKS = {
-    "eurosat, 20 shots": ("eurosat", "eurosat", ("--shots", "20")),
     "eurosat, 60 shots": ("eurosat", "eurosat", ("--shots", "60")),
     "cifar10, 100 shots": ("cifar10", "cifar10_small", ("--subset", "--shots", "100")),
     "flowers102": ("flowers102", "flowers102_small", ("--subset",)),

@@ -58,11 +58,21 @@ def _run(asked: Run, download: bool) -> str | None:
         with _once():
             result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
     except Stopped as stopped:
+        _leave_group()
         go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
         if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
             print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
         sys.exit(128 + stopped.number)
+    _leave_group()
     return result and result_line(result, asked.out)
+
+
+def _leave_group() -> None:
+    """Of several processes: who ends without leaving may be ended by the threads of the group, seldom, with an abort."""
+    import torch.distributed as group
+
+    if group.is_available() and group.is_initialized():
+        group.destroy_process_group()
 
 
 @contextmanager

@@ -29,7 +29,7 @@ OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of log
 
 
 def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
-    """Write the network of a run as `kind`; returns the file and the largest difference of a logit.
+    """Write the network of a run as `kind`; returns the file and the largest difference, see `_difference`.
 
     Raises:
         UserError: no finished run, the file exists or has no folder, or a package is missing.

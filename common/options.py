@@ -197,7 +197,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         "--resume",
         type=Path,
         metavar="RUN_FOLDER",
-        help="go on where a run stopped; RUN_FOLDER/best: at its best evaluation",
+        help="go on where a run stopped; RUN_FOLDER/best: at the evaluation whose weights it keeps so far",
     )
     start.add_argument(
         "--config",

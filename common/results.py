@@ -223,7 +223,8 @@ def code(script: str) -> str:
     """A fingerprint of all that decides what a run of a script (without .py) computes."""
     here = Path(__file__).parent
     rooms = ("data", "models", "training", "measure")
-    files = [here / "spec.py", here / "run.py", here / "probing.py", here.parent / f"{script}.py"]
+    files = [here / name for name in ("spec.py", "run.py", "rates.py", "probing.py")]
+    files += [here.parent / f"{script}.py"]
     files += sorted(file for room in rooms for file in (here / room).rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:

@@ -15,17 +15,12 @@ from . import config, results
 from .atomic import whole
 from .data import split_file
 from .data.prepare import batches, prepare
-from .errors import UserError
-from .kept import kept
 from .models import backbones, weights
 from .models.table import Backbone
-from .spec import Recipe, Run, Speed
+from .spec import Run, Speed
 
 if TYPE_CHECKING:
-    import torch
-    from accelerate import Accelerator
-
-    from .data.loaders import Batches
+    pass
 
 
 def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
@@ -46,13 +41,14 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     import numpy as np
     import torch
 
-    from . import outcome
+    from . import outcome, rates
     from .data.loaders import to_device
     from .measure import calibration, cost, metrics
-    from .training import checkpoint, device, pulse, recipes, search
+    from .training import checkpoint, device, pulse, recipes
     from .training.evaluate import evaluate
     from .training.finetune import finetune
     from .training.kernels import place
+    from .training.search import winner
 
     epoch = max(1, len(split.train) // asked.batch_size)  # steps
     recipe = recipes.recipe(asked, row, epoch)
@@ -91,11 +87,12 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     }
     if asked.lr == "auto":
         with device.batch_limits(asked.batch_size // asked.micro_batches):
-            tried = old.get("lr_search") or _search(
-                asked, row, len(samples.classes), state, train, choose, recipe, settings, accelerator
+            known_by = rates.about(asked, settings, samples, preprocess)
+            tried = old.get("lr_search") or rates.search(
+                asked, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator
             )
         first_phase, *others = recipe.phases
-        recipe = replace(recipe, phases=(replace(first_phase, lr=search.winner(tried)), *others))
+        recipe = replace(recipe, phases=(replace(first_phase, lr=winner(tried)), *others))
         settings |= {"lr_search": tried, "recipe": asdict(recipe)}
     saved = None
     if asked.resume:
@@ -138,7 +135,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             report,
             keeping,
             saved,
-            len(judge),
+            metrics.effective(metric, judge.labels),
         )
         last = (
             metrics.score(evaluate(net, test, accelerator, alive), test.labels) if recipe.test_last else None
@@ -202,50 +199,3 @@ def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
         batch=(asked.batch_size // asked.micro_batches, 3, *asked.image_size),
         steps=steps * asked.micro_batches,
     )
-
-
-def _search(
-    asked: Run,
-    row: Backbone,
-    classes: int,
-    state: dict | None,
-    train: "Batches",
-    choose: Callable[["torch.nn.Module"], tuple[float, dict[str, float]]],
-    recipe: Recipe,
-    settings: dict[str, Any],
-    accelerator: "Accelerator",
-) -> list[dict[str, Any]]:
-    """Short runs from the same start at several rates, each judged on validation and remembered, should this one break."""
-    import torch
-
-    from .training.finetune import finetune
-    from .training.kernels import place
-    from .training.search import search
-
-    scaler = accelerator.scaler
-    fresh = scaler and scaler.state_dict()
-
-    def train_shortly(short: Recipe) -> dict[str, float | None]:
-        torch.manual_seed(asked.seed)
-        net = backbones.build(row, classes, state)
-        place(net, accelerator.device, train.memory_format)
-        augment, seed = asked.dataset.augment, asked.seed
-        try:
-            trained = finetune(
-                net, row.head, train, augment, choose, short, accelerator, seed, lambda record: None
-            )
-        except UserError:  # the loss is no longer a number
-            return {"score": None}
-        finally:
-            accelerator.free_memory()
-            if scaler:  # what one rate has done to it is not the next one's
-                scaler.load_state_dict(fresh)
-        return {"score": trained.best_score}
-
-    def trial(short: Recipe) -> float | None:
-        if accelerator.num_processes > 1:  # they must not differ in what they find remembered
-            return train_shortly(short)["score"]
-        about = {**config.determining(settings), "recipe": asdict(short)}
-        return kept("trials", about, lambda: train_shortly(short))["score"]
-
-    return search(recipe, trial)

@@ -12,7 +12,7 @@ from torch import nn
 from common import Augment
 from common.data.loaders import Batches
 from common.errors import UserError
-from common.measure.metrics import standard_error
+from common.measure.metrics import effective, standard_error
 from common.models.backbones import build, find
 from common.spec import Phase, Preprocess, Recipe
 from common.training.device import accelerator, batch_limits
@@ -96,6 +96,15 @@ def test_the_last_within_a_standard_error_is_kept(judges: int, chosen: int) -> N
         accelerator("cpu", "fp32", False), 0, lambda record: None, judges=judges,
     )  # fmt: skip
     assert trained.best["epoch"] == chosen and trained.best_score == 0.9
+
+
+def test_of_how_many_images_a_score_tells() -> None:
+    even, odd = np.arange(100) % 2, np.array([0] * 90 + [1] * 10)
+    assert effective("top1", odd) == 100 and effective("auroc", even) == pytest.approx(100)
+    assert effective("balanced_accuracy", odd) == pytest.approx(36)
+    dice = np.random.default_rng(0)
+    means = [(dice.random(90) < 0.8).mean() / 2 + (dice.random(10) < 0.8).mean() / 2 for _ in range(20_000)]
+    assert np.std(means) == pytest.approx(math.sqrt(0.8 * 0.2 / 36), rel=0.03)
 
 
 def test_the_standard_error() -> None:

@@ -20,7 +20,7 @@ from common.data.decode import decode
 from common.data.loaders import Batches
 from common.errors import UserError
 from common.models.backbones import find
-from common.run import _search
+from common.rates import search as search_rate
 from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, Run
 from common.training import recipes
 from common.training.device import accelerator
@@ -199,9 +199,16 @@ def test_a_search_that_breaks_goes_on(class_tree, monkeypatch: pytest.MonkeyPatc
     result = ran(folder.DATASET, *options)
     assert len(seen) == 2 + 2 + 1, "three of seven trials are remembered"
     assert len(result["lr_search"]) == 7
+    for n, (change, why) in enumerate(
+        ((("--seed", 1), "another seed's trials are others"), (("--no_cache",), "nothing is kept"))
+    ):
+        other = counted(monkeypatch, stop_at=0)
+        ran(folder.DATASET, *options, *change, out=f"other{n}")
+        assert len(other) == 8, why
+    picture(12345).save("images/ant/ant_0.jpg")
     other = counted(monkeypatch, stop_at=0)
-    ran(folder.DATASET, *options, "--seed", 1, out="other")
-    assert len(other) == 8, "another seed's trials are others"
+    ran(folder.DATASET, *options, out="pictures")
+    assert len(other) == 8, "other pictures of the same names"
 
 
 def test_a_rate_that_ruins_the_network_is_the_worst(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,13 +235,13 @@ def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch
         return Trained(weights={}, best={}, best_score=0.5, records=[], seconds=0, joules=None, breaks=[])
 
     monkeypatch.setattr("common.training.finetune.finetune", train)
-    run = SimpleNamespace(
-        scaler=scaler, num_processes=2, device=torch.device("cpu"), free_memory=lambda: None
-    )
+    run = SimpleNamespace(scaler=scaler, device=torch.device("cpu"), free_memory=lambda: None)
     asked = SimpleNamespace(seed=0, dataset=folder.DATASET)
     data = SimpleNamespace(memory_format=torch.channels_last)
     recipe = Recipe(name="t", phases=(Phase(steps=20, lr=1.0),), eval_every=10)
-    tried = _search(asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, {}, run)
+    tried = search_rate(
+        asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, None, run
+    )
     assert found == [1024.0] * 7 and scaler.get_scale() == 1024.0
     assert [each["score"] for each in tried] == [0.5, None, *[0.5] * 5]
 

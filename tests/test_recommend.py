@@ -468,7 +468,7 @@ def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) 
     runs = [run for dataset in ("one", "two", "three") for run in tuned(dataset, order)]
     paper, other = {"kind": "paper", "test_fingerprint": "x"}, {"kind": "clean", "test_fingerprint": "y"}
     for more in (
-        {"protocol": "paper"}, {"weights": "none"}, {"weights": "mine.pth"}, {"split": paper}, {"split": other}, {"fold": 3},
+        {"protocol": "paper"}, {"weights": "none"}, {"weights": "mine.pth"}, {"split": paper}, {"split": other},
     ):  # fmt: skip
         runs += tuned("one", {"a": 0.99}, **more)  # not comparable
     Path("runs.jsonl").write_text("\n".join(map(json.dumps, runs)))
@@ -484,7 +484,7 @@ def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) 
 
     def mean(*taus: float | None, names: str = "abcdef") -> object:
         agreements = [
-            validate.Agreement(name, 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)
+            validate.Agreement(name, "x", 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)
         ]
         return validate.mean(agreements, "score")
 
@@ -501,6 +501,25 @@ def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) 
         and "[1.00, 1.00]" in out
         and out.splitlines()[-2].split()[:2] == ["mean", "3"]
     )
+
+
+def test_folders_are_told_apart_by_their_test_images(known: None) -> None:
+    order, split = {"a": 0.5, "b": 0.6, "c": 0.7}, {"kind": "clean", "test_fingerprint": "y"}
+    mine, yours = told("folder", order), {**told("folder", order), "test_fingerprint": "y"}
+    agreements = validate.validate(
+        [mine, yours], tuned("folder", order) + tuned("folder", order, split=split)
+    )
+    assert [one.tau["elsewhere"] for one in agreements] == pytest.approx([1, 1])
+    shown = words.agreements(agreements, dict.fromkeys(validate.SCORES), validate.SCORES)
+    assert "2 dataset(s), three make one" in shown
+    old = {key: value for key, value in mine.items() if key != "test_fingerprint"} | {"split": "z"}
+    for fingerprint, enough in (("z", True), ("w", False)):
+        runs = tuned("folder", order, split={"kind": "clean", "fingerprint": fingerprint})
+        if enough:
+            assert len(validate.validate([old], runs)) == 1
+        else:
+            with pytest.raises(UserError, match="nothing to validate"):
+                validate.validate([old], runs)
 
 
 def test_elsewhere_is_another_dataset(known: None) -> None:

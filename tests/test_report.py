@@ -215,6 +215,25 @@ def test_other_images_under_one_name_are_other_datasets(tmp_path: Path) -> None:
     assert {len(cell.rows) for q in questions for cell in q.cells.values()} == {2}
 
 
+def test_older_results_do_not_tell_their_test_images(tmp_path: Path) -> None:
+    split = {"kind": "clean", "fingerprint": "x", "train": 80, "val": 10, "test": 120}
+    fabricate(tmp_path / "runs" / "old", "dtd", "resnet50", 0, 0.9, split=split)
+    fabricate(tmp_path / "runs" / "new", "dtd", "resnet50", 1, 0.9, split=split | {"test_fingerprint": "a"})
+    (question,) = told(tmp_path / "runs")[0].questions
+    assert len(question.cells["resnet50"].rows) == 2
+    fabricate(tmp_path / "runs" / "other", "dtd", "resnet50", 1, 0.9, split=split | {"test_fingerprint": "b"})
+    names = [question.name for question in told(tmp_path / "runs")[0].questions]
+    assert names == [f"dtd (test images {images})" for images in ("a", "b", "unknown")]
+
+
+def test_of_a_seed_in_two_number_formats_validation_chooses(tmp_path: Path) -> None:
+    for name, precision, right in (("a", "fp32", 0.9), ("b", "bf16", 0.8)):
+        fabricate(tmp_path / "runs" / name, "dtd", "resnet50", 0, right, precision=precision)
+    (question,) = told(tmp_path / "runs")[0].questions
+    cell = question.cells["resnet50"]
+    assert [row.precision for row in cell.rows] == ["fp32"] and cell.others == 1
+
+
 def test_a_seed_that_was_tried_again_is_a_seed(tmp_path: Path) -> None:
     """A sweep takes float32, or smaller pieces, when a run has failed."""
     for seed, more in enumerate(({}, {"precision": "bf16"}, {"micro_bs": 4})):

@@ -10,7 +10,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m common validate_recommend",
         description="Weighted tau of every score, and of two static lists, with the order of fine-tuned test scores.",
-        epilog="A recommendation's runs: the same test images, image size and weights, protocol clean, no official fold; seeds are averaged.",
+        epilog="A recommendation's runs: the same test images, image size and weights, protocol clean; seeds are averaged.",
     )
     parser.add_argument(
         "paths",

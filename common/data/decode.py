@@ -129,7 +129,8 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     height, width = size
     enough = round(DRAFT * max(size) / preprocess.crop)
     image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
-    image = rgb(upright(image))
+    image = upright(image)  # by itself: a large picture is in memory no more often than need be
+    image = rgb(image)
     if image.size != (width, height):
         box_w, box_h = image.size
         if not preprocess.squash:

@@ -65,7 +65,18 @@ def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
     return scorer(logits, labels)(np.ones(len(labels)))
 
 
-def standard_error(share: float, images: int) -> float:
+def effective(metric: str, labels: ndarray) -> float:
+    """Of how many images a score is a share, as far as its error goes: all; or, where classes count alike, fewer if some are rare.
+
+    A mean of C classes of n_c images, all equally well recognised, has the error of a share of C^2 / sum(1 / n_c). AUROC is taken
+    for such a mean.
+    """
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    return len(labels) if metric == "top1" else len(counts) ** 2 / (1 / counts).sum()
+
+
+def standard_error(share: float, images: float) -> float:
     """Of a share of so many images, as if one more were right and one wrong, so that it is never 0 (Agresti & Caffo 2000)."""
     share = (share * images + 1) / (images + 2)
     return math.sqrt(share * (1 - share) / (images + 2))

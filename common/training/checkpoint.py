@@ -1,6 +1,6 @@
 """Everything that is needed to go on exactly where a run stopped.
 
-RUN_FOLDER/checkpoints/last.pt, and best.pt of the best evaluation: each is whole, and holds the weights, the state of
+RUN_FOLDER/checkpoints/last.pt, and best.pt of the weights that are kept: each is whole, and holds the weights, the state of
 optimizer, schedule and loss scale, and `Progress`. No random state: whatever is random comes from the seed and from
 the number of the step (loaders.py, finetune.py), so there is none to keep. No position in the data, for the same reason.
 """
@@ -54,7 +54,7 @@ class Keeping:
 
 
 def save(keeping: Keeping, at: Progress, parts: dict[str, Any], better: bool) -> None:
-    """Keep `at` and the state of all `parts`; `better` than any before: as the best, too.
+    """Keep `at` and the state of all `parts`; `better`: as the weights to keep, too.
 
     On the disk when it returns: a power failure leaves this checkpoint or the one before. The best one takes its name
     first; should the process die between the two, it is the newer, and `load` takes it.
@@ -84,7 +84,7 @@ def restore(parts: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
-    """The newest checkpoint of a run, or that of its best evaluation; None where it has none yet.
+    """The newest checkpoint of a run, or that of the weights it keeps; None where it has none yet.
 
     Raises:
         UserError: a file that cannot be read, or of another form.

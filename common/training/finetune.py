@@ -53,12 +53,12 @@ def finetune(
     log: Callable[[dict], None],
     keeping: Keeping | None = None,
     saved: dict | None = None,
-    judges: int = 0,
+    judges: float = 0,
 ) -> Trained:
     """Train `net` in place and leave it with its last weights.
 
     `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log;
-    `judges` is how many images it looks at, and the recipe how near to the best score later weights may come and be kept
+    `judges` is how many images the score is a share of, and the recipe how near to the best score later weights may come and be kept
     (without `judges` the first of the best). `log` gets a record each time. With `keeping` there are checkpoints; from one of
     them, `saved`, the run goes on as if it had never stopped.
 
@@ -152,7 +152,7 @@ def finetune(
 
 
 def _worn_out(phase: Phase, at: Progress) -> bool:
-    """Whether the phase has had its patience: so many evaluations since the best one, or since it began."""
+    """Whether the phase has had its patience: so many evaluations since the weights were kept, or since it began."""
     since = max(at.best.get("step", 0), at.began)
     return phase.patience is not None and sum(r["step"] > since for r in at.records) >= phase.patience
 

@@ -31,6 +31,7 @@ class Agreement:
     """Weighted tau (Vigna 2015) of the fine-tuned order with that of each score, -1 to 1; None: not all have the score."""
 
     dataset: str
+    tested: str  # fingerprint of its test images: two folders have one name; "" in older answers
     backbones: int
     tau: dict[str, float | None]
 
@@ -80,9 +81,9 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
             f"nothing to validate: an order needs {LEAST} fine-tuned backbones of a dataset, with its recommendation, there are: "
             f"{there or 'no recommendations'}"
         )
-    names = [told["dataset"] for told in recommendations]
+    tests = [(told["dataset"], _tested(told)) for told in recommendations]
     return [
-        _agreement(recommendations[i], tuned[i], [tuned[j] for j in enough if names[j] != names[i]])
+        _agreement(recommendations[i], tuned[i], [tuned[j] for j in enough if tests[j] != tests[i]])
         for i in enough
     ]
 
@@ -92,9 +93,9 @@ def mean(agreements: Sequence[Agreement], score: str) -> tuple[float, tuple[floa
     import numpy as np
     from scipy import stats
 
-    by_dataset: dict[str, list[float | None]] = defaultdict(list)
+    by_dataset: dict[tuple[str, str], list[float | None]] = defaultdict(list)
     for one in agreements:
-        by_dataset[one.dataset].append(one.tau[score])
+        by_dataset[one.dataset, one.tested].append(one.tau[score])
     if any(None in own for own in by_dataset.values()):
         return None
     taus = [np.mean(own) for own in by_dataset.values()]
@@ -120,15 +121,19 @@ def _same(told: Json, row: Json, result: Json) -> bool:
     """Whether the run has done what the recommendation speaks of."""
     return (
         result["dataset"] == told["dataset"]
-        and result["split"].get("test_fingerprint")
-        == told.get("test_fingerprint")  # two folders have one name
-        and (result["split"]["kind"], result["fold"]) == ("clean", None)
+        and result["split"].get("test_fingerprint", "") == _tested(told)
+        and (_tested(told) or told["dataset"] != "folder" or result["split"]["fingerprint"] == told["split"])
+        and result["split"]["kind"] == "clean"
         and (result["subset"], result["shots"], result["fraction"]) == (told["subset"], told["shots"], None)
         and result["protocol"] == "clean"
         and result["weights"]
         == ("none" if row["weights"] == "none" else backbones.find(row["backbone"]).weights)
         and list(result["preprocess"]["size"]) == list(row["size"])
     )
+
+
+def _tested(told: Json) -> str:
+    return told.get("test_fingerprint", "")
 
 
 def _agreement(told: Json, tuned: Mapping[str, float], others: Sequence[Mapping[str, float]]) -> Agreement:
@@ -143,4 +148,4 @@ def _agreement(told: Json, tuned: Mapping[str, float], others: Sequence[Mapping[
         values = [row[score] for row in rows.values()]
         known = None not in values
         tau[score] = float(weightedtau([tuned[name] for name in rows], values).statistic) if known else None
-    return Agreement(told["dataset"], len(rows), tau)
+    return Agreement(told["dataset"], _tested(told), len(rows), tau)

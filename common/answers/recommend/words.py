@@ -139,7 +139,7 @@ def agreements(
         cells = ["-" if one.tau[s] is None else f"{one.tau[s]:.2f}" for s in scores]
         lines.append(f"{one.dataset:18} {one.backbones:3} " + " ".join(f"{cell:>14}" for cell in cells))
     cells = ["-" if means[s] is None else f"{means[s][0]:.2f}" for s in scores]
-    datasets = len({one.dataset for one in told})
+    datasets = len({(one.dataset, one.tested) for one in told})
     lines.append(f"{'mean':18} {datasets:3} " + " ".join(f"{cell:>14}" for cell in cells))
     if any(means[s] and means[s][1] for s in scores):
         cells = ["-" if means[s] is None else "[{:.2f}, {:.2f}]".format(*means[s][1]) for s in scores]

@@ -142,11 +142,14 @@ def _questions(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Questio
 
 
 def _one_test(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The rows as they are; or, where they were tested on other images under one name (two folders), by fingerprint."""
-    tests = sorted({row.tested for row in rows})
-    if len(tests) == 1:
+    """The rows as they are; or, where they were tested on other images under one name (two folders), by fingerprint.
+
+    Older results do not tell on which: beside one set of images they are taken for runs on it, beside several for others.
+    """
+    if len({row.tested for row in rows} - {""}) < 2:
         return [("", list(rows))]
-    return [(one, [row for row in rows if row.tested == one]) for one in tests]
+    tests = sorted({row.tested for row in rows})
+    return [(one or "unknown", [row for row in rows if row.tested == one]) for one in tests]
 
 
 def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
@@ -157,7 +160,9 @@ def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
     variants: dict[str, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
     runs: dict[str, int] = defaultdict(int)
     for row in rows:
-        variants[row.backbone][row.settings][row.seed] = row  # of the same seed again, the last
+        seeds = variants[row.backbone][row.settings]
+        if row.seed not in seeds or _goes_before(row, seeds[row.seed]):
+            seeds[row.seed] = row
         runs[row.backbone] += 1
 
     def merit(variant: Mapping[int, Row]) -> tuple[float, int]:
@@ -170,3 +175,13 @@ def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
         members = tuple(best[seed] for seed in sorted(best))
         cells[name] = Cell(rows=members, others=runs[name] - len(members))
     return cells
+
+
+def _goes_before(row: Row, other: Row) -> bool:
+    """Of the same seed again: the later one; of other number formats or pieces, the one that did better on validation."""
+    if (row.precision, row.micro_bs) == (other.precision, other.micro_bs) or None in (
+        row.chosen,
+        other.chosen,
+    ):
+        return True
+    return row.chosen >= other.chosen

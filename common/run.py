@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import config, results
 from .atomic import whole
@@ -18,9 +18,6 @@ from .data.prepare import batches, prepare
 from .models import backbones, weights
 from .models.table import Backbone
 from .spec import Run, Speed
-
-if TYPE_CHECKING:
-    pass
 
 
 def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:

@@ -393,6 +393,8 @@ def test_too_few_images_for_some_shots_leave_the_others(
         "--models",
         "efficientnet_lite0",
         "efficientnet_lite1",
+        "--weights",
+        "none",
         "--shots",
         "5",
         "500",

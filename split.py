@@ -1,7 +1,7 @@
-"""Class folders -> train/, [val/,] test/, each with the same class folders: copies, links, or a list in a text file.
+"""Split class folders into train/, [val/,] test/, by copying, by linking, or as a list in a text file.
 
-Of every class of n images `ceil(test_size * n)` go to test. Who does depends on the images' names and the random
-state alone, so the split is the same on every machine, and an image more moves no other.
+Of every class of n images, `ceil(test_size * n)` go to test. Which ones depends on their names and the random
+state alone, so the split is the same on every machine, and adding an image moves no other.
 
     python split.py --input_dir my_images --output_dir my_split --test_size 0.2 --val_size 0.1
     python split.py --input_dir slides --list split.csv --test_size 0.2 --group_by "patient(\\d+)"
@@ -35,12 +35,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--val_size", type=float, metavar="F", help="share of every class (default: no val/)")
     p.add_argument(
-        "--random_state", type=int, default=42, metavar="N", help="another draw (default: %(default)s)"
+        "--random_state", type=int, default=42, metavar="N", help="seed of the draw (default: %(default)s)"
     )
     p.add_argument(
         "--group_by",
         metavar="REGEX",
-        help="images whose CLASS/NAME has the same first (...), or the same match, stay together",
+        help="keep images together whose CLASS/NAME has the same first capture group, or match",
     )
     p.add_argument("--link", choices=("hard", "symbolic"), help="link the images instead of copying them")
     return p

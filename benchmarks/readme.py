@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.answers import scratch  # noqa: E402
+from common.answers.recommend import words  # noqa: E402
 from common.answers.report.read import row_of  # noqa: E402
 from common.answers.report.sections import sections  # noqa: E402
 from common.answers.report.tables import listing  # noqa: E402
@@ -30,7 +31,10 @@ TIMES = ROOT / "results" / "times.json"
 SWEEPS = ROOT / "benchmarks" / "results" / "sweep_overhead.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
+ANSWER = ROOT / "benchmarks" / "results" / "answer.json"
 PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
+
+FIRST = "efficientnet_lite0"  # what `make run` fine-tunes
 
 Run = dict
 
@@ -133,10 +137,22 @@ def speed() -> str:
     )
 
 
-def digits(every: list[Run]) -> str:
-    """The last line of `make run`."""
-    run = next(r for r in every if r["dataset"] == "digits" and start(r) == "fine-tuned" and r["seed"] == 0)
-    return f"```\n{result_line(run, Path('runs/digits-efficientnet_lite0-s0-...'))}\n```"
+def digits(every: list[Run], begin: str) -> list[Run]:
+    """The runs of `make run`'s network on its images, by seed."""
+    runs = (r for r in every if r["dataset"] == "digits" and r["backbone"] == FIRST and start(r) == begin)
+    return sorted(runs, key=lambda r: r["seed"])
+
+
+def last_line(every: list[Run]) -> str:
+    """What `make run` ends with."""
+    run = digits(every, "fine-tuned")[0]
+    return f"```\n{result_line(run, Path(f'runs/digits-{FIRST}-s0-...'))}\n```"
+
+
+def answer() -> str:
+    """What `recommend --finetune` has answered."""
+    seen = json.loads(ANSWER.read_text())
+    return f"```\n{words.table(seen)}\n{words.finals(seen['finals'])}\n```"
 
 
 def times() -> str:
@@ -182,7 +198,7 @@ def picture(every: list[Run]) -> None:
     colours = {"fine-tuned": "#1f6fb4", "from scratch": "#d1495b"}
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
     for begin, colour in colours.items():
-        members = [r for r in every if r["dataset"] == "digits" and start(r) == begin]
+        members = digits(every, begin)
         height, width = members[0]["preprocess"]["size"]
         label = f"{begin} ({members[0]['backbone']}, {height}x{width}, {len(members)} seeds)"
         for i, run in enumerate(members):
@@ -236,8 +252,9 @@ def write(text: str, name: str, content: str) -> str:
 def filled(text: str) -> str:
     """The README with everything between its markers as it should be."""
     parts = {
-        "digits": digits(runs()),
+        "digits": last_line(runs()),
         "times": times(),
+        "answer": answer(),
         "backbones": backbones(BACKBONES),
         "modern": backbones(MODERN),
         "cifar": cifar(),

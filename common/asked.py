@@ -20,7 +20,7 @@ from .spec import CHANGEABLE, Dataset, Run
 from .training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 
 CHECKPOINTS = ("last", "best")
-PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is the best of all."
+PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is optimistic."
 SEEDS = 2**63  # torch takes no larger one
 COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
 
@@ -36,12 +36,12 @@ def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.N
     options = p.parse_args(argv)
     if options.resume:
         if options.out:
-            raise UserError("--resume goes on in its own folder: leave --out away")
+            raise UserError("--resume continues in its own folder: drop --out")
         folder, which = options.resume, "last"
         if folder.name in CHECKPOINTS and not folder.is_dir():
             folder, which = folder.parent, folder.name
         if not (folder / OPTIONS).is_file():
-            raise UserError(f"no run in {folder} to go on with: expected {OPTIONS} of one that has started")
+            raise UserError(f"no run to resume in {folder}: expected its {OPTIONS}")
         changes = tuple(name for name in CHANGEABLE if getattr(options, name) != p.get_default(name))
         options = p.parse_args([*options_file.words(folder / OPTIONS, p), *argv])
         options.out, options.resume, options.changes = folder, which, changes
@@ -91,7 +91,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     """All that can be known before torch is loaded.
 
     Raises:
-        UserError: something that the user can mend.
+        UserError: something that the user can fix.
     """
     least_of = {"seed": 0, **dict.fromkeys(COUNTS, 1)}
     for name, least in least_of.items():
@@ -109,12 +109,12 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     backbones.check_name(options.model)
     if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
         raise UserError(
-            "--protocol paper has its own optimizers, and no validation set: leave --optimizer and --lr auto away"
+            "--protocol paper has its own optimizers, and no validation set: drop --optimizer and --lr auto"
         )
     if options.protocol == "probe":
         _check_probe(options)
     if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("--tune measures one process alone: start a single one")
+        raise UserError("--tune works with a single process only")
     if options.device == "cuda" and not gpus():
         raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
     folder = options.data_dir
@@ -128,7 +128,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     model = options.model.replace(":", "_")
     out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
     if options.resume and (out / RESULT).exists():
-        raise UserError(f"the run in {out} is finished: nothing is left to go on with")
+        raise UserError(f"the run in {out} is finished: there is nothing to resume")
     if out.exists() and not options.resume:
         raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
     row = backbones.find(options.model)  # of timm's networks, the slow part
@@ -153,9 +153,9 @@ def _check_probe(options: argparse.Namespace) -> None:
     if options.augment == "none":
         given.remove("augment")
     if given:
-        raise UserError(f"--protocol probe trains nothing: leave --{', --'.join(given)} away")
+        raise UserError(f"--protocol probe trains nothing: drop --{', --'.join(given)}")
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("--protocol probe is the work of one process: start a single one")
+        raise UserError("--protocol probe works with a single process only")
 
 
 def gpus() -> int:

@@ -1,4 +1,4 @@
-"""A file or folder that we write is whole or not there, and one process writes it."""
+"""Atomic writes: a file or folder is complete or absent, and only one process writes it."""
 
 import fcntl
 import os
@@ -64,7 +64,7 @@ def claimed(folder: Path) -> Iterator[None]:
                 break
             time.sleep(0.1)  # somebody may only have looked, see `busy`
         else:
-            raise UserError(f"another process works in {folder}: wait for it, or stop it")
+            raise UserError(f"another process is working in {folder}: wait for it, or stop it")
         yield
 
 

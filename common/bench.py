@@ -60,7 +60,7 @@ def all_of(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
                 yield pool.submit(bench, model, *settings).result()
             except BrokenProcessPool:
                 raise UserError(
-                    f"the process of {model} was ended, it seems for want of memory: try a smaller -bs"
+                    f"the process of {model} was killed, probably out of memory: try a smaller -bs"
                 ) from None
 
 

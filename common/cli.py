@@ -15,7 +15,7 @@ from .spec import Dataset, Run
 
 
 def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = None) -> None:
-    """Run the script of a data sheet, or of several; exits with status 2 on a mistake that the user can mend."""
+    """Run the script of a data sheet, or of several; exits with status 2 on an error that the user can fix."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
 
     def work() -> str | None:
@@ -61,14 +61,14 @@ def _run(asked: Run, download: bool) -> str | None:
         _leave_group()
         go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
         if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
-            print(f"{stopped}, all is saved; go on with: {go_on}", file=sys.stderr)
+            print(f"{stopped}; everything is saved; continue with: {go_on}", file=sys.stderr)
         sys.exit(128 + stopped.number)
     _leave_group()
     return result and result_line(result, asked.out)
 
 
 def _leave_group() -> None:
-    """Of several processes: who ends without leaving may be ended by the threads of the group, seldom, with an abort."""
+    """With several processes: exiting without leaving the process group may, rarely, abort."""
     import torch.distributed as group
 
     if group.is_available() and group.is_initialized():

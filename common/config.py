@@ -1,4 +1,4 @@
-"""What was asked for and what it came to, as `config.json` and `result.json` tell it; and whether a run may go on."""
+"""A run's settings, as `config.json` and `result.json` record them; and whether a run may be resumed."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -119,7 +119,7 @@ def check_same(asked: Run, old: dict[str, Any], new: dict[str, Any]) -> None:
     if other:
         more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         raise UserError(
-            f"{folder} cannot go on as another run: {'; '.join(other[:3])}{more}. Ask for what it was, or start a new run "
+            f"cannot resume {folder} as another run: {'; '.join(other[:3])}{more}. Keep its options, or start a new run "
             "(--weights takes a finished one's best.safetensors)"
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # how the messages begin that a sweep knows an answer to
-DIVERGED = "the loss is no longer a number"
+DIVERGED = "the loss is NaN or infinite"
 OUT_OF_MEMORY = "out of memory at a batch of"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FULL_WORDS = (*map(os.strerror, FULL), "requested and ")  # NumPy's: 100 requested and 3 written

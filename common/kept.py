@@ -1,4 +1,4 @@
-"""Figures that took long: remembered beside the cached images, found again by all that determines them."""
+"""A disk cache of expensive results, beside the decoded images, keyed by everything that determines them."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from .errors import disk_errors
 
 
 def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What `compute` returned when it was first asked `about` this; both are of what JSON knows."""
+    """The cached result of `compute` for `about`; both must be JSON-serialisable."""
     if recall(kind, about) is None:
         keep(kind, about, compute())
     return recall(kind, about)

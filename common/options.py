@@ -29,13 +29,13 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     what.add_argument(
         "--weights",
         metavar="imagenet|none|FILE",
-        help="where to start from: ImageNet weights, nothing, or a .safetensors or .pth file (default: the protocol's)",
+        help="initial weights: ImageNet, random, or a .safetensors or .pth file (default: the protocol's)",
     )
     what.add_argument(
         "--image_size",
         type=size,
         metavar="S|HxW",
-        help=f"pixels that the network sees (default: {height}x{width}; from scratch, those that are stored)",
+        help=f"input size in pixels (default: {height}x{width}; from scratch, the stored size)",
     )
     data = p.add_argument_group("the data")
     p.set_defaults(data_dir=None, download=False, fold=None, split="clean", changes=())
@@ -45,7 +45,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
             type=Path,
             default=Path("data") / dataset.script,
             metavar="DIR",
-            help=f"where it lies (default: %(default)s); {dataset.get}",
+            help=f"data folder (default: %(default)s); {dataset.get}",
         )
     if dataset.sources:
         data.add_argument("--download", action="store_true", help="fetch it when it is not there")
@@ -62,7 +62,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
             help=f"which of the {dataset.folds} official folds (default: {dataset.fold or 'none, a split of ours'})",
         )
     data.add_argument(
-        "--subset", action="store_true", help="accept other counts than the sheet's; the result says so"
+        "--subset", action="store_true", help="accept counts other than the sheet's; the result says so"
     )
     data.add_argument(
         "--skip_bad", action="store_true", help="leave out images that cannot be read; the result counts them"
@@ -78,45 +78,45 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
             "--split",
             choices=("clean", "paper"),
             default="clean",
-            help="the sheet's, or that of arXiv 2406.05612 (default: %(default)s)",
+            help="clean: the data sheet's; paper: that of arXiv 2406.05612 (default: %(default)s)",
         )
     whose.add_argument(
         "--split_file",
         type=Path,
         metavar="FILE",
-        help="path,label,part of every image to use, such as another run's split.csv (default: the sheet's own split)",
+        help="CSV of path,label,part per image to use, such as a run's split.csv (default: the data sheet's split)",
     )
     few = data.add_mutually_exclusive_group()
     few.add_argument(
-        "--shots", type=int, metavar="K", help="train on K images per class; validation shrinks along"
+        "--shots", type=int, metavar="K", help="train on K images per class; validation shrinks in proportion"
     )
     few.add_argument(
         "--fraction",
         type=float,
         metavar="F",
-        help="train on this share of the images; validation shrinks along",
+        help="train on this fraction of the images; validation shrinks in proportion",
     )
     how = p.add_argument_group("how to train")
     how.add_argument(
         "--protocol",
         choices=("clean", "paper", "scratch", "probe"),
         default="clean",
-        help="fine-tune ImageNet weights, our way or as arXiv 2406.05612 does, which chooses on test; train from nothing "
-        "for 64,000 steps as is usual on CIFAR; or train nothing: a linear probe of frozen features (default: %(default)s)",
+        help="clean, paper: fine-tune ImageNet weights, our way or as arXiv 2406.05612, which selects on test; scratch: "
+        "64,000 steps from random weights, usual on CIFAR; probe: linear probe on frozen features (default: %(default)s)",
     )
     how.add_argument(
         "-bs",
         "--batch_size",
         type=int,
         metavar="N",
-        help="images per step, or, where nothing is trained, at once; halve it when the memory does not suffice (default: 32; "
-        "from scratch 256, or 512 with attention)",
+        help="images per step (probe: per forward pass); halve it if memory runs out (default: 32; "
+        "from scratch 256, or 512 for networks with attention)",
     )
     how.add_argument(
         "--micro_bs",
         type=int,
         metavar="N",
-        help="images at once, where memory is short: gradients add up to -bs, batch norm sees N (default: -bs)",
+        help="images per forward pass: gradients accumulate over -bs, batch norm sees N (default: -bs)",
     )
     length = how.add_mutually_exclusive_group()
     length.add_argument(
@@ -132,13 +132,13 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         "--lr",
         type=rate,
         metavar="X|auto",
-        help="highest learning rate; auto: the best of five on validation, for the time of one run more (default: the recipe's)",
+        help="peak learning rate; auto: the best of five on validation, at the cost of one extra run (default: the recipe's)",
     )
     how.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
     how.add_argument(
         "--class_weights",
         action="store_true",
-        help="rare classes count more in the loss, by the inverse of their frequency",
+        help="weight classes in the loss by their inverse frequency",
     )
     how.add_argument(
         "--balanced_sampling",
@@ -154,7 +154,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     how.add_argument(
         "--augment",
         choices=("sheet", *AUGMENTS),
-        help="changes of training images: the sheet's, none, TrivialAugmentWide, or CIFAR's (default: the sheet's; from "
+        help="data augmentation: the sheet's, none, TrivialAugmentWide, or CIFAR's (default: the sheet's; from "
         "scratch CIFAR's)",
     )
     how.add_argument(
@@ -162,9 +162,9 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="of validation split, order, changes, random weights and resampled intervals (default: %(default)s)",
+        help="seed of validation split, order, augmentation, random weights and bootstrap (default: %(default)s)",
     )
-    where = p.add_argument_group("where")
+    where = p.add_argument_group("device and output")
     where.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
@@ -175,16 +175,16 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
-        help="of the forward pass and the loss (default: what the device computes fast)",
+        help="of the forward pass and the loss (default: a fast one for this device)",
     )
     faster = where.add_mutually_exclusive_group()
     faster.add_argument(
-        "--compile", action="store_true", help="compile the network: minutes first, then faster"
+        "--compile", action="store_true", help="compile the network: slow to start (minutes), then faster"
     )
     faster.add_argument(
         "--tune",
         action="store_true",
-        help="measure precision, memory format and compilation, and take the fastest; remembered for this machine",
+        help="time precisions, memory formats and compilation, and use the fastest; cached for this machine",
     )
     where.add_argument(
         "--save_every",
@@ -197,7 +197,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
         "--resume",
         type=Path,
         metavar="RUN_FOLDER",
-        help="go on where a run stopped; RUN_FOLDER/best: at the evaluation whose weights it keeps so far",
+        help="continue an interrupted run; RUN_FOLDER/best: from the best weights so far",
     )
     start.add_argument(
         "--config",
@@ -207,7 +207,7 @@ def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
     )
     where.add_argument("--offline", action="store_true", help="open no network connection")
     where.add_argument(
-        "--out", type=Path, metavar="DIR", help="the run folder, new (default: runs/DATASET-MODEL-sSEED-TIME)"
+        "--out", type=Path, metavar="DIR", help="new run folder (default: runs/DATASET-MODEL-sSEED-TIME)"
     )
     return p
 
@@ -220,14 +220,14 @@ def rate(text: str) -> float | str:
     except ValueError:
         value = 0.0
     if not 0 < value < 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate: expected one above 0, such as 1e-3, or auto")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive learning rate, such as 1e-3, or auto")
     return value
 
 
 def size(text: str) -> tuple[int, int]:
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected 224 or 448x672 (height x width)")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: expected 224 or 448x672 (height x width)")
     return int(sides[0]), int(sides[-1])
 
 
@@ -238,4 +238,4 @@ def seconds(text: str) -> float:
             return found
     except ValueError:
         pass
-    raise argparse.ArgumentTypeError(f"{text!r} is no time: expected 90s, 10m or 2h")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a duration: expected 90s, 10m or 2h")

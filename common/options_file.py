@@ -80,7 +80,7 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = f" in line {where.line + 1}" if where else ""
-        raise UserError(f"{path} is no YAML{line}: expected lines such as batch_size: 64") from None
+        raise UserError(f"{path} is not valid YAML{line}: expected lines such as batch_size: 64") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no options: expected lines such as batch_size: 64")
     return content

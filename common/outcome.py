@@ -71,6 +71,6 @@ def _mistakes(
     said, sure = logits.argmax(1), softmax(logits, axis=1).max(1)
     wrong = sorted(np.flatnonzero(said != labels), key=lambda i: -sure[i])[:MISTAKES]
     if wrong:
-        captions = [f"{classes[labels[i]]}\nsaid: {classes[said[i]]}, {100 * sure[i]:.0f} %" for i in wrong]
+        captions = [f"{classes[labels[i]]}\npred: {classes[said[i]]}, {100 * sure[i]:.0f} %" for i in wrong]
         with whole(folder / results.MISTAKES) as part:
-            pictures.mistakes(part, [picture(i) for i in wrong], captions, f"Surest mistakes: {title}")
+            pictures.mistakes(part, [picture(i) for i in wrong], captions, f"Most confident errors: {title}")

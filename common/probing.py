@@ -48,7 +48,7 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     `tell` is given the run's configuration at its start and then the record of the penalty that was chosen.
 
     Raises:
-        UserError: what the user can mend.
+        UserError: what the user can fix.
     """
     started = time.perf_counter()
     dataset, row = asked.dataset, backbones.find(asked.model)

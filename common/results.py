@@ -60,7 +60,7 @@ def run_folder(
     """Make the run's folder, or go on in it behind `records`; yields the log of evaluations, to `log.jsonl` and TensorBoard.
 
     The block holds all that the run writes, its result too: when it ends, another process may go on in the folder.
-    A new run that the user must mend before its first evaluation or checkpoint leaves no folder behind. Other processes than the
+    A new run that the user must fix before its first evaluation or checkpoint leaves no folder behind. Other processes than the
     first (`write` false) write nothing.
 
     Raises:
@@ -78,7 +78,7 @@ def run_folder(
         _make(folder, config, asked.options)
     with claimed(folder):
         if (folder / RESULT).exists():
-            raise UserError(f"the run in {folder} is finished: nothing is left to go on with")
+            raise UserError(f"the run in {folder} is finished: there is nothing to resume")
         try:
             with disk_errors(folder):
                 if asked.changes:

@@ -27,7 +27,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     first alone tells, writes and returns something.
 
     Raises:
-        UserError: what the user can mend.
+        UserError: what the user can fix.
         Stopped: a signal came; `asked` with `resume` goes on.
     """
     started = time.perf_counter()

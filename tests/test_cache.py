@@ -185,7 +185,7 @@ def test_a_cache_that_was_damaged_is_made_again(
         file.write_bytes(content)
         again, _ = cached(images, SMALL, None)
         assert np.array_equal(again, whole)
-        assert "does not hold what the images hold" in capsys.readouterr().err
+        assert "does not match the images" in capsys.readouterr().err
     assert len(decoded) == 4 * N
 
 

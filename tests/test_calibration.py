@@ -34,7 +34,7 @@ def test_temperature_against_torch(true: float) -> None:
     assert found == pytest.approx(true, rel=0.1)
 
 
-def test_temperature_mends_calibration_and_leaves_top1() -> None:
+def test_temperature_improves_calibration_and_keeps_top1() -> None:
     logits, labels = drawn(3.0)
     before = metrics.score(logits, labels)
     after = metrics.score(logits / calibration.temperature(logits, labels), labels)

@@ -57,8 +57,8 @@ def test_nothing_to_find(capsys: pytest.CaptureFixture) -> None:
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "Your folder: 27 images of 2 classes; 18 train, 3 val, 6 test (held out by us, validation with seed 0)",
-        "classes: 12 (a) to 15 images (b), 1 to 1.2",
-        "verdict: nothing found that spoils a result",
+        "classes: 12 (a) to 15 images (b), ratio 1:1.2",
+        "verdict: no serious problems found",
         "0 findings -> found.csv",
     ]
 

@@ -36,7 +36,7 @@ def test_what_a_user_does_with_it(run: Path, capsys: pytest.CaptureFixture) -> N
     """Pictures in 0..1 in, the run's own logits out; classes and preprocessing are in the file."""
     for kind in ("onnx", "torchscript", "safetensors"):
         command(["export", "out", "--format", kind])
-        assert "largest difference from the original " in capsys.readouterr().out
+        assert "largest logit difference from the original" in capsys.readouterr().out
     image = (run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
     pixels = np.asarray(Image.open(Path("images") / image).resize((32, 32), Image.Resampling.BILINEAR))
     batch = (pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32).repeat(3, axis=0)

@@ -535,7 +535,7 @@ def test_where_a_login_stands_in_the_way(server: Server, tmp_path: Path) -> None
     behind = replace(published(server, "toy.zip", zipped(CONTENT)), mirrors=(), steps="log in at example.org")
     dataset, store = sheet(behind, published(server, "labels.mat", b"labels")), tmp_path / "toy-downloads"
     message = refusal(dataset, tmp_path / "toy")
-    assert "not to be had by a program: log in at example.org; put toy.zip" in message
+    assert "not downloadable automatically: log in at example.org; put toy.zip" in message
     assert behind.digest[7:] in message and str(store) in message and "or it holds jpg/, in" in message
     assert not server.asked, "nothing is fetched before it is known that all can be had"
     store.mkdir()
@@ -548,7 +548,7 @@ def test_where_a_login_stands_in_the_way(server: Server, tmp_path: Path) -> None
 
 
 def test_nothing_to_fetch(tmp_path: Path) -> None:
-    assert "Toy is not to be had by a program: it holds jpg/" in refusal(sheet(), tmp_path / "toy")
+    assert "Toy is not downloadable automatically: it holds jpg/" in refusal(sheet(), tmp_path / "toy")
 
 
 # the command and the option
@@ -574,12 +574,12 @@ def run(cwd: Path, *command: str) -> subprocess.CompletedProcess:
         (("-m", "fetch", "eurosad"), "no dataset 'eurosad': did you mean 'eurosat'?"),
         (("-m", "fetch", "eurosat", "cifar10", "--data_dir", "x"), "is the folder of one dataset, not of 2"),
         (("-m", "fetch", "flowers102", "--offline"), "fetch setid.mat from https://www.robots.ox.ac.uk"),
-        (("-m", "fetch", "folder"), "Your folder is not to be had by a program: point --data_dir at"),
+        (("-m", "fetch", "folder"), "Your folder is not downloadable automatically: point --data_dir at"),
         ((str(ROOT / "eurosat.py"), "--download", "--offline"), "94,280,567 bytes, sha256 8ebea626349354c5"),
         ((str(ROOT / "eurosat.py"),), "--download fetches it"),
     ],
 )
-def test_what_the_user_can_mend(tmp_path: Path, command: tuple[str, ...], says: str) -> None:
+def test_what_the_user_can_fix(tmp_path: Path, command: tuple[str, ...], says: str) -> None:
     done = run(tmp_path, *command)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr

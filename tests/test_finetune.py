@@ -128,9 +128,9 @@ def test_a_later_phase_starts_from_the_best() -> None:
 def test_a_loss_that_is_no_number() -> None:
     model = net()
     nn.init.constant_(model[4].weight, float("nan"))
-    with pytest.raises(UserError, match="no longer a number before step 5: try a lower --lr"):
+    with pytest.raises(UserError, match="NaN or infinite before step 5: try a lower --lr"):
         train(model, lambda n: (0.0, {}))
-    with pytest.raises(UserError, match="no longer a number before step 5: try a lower --lr"):
+    with pytest.raises(UserError, match="NaN or infinite before step 5: try a lower --lr"):
         train(net(), lambda n: (math.nan, {}))
 
 

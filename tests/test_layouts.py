@@ -232,7 +232,7 @@ def test_breakhis_folds(built) -> None:
         sheet.load(root, sheet.classes, fold=1)
     lines = (root / "dsfold3.txt").read_text().splitlines()
     (root / "dsfold3.txt").write_text("\n".join(lines[1:]))
-    with pytest.raises(UserError, match="tells no part of 1 images"):
+    with pytest.raises(UserError, match="has no part for 1 images"):
         sheet.load(root, sheet.classes, fold=3)
 
 
@@ -240,7 +240,7 @@ def test_a_name_that_breakhis_does_not_know(built) -> None:
     root = built("breakhis")
     first = next(root.rglob("*.png"))
     first.rename(first.with_name("scan1.png"))
-    with pytest.raises(UserError, match=r"scan1\.png is no name of BreakHis"):
+    with pytest.raises(UserError, match=r"scan1\.png is not a BreakHis name"):
         load(sheet_of("breakhis"), root)
 
 

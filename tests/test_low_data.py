@@ -148,14 +148,14 @@ def test_mistakes(tmp_path: Path, class_tree, options: tuple, says: str) -> None
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "expected lines of path,label,part"),
+        ("", "expected CSV rows of path,label,part"),
         ("ant/ant_0.jpg,ant,train\n", "no split in"),
-        ("path,label,part\nant/ant_0.jpg,ant\n", "line 2: expected lines of path,label,part"),
+        ("path,label,part\nant/ant_0.jpg,ant\n", "line 2: expected CSV rows of path,label,part"),
         ("path,label,part\nant/ant_0.jpg,ant,train\n\ndog.jpg,dog,train\n", "line 4: no image 'dog.jpg'"),
         ("path,label,part\nant/ant_0.jpg,dog,train\n", "line 2: no class 'dog'"),
         ("path,label,part\nant/ant_0.jpg,bee,train\n", "ant/ant_0.jpg is 'ant' in the data, not 'bee'"),
         ("path,label,part\nant/ant_0.jpg,ant,dev\n", "no part 'dev', expected train, val, test"),
-        ("path,label,part\n" + 2 * "ant/ant_0.jpg,ant,train\n", "line 3: ant/ant_0.jpg stands there twice"),
+        ("path,label,part\n" + 2 * "ant/ant_0.jpg,ant,train\n", "line 3: ant/ant_0.jpg is listed twice"),
         ("path,label,part\nant/ant_0.jpg,ant,train\n", "class 'ant' has no image in"),
         ("\xff\xfe\x00", "cannot read the split"),
     ],

@@ -1,4 +1,4 @@
-"""What the user can mend: one line, exit status 2, nothing written, no torch on the way."""
+"""What the user can fix: one line, exit status 2, nothing written, no torch on the way."""
 
 import os
 import shutil
@@ -49,21 +49,21 @@ def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> st
     [
         (("-model", "resnt50"), "did you mean 'resnet50'?"),
         (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
-        (("-model", "resnet18"), "timm's is -model timm:resnet18"),
+        (("-model", "resnet18"), "for timm's, pass -model timm:resnet18"),
         (("-model", "timm:resnet18"), "no data in data/eurosat"),
         (("--steps", 0), "--steps 0: expected 1 or more"),
         (("--steps", 9, "--epochs", 1), "not allowed with argument"),
         (("--weight_decay", -1), "--weight_decay -1.0: expected 0 or more"),
-        (("--resume", "runs/none"), "no run in runs/none to go on with: expected options.yaml"),
-        (("--resume", "runs/none", "--out", "x"), "--resume goes on in its own folder"),
+        (("--resume", "runs/none"), "no run to resume in runs/none: expected its options.yaml"),
+        (("--resume", "runs/none", "--out", "x"), "--resume continues in its own folder"),
         (("--config", "none.yaml"), "cannot read options from none.yaml"),
         (("-bs", 0), "--batch_size 0: expected 1 or more"),
         (("--seed", 2**63), f"--seed {2**63}: expected less than 2^63"),
         (("-bs", "many"), "invalid int value"),
         (("--epochs", 0), "--epochs 0: expected 1 or more"),
-        (("--lr", -1), "'-1' is no rate: expected one above 0, such as 1e-3, or auto"),
+        (("--lr", -1), "'-1' is not a positive learning rate, such as 1e-3, or auto"),
         (("--protocol", "paper", "--lr", "auto"), "has its own optimizers, and no validation set"),
-        (("--protocol", "probe", "--lr", "1e-3"), "--protocol probe trains nothing: leave --lr away"),
+        (("--protocol", "probe", "--lr", "1e-3"), "--protocol probe trains nothing: drop --lr"),
         (("--protocol", "probe", "--augment", "none"), "no data in data/eurosat"),
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
@@ -84,11 +84,11 @@ def test_pieces_of_a_batch(tmp_path: Path, class_tree) -> None:
     ("content", "says"),
     [
         ("epoch: 3", "unknown option 'epoch': did you mean 'epochs'?"),
-        ("lr: fast", "argument --lr: 'fast' is no rate"),
+        ("lr: fast", "argument --lr: 'fast' is not a positive learning rate"),
         ("lr: [1, 2]", "lr is [1, 2]: expected one value"),
         ("subset: 3", "subset is 3: expected true or false"),
         ("- lr", "holds no options"),
-        ("a: b: c", "is no YAML in line 1"),
+        ("a: b: c", "is not valid YAML in line 1"),
         ("precision: fp8", "invalid choice: 'fp8'"),
         ("resume: runs", "unknown option 'resume'"),
     ],

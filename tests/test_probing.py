@@ -135,13 +135,13 @@ def test_two_classes_are_led_by_auroc(class_tree) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--epochs", "3"), "trains nothing: leave --epochs away"),
-        (("--lr", "auto", "--class_weights"), "leave --lr, --class_weights away"),
-        (("--augment", "trivial", "--tune"), "leave --augment, --tune away"),
-        (("--micro_bs", "4", "--save_every", "9"), "leave --micro_bs, --save_every away"),
+        (("--epochs", "3"), "trains nothing: drop --epochs"),
+        (("--lr", "auto", "--class_weights"), "drop --lr, --class_weights"),
+        (("--augment", "trivial", "--tune"), "drop --augment, --tune"),
+        (("--micro_bs", "4", "--save_every", "9"), "drop --micro_bs, --save_every"),
         (("--steps", "3", "--optimizer", "sgd", "--weight_decay", "0", "--eval_every", "1", "--compile"),
-         "leave --steps, --optimizer, --weight_decay, --eval_every, --compile away"),
-        (("--balanced_sampling", "--augment", "none"), "leave --balanced_sampling away"),
+         "drop --steps, --optimizer, --weight_decay, --eval_every, --compile"),
+        (("--balanced_sampling", "--augment", "none"), "drop --balanced_sampling"),
     ],
 )  # fmt: skip
 def test_what_trains_is_refused(class_tree, capsys: pytest.CaptureFixture, options: tuple, says: str) -> None:
@@ -155,7 +155,7 @@ def test_several_processes_are_refused(class_tree, capsys, monkeypatch: pytest.M
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit):
         probed(folder.DATASET, class_tree(n=4))
-    assert "the work of one process" in capsys.readouterr().err
+    assert "works with a single process" in capsys.readouterr().err
 
 
 def test_one_that_was_killed_begins_anew_in_its_folder(class_tree, capsys: pytest.CaptureFixture) -> None:
@@ -164,7 +164,7 @@ def test_one_that_was_killed_begins_anew_in_its_folder(class_tree, capsys: pytes
     Path("out/result.json").unlink()
     with pytest.raises(SystemExit) as end:
         main(folder.DATASET, ["--resume", "out", "--seed", "1"])
-    assert end.value.code == 2 and "cannot go on as another run: seed was 0, is 1" in capsys.readouterr().err
+    assert end.value.code == 2 and "as another run: seed was 0, is 1" in capsys.readouterr().err
     main(folder.DATASET, ["--resume", "out"])
     after = json.loads(Path("out/result.json").read_text())
     assert (after["test"], after["best"]) == (before["test"], before["best"])

@@ -124,7 +124,7 @@ def test_missing_cells_are_named_and_not_ranked(runs: Path) -> None:
     assert (ranked.units, ranked.backbones, ranked.unranked) == (
         ("dtd", "eurosat"), ("resnet50", "convnext_tiny", "swin_t"), ("breakhis",),
     )  # fmt: skip
-    assert "Not ranked, for their missing cells: breakhis." in shown
+    assert "Not ranked, because of missing results: breakhis." in shown
 
 
 def test_breakhis_is_one_dataset(runs: Path) -> None:
@@ -192,9 +192,9 @@ def test_one_cell_per_backbone_chosen_on_validation(tmp_path: Path) -> None:
     tried = [{"lr": 1e-3, "steps": 2, "score": 0.5}]
     fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]}, lr_search=tried)
     shown = text(page(runs))
-    assert "dtd, resnet50: 1 other" in shown
+    assert "dtd, resnet50: 1 more" in shown
     assert (
-        "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs, rate searched" in shown
+        "n = 1 32x32, 2 epochs" in shown and "n = 1 64x64, 2 epochs, LR searched" in shown
     )  # told where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
@@ -242,7 +242,7 @@ def test_a_seed_that_was_tried_again_is_a_seed(tmp_path: Path) -> None:
     cell = question.cells["resnet50"]
     assert len(cell.rows) == 3 and cell.others == 0
     assert (
-        "resnet50: its seeds were trained with number formats bf16 and fp32, images at once 4 and 8"
+        "resnet50: its seeds were trained with precisions bf16 and fp32, micro-batch sizes 4 and 8"
         in question.caveats
     )
 
@@ -321,9 +321,9 @@ def test_a_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
             fabricate(tmp_path / lost / "runs" / backbone, "dtd", backbone, 0, right)
         (tmp_path / lost / "runs" / lost / "test_logits.npy").unlink()
     shown = text(page(tmp_path / "convnext_tiny" / "runs"))
-    assert "convnext_tiny is highest" in shown and "nothing tells how sure that is" in shown
+    assert "convnext_tiny is highest" in shown and "so the lead cannot be tested" in shown
     shown = text(page(tmp_path / "resnet50" / "runs"))
-    assert "tell it from every other. Not compared, for want of predictions: resnet50." in shown
+    assert "better than every other. Not compared, as predictions are missing: resnet50." in shown
 
 
 def test_nothing_is_cheaper_and_better_than_the_front(runs: Path) -> None:

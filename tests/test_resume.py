@@ -134,7 +134,7 @@ def test_a_signal_saves_and_says_how_to_go_on(class_tree, monkeypatch, capsys, n
     assert stop.value.code == 128 + number
     said = capsys.readouterr().err
     assert (
-        f"stopped by {number.name} after step {step}, all is saved; go on with: python folder.py --resume out"
+        f"stopped by {number.name} after step {step}; everything is saved; continue with: python folder.py --resume out"
         in said
     )
     assert checkpoint.load(Path("out"))["progress"]["step"] == step
@@ -162,7 +162,7 @@ def test_another_run_cannot_take_its_place(class_tree, monkeypatch, capsys, tmp_
     out = stopped(class_tree, monkeypatch)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     said = refused(capsys, "--resume", out, "-bs", 4, "--seed", 1)
-    assert "out cannot go on as another run: batch_size was 8, is 4;" in said
+    assert "cannot resume out as another run: batch_size was 8, is 4;" in said
     assert "recipe.phases.0.lr was 0.0003, is 0.01" in refused(capsys, "--resume", out, "--lr", "0.01")
     with monkeypatch.context() as patch:
         patch.setattr("common.results.code", lambda script: "other")
@@ -171,7 +171,7 @@ def test_another_run_cannot_take_its_place(class_tree, monkeypatch, capsys, tmp_
         import fcntl
 
         fcntl.flock(held, fcntl.LOCK_EX)
-        assert "another process works in out" in refused(capsys, "--resume", out)
+        assert "another process is working in out" in refused(capsys, "--resume", out)
     (tmp_path / "images" / "ant" / "ant_0.jpg").unlink()
     assert "split.fingerprint was" in refused(capsys, "--resume", out)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
@@ -184,7 +184,7 @@ def test_checkpoints_that_cannot_be_read(class_tree, monkeypatch, capsys) -> Non
     content = last.read_bytes()
     last.unlink()  # it may be the best one's twin
     last.write_bytes(content[:-1000])
-    assert "cannot go on from out/checkpoints/last.pt" in refused(capsys, "--resume", out)
+    assert "cannot resume from out/checkpoints/last.pt" in refused(capsys, "--resume", out)
     last.unlink()
     start("--resume", out)
     with pytest.raises(SystemExit):
@@ -246,7 +246,7 @@ def test_a_checkpoint_is_never_of_a_network_that_is_lost(class_tree, monkeypatch
         plain = finetune.F.cross_entropy
         patch.setattr(finetune.F, "cross_entropy", lambda *a, **k: lost(plain(*a, **k)))
         said = refused(capsys, *options)
-    assert "the loss is no longer a number before step 9" in said
+    assert "the loss is NaN or infinite before step 9" in said
     start("--resume", "out")
     assert (Path("out") / "result.json").exists()
 

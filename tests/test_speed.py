@@ -140,7 +140,7 @@ def test_tuning_is_for_one_process(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(SystemExit) as stop:
         main(digits.DATASET, [*TINY, "--tune"])
-    assert stop.value.code == 2 and "--tune measures one process" in capsys.readouterr().err
+    assert stop.value.code == 2 and "--tune works with a single process" in capsys.readouterr().err
 
 
 def test_a_setting_is_really_timed() -> None:

@@ -168,7 +168,7 @@ def test_an_interruption_leaves_nothing(class_tree, monkeypatch, capsys, fails) 
         (("--val_size", -0.1), "--val_size -0.1: expected a fraction"),
         (("--test_size", 0.6, "--val_size", 0.4), "nothing would be left to train on"),
         (("--test_size", 0.9, "--val_size", 0.05), "class 'ant' has no image in train (10 in all) and 2 more classes"),
-        (("--group_by", "("), "no regular expression: '('"),
+        (("--group_by", "("), "not a valid regular expression: '('"),
         (("--group_by", r"_[1-9]"), "no group for 'ant/ant_0.jpg'"),
         (("--group_by", r"^(\w+)/"), "whole groups"),
         (("--output_dir", "images"), "images exists already"),

@@ -100,7 +100,7 @@ def test_a_run_is_a_process_with_its_own_folder_and_log(script, tmp_path: Path) 
 def test_a_killed_run_goes_on_once(script, tmp_path: Path) -> None:
     out = tmp_path / "out"
     ended = carry_out(cell(script(run=["kill:begun", "finish"])), out, HOW)
-    assert ended.state == "finished" and ended.again == ("it was ended by SIGKILL",)
+    assert ended.state == "finished" and ended.again == ("it was killed by SIGKILL",)
     assert started(tmp_path)[1] == ["--resume", str(out / "run")]
 
 
@@ -122,7 +122,7 @@ def test_want_of_memory_halves_what_is_computed_at_once(script, tmp_path: Path) 
     ended = carry_out(
         cell(script(run=["say:out of memory at a batch of 32: try less", "finish"])), tmp_path / "out", HOW
     )
-    assert ended.again == ("want of memory",)
+    assert ended.again == ("running out of memory",)
     assert started(tmp_path)[1][-1] == "--micro_bs=16"
 
 
@@ -135,8 +135,8 @@ def test_a_smaller_piece_divides_the_batch(script, tmp_path: Path) -> None:
 
 
 def test_a_lost_loss_goes_on_in_float32(script, tmp_path: Path) -> None:
-    acts = ["say:begun the loss is no longer a number before step 9: try", "finish"]
-    assert carry_out(cell(script(run=acts)), tmp_path / "out", HOW).again == ("a loss that was no number",)
+    acts = ["say:begun the loss is NaN or infinite before step 9: try", "finish"]
+    assert carry_out(cell(script(run=acts)), tmp_path / "out", HOW).again == ("a NaN or infinite loss",)
     assert started(tmp_path)[1] == ["--resume", str(tmp_path / "out" / "run"), "--precision=fp32"]
 
 
@@ -185,7 +185,7 @@ def test_what_another_process_does_comes_last(script, tmp_path: Path, monkeypatc
 
 def test_a_run_that_was_told_to_stop_goes_on(script, tmp_path: Path) -> None:
     ended = carry_out(cell(script(run=["stopped:begun", "finish"])), tmp_path / "out", HOW)
-    assert ended.again == ("it was ended by SIGTERM",)
+    assert ended.again == ("it was killed by SIGTERM",)
 
 
 def test_a_note_ends_with_the_failure(script, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_one_that_dies_costs_one(script, tmp_path: Path) -> None:
     assert ledger.pending(cells, out, retry=False) == ([], 2, 1)
     assert ledger.pending(cells, out, retry=True) == ([cells[1]], 2, 0)
     told = view.status(out)
-    assert "again: python" in told and told.endswith("2 finished, 0 at work, 0 stopped, 1 failed")
+    assert "again: python" in told and told.endswith("2 finished, 0 running, 0 stopped, 1 failed")
 
 
 def test_ray_does_the_same(script, tmp_path: Path) -> None:
@@ -420,10 +420,10 @@ def test_too_few_images_for_some_shots_leave_the_others(
         ),
         (
             ["--datasets", "digits", "--budget", "1h", "--protocol", "scratch", "--models", "resnet18_cifar"],
-            "leave --protocol away",
+            "drop --protocol",
         ),
-        (["--datasets", "digits", "--slurm", "x.sh", "--plan"], "leave --plan and --shard away"),
-        (["--datasets", "digits", "--seed", "3"], "--seed is each run's own"),
+        (["--datasets", "digits", "--slurm", "x.sh", "--plan"], "drop --plan and --shard"),
+        (["--datasets", "digits", "--seed", "3"], "--seed is set by the sweep"),
         (["--datasets", "digits", "--workers", "0"], "--workers 0: expected 1 or more"),
         (
             ["--datasets", "digits", "--models", "cifar"],
@@ -482,4 +482,4 @@ def test_a_budget_probes_first(class_tree, tmp_path: Path) -> None:
     assert again.stderr.count("1 finished, 0 failed, 0 to do") == 2
     late = command(*options, "--budget", "1s", "--lr", 0.01, "--out", "late", cwd=tmp_path)
     assert late.returncode == 0
-    assert "1 not begun for want of time" in late.stdout
+    assert "1 not started: out of time" in late.stdout

@@ -1,4 +1,4 @@
-"""how fast the networks train here, and whether the images keep up"""
+"""training speed of the networks on this machine, and whether data loading keeps up"""
 
 import argparse
 from pathlib import Path
@@ -21,11 +21,11 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N", help="default: %(default)s")
     parser.add_argument(
-        "--steps", type=int, default=20, metavar="N", help="of a measurement (default: %(default)s)"
+        "--steps", type=int, default=20, metavar="N", help="steps per measurement (default: %(default)s)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, new")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON to a new file")
     options = parser.parse_args(argv)
 
     def measure() -> None:

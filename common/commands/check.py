@@ -1,4 +1,4 @@
-"""what is wrong with a dataset or a folder of yours"""
+"""find problems in a dataset or in your own folder"""
 
 import argparse
 from pathlib import Path

@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
         from ..export import export
 
         path, difference = export(options.run, options.format, options.out)
-        of = "of a logit, or of the largest one if that is above 1"
-        print(f"{options.run} -> {path}; largest difference from the original {difference:.1e} {of}")
+        of = "(relative to the largest logit if that is above 1)"
+        print(f"{options.run} -> {path}; largest logit difference from the original: {difference:.1e} {of}")
 
     friendly(write)

@@ -1,4 +1,4 @@
-"""the data of one or more datasets, checked and unpacked"""
+"""download, verify and unpack one or more datasets"""
 
 import argparse
 from pathlib import Path
@@ -14,10 +14,10 @@ def main(argv: list[str]) -> None:
         "names", nargs="+", metavar="NAME", help="a dataset (python -m common list shows them)"
     )
     parser.add_argument(
-        "--data_dir", type=Path, metavar="DIR", help="where one dataset shall lie (default: data/NAME)"
+        "--data_dir", type=Path, metavar="DIR", help="data folder of a single dataset (default: data/NAME)"
     )
     parser.add_argument(
-        "--offline", action="store_true", help="open no connection: check and unpack what was brought by hand"
+        "--offline", action="store_true", help="no network: verify and unpack files downloaded by hand"
     )
     options = parser.parse_args(argv)
 

@@ -20,8 +20,8 @@ def main(argv: list[str]) -> None:
                 f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
             )
         print()
-    print("and any of timm's: -model timm:NAME\n")
-    print(f"{'from scratch alone':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
+    print("and any timm model: -model timm:NAME\n")
+    print(f"{'from scratch only':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
     for row in CIFAR:
         print(f"{row.name:21} {row.params / 1e6:6.2f} M {row.macs / 1e9:5.3f} G {row.size:4}")
     print()
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> None:
             f"{sheet.name:14} {sheet.domain:14} {train:>7} {val:>6} {test:>6} {classes:>8} {size:>8} {_download(sheet):>8}  "
             f"{sheet.licence}"
         )
-    print("\nwhat to know of a score on them")
+    print("\ncaveats of scores on them")
     for sheet in catalog.datasets():
         for caveat in sheet.caveats:
             print(f"{sheet.name:14} {caveat}")

@@ -1,4 +1,4 @@
-"""the classes of new images, by a finished run"""
+"""classify new images with a finished run's network"""
 
 import argparse
 import sys

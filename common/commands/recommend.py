@@ -1,4 +1,4 @@
-"""which backbone for these images: all look at them once; how sure, at which cost"""
+"""recommend a backbone for your images, with its confidence and cost"""
 
 import argparse
 import sys
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m common recommend",
-        description="Rank backbones by what their frozen features know of your classes; the test images stay out of it.",
+        description="Rank backbones by a linear probe on their frozen features; the test images are not used.",
         allow_abbrev=False,
     )
     p.add_argument(
@@ -43,12 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         choices=("imagenet", "none"),
         default="imagenet",
-        help="none: random ones, to compare architectures alone (default: %(default)s)",
+        help="none: random weights, to compare architectures only (default: %(default)s)",
     )
     p.add_argument(
         "--random_missing",
         action="store_true",
-        help="take random weights, marked so, where ImageNet's are not at hand, instead of leaving the backbone out",
+        help="use random weights, marked as such, where ImageNet's are missing, instead of skipping the backbone",
     )
     p.add_argument(
         "--image_size",
@@ -57,15 +57,15 @@ def _parser() -> argparse.ArgumentParser:
         help="pixels; a backbone that needs more gets more (default: the sheet's)",
     )
     p.add_argument(
-        "--group_by", metavar="REGEX", help="images whose CLASS/NAME shares its (...) stay together"
+        "--group_by", metavar="REGEX", help="keep images together whose CLASS/NAME has the same capture group"
     )
     p.add_argument("--shots", type=int, metavar="K", help="as if there were K training images per class")
-    p.add_argument("--limit", type=int, metavar="N", help="look at about N images, drawn class by class")
+    p.add_argument("--limit", type=int, metavar="N", help="use a stratified sample of about N images")
     p.add_argument(
         "--budget",
         type=seconds,
         metavar="10m",
-        help="time to aim at (s, m, h): hopeless backbones are dropped on fewer images",
+        help="target time (s, m, h): weak backbones are dropped early, on fewer images",
     )
     p.add_argument(
         "--finetune",
@@ -93,7 +93,7 @@ def _answer(options: argparse.Namespace) -> None:
     if options.out:
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
-        raise UserError("recommend for what? Name a dataset, or with --data_dir a folder of class folders")
+        raise UserError("no data given: name a dataset, or pass --data_dir with a folder of class folders")
     sheet = catalog.find(options.dataset or "folder")
     arguments = _arguments(sheet, options)
     runs, left_out = _runs(sheet, arguments, options)
@@ -141,7 +141,7 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
 def _runs(
     sheet: Dataset, arguments: list[str], options: argparse.Namespace
 ) -> tuple[tuple[Run, ...], dict[str, str]]:
-    """A checked run per backbone; and those whose ImageNet weights are not at hand, with the reason."""
+    """A checked run per backbone; and those whose ImageNet weights are missing, with the reason."""
     runs: dict[str, Run] = {}
     left_out: dict[str, str] = {}
     # the hub's own cache knows what it holds; what may be missing must be known before the data is read
@@ -162,6 +162,6 @@ def _runs(
     if not runs:
         name, reason = next(iter(left_out.items()))
         raise UserError(
-            f"no backbone has its weights at hand, --random_missing goes on without. {name}: {reason}"
+            f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}"
         )
     return tuple(runs.values()), left_out

@@ -1,4 +1,4 @@
-"""run folders as tables, charts and an answer: one HTML page"""
+"""summarise run folders in one HTML page: tables, charts and an answer"""
 
 import argparse
 from pathlib import Path
@@ -14,7 +14,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("report.html"), metavar="FILE",
-        help="the page, new; results.csv and tables.md come beside it (default: %(default)s)",
+        help="HTML page to create; results.csv and tables.md are written next to it (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(argv)
 

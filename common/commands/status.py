@@ -1,4 +1,4 @@
-"""what the runs of a folder are doing, those of a sweep above all"""
+"""progress of the runs in a folder, such as a sweep's"""
 
 import argparse
 from pathlib import Path

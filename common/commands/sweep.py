@@ -1,4 +1,4 @@
-"""many runs, one by one or on many machines: what is finished is skipped, a crash costs one run"""
+"""many runs, on one or many machines: finished runs are skipped, and a crash costs only one run"""
 
 import argparse
 import os
@@ -29,8 +29,8 @@ def main(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m common sweep",
-        description="Every dataset with every backbone and seed, each run a process of its own in its own folder. The same "
-        "command goes on with what is not finished.",
+        description="Run every dataset with every backbone and seed, each run in its own process and folder. Repeat the "
+        "command to continue with what is not finished.",
         epilog="All other options go to the scripts: --protocol, --lr, --epochs, --image_size, -bs, --weights, --subset ...",
         allow_abbrev=False,
     )  # fmt: skip
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="NAME",
-        help="as `list` shows them, or all: those that lie in --data",
+        help="names from `list`, or all: those found in --data",
     )
     what.add_argument(
         "--models",
@@ -66,50 +66,46 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=Path("data"),
         metavar="DIR",
-        help="where data/DATASET lies (default: %(default)s)",
+        help="folder that contains the data folders (default: %(default)s)",
     )
     what.add_argument(
         "--out",
         type=Path,
         default=Path("runs/sweep"),
         metavar="DIR",
-        help="of the run folders (default: %(default)s)",
+        help="parent folder of the run folders (default: %(default)s)",
     )
     what.add_argument(
         "--budget",
         type=seconds,
         metavar="8h",
-        help="time to aim at (s, m, h): probe everything first, then fine-tune what is worth it, the most promising first",
+        help="target time (s, m, h): probe everything, then fine-tune the promising backbones, best first",
     )
     what.add_argument(
-        "--plan", action="store_true", help="show what there is to do and what it costs, and do nothing"
+        "--plan", action="store_true", help="dry run: show the runs to do and their estimated cost"
     )
-    what.add_argument("--retry", action="store_true", help="also what has failed before")
+    what.add_argument("--retry", action="store_true", help="also retry runs that have failed")
     what.add_argument(
         "--bench",
         type=Path,
         metavar="FILE",
-        help="what `bench --out FILE` has measured, for the cost of what has never run",
+        help="output of `bench --out FILE`, to estimate the cost of backbones that have not run yet",
     )
     how = p.add_argument_group("how")
     how.add_argument(
         "--workers", type=int, metavar="N", help="runs at a time (default: one for each GPU, or one)"
     )
-    how.add_argument("--threads", type=int, metavar="N", help="of a run (default: cores over --workers)")
+    how.add_argument("--threads", type=int, metavar="N", help="threads per run (default: cores / --workers)")
     how.add_argument(
         "--stall",
         type=seconds,
         default=1800.0,
         metavar="30m",
-        help="a run without a step for so long is ended and tried once more (default: 30m)",
+        help="a run without progress for this long is stopped and retried once (default: 30m)",
     )
     where = how.add_mutually_exclusive_group()
-    where.add_argument(
-        "--ray", metavar="ADDRESS|local", help="let a Ray cluster do it, whose machines share the disk"
-    )
-    where.add_argument(
-        "--slurm", type=Path, metavar="FILE", help="write a script for sbatch, new, and do nothing"
-    )
+    where.add_argument("--ray", metavar="ADDRESS|local", help="run on a Ray cluster with a shared disk")
+    where.add_argument("--slurm", type=Path, metavar="FILE", help="write a new sbatch script and exit")
     how.add_argument(
         "--shard",
         type=_shard,
@@ -124,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def _shard(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if not found or int(found[1]) >= int(found[2]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no shard: expected one such as 0/4, the first of four")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a shard: expected e.g. 0/4, the first of four")
     return int(found[1]), int(found[2])
 
 
@@ -142,12 +138,12 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     if not runs:
         raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
     if options.budget and runs[0].run.protocol != "clean":
-        raise UserError("--budget probes ImageNet weights to decide what to fine-tune: leave --protocol away")
+        raise UserError("--budget probes ImageNet weights to decide what to fine-tune: drop --protocol")
     cells, unreadable = plan.cells(runs)
     for name, reason in (left_out | unreadable).items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if not cells:
-        raise UserError("nothing to run: nothing that is there can be read")
+        raise UserError("nothing to run: none of the data found can be read")
     cpu_alone = runs[0].run.device == "cpu"
     cards = 0 if cpu_alone else gpus()
     workers = options.workers or cards or 1
@@ -189,7 +185,7 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
         ended += carry_out(cells)
     print(view.outcome([*probes, *cells], out, ended["late"]))
     if ended["stopped"]:
-        print("stopped, all is saved; the same command goes on", file=sys.stderr)
+        print("stopped; everything is saved; run the same command to continue", file=sys.stderr)
         sys.exit(130)
     sys.exit(1 if ended["failed"] or ledger.failures_of([*probes, *cells], out) else 0)
 
@@ -214,11 +210,11 @@ def _check(options: argparse.Namespace, rest: list[str]) -> None:
     if options.slurm:
         check_new(options.slurm, "--slurm")
     if ours := next((word for word in rest if word.partition("=")[0] in OURS), None):
-        raise UserError(f"{ours} is each run's own: a sweep sets it")
+        raise UserError(f"{ours} is set by the sweep for each run: drop it")
     if options.slurm and (options.plan or options.shard != (0, 1)):
-        raise UserError("--slurm writes a script for all runs: leave --plan and --shard away")
+        raise UserError("--slurm writes a script for all runs: drop --plan and --shard")
     if options.budget and (options.slurm or options.shard != (0, 1)):
-        raise UserError("--budget decides on the way what is worth running: leave --slurm and --shard away")
+        raise UserError("--budget decides during the sweep what to run: drop --slurm and --shard")
 
 
 def _without(argv: list[str], option: str) -> list[str]:

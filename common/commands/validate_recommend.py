@@ -1,4 +1,4 @@
-"""how well the scores of `recommend` have predicted the fine-tuned order"""
+"""how well the scores of `recommend` predict the fine-tuned ranking"""
 
 import argparse
 from pathlib import Path
@@ -9,8 +9,8 @@ from ..cli import friendly
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m common validate_recommend",
-        description="Weighted tau of every score, and of two static lists, with the order of fine-tuned test scores.",
-        epilog="A recommendation's runs: the same test images, image size and weights, protocol clean; seeds are averaged.",
+        description="Weighted Kendall's tau of every score, and of two static rankings, with fine-tuned test scores.",
+        epilog="Runs count if test images, image size and weights match and the protocol is clean; seeds are averaged.",
     )
     parser.add_argument(
         "paths",

@@ -1,4 +1,4 @@
-"""Random changes of training images, for a whole batch where it lies, reproducible per sample.
+"""Data augmentation, for a whole batch on its device, reproducible per sample.
 
 First TrivialAugmentWide, where a sheet or the user asks for it, at the size that is stored: before enlarging, as in the
 paper. Then flips, symmetries, shifts and crops: all of them are affine maps of the picture's own coordinates

@@ -74,7 +74,7 @@ def cached(
                 if bad is None:
                     bad = _build(folder, images, *how)
                 elif bad:
-                    bad = _mend(folder, images, *how, bad)
+                    bad = _retry_bad(folder, images, *how, bad)
     return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 
@@ -171,7 +171,7 @@ def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Pr
     import numpy as np
 
     if folder.is_dir():
-        print(f"{folder} does not hold what the images hold: decoding them again", file=sys.stderr)
+        print(f"{folder} does not match the images: decoding them again", file=sys.stderr)
         shutil.rmtree(folder)
     part = _part(folder)
     part.mkdir(exist_ok=True)
@@ -198,7 +198,7 @@ def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Pr
     return bad
 
 
-def _mend(
+def _retry_bad(
     folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess, bad: dict[int, str]
 ) -> dict[int, str]:
     """Try those again that could not be read."""

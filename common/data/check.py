@@ -160,7 +160,7 @@ def verdict(report: Report) -> list[str]:
     whose = "" if samples.parts or parts == "no split" else f" (held out by us, validation with seed {SEED})"
     sizes = Counter(samples.classes[label] for label in samples.labels).most_common()
     (large, most), (small, least) = sizes[0], sizes[-1]
-    spread = f"{least:,} ({small}) to {most:,} images ({large}), 1 to {most / least:.1f}"
+    spread = f"{least:,} ({small}) to {most:,} images ({large}), ratio 1:{most / least:.1f}"
     kinds = dict.fromkeys(p.kind for p in report.problems)
     serious = [kind for kind in kinds if any(p.serious for p in report.problems if p.kind == kind)]
     spoils = [*serious, *(["counts"] if report.complaints else [])]
@@ -170,7 +170,7 @@ def verdict(report: Report) -> list[str]:
         *(f"counts: {complaint}" for complaint in report.complaints),
         *(_line(kind, [p for p in report.problems if p.kind == kind], samples) for kind in kinds),
         *(f"caveat: {caveat}" for caveat in dataset.caveats),
-        f"verdict: {'look at: ' + ', '.join(spoils) if spoils else 'nothing found that spoils a result'}",
+        f"verdict: {'look at: ' + ', '.join(spoils) if spoils else 'no serious problems found'}",
     ]
 
 

@@ -99,7 +99,7 @@ def _room_for(shape: tuple[int, ...]) -> "np.ndarray":
         pass
     raise UserError(
         f"the decoded images take {need / 1e9:.1f} GB of memory, more than there is: take a smaller --image_size, or "
-        "fewer images at once (the cache, which --no_cache forgoes, needs none of it)"
+        "fewer images, or drop --no_cache (the cache is on disk)"
     )
 
 
@@ -176,5 +176,5 @@ def refuse(bad: dict[int, str], images: Sequence[str]) -> None:
         first = min(bad)
         raise UserError(
             f"{len(bad)} of {len(images)} images cannot be read, the first is {images[first]} ({bad[first]}); "
-            f"mend or remove them, or pass --skip_bad to go on without"
+            f"fix or remove them, or pass --skip_bad to leave them out"
         )

@@ -31,7 +31,7 @@ def split_folders(
     folder kept in its place, or with "list" a text file. Files that are no images are left out and named.
 
     Raises:
-        UserError: something that the user can mend; nothing has been written then.
+        UserError: something that the user can fix; nothing has been written then.
     """
     samples = _read(source, target, group_by)
     split = _split(samples, test, val, seed)
@@ -45,7 +45,7 @@ def split_folders(
     done = f"{len(samples):,} images of {len(samples.classes)} classes: {counts} -> {target}"
     if others := _other_files(source, samples):
         first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        done += f"\nleft out, no images by their names: {len(others):,} files ({first})"
+        done += f"\nskipped, no image suffix: {len(others):,} files ({first})"
     return done
 
 
@@ -73,7 +73,7 @@ def groups_by(names: Sequence[str], pattern: str) -> list[str]:
     try:
         found = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise UserError(f"no regular expression: {pattern!r} ({error})") from None
+        raise UserError(f"not a valid regular expression: {pattern!r} ({error})") from None
     groups = [match and (match[1] if match.re.groups else match[0]) for match in found]
     if None in groups:
         raise UserError(f"no group for {names[groups.index(None)]!r}: {pattern!r} does not match")

@@ -55,7 +55,7 @@ def _check_obtainable(dataset: Dataset, folder: Path, store: Path, offline: bool
     files = [f for f in dataset.sources if (offline or not f.mirrors) and not (store / f.name).exists()]
     if dataset.sources and not files:
         return
-    why = "not there, and --offline forbids fetching it" if offline else "not to be had by a program"
+    why = "not there, and --offline forbids fetching it" if offline else "not downloadable automatically"
     steps = dict.fromkeys(f.steps or f"fetch {f.name} from {' or '.join(f.mirrors)}" for f in files)
     hand = f"{'; '.join(steps)}; put {', '.join(map(facts, files))} into {store} and run again; or " * bool(
         files

@@ -1,4 +1,4 @@
-"""From pixels to batches on the device: uint8 travels, everything else happens there."""
+"""From pixels to batches: uint8 is sent to the device, everything else happens there."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

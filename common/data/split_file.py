@@ -33,7 +33,7 @@ def apply(path: Path, samples: Samples) -> Samples:
     for line, (name, label, part) in _rows(path):
         where = f"{path}, line {line}"
         if name not in position:
-            raise UserError(f"{where}: no image {name!r} in the data (its own are like {samples.names[0]!r})")
+            raise UserError(f"{where}: no image {name!r} in the data (names look like {samples.names[0]!r})")
         i = position[name]
         if label not in samples.classes:
             raise UserError(f"{where}: no class {label!r} in the data")
@@ -42,13 +42,13 @@ def apply(path: Path, samples: Samples) -> Samples:
         if part not in PARTS:
             raise UserError(f"{where}: no part {part!r}, expected {', '.join(PARTS)}")
         if parts[i]:
-            raise UserError(f"{where}: {name} stands there twice")
+            raise UserError(f"{where}: {name} is listed twice")
         parts[i] = part
     return replace(samples, parts=parts)
 
 
 def _rows(path: Path) -> Sequence[tuple[int, list[str]]]:
-    expected = f"expected lines of {','.join(HEADER)} under a header of these words"
+    expected = f"expected CSV rows of {','.join(HEADER)}, with that header"
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets may begin with a mark
             reader = csv.reader(file)

@@ -1,4 +1,4 @@
-"""An archive that nobody vouches for -> files in a folder: none outside of it, no links, no devices, no bombs.
+"""Unpack an untrusted archive into a folder: nothing outside it, no links, no devices, no zip bombs.
 
 tarfile's own "data" filter lets links through and zipfile has none; neither counts. So only regular files are
 taken, as streams, and written by us: with the user's permissions, never over another file.

@@ -1,4 +1,4 @@
-"""Does a network that says 90 % mean it: reliability diagrams, and the temperature that mends it.
+"""Calibration: reliability diagrams and temperature scaling.
 
 Shapes: logits (N, C) float, labels (N,) int.
 """

@@ -1,4 +1,4 @@
-"""What a GPU has taken from its plug, by its own counter."""
+"""The energy that a GPU has used, by its own counter."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import torch
 
 
 def meter(device: torch.device) -> Callable[[], float]:
-    """What returns the joules that the GPU has taken since some moment in the past, NaN where nothing counts them.
+    """Returns a function that reads the GPU's energy counter in joules; NaN where there is none.
 
     Of the whole GPU, whoever uses it, idle or not; NVML counts them in millijoules since Volta, not for a part of one (MIG).
     CPUs count as well, but for the superuser alone (CVE-2020-8694): NaN.

@@ -56,7 +56,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
 
 
 def headline(sheets: str, classes: int) -> str:
-    """The metric that chooses and leads: the sheet's, but of two classes AUROC where that is top-1."""
+    """The metric for model selection and headline: the sheet's, but AUROC, not top-1, for two classes."""
     return "auroc" if classes == 2 and sheets == "top1" else sheets
 
 

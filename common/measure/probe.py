@@ -1,4 +1,4 @@
-"""What frozen features know of the classes: a linear probe, cross-validated twice over.
+"""A linear probe on frozen features, with nested cross-validation.
 
 A ridge regression on one-hot classes has a closed form: one eigendecomposition serves all penalties, and the residual
 of an image that was left out follows from those of all. So the penalty is chosen inside of every fold, at no cost in

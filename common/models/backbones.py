@@ -40,7 +40,7 @@ def check_name(name: str) -> None:
             _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
     elif name not in (known := _rows()):
         if plain in _timm_names():
-            raise UserError(f"unknown model {name!r}: timm's is -model timm:{name}")
+            raise UserError(f"unknown model {name!r}: for timm's, pass -model timm:{name}")
         _unknown(name, list(known), "python -m common list")
 
 

@@ -44,7 +44,7 @@ class Backbone:
         height, width = size
         if self.fixed_size and size != (self.size, self.size):
             raise UserError(
-                f"{self.name} takes images of {self.size} pixels alone: pass --image_size {self.size}"
+                f"{self.name} takes only images of {self.size} pixels: pass --image_size {self.size}"
             )
         if min(size) < self.min_size:
             raise UserError(

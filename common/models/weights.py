@@ -66,7 +66,7 @@ def hub_folder() -> Path:
 
 
 def how(row: Backbone) -> str:
-    return f"put {row.weights} there on a machine with network, or pass --weights FILE or --weights none"
+    return f"copy {row.weights} there from an online machine, or pass --weights FILE or --weights none"
 
 
 def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
@@ -191,6 +191,6 @@ def _from_hub(row: Backbone, offline: bool) -> Path:
     except Exception as error:  # its errors share no base that says "not to be had"
         reason = "not in the cache" if offline else str(error).splitlines()[0]
         raise UserError(
-            f"{row.name}'s weights: model.safetensors of huggingface.co/{repo} is not to be had ({reason}); expected in "
+            f"{row.name}'s weights: model.safetensors of huggingface.co/{repo} is not available ({reason}); expected in "
             f"{HF_HUB_CACHE}: `hf download {repo} model.safetensors` there, or pass --weights FILE or --weights none"
         ) from None

@@ -101,7 +101,7 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
     """Raises: UserError: they cannot be read, or are gone; the last checkpoint is of no use without them."""
     last, best = folder / FOLDER / LAST, folder / FOLDER / BEST
     if not best.exists():
-        raise UserError(f"cannot go on from {last}: {best}, which it needs, is gone; remove it to begin anew")
+        raise UserError(f"cannot resume from {last}: {best} is missing; delete {last} to start over")
     return _read(best)["net"]
 
 
@@ -121,8 +121,8 @@ def _read(path: Path) -> dict[str, Any]:
     except Exception as error:  # broken files make the reader fail in every way there is
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"cannot go on from {path}: {reason}; remove it to go on from an earlier one"
+            f"cannot resume from {path}: {reason}; remove it to resume from an earlier one"
         ) from None
     if form != FORM:
-        raise UserError(f"cannot go on from {path}: of form {form}, expected {FORM}; start a new run")
+        raise UserError(f"cannot resume from {path}: format {form}, expected {FORM}; start a new run")
     return state

@@ -1,4 +1,4 @@
-"""Images -> what a network without its head makes of them: once, then from the disk.
+"""Feature extraction: a network without its head, run once on each image and cached on disk.
 
 <cache>/features/<key>.safetensors     (N, D) float32; in the header how fast they came
 
@@ -140,7 +140,7 @@ def extract(net: nn.Module, row: Backbone, batches: Batches, precision: str) -> 
                 raise UserError("out of memory for a single image: take a smaller --image_size") from None
             batches = replace(batches, batch_size=batches.batch_size // 2)
     if not np.isfinite(made.values).all():
-        raise UserError(f"its features are no longer numbers in {precision}")
+        raise UserError(f"its features are NaN or infinite in {precision}")
     return made
 
 

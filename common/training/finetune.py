@@ -219,7 +219,7 @@ def _bar(at: Progress, until: int, recipe: Recipe, sums: Tensor, accelerator: Ac
 
 
 def _record(at: Progress, sums: Tensor, epoch: int, lr: float, accelerator: Accelerator) -> dict:
-    """What training has come to since the last evaluation; the next one starts to count anew.
+    """Training statistics since the last evaluation; resets the counters.
 
     Raises:
         UserError: the loss is no longer a number.

@@ -19,7 +19,7 @@ EVERY = 2.0  # seconds
 
 
 def pulse(folder: Path, steps: int) -> Callable[["Progress"], None]:
-    """What writes where a run of so many steps stands, if it has not done so just now."""
+    """Returns a function that writes the run's progress, at most every `EVERY` seconds."""
     before = float("-inf")
 
     def beat(at: "Progress") -> None:

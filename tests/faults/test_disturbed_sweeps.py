@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on(sweep: Sweep, undisturbed: dict[str, bytes]) -> No
             os.kill(int(entry.name), signal.SIGKILL)
     complaints = process.communicate()[1]
     assert process.returncode == 0, complaints
-    assert "tried again after it was ended by SIGKILL" in complaints
+    assert "tried again after it was killed by SIGKILL" in complaints
     assert sweep.ends() == undisturbed
 
 
@@ -158,6 +158,6 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(sweep: Sweep, undisturbed: di
     os.killpg(process.pid, signal.SIGINT)
     _, complaints = process.communicate()
     assert process.returncode == 130
-    assert "stopped, all is saved; the same command goes on" in complaints
+    assert "stopped; everything is saved; run the same command to continue" in complaints
     sweep.finish()
     assert sweep.ends() == undisturbed

@@ -40,6 +40,6 @@ def test_checkpoints_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = tmp_path / checkpoint.FOLDER / checkpoint.LAST
     path.parent.mkdir()
     path.write_bytes(BAD[what]())
-    with pytest.raises(UserError, match=r"cannot go on from .*last\.pt"):
+    with pytest.raises(UserError, match=r"cannot resume from .*last\.pt"):
         checkpoint.load(tmp_path)
     assert os.listdir(tmp_path) == [checkpoint.FOLDER]

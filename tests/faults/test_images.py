@@ -168,4 +168,4 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     victim = tmp_path / "bee" / "bee03.jpg"
     os.rename(victim, os.fsencode(victim.parent) + b"/b\xffe\n.jpg")
     code, said, _ = look_at(tmp_path)
-    assert code == 2 and "is no UTF-8" in said and "Traceback" not in said and said.count("\n") == 1
+    assert code == 2 and "is not valid UTF-8" in said and "Traceback" not in said and said.count("\n") == 1

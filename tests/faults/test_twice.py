@@ -30,7 +30,7 @@ def test_going_on_twice_at_once(here: World) -> None:
     codes = [process.end() for process in both]
     assert sorted(codes) == [0, 2], [process.said for process in both]
     said = check_refusal(both[codes.index(2)], "out")
-    assert "another process works in out" in said or "is finished" in said
+    assert "another process is working in out" in said or "is finished" in said
     check_sound(here)
     assert here.finished()
 
@@ -51,7 +51,7 @@ def test_going_on_while_another_writes_its_result(here: World) -> None:
     go = here.told / "writing"
     first = here.again(harm=partial(before_the_result, go))
     here.wait(first, go)
-    check_refusal(here.again(), "another process works in out")
+    check_refusal(here.again(), "another process is working in out")
     go.unlink()
     assert first.end() == 0, first.said
     check_sound(here)

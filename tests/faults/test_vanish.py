@@ -54,7 +54,7 @@ def test_a_checkpoint_between_two_starts(here: World, name: str) -> None:
     out = here.killed(6)
     (out / "checkpoints" / name).unlink()
     if name == "best.pt":
-        check_refusal(here.again(), "cannot go on from out/checkpoints/last.pt", "remove it to begin anew")
+        check_refusal(here.again(), "cannot resume from out/checkpoints/last.pt", "to start over")
         (out / "checkpoints" / "last.pt").unlink()
     here.finish()
     check_sound(here)

@@ -1,4 +1,4 @@
-"""What the backbones are judged by: the images that are not held out, or a stratified part of them, in their groups."""
+"""The data that backbones are scored on: images not held out, or a stratified sample of them, in their groups."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -50,7 +50,7 @@ def gather(
     The images are decoded here, with `preprocess`, to learn which cannot be read.
 
     Raises:
-        UserError: something in the data that the user can mend.
+        UserError: something in the data that the user can fix.
     """
     samples = read(asked)
     if group_by:
@@ -121,6 +121,6 @@ def _check_groups(material: Material) -> None:
     there = len(np.unique(material.groups[np.concatenate(material.looks)]))
     if there < GROUPS:
         raise UserError(
-            f"{there} groups outside of the test images: {GROUPS} or more are needed to leave one out twice; "
-            "look at --group_by"
+            f"only {there} groups outside the test images: nested cross-validation needs at least {GROUPS}; "
+            "check --group_by"
         )

@@ -1,4 +1,4 @@
-"""What a backbone costs on this machine: its size, its arithmetic, a training step. Measured once, remembered."""
+"""What a backbone costs on this machine: parameters, MACs, a training step. Measured once, then cached."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

@@ -1,4 +1,4 @@
-"""Which backbone for these images: each looks at them once, and what its frozen features know is judged.
+"""Which backbone for these images: each processes them once, and its frozen features are scored.
 
 The test images are held out from the first moment: no probe sees them, so that `finals` may.
 """
@@ -37,7 +37,7 @@ class Question:
     """What the user asked for, checked."""
 
     runs: tuple[Run, ...]  # one per backbone, the rest alike
-    left_out: Mapping[str, str]  # backbones whose weights are not at hand, and why
+    left_out: Mapping[str, str]  # backbones whose weights are missing, and why
     group_by: str | None  # a regular expression; images whose names share its match stay together
     limit: int | None  # images to look at; None: all but test
     budget: float | None  # seconds in all
@@ -54,7 +54,7 @@ class Judged:
 
 
 def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
-    """Judge every backbone; returns the answer, ready for JSON, and what it was judged by.
+    """Score every backbone; returns the answer, ready for JSON, and the data that it was scored on.
 
     Under a budget a first look at an eighth of the images drops the worst: at most half of them, and no more than must
     go for the others to be through in time; then a second look (successive halving: Jamieson & Talwalkar 2016,
@@ -62,7 +62,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
     something is known.
 
     Raises:
-        UserError: something in the data that the user can mend, or no backbone could look at it.
+        UserError: something in the data that the user can fix, or no backbone could look at it.
     """
     started = time.perf_counter()
     first = asked.runs[0]
@@ -91,7 +91,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
             else:
                 tell(words.first_word(name, runs[name].weights, material.metric, judged[name].scores))
         if not judged:
-            raise UserError(f"no backbone could look at the images: {next(iter(left_out.values()))}")
+            raise UserError(f"no backbone could process the images: {next(iter(left_out.values()))}")
         if look + 1 == len(material.looks):
             break
         order = _order(judged, material, rows, first.seed)
@@ -100,7 +100,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
             dropped.append({**asdict(standing), "images": len(rows), "needed_seconds": seconds})
             tell(words.why_dropped(dropped[-1], material.metric))
         if _seconds(judged.values(), len(material.looks[look + 1])) > left():
-            tell(f"the budget does not suffice for more than {len(rows):,} of {material.probed:,} images")
+            tell(f"the budget allows only {len(rows):,} of {material.probed:,} images")
             break
     order = _order(judged, material, rows, first.seed)
     bar = tqdm(order, "prices", unit="backbone", leave=False, disable=None)

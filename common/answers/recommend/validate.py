@@ -78,7 +78,7 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
             f"{told['dataset']} {len(scores)}" for told, scores in zip(recommendations, tuned, strict=True)
         )
         raise UserError(
-            f"nothing to validate: an order needs {LEAST} fine-tuned backbones of a dataset, with its recommendation, there are: "
+            f"nothing to validate: a dataset needs a recommendation and {LEAST} or more of its backbones fine-tuned; found: "
             f"{there or 'no recommendations'}"
         )
     tests = [(told["dataset"], _tested(told)) for told in recommendations]

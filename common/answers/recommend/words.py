@@ -21,7 +21,7 @@ def first_word(backbone: str, weights: str, metric: str, scores: Mapping[str, fl
 
 def why_dropped(row: Row, metric: str) -> str:
     return (
-        f"{row['name']} is dropped: probe {NAMES[metric]} {_percent(row['score'])} on a first {row['images']:,} images, "
+        f"{row['name']} is dropped: probe {NAMES[metric]} {_percent(row['score'])} after {row['images']:,} images, "
         f"{_behind(row)} behind the leader, P(best) {row['p_best']:.2f}; its rest would take {_time(row['needed_seconds'])}"
     )
 
@@ -38,7 +38,7 @@ def table(answer: Row) -> str:
     if answer["metric"] == "balanced_accuracy":
         even, share = _percent(1 / answer["classes"]), _percent(answer["largest_class"])
         lines.append(
-            f"Balanced accuracy, the mean over classes, leads: by the sheet, or as the largest class has {share} of the images, more "
+            f"Ranked by balanced accuracy (class mean): the sheet's metric, or the largest class has {share} of the images, more "
             f"than {SKEW} times its even share of {even}."
         )
     lines.append(
@@ -47,13 +47,13 @@ def table(answer: Row) -> str:
     )
     lines += [_line(place, row) for place, row in enumerate(rows, 1)]
     lines += [
-        "= practically equivalent to the first, within 0.5 points; ~ not told apart from it.",
-        f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % intervals by resampling images; img/s: frozen, measured here; "
-        f"memory and training: a run of the default recipe at a batch of {rows[0]['batch_size']}, from a few measured steps"
+        "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it.",
+        f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
+        f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
         + (
             "."
             if all(row["training_seconds"] for row in rows)
-            else "; -: the budget was over, or the memory does not suffice."
+            else "; -: not measured (out of budget or memory)."
         ),
     ]
     for row in answer["dropped"]:
@@ -73,7 +73,7 @@ def advice(answer: Row) -> str:
         return f"Only {names[first['backbone']]} was looked at: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     score = f"{NAMES[answer['metric']]} {_percent(first['score'])} {_interval(first['interval'])}"
-    settle = "fine-tuning may reorder what frozen features order: --finetune 3 lets the test images decide"
+    settle = "fine-tuning may change the order: --finetune 3 compares the top three on the test images"
     if len(tied) == len(others):
         all_measured = all(row["training_seconds"] for row in rows)
         cheapest = min(rows, key=_cost if all_measured else lambda row: row["macs"])
@@ -119,11 +119,11 @@ def finals(played: Row) -> str:
         lines.append("One alone was fine-tuned: there is nothing to compare it with.")
     elif tied:
         lines.append(
-            f"The test images do not tell {first['name']} from {' and '.join(tied)}: more seeds or images would, or take the cheaper."
+            f"On the test images {first['name']} is tied with {' and '.join(tied)}: try more seeds or images, or take the cheapest."
         )
     else:
         lines.append(
-            f"The last word: {first['name']}, {_behind(rows[1])} ahead of {rows[1]['name']}; other seeds move this, too."
+            f"Best on test: {first['name']}, {_behind(rows[1])} ahead of {rows[1]['name']}; other seeds may change this."
         )
     return "\n".join(lines)
 
@@ -146,7 +146,7 @@ def agreements(
         lines.append(f"{'95 %':18} {'':3} " + " ".join(f"{cell:>14}" for cell in cells))
     else:
         lines.append(
-            f"No interval: {datasets} dataset(s), three make one. Few backbones say little: read it as an anecdote."
+            f"No interval: {datasets} dataset(s), at least three needed. With few backbones this is anecdotal."
         )
     return "\n".join(lines)
 

@@ -25,7 +25,7 @@ def answer(section: Section, ranked: Ranking | None, fought: Mapping[str, Duels]
     if leader not in compared:
         return (
             f"{leader} is highest, with {reached}.",
-            "Its predictions were not kept, or nobody else's, so nothing tells how sure that is.",
+            "Its predictions, or all others', are missing, so the lead cannot be tested.",
         )
     return _on_one_dataset(question, duels, sorted(question.cells.keys() - compared))
 
@@ -40,9 +40,9 @@ def _over_datasets(section: Section, ranked: Ranking) -> tuple[str, ...]:
         f"{first} has the best mean rank: {best:.2f} among {len(ranked.backbones)} backbones on {n} datasets."
     )
     if behind:
-        sure = f"Its rank is told from that of {_all(behind)}."
+        sure = f"Its rank is significantly better than that of {_all(behind)}."
     else:
-        sure = f"Ranks over {n} datasets tell it from no other: they would have to differ by {ranked.cd:.2f}."
+        sure = f"Over {n} datasets its lead is not significant: the critical difference is {ranked.cd:.2f}."
     worse, same, better = ranked.versus[others[0]]
     sure += (
         f" Against {others[0]}, the next, it is better by more than {WITHIN} with probability {worse:.2f}, practically "
@@ -59,12 +59,12 @@ def _on_one_dataset(question: Question, fought: Duels, untold: Sequence[str]) ->
         f"the best of {len(fought.others) + 1} with probability {fought.best:.2f}."
     )
     sure = (
-        f"The {fought.images:,} test images do not tell it from {_all(fought.tied)}."
+        f"On the {fought.images:,} test images it is not significantly better than {_all(fought.tied)}."
         if fought.tied
-        else f"The {fought.images:,} test images tell it from every other."
+        else f"On the {fought.images:,} test images it is significantly better than every other."
     )
     if untold:
-        sure += f" Not compared, for want of predictions: {_all(untold)}."
+        sure += f" Not compared, as predictions are missing: {_all(untold)}."
     fit = [duel.backbone for duel in fought.others if duel.difference.low > -compare.MARGIN]
     return (
         lead,

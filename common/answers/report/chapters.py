@@ -97,18 +97,18 @@ def _setting(cell: Cell) -> str:
     row = cell.rows[0]
     height, width = row.size
     length = "" if row.terms.protocol == "probe" else f", {row.epochs} epochs"
-    return f"{height}x{width}{length}" + ", rate searched" * bool(row.lr_search)
+    return f"{height}x{width}{length}" + ", LR searched" * bool(row.lr_search)
 
 
 def _ranks(section: Section, ranked: Ranking, looks: Looks) -> dict[str, Any]:
     p = "< 0.001" if ranked.friedman < 0.001 else f"= {ranked.friedman:.3f}"
     told = (
         f"{len(ranked.backbones)} backbones on {len(ranked.units)} datasets ({', '.join(ranked.units)}). "
-        f"That all are alike has p {p} (Friedman). Bars join those whose ranks are nearer than the critical "
+        f"Friedman test: p {p}. Bars join backbones whose mean ranks differ by less than the critical "
         "difference (Nemenyi, 5 %)."
     )
     if ranked.unranked:
-        told += f" Not ranked, for their missing cells: {', '.join(ranked.unranked)}."
+        told += f" Not ranked, because of missing results: {', '.join(ranked.unranked)}."
     domains = sorted({q.domain for q in section.questions})
     by_domain = {d: found for d in domains if len(domains) > 1 and (found := ranking(section, d))}
     drawn = []
@@ -134,15 +134,15 @@ def _cost(trade: Tradeoff, section: Section, looks: Looks) -> dict[str, Any]:
         name: (cost, 100 * value, interval and (100 * interval[0], 100 * interval[1]))
         for name, (cost, value, interval) in trade.points.items()
     }
-    better = "more is better, to the left" if trade.cost.more_is_better else "less is better, to the left"
+    better = "higher is better (left)" if trade.cost.more_is_better else "lower is better (left)"
     return {
         "name": trade.cost.name,
         "short": trade.cost.short,
         "svg": charts.pareto(
             points, trade.front, looks, trade.cost.title, score, trade.cost.more_is_better,
-            f"{score} against {trade.cost.title}; nothing is cheaper and better than {', '.join(trade.front)}",
+            f"{score} against {trade.cost.title}; Pareto front: {', '.join(trade.front)}",
         ),
-        "caption": f"{trade.cost.title[0].upper()}{trade.cost.title[1:]}: {better}. Nothing is cheaper and better than "
+        "caption": f"{trade.cost.title[0].upper()}{trade.cost.title[1:]}: {better}. Pareto front: "
         f"{', '.join(trade.front)}; the others are faint.",
     }  # fmt: skip
 

@@ -103,8 +103,8 @@ def reliability(points: Mapping[str, tuple[ndarray, ndarray]], looks: Looks, lab
         for name, (confidence, accuracy) in points.items():
             axes.plot(100 * confidence, 100 * accuracy, **looks[name], ms=4.5)
         axes.set(
-            xlabel="stated confidence (%)",
-            ylabel="right answers (%)",
+            xlabel="confidence (%)",
+            ylabel="accuracy (%)",
             xlim=(0, 102),
             ylim=(0, 102),
             aspect="equal",

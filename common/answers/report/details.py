@@ -54,7 +54,7 @@ def _rates(question: Question, searched: extras.Sensitivity, looks: Looks) -> di
     label = f"Validation score against learning rate, {question.name}"
     return {
         "svg": charts.curves(lines, looks, "learning rate", "validation (%)", label, log=True),
-        "caption": "Learning rates: the score on validation after the first, short round of the search, in which all take part.",
+        "caption": "Learning-rate search: validation score after the first, short round, which includes all rates.",
     }
 
 
@@ -64,18 +64,18 @@ def _reliability(question: Question, seen: Predictions, looks: Looks) -> dict[st
         confidence, accuracy, images = calibration.reliability(logits, seen.labels)
         enough = images >= len(logits) / 100
         points[name] = (confidence[enough], accuracy[enough])
-    label = f"Reliability diagram, {question.name}: share of right answers against stated confidence"
+    label = f"Reliability diagram, {question.name}: accuracy against confidence"
     return {
         "svg": charts.reliability(points, looks, label),
-        "caption": "Reliability of the first seed's probabilities: on the dotted line they mean what they say. Points of fewer "
-        "than one in a hundred images are left out.",
+        "caption": "Reliability diagram of the first seed: the dotted line is perfect calibration. Bins with fewer "
+        "than 1 % of the images are left out.",
     }
 
 
 def _confusion(question: Question, leader: str, counts: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     return {
         "svg": charts.confusion(counts, classes, f"Confusion matrix of {leader} on {question.name}"),
-        "caption": f"Confusions of {leader}, all its seeds together.",
+        "caption": f"Confusion matrix of {leader}, summed over seeds.",
     }
 
 
@@ -84,11 +84,11 @@ def _mistakes(question: Question, leader: str) -> dict[str, Any] | None:
     path = question.cells[leader].rows[0].folder / MISTAKES
     if not path.is_file() or path.stat().st_size > LARGEST:
         return None
-    alt = escape(f"Test images of {question.name} about which {leader} is wrong and most sure")
+    alt = escape(f"Most confident mistakes of {leader} on {question.name}")
     pixels = b64encode(path.read_bytes()).decode()
     return {
         "svg": Markup(f'<img src="data:image/jpeg;base64,{pixels}" alt="{alt}">'),
-        "caption": f"What {leader} is wrong about and most sure of, in its first run.",
+        "caption": f"Most confident mistakes of {leader}, in its first run.",
     }
 
 

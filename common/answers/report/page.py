@@ -44,7 +44,7 @@ def _low_data(low: extras.LowData, looks: svg.Looks) -> dict[str, Any]:
         looks = svg.looks(tuple(low.lines))
     told = []
     for name, protocol, images in low.overtakes:
-        when = f"from {images:,.0f} images on" if images else "at no number of images that both have"
+        when = f"from {images:,.0f} images on" if images else "at no training set size that both have"
         told.append(f"{name}: protocol {protocol} overtakes the probe {when}.")
     lines = {name: [(x, 100 * y) for x, y in line] for name, line in low.lines.items()}
     label = f"{METRICS[low.metric]} against training images, {low.dataset}: " + "; ".join(
@@ -84,8 +84,8 @@ def _left_out(found: Found, sections: Sequence[Section]) -> list[str]:
     for section in sections:
         for question in section.questions:
             lines += [
-                f"{section.terms.title}, {question.name}, {name}: {cell.others} other, with settings that did worse on "
-                "validation or of a seed that is there already"
+                f"{section.terms.title}, {question.name}, {name}: {cell.others} more, with settings that did worse on "
+                "validation or with a duplicate seed"
                 for name, cell in question.cells.items()
                 if cell.others
             ]

@@ -1,4 +1,4 @@
-"""What every backbone said of every test image: the material of paired tests, calibration and confusions."""
+"""Every backbone's predictions on every test image, for paired tests, calibration and confusion matrices."""
 
 import csv
 from collections.abc import Mapping

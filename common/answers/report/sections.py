@@ -24,8 +24,8 @@ class Cell:
     def unlike(self) -> str:
         """What its seeds do not share beside the seed."""
         found = {
-            "number formats": sorted({row.precision for row in self.rows}),
-            "images at once": sorted({row.micro_bs for row in self.rows}),
+            "precisions": sorted({row.precision for row in self.rows}),
+            "micro-batch sizes": sorted({row.micro_bs for row in self.rows}),
         }
         several = [f"{name} {' and '.join(map(str, values))}" for name, values in found.items() if values[1:]]
         return f"its seeds were trained with {', '.join(several)}" if several else ""

@@ -69,7 +69,7 @@ def protocol(section: Section) -> str:
     chosen = (
         "on validation, test seen once"
         if section.terms.chosen_on == "val"
-        else "on test itself, which flatters"
+        else "on test itself, which is optimistic"
     )
     what = (
         "a linear probe of frozen features, its penalty" if section.terms.protocol == "probe" else "the epoch"
@@ -111,7 +111,7 @@ def matrix(section: Section) -> str:
 def markdown(sections: Sequence[Section]) -> str:
     """All tables of a report."""
     parts = [f"## {section.terms.title}\n\n{matrix(section)}\n" for section in sections]
-    return "\n".join(["# Results", "", *parts, "## All of them", "", listing(sections), ""])
+    return "\n".join(["# Results", "", *parts, "## All results", "", listing(sections), ""])
 
 
 def write_csv(path: Path, rows: Sequence[Row], sections: Sequence[Section]) -> None:

@@ -1,4 +1,4 @@
-"""One cell of a sweep, carried out: a process of its own, watched, and tried again once where that may help."""
+"""Run one cell of a sweep in its own process, watch it, and retry it once where that may help."""
 
 import json
 import os
@@ -190,13 +190,13 @@ def _remedy(
         return "it stalled", []
     if status < 0 or status in STOPPED:
         number = -status if status < 0 else status - 128
-        return f"it was ended by {signal.Signals(number).name}", []
+        return f"it was killed by {signal.Signals(number).name}", []
     if said.startswith(OUT_OF_MEMORY):
         micro = config.get("micro_bs") or cell.micro_bs
         smaller = max((n for n in range(1, micro // 2 + 1) if cell.batch_size % n == 0), default=None)
-        return "want of memory", [f"--micro_bs={smaller}"] if smaller else None
+        return "running out of memory", [f"--micro_bs={smaller}"] if smaller else None
     if said.startswith(DIVERGED) and config.get("precision") != "fp32":
-        return "a loss that was no number", ["--precision=fp32"]
+        return "a NaN or infinite loss", ["--precision=fp32"]
     taken = "another process" in said or "exists already" in said
     if status == 2 and taken and (folder / OPTIONS).exists():
         return "another process had it", []

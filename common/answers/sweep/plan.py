@@ -1,4 +1,4 @@
-"""What a sweep has to do: a cell for every run, named by all that determines its result. Nothing here loads torch."""
+"""The plan of a sweep: a cell per run, named by all that determines its result. Nothing here loads torch."""
 
 import hashlib
 import json

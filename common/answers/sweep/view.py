@@ -61,7 +61,7 @@ def outcome(cells: Sequence[Cell], out: Path, late: int) -> str:
     """What has failed, and how much is finished."""
     done = len(ledger.finished(out, (cell.name for cell in cells)))
     notes = ledger.failures_of(cells, out)
-    over = f", {late:,} not begun for want of time" if late else ""
+    over = f", {late:,} not started: out of time" if late else ""
     told = f"{done:,} of {len(cells):,} runs finished, {len(notes):,} failed{over} -> {out}"
     return "\n".join([*map(failure, notes), told])
 
@@ -75,7 +75,7 @@ def status(out: Path) -> str:
     lines += [f"stopped: {line(run)}" for run in still]
     lines += [failure(note) for note in notes.values()]
     totals = (
-        f"{len(finished):,} finished, {len(at_work):,} at work, {len(still):,} stopped, {len(notes):,} failed"
+        f"{len(finished):,} finished, {len(at_work):,} running, {len(still):,} stopped, {len(notes):,} failed"
     )
     return "\n".join([*lines, f"{out}: {totals}"])
 

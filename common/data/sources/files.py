@@ -57,7 +57,7 @@ def image_files(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, str
             if is_image(entry.name) and not entry.is_dir():
                 name = prefix + entry.name
                 if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
-                    raise UserError(f"the name of an image is no UTF-8: {entry.path!r}; rename it")
+                    raise UserError(f"the name of an image is not valid UTF-8: {entry.path!r}; rename it")
                 yield entry.path, name
             elif entry.is_dir() and not entry.name.startswith("."):
                 yield from image_files(entry.path, f"{prefix}{entry.name}/")

@@ -32,7 +32,7 @@ def breakhis_slides(magnification: str) -> Reader:
         slides = [SLIDE.fullmatch(Path(name).name) for name in every.names]
         if None in slides:
             raise UserError(
-                f"{every.names[slides.index(None)]} is no name of BreakHis: expected SOB_M_DC-14-2523-40-001.png"
+                f"{every.names[slides.index(None)]} is not a BreakHis name: expected SOB_M_DC-14-2523-40-001.png"
             )
         keep = [i for i, slide in enumerate(slides) if f"{slide['magnification']}x" == magnification]
         if not keep:
@@ -56,7 +56,7 @@ def _fold(root: Path, fold: int, names: list[str]) -> list[str]:
     rows = [line.split("|") for line in lines(base / file)]
     parts = {row[0]: row[3] for row in rows if len(row) == 4 and row[3] in ("train", "test")}
     if missing := [name for name in names if Path(name).name not in parts]:
-        raise UserError(f"{base / file} tells no part of {len(missing)} images, the first is {missing[0]}")
+        raise UserError(f"{base / file} has no part for {len(missing)} images, the first is {missing[0]}")
     return [parts[Path(name).name] for name in names]
 
 

@@ -8,14 +8,13 @@ state alone, so the split is the same on every machine, and adding an image move
     python folder.py --data_dir slides --split_file split.csv
 """
 
-import argparse
 from pathlib import Path
 
-from common import friendly, split_folders
+from common import Parser, friendly, split_folders
 
 
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+def parser() -> Parser:
+    p = Parser(description=__doc__.split("\n")[0], allow_abbrev=False)
     p.add_argument(
         "--input_dir", type=Path, required=True, metavar="DIR", help="one folder of images per class"
     )

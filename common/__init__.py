@@ -4,6 +4,7 @@ from .cli import friendly, main
 from .data import sources
 from .data.export import split_folders
 from .data.sources import *  # noqa: F403 (a reader per layout)
+from .errors import Parser
 from .spec import Augment, Dataset, File, Holdout, Official, Paper, Published, Samples
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Holdout",
     "Official",
     "Paper",
+    "Parser",
     "Published",
     "Samples",
     "friendly",

@@ -4,6 +4,8 @@ import argparse
 import sys
 from importlib import import_module
 
+from .errors import Parser
+
 COMMANDS = (
     "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
 )  # fmt: skip
@@ -12,7 +14,7 @@ COMMANDS = (
 def main(argv: list[str]) -> None:
     commands = {name: import_module(f".commands.{name}", __package__) for name in COMMANDS}
     listing = "\n".join(f"  {name:18} {command.__doc__}" for name, command in commands.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m common",
         epilog=f"commands:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,

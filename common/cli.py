@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 from .asked import check, choose, parse
 from .errors import Stopped, UserError
+from .results import OPTIONS, RESULT, this_python
 from .spec import Dataset, Run
 
 
@@ -55,16 +57,45 @@ def _run(asked: Run, download: bool) -> str | None:
         from .run import run
 
     try:
-        with _once():
+        with _once(), _terminated_like_interrupted():
             result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
     except Stopped as stopped:
         _leave_group()
-        go_on = f"python {asked.dataset.script}.py --resume {shlex.quote(str(asked.out))}"
-        if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
-            print(f"{stopped}; everything is saved; continue with: {go_on}", file=sys.stderr)
+        _say_how_to_continue(f"{stopped}; everything is saved", asked)
         sys.exit(128 + stopped.number)
+    except KeyboardInterrupt as end:  # outside of training
+        number = end.args[0] if end.args else signal.SIGINT
+        if (asked.out / OPTIONS).exists() and not (asked.out / RESULT).exists():
+            _say_how_to_continue(f"stopped by {signal.Signals(number).name}", asked)
+        sys.exit(128 + number)
     _leave_group()
     return result and result_line(result, asked.out)
+
+
+def _say_how_to_continue(what: str, asked: Run) -> None:
+    script = f"{asked.dataset.script}.py"
+    if Path(sys.argv[0]).name == script:
+        script = shlex.quote(sys.argv[0])
+    if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
+        how = f"{this_python()} {script} --resume {shlex.quote(str(asked.out))}"
+        print(f"{what}; continue with: {how}", file=sys.stderr)
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Within the block SIGTERM raises what Ctrl-C does, with its own number."""
+    if threading.current_thread() is not threading.main_thread():  # no signals are given to others
+        yield
+        return
+
+    def interrupt(number: int, _: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave_group() -> None:

@@ -1,10 +1,14 @@
 """What the person at the keyboard can fix."""
 
+import argparse
 import errno
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from typing import NoReturn
 
 # how the messages begin that a sweep knows an answer to
 DIVERGED = "the loss is NaN or infinite"
@@ -18,6 +22,20 @@ class UserError(Exception):
 
     Any other exception is a bug of ours and keeps its traceback.
     """
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose mistakes take one line; it names the option or command that may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        known = {
+            **self._option_string_actions,
+            **{name: None for action in self._actions for name in action.choices or ()},
+        }
+        wrong = re.findall(r"unrecognized arguments: (-[^\s=]+)|invalid choice: '(\w+)'", message)
+        near = get_close_matches("".join(*wrong), known, 1, cutoff=0.8) if wrong else ()
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"error: {message}{hint} ({self.prog} --help)\n")
 
 
 class Stopped(Exception):

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from .errors import Parser
 from .spec import Dataset
 from .training.recipes import AUGMENTS
 
@@ -10,9 +11,9 @@ DEFAULT_MODEL = "efficientnet_lite0"
 UNITS = {"s": 1, "m": 60, "h": 3600}  # of seconds
 
 
-def parser(dataset: Dataset, *variants: Dataset) -> argparse.ArgumentParser:
+def parser(dataset: Dataset, *variants: Dataset) -> Parser:
     height, width = dataset.image_size
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog=f"{dataset.script}.py",
         description=f"Fine-tune a backbone on {dataset.title}, choose the epoch on validation data and test it once.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from . import results
-from .data.decode import decode
+from .data.decode import decode, open_image
 from .data.sources import image_files
 from .errors import UserError
 
@@ -20,7 +20,7 @@ def predict(
     Of an image that cannot be read, why.
 
     Raises:
-        UserError: no finished run there, or no such image.
+        UserError: no finished run there, no such image, or none that can be read.
     """
     path = run_folder / results.BEST
     if not path.is_file():
@@ -28,6 +28,7 @@ def predict(
     if top < 1:
         raise UserError(f"--top {top}: expected 1 or more")
     images = [image for given in inputs for image in _images(given)]
+    _check_any_opens(images)  # before torch takes its seconds
     about = results.read_about(path)
 
     import numpy as np
@@ -69,3 +70,14 @@ def _images(given: Path) -> list[str]:
     if not found:
         raise UserError(f"no images in {given}")
     return found
+
+
+def _check_any_opens(images: list[str]) -> None:
+    why = []
+    for image in images:
+        try:
+            open_image(image)
+            return
+        except Exception as error:  # whatever a broken file makes its reader do
+            why.append(str(error))
+    raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({why[0]})")

@@ -204,15 +204,26 @@ def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
     }
 
 
+def this_python() -> str:
+    """What a user types for this interpreter: `python` where that is it, else its path."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    path, here = Path(sys.executable), Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
 def commit() -> str | None:
-    """The checkout's commit, `-dirty` with uncommitted changes; None outside a checkout."""
+    """The checkout's commit, `-dirty` with changes to its files; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run(
             [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            [*git, "status", "--porcelain"], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -14,6 +14,8 @@ from accelerate.state import AcceleratorState
 
 import folder
 from common import main
+from common.measure import calibration
+from common.results import this_python
 from common.training import checkpoint, finetune
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,11 +136,27 @@ def test_a_signal_saves_and_says_how_to_go_on(class_tree, monkeypatch, capsys, n
     assert stop.value.code == 128 + number
     said = capsys.readouterr().err
     assert (
-        f"stopped by {number.name} after step {step}; everything is saved; continue with: python folder.py --resume out"
+        f"stopped by {number.name} after step {step}; everything is saved; continue with: {this_python()} folder.py --resume out"
         in said
     )
     assert checkpoint.load(Path("out"))["progress"]["step"] == step
     assert signal.getsignal(number) == before
+    start("--resume", "out")
+    start(*options, "--out", "whole")
+    assert ends(Path("out")) == ends(Path("whole"))
+
+
+def test_a_signal_after_training_says_how_to_go_on(class_tree, monkeypatch, capsys) -> None:
+    options, fit = [*CLEAN, "--data_dir", class_tree(n=20)], calibration.temperature
+    monkeypatch.setattr(calibration, "temperature", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(SystemExit) as stop:
+        start(*options, "--out", "out")
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert (
+        f"stopped by SIGTERM; continue with: {this_python()} folder.py --resume out"
+        in capsys.readouterr().err
+    )
+    monkeypatch.setattr(calibration, "temperature", fit)
     start("--resume", "out")
     start(*options, "--out", "whole")
     assert ends(Path("out")) == ends(Path("whole"))

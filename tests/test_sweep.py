@@ -18,6 +18,7 @@ from common.answers.sweep import attempt, ledger, prices, value, view, workers
 from common.answers.sweep.attempt import How, Outcome, carry_out
 from common.answers.sweep.plan import Cell
 from common.answers.sweep.sweep import Where, sweep
+from common.results import this_python
 from common.runs import Wanted, planned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -235,7 +236,7 @@ def test_one_that_dies_costs_one(script, tmp_path: Path) -> None:
     assert ledger.pending(cells, out, retry=False) == ([], 2, 1)
     assert ledger.pending(cells, out, retry=True) == ([cells[1]], 2, 0)
     told = view.status(out)
-    assert "again: python" in told and told.endswith("2 finished, 0 running, 0 stopped, 1 failed")
+    assert f"again: {this_python()}" in told and told.endswith("2 finished, 0 running, 0 stopped, 1 failed")
 
 
 def test_ray_does_the_same(script, tmp_path: Path) -> None:

@@ -1,18 +1,17 @@
 """training speed of the networks on this machine, and whether data loading keeps up"""
 
-import argparse
 from pathlib import Path
 
 from ..atomic import check_new
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 from ..models import backbones
 from ..models.table import BACKBONES
 from ..options import size
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common bench", description=__doc__)
+    parser = Parser(prog="python -m common bench", description=__doc__)
     parser.add_argument(
         "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
     )

@@ -1,17 +1,16 @@
 """find problems in a dataset or in your own folder"""
 
-import argparse
 from pathlib import Path
 
 from .. import catalog
 from ..asked import split_as
 from ..atomic import check_new
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common check", description=__doc__)
+    parser = Parser(prog="python -m common check", description=__doc__)
     parser.add_argument("what", metavar="DATASET|FOLDER", help="one that `list` shows, or class folders")
     parser.add_argument(
         "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"

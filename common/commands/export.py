@@ -1,13 +1,13 @@
 """a finished run's network as ONNX, TorchScript or safetensors"""
 
-import argparse
 from pathlib import Path
 
 from ..cli import friendly
+from ..errors import Parser
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common export", description=__doc__)
+    parser = Parser(prog="python -m common export", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--format", choices=("onnx", "torchscript", "safetensors"), default="onnx")
     parser.add_argument(

@@ -1,15 +1,14 @@
 """download, verify and unpack one or more datasets"""
 
-import argparse
 from pathlib import Path
 
 from .. import catalog
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common fetch", description=__doc__)
+    parser = Parser(prog="python -m common fetch", description=__doc__)
     parser.add_argument(
         "names", nargs="+", metavar="NAME", help="a dataset (python -m common list shows them)"
     )
@@ -31,7 +30,8 @@ def main(argv: list[str]) -> None:
         for sheet in [catalog.find(name) for name in options.names]:
             folder = options.data_dir or Path("data") / sheet.script
             new = fetch(sheet, folder, options.offline)
-            where = sheet.get if sheet.bundled else f"{folder}{'' if new else ' is there already'}"
+            old = f" is there already, not checked (python -m common check {sheet.script} counts its images)"
+            where = sheet.get if sheet.bundled else f"{folder}{'' if new else old}"
             print(f"{sheet.title}: {where}")
 
     friendly(bring)

@@ -1,15 +1,14 @@
 """the backbones and the datasets"""
 
-import argparse
-
 from .. import catalog
+from ..errors import Parser
 from ..models.modern import MODERN
 from ..models.table import BACKBONES, CIFAR
 from ..spec import Dataset
 
 
 def main(argv: list[str]) -> None:
-    argparse.ArgumentParser(prog="python -m common list", description=__doc__).parse_args(argv)
+    Parser(prog="python -m common list", description=__doc__).parse_args(argv)
     head = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
     for title, rows in (("backbone", BACKBONES), ("later ones", MODERN)):
         print(f"{title:26} {head}")

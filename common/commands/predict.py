@@ -1,14 +1,14 @@
 """classify new images with a finished run's network"""
 
-import argparse
 import sys
 from pathlib import Path
 
 from ..cli import friendly
+from ..errors import Parser
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common predict", description=__doc__)
+    parser = Parser(prog="python -m common predict", description=__doc__)
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument(
@@ -16,13 +16,18 @@ def main(argv: list[str]) -> None:
     )
     options = parser.parse_args(argv)
 
-    def show() -> None:
+    def show() -> int:
         from ..predict import predict
 
+        unread = 0
         for image, classes in predict(options.run, options.images, options.top):
             if isinstance(classes, str):
                 print(f"{image}: cannot be read ({classes})", file=sys.stderr)
+                unread += 1
             else:
                 print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
 
-    friendly(show)
+        return unread
+
+    if friendly(show):
+        sys.exit(1)

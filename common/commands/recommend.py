@@ -9,7 +9,7 @@ from .. import catalog
 from ..asked import check, choose, parse
 from ..atomic import check_new
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 from ..models import backbones, weights
 from ..models.table import BACKBONES
 from ..options import seconds, size
@@ -22,7 +22,7 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m common recommend",
         description="Rank backbones by a linear probe on their frozen features; the test images are not used.",
         allow_abbrev=False,

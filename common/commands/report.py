@@ -1,14 +1,14 @@
 """summarise run folders in one HTML page: tables, charts and an answer"""
 
-import argparse
 from pathlib import Path
 
 from .. import catalog
 from ..cli import friendly
+from ..errors import Parser
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common report", description=__doc__)
+    parser = Parser(prog="python -m common report", description=__doc__)
     parser.add_argument(
         "runs", type=Path, nargs="+", metavar="FOLDER", help="run folders, or folders that hold some"
     )

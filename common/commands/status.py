@@ -1,14 +1,13 @@
 """progress of the runs in a folder, such as a sweep's"""
 
-import argparse
 from pathlib import Path
 
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common status", description=__doc__)
+    parser = Parser(prog="python -m common status", description=__doc__)
     parser.add_argument(
         "out", type=Path, nargs="?", default=Path("runs/sweep"), metavar="FOLDER", help="default: %(default)s"
     )

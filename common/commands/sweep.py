@@ -12,7 +12,7 @@ from ..answers.sweep.plan import Cell
 from ..asked import SEEDS, gpus
 from ..atomic import check_new
 from ..cli import friendly
-from ..errors import UserError
+from ..errors import Parser, UserError
 from ..options import seconds
 from ..runs import GROUPS, Wanted, planned
 
@@ -27,7 +27,7 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m common sweep",
         description="Run every dataset with every backbone and seed, each run in its own process and folder. Repeat the "
         "command to continue with what is not finished.",

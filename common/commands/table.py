@@ -1,13 +1,13 @@
 """the table of the networks trained from scratch, from run folders"""
 
-import argparse
 from pathlib import Path
 
 from ..cli import friendly
+from ..errors import Parser
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m common table", description=__doc__)
+    parser = Parser(prog="python -m common table", description=__doc__)
     parser.add_argument("what", choices=("scratch",))
     parser.add_argument(
         "runs", type=Path, nargs="*", default=[Path("runs")], metavar="FOLDER", help="default: runs"

@@ -1,13 +1,13 @@
 """how well the scores of `recommend` predict the fine-tuned ranking"""
 
-import argparse
 from pathlib import Path
 
 from ..cli import friendly
+from ..errors import Parser
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m common validate_recommend",
         description="Weighted Kendall's tau of every score, and of two static rankings, with fine-tuned test scores.",
         epilog="Runs count if test images, image size and weights match and the protocol is clean; seeds are averaged.",

@@ -73,10 +73,10 @@ def groups_by(names: Sequence[str], pattern: str) -> list[str]:
     try:
         found = [re.search(pattern, name) for name in names]
     except re.error as error:
-        raise UserError(f"not a valid regular expression: {pattern!r} ({error})") from None
+        raise UserError(f"not a valid regular expression: '{pattern}' ({error})") from None
     groups = [match and (match[1] if match.re.groups else match[0]) for match in found]
     if None in groups:
-        raise UserError(f"no group for {names[groups.index(None)]!r}: {pattern!r} does not match")
+        raise UserError(f"no group for {names[groups.index(None)]!r}: '{pattern}' does not match")
     return groups
 
 

@@ -16,7 +16,7 @@ import psutil  # Accelerate brings it
 
 from ...atomic import busy
 from ...errors import DIVERGED, OUT_OF_MEMORY
-from ...results import CONFIG, OPTIONS, RESULT
+from ...results import CONFIG, OPTIONS, RESULT, this_python
 from ...training.pulse import FILE as PULSE
 from . import ledger
 from .plan import Cell
@@ -84,7 +84,7 @@ def carry_out(
             why = said or reason
             if again:
                 why += f" (tried again after {', '.join(again)})"
-            ledger.note_failure(out, cell, why, shlex.join(["python", *command(cell, out)]))
+            ledger.note_failure(out, cell, why, f"{this_python()} {shlex.join(command(cell, out))}")
             return Outcome("failed", why, tuple(again))
         again.append(reason)
         more += extra

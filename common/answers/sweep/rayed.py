@@ -9,6 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ...errors import UserError
+from ...results import this_python
 from . import ledger
 from .attempt import How, Outcome, carry_out, command
 from .plan import Cell
@@ -92,5 +93,5 @@ def _outcome(ray, reference, cell: Cell, out: Path) -> Outcome:
         return Outcome("stopped")
     except ray.exceptions.RayError as error:  # the machine was lost again and again, or knows nothing of us
         reason = str(error).strip().splitlines()[-1]
-        ledger.note_failure(out, cell, reason, shlex.join(["python", *command(cell, out)]))
+        ledger.note_failure(out, cell, reason, f"{this_python()} {shlex.join(command(cell, out))}")
         return Outcome("failed", reason)

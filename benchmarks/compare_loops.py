@@ -47,11 +47,12 @@ from torchvision.transforms import v2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common import provenance  # noqa: E402
 from common.data import cache  # noqa: E402
 from common.data.loaders import Batches, to_device  # noqa: E402
 from common.models import backbones  # noqa: E402
 from common.models.table import BACKBONES, Backbone  # noqa: E402
-from common.results import provenance, write_json  # noqa: E402
+from common.results import write_json  # noqa: E402
 from common.spec import Augment  # noqa: E402
 from common.training import recipes  # noqa: E402
 from common.training.device import accelerator as choose_device  # noqa: E402
@@ -311,7 +312,7 @@ def main() -> None:
 
     rows = [backbones.find(name) for name in options.models]
     settings = {k: v for k, v in vars(options).items() if k not in ("models", "out")}
-    about = {**provenance(device, "each run's"), "cores": os.cpu_count(), **settings}
+    about = {**provenance.of(device, "each run's"), "cores": os.cpu_count(), **settings}
     runs: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         with multiprocessing.Pool() as pool:

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from torch import nn  # noqa: E402
 
-from common import export, results  # noqa: E402
+from common import export, provenance, results  # noqa: E402
 from common.models import backbones  # noqa: E402
 from common.models.modern import MODERN  # noqa: E402
 from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
@@ -58,7 +58,7 @@ def main() -> None:
     rows: list[dict] = results.read_json(args.out) if args.out.exists() else []
     there = {row["backbone"] for row in rows}
     about = {name: version(name) for name in ("torch", "timm", "onnx", "onnxscript", "onnxruntime")}
-    about |= {"commit": results.commit(), "device": results.cpu_name()}
+    about |= {"commit": provenance.commit(), "device": provenance.cpu_name()}
     for name in (name for name in args.models if name not in there):
         row = backbones.find(name)
         side = row.size if row.fixed_size else 64 if row.min_size <= 64 else 128

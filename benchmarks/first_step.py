@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.results import LIBRARIES, cpu_name, write_json  # noqa: E402
+from common.provenance import LIBRARIES, cpu_name  # noqa: E402
+from common.results import write_json  # noqa: E402
 
 # a run that ends when its first batch is asked for
 RUN = """

@@ -16,12 +16,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common import provenance  # noqa: E402
 from common.data.decode import decode  # noqa: E402
 from common.data.loaders import Batches  # noqa: E402
 from common.data.sources import image_files  # noqa: E402
 from common.measure import metrics, stats  # noqa: E402
 from common.models import backbones, weights  # noqa: E402
-from common.results import provenance  # noqa: E402
 from common.training.device import accelerator  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 
@@ -71,7 +71,7 @@ def main() -> None:
         "backbone": row.name,
         "n": len(rows),
         **{name: {"value": scores[name], "interval": intervals[name]} for name in scores},
-        **provenance(device.device, "fp32"),
+        **provenance.of(device.device, "fp32"),
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(

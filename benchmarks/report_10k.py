@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common import results  # noqa: E402
+from common import provenance, results  # noqa: E402
 from common.answers.report.read import read  # noqa: E402
 from common.measure import metrics  # noqa: E402
 from common.models.table import BACKBONES  # noqa: E402
@@ -92,7 +92,7 @@ def page(runs: Path, out: Path) -> dict[str, float]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         runs = Path(place) / "runs"
-        told = {"results": fabricate(runs), "machine": results.cpu_name()}
+        told = {"results": fabricate(runs), "machine": provenance.cpu_name()}
         seconds = []
         for _ in range(3):
             start = time.perf_counter()

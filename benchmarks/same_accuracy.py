@@ -39,7 +39,7 @@ from torchvision.datasets.folder import pil_loader  # noqa: E402
 import cifar10  # noqa: E402
 import eurosat  # noqa: E402
 import flowers102  # noqa: E402
-from common import results  # noqa: E402
+from common import provenance  # noqa: E402
 from common.data import splits  # noqa: E402
 from common.data.augment import RATIO, dice  # noqa: E402
 from common.data.decode import decode  # noqa: E402
@@ -286,7 +286,7 @@ def main() -> None:
 
     rows = read(args.out)
     accelerator = device.accelerator(args.device, "auto", backbones.find("efficientnet_lite0").cpu_bf16)
-    about = results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     for name in args.tasks:
         for seed in args.seeds:
             *data, same = load(name, args, seed)

@@ -23,7 +23,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common.results import provenance, write_json  # noqa: E402
+from common import provenance  # noqa: E402
+from common.results import write_json  # noqa: E402
 
 DATASETS = ("ucmerced", "plantvillage", "flowers102", "cifar10")
 MODELS = ("efficientnet_lite0", "efficientnet_lite1")
@@ -122,7 +123,7 @@ def main() -> None:
         "runs_gone_on_with": sum(bool(steps) for steps in resumed),
         "same_runs": expected.keys() == found.keys(),
         "same_bits": sum(expected[name] == found.get(name) for name in expected),
-        **provenance(torch.device("cpu"), "fp32"),
+        **provenance.of(torch.device("cpu"), "fp32"),
     }
     del told["command"]
     write_json(options.out, told)

@@ -21,9 +21,9 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common import catalog  # noqa: E402
+from common import catalog, provenance  # noqa: E402
 from common.models.table import CIFAR, PAPER  # noqa: E402
-from common.results import provenance, write_json  # noqa: E402
+from common.results import write_json  # noqa: E402
 from common.training import recipes  # noqa: E402
 
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
@@ -176,7 +176,7 @@ def main() -> None:
             "scaling": scaling(folder),
             "seconds": overhead(folder, options.rounds),
         }
-    told |= provenance(torch.device("cpu"), "fp32")
+    told |= provenance.of(torch.device("cpu"), "fp32")
     write_json(options.out, told)
 
 

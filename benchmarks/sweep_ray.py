@@ -18,7 +18,8 @@ import torch
 from ray.cluster_utils import Cluster
 from sweep_killed import ROOT, command, ends
 
-from common.results import provenance, write_json
+from common import provenance
+from common.results import write_json
 
 FEW = {"datasets": ("ucmerced", "plantvillage"), "seeds": ("0", "1")}
 BEFORE = 2  # runs that are finished when a raylet is killed
@@ -64,7 +65,7 @@ def main() -> None:
         "once_each": sorted(folders) == sorted(expected),
         "same_bits": sum(expected[name] == found.get(name) for name in expected),
         "ray": ray.__version__,
-        **provenance(torch.device("cpu"), "fp32"),
+        **provenance.of(torch.device("cpu"), "fp32"),
     }
     del told["command"]
     write_json(options.out, told)

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common import catalog, results  # noqa: E402
+from common import catalog, provenance  # noqa: E402
 from common.asked import check, choose, parse  # noqa: E402
 from common.data.loaders import to_device  # noqa: E402
 from common.data.prepare import batches, prepare  # noqa: E402
@@ -112,7 +112,7 @@ def train(asked: Run) -> dict:
         lambda record: None,
     )
     images = {part: len(parts[part].labels) for part in ("train", "val", "test")}
-    return {**images, "epochs": epochs, **results.provenance(accelerator.device, accelerator.mixed_precision)}
+    return {**images, "epochs": epochs, **provenance.of(accelerator.device, accelerator.mixed_precision)}
 
 
 def table(rows: Sequence[dict]) -> None:

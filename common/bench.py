@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import results
+from . import provenance
 from .data.loaders import Batches, to_device
 from .errors import UserError
 from .measure import cost
@@ -114,7 +114,7 @@ def bench(
     rate = {kind: statistics.median(told) for kind, told in rates.items()}
     computed = 3 * macs * rate["real"]  # a backward pass costs two forward passes
     best = cost.matmul_rate(accelerator.device, NUMBERS[accelerator.mixed_precision])
-    about = results.provenance(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     del about["command"]  # this process' own
     return {
         "backbone": row.name,

@@ -12,7 +12,8 @@ from typing import Any
 
 from .asked import check, choose, parse
 from .errors import Stopped, UserError
-from .results import OPTIONS, RESULT, this_python
+from .provenance import this_python
+from .results import OPTIONS, RESULT
 from .spec import Dataset, Run
 
 
@@ -29,13 +30,19 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 
 
 def friendly(work: Callable[[], Any]) -> Any:
-    """Do `work`; a `UserError` becomes one line and exit status 2."""
+    """Do `work`; a `UserError` becomes one line and exit status 2. SIGTERM ends it as Ctrl-C does."""
     try:
-        return work()
+        with _terminated_like_interrupted():
+            return work()
     except UserError as error:
         sys.exit(_complain(str(error)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as end:
+        sys.exit(128 + signal_of(end))
+
+
+def signal_of(end: KeyboardInterrupt) -> int:
+    """The number of the signal that ended the work."""
+    return end.args[0] if end.args else signal.SIGINT
 
 
 def _complain(message: str) -> int:
@@ -57,17 +64,16 @@ def _run(asked: Run, download: bool) -> str | None:
         from .run import run
 
     try:
-        with _once(), _terminated_like_interrupted():
+        with _once():
             result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
     except Stopped as stopped:
         _leave_group()
         _say_how_to_continue(f"{stopped}; everything is saved", asked)
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt as end:  # outside of training
-        number = end.args[0] if end.args else signal.SIGINT
         if (asked.out / OPTIONS).exists() and not (asked.out / RESULT).exists():
-            _say_how_to_continue(f"stopped by {signal.Signals(number).name}", asked)
-        sys.exit(128 + number)
+            _say_how_to_continue(f"stopped by {signal.Signals(signal_of(end)).name}", asked)
+        raise
     _leave_group()
     return result and result_line(result, asked.out)
 

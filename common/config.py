@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from . import results
+from . import provenance
 from .data import splits
 from .errors import UserError
 from .models.table import Backbone
@@ -78,8 +78,8 @@ def built(
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
-        "code": results.code(asked.dataset.script),
-        **results.provenance(device, precision),
+        "code": provenance.code(asked.dataset.script),
+        **provenance.of(device, precision),
     }
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import config, results
+from . import config, provenance, results
 from .atomic import whole
 from .data import split_file
 from .data.prepare import prepare
@@ -86,7 +86,7 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         how = {"device": where, "precision": precision, "seed": asked.seed, "batch_size": asked.batch_size}
         if asked.no_cache:
             return fresh(row, file, pixels, own, preprocess, **how)
-        machine = results.device_name(where)
+        machine = provenance.device_name(where)
         return features(row, file, samples.images, own, preprocess, dataset.native, machine=machine, **how)
 
     def of(values: Any, positions: Sequence[int]) -> "np.ndarray":

@@ -2,17 +2,10 @@
 
 import csv
 import errno
-import hashlib
 import json
-import os
-import platform
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,17 +20,6 @@ if TYPE_CHECKING:
 BEST, LAST = "best.safetensors", "last.safetensors"
 CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 MISTAKES = "mistakes.jpg"  # pictures
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "accelerate",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "pillow",
-    "scikit-learn",
-)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -187,73 +169,3 @@ def write_confusion(folder: Path, counts: "np.ndarray", classes: Sequence[str]) 
         rows = csv.writer(file)
         rows.writerow(("true \\ predicted", *classes))
         rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))
-
-
-def provenance(device: "torch.device", precision: str) -> dict[str, Any]:
-    """The code, the libraries and the machine that made a result."""
-    import torch
-
-    return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        **{name: version(name) for name in LIBRARIES},
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "precision": precision,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-    }
-
-
-def this_python() -> str:
-    """What a user types for this interpreter: `python` where that is it, else its path."""
-    if shutil.which("python") == sys.executable:
-        return "python"
-    path, here = Path(sys.executable), Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
-
-
-def commit() -> str | None:
-    """The checkout's commit, `-dirty` with changes to its files; None outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return f"{head}-dirty" if changed else head
-
-
-def code(script: str) -> str:
-    """A fingerprint of all that decides what a run of a script (without .py) computes."""
-    here = Path(__file__).parent
-    rooms = ("data", "models", "training", "measure")
-    files = [here / name for name in ("spec.py", "run.py", "rates.py", "probing.py")]
-    files += [here.parent / f"{script}.py"]
-    files += sorted(file for room in rooms for file in (here / room).rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes() if file.exists() else b"")
-    return digest.hexdigest()[:16]
-
-
-def device_name(device: "torch.device") -> str:
-    """The GPU, or the processor and its cores."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
-
-
-def cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"

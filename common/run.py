@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from . import config, results
+from . import config, provenance, results
 from .atomic import whole
 from .data import split_file
 from .data.prepare import batches, prepare
@@ -191,7 +191,7 @@ def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
         build=partial(backbones.build, row, classes, None),
         name=row.name,
         device=where,
-        machine=results.device_name(where),
+        machine=provenance.device_name(where),
         precision=asked.precision,
         batch=(asked.batch_size // asked.micro_batches, 3, *asked.image_size),
         steps=steps * asked.micro_batches,

@@ -50,6 +50,11 @@ def planned(wanted: Wanted, probe: bool = False) -> tuple[list[Planned], dict[st
     left_out: dict[str, str] = {}
     every = list(wanted.datasets) == [ALL]
     for sheet in catalog.datasets() if every else _sheets(wanted.datasets):
+        if missing := _missing(sheet, wanted.data / sheet.script):
+            if not every:
+                raise UserError(missing)
+            left_out[sheet.name] = missing
+            continue
         some, why = [], None
         for model, few, named in _choices(wanted):
             try:
@@ -77,6 +82,15 @@ def _sheets(names: Sequence[str]) -> list[Dataset]:
     """Of a script with several, such as BreakHis' four magnifications, all that the name tells."""
     found = {catalog.find(name).name: name for name in names}  # an unknown name is told
     return [sheet for sheet in catalog.datasets() if sheet.name in found or sheet.script in found.values()]
+
+
+def _missing(sheet: Dataset, folder: Path) -> str | None:
+    """What a user without the sheet's data has to know."""
+    if sheet.bundled or (folder.is_dir() and any(folder.iterdir())):
+        return None
+    fetched = any(file.mirrors for file in sheet.sources)
+    how = f"python -m common fetch {sheet.script} gets it" if fetched else sheet.get
+    return f"no data in {folder}: {how}; --data DIR is where DIR/{sheet.script} lies"
 
 
 def _choices(wanted: Wanted) -> Iterator[tuple[str, Mapping[str, float], bool]]:

@@ -227,3 +227,18 @@ def test_a_run_from_scratch_and_its_predictions(
     capsys.readouterr()
     command(["predict", "out", "new.png"])
     assert capsys.readouterr().out.startswith("new.png: ")
+    Path("text.png").write_text("no picture")
+    with pytest.raises(SystemExit) as one_of_two:
+        command(["predict", "out", "text.png", "new.png"])
+    shown = capsys.readouterr()
+    assert (
+        one_of_two.value.code == 1
+        and shown.out.startswith("new.png: ")
+        and shown.err.startswith("text.png: ")
+    )
+    with pytest.raises(SystemExit) as none:
+        command(["predict", "out", "text.png"])
+    assert (
+        none.value.code == 2
+        and "none of 1 images can be read, the first is text.png" in capsys.readouterr().err
+    )

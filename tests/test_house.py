@@ -16,7 +16,7 @@ COMMON = ROOT / "common"
 
 # left may not see right; names in one tuple do not see each other
 ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "results", "kept"), ("config", "outcome"), ("rates",), ("run", "probing", "predict", "bench", "export"), ("answers",),
+    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "provenance", "results", "kept"), ("config", "outcome"), ("rates",), ("run", "probing", "predict", "bench", "export"), ("answers",),
     ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("runs",), ("commands",), ("__main__",),
 ]  # fmt: skip
 ROOMS = {

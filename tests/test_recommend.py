@@ -1,6 +1,9 @@
 """Which backbone: on folders whose answer is known, and on some without any; and how well that has served."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -343,7 +346,7 @@ def test_missing_weights_are_named(
     assert [row["backbone"] for row in answer["backbones"]] == ["efficientnet_lite0"]
     assert "resnet50-11ad3fa6.pth" in answer["left_out"]["resnet50"]
     told = capsys.readouterr().out
-    assert "left out: resnet50" in told and "nothing to compare it with" in told
+    assert "left out, for the reasons above: resnet50" in told and "nothing to compare it with" in told
 
 
 def test_a_network_that_needs_more_pixels_gets_more(free: None) -> None:
@@ -369,6 +372,37 @@ def test_finals(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, 
     told = capsys.readouterr()
     assert "test images, one seed each" in told.out and "fine-tuned" not in told.out.split("Fine-tuned")[0]
     assert told.err.count(" from scratch: ") == 2
+
+
+def test_finals_that_broke_off_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, free: None
+) -> None:
+    """The same command takes its own unfinished answer and run folders again; another one is refused."""
+    monkeypatch.setattr(finals, "SEARCH", ("--lr", "1e-3", "--epochs", "1"))
+    data = folder("noise", {"a": 20, "b": 20}, nothing)
+    run, calls = subprocess.run, []
+
+    def breaks(command: list[str], **how: object) -> subprocess.CompletedProcess:
+        calls.append(command)
+        if len(calls) == 2:
+            raise KeyboardInterrupt(signal.SIGTERM)
+        return run(command, **how)
+
+    command = ["recommend", data, "-model", *TINY[:2], *SMALL, "--finetune", "2", "--out", "a.json"]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(finals, "subprocess", SimpleNamespace(run=breaks, PIPE=subprocess.PIPE))
+        main(command)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert "stopped; run the same command to continue" in capsys.readouterr().err
+    assert json.loads(Path("a.json").read_text())["finals"] is None
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(sys, "argv", ["another"])
+        main(command)
+    assert "a.json exists already" in capsys.readouterr().err
+    main(command)
+    told = capsys.readouterr()
+    assert "1 of 2, is fine-tuned already" in told.err and "2 of 2" in told.err and "P(best)" in told.out
+    assert sorted(json.loads(Path("a.json").read_text())["finals"]["runs"]) == sorted(TINY[:2])
 
 
 def test_a_dataset_of_ours(free: None) -> None:

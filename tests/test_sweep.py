@@ -18,7 +18,7 @@ from common.answers.sweep import attempt, ledger, prices, value, view, workers
 from common.answers.sweep.attempt import How, Outcome, carry_out
 from common.answers.sweep.plan import Cell
 from common.answers.sweep.sweep import Where, sweep
-from common.results import this_python
+from common.provenance import this_python
 from common.runs import Wanted, planned
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -413,7 +413,10 @@ def test_too_few_images_for_some_shots_leave_the_others(
         (["--datasets", "digits", "--seeds", "-1"], "--seeds -1: expected 0 or more"),
         (["--datasets", "digits", "--slurm", "nowhere/x.sh"], "no folder nowhere for x.sh"),
         (["--datasets", "eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
-        (["--datasets", "eurosat", "--models", "efficientnet_lite0"], "data/eurosat (not there)"),
+        (
+            ["--datasets", "eurosat", "--models", "efficientnet_lite0"],
+            "no data in data/eurosat: python -m common fetch eurosat",
+        ),
         (["--datasets", "digits", "--models", "resnet5"], "unknown model 'resnet5'"),
         (
             ["--datasets", "digits", "--models", "efficientnet_lite0", "--fold", "1"],

@@ -1,11 +1,11 @@
 """recommend a backbone for your images, with its confidence and cost"""
 
 import argparse
+import json
 import sys
-import time
 from pathlib import Path
 
-from .. import catalog
+from .. import catalog, provenance, results
 from ..asked import check, choose, parse
 from ..atomic import check_new
 from ..cli import friendly
@@ -30,8 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument(
         "dataset",
         nargs="?",
-        metavar="DATASET",
-        help="one that `list` shows (default: class folders in --data_dir)",
+        metavar="DATASET|FOLDER",
+        help="one that `list` shows, or class folders (default: those in --data_dir)",
     )
     p.add_argument(
         "--data_dir", type=Path, metavar="DIR", help="where the images lie (default: data/DATASET)"
@@ -60,7 +60,12 @@ def _parser() -> argparse.ArgumentParser:
         "--group_by", metavar="REGEX", help="keep images together whose CLASS/NAME has the same capture group"
     )
     p.add_argument("--shots", type=int, metavar="K", help="as if there were K training images per class")
-    p.add_argument("--limit", type=int, metavar="N", help="use a stratified sample of about N images")
+    p.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="probe a stratified sample of about N images (--finetune takes all)",
+    )
     p.add_argument(
         "--budget",
         type=seconds,
@@ -90,17 +95,18 @@ def _answer(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < least:
             raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.out:
+    if options.out and not _unfinished(options.out):
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("no data given: name a dataset, or pass --data_dir with a folder of class folders")
+    if options.dataset and not options.data_dir and Path(options.dataset).is_dir():
+        options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
     arguments = _arguments(sheet, options)
     runs, left_out = _runs(sheet, arguments, options)
 
     from tqdm import tqdm
 
-    from .. import results
     from ..answers.recommend import finals, words
     from ..answers.recommend.recommend import Question, recommend
 
@@ -110,20 +116,37 @@ def _answer(options: argparse.Namespace) -> None:
     question = Question(runs, left_out, options.group_by, options.limit, options.budget)
     answer, material = recommend(question, tell)
     answer["advice"] = words.advice(answer)
-    print(words.table(answer))
+    print(words.table(answer), flush=True)
+    if options.finetune:
+        answer["finals"] = None  # not yet
+    else:
+        print(answer["advice"])
     if options.out:
         results.write_json(options.out, answer)
     if options.finetune:
         first = [row["backbone"] for row in answer["backbones"][: options.finetune]]
-        folder = Path("runs") / f"recommend-{sheet.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         script = [str(catalog.ROOT / f"{sheet.script}.py"), *arguments]
-        chosen = [run for run in runs if run.model in first]
-        answer["finals"] = finals.play(chosen, script, folder, material, tell)
+        chosen = sorted((r for r in runs if r.model in first), key=lambda r: first.index(r.model))
+        try:
+            folder = finals.place(chosen, script, material)
+            answer["finals"] = finals.play(chosen, script, folder, material, tell)
+        except KeyboardInterrupt:
+            tell("stopped; run the same command to continue")
+            raise
         print(words.finals(answer["finals"]))
         if options.out:
             results.write_json(options.out, answer)
-    else:
-        print(answer["advice"])
+
+
+def _unfinished(out: Path) -> bool:
+    """Whether the file is an answer of this very command that broke off while it fine-tuned."""
+    try:
+        told = json.loads(out.read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return (
+        isinstance(told, dict) and told.get("finals", ...) is None and told["command"] == provenance.command()
+    )
 
 
 def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:

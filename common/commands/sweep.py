@@ -170,19 +170,19 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     def tell(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
-    def carry_out(some: list[Cell]) -> Counter[str]:
-        tell(view.total(some, out, options.retry, known, workers))
+    def carry_out(some: list[Cell], what: str = "") -> Counter[str]:
+        tell(what + view.total(some, out, options.retry, known, workers))
         todo, _, _ = ledger.pending(some, out, options.retry)
         latest = {cell.name: until - (prices.price(cell, known) or 0) for cell in todo} if until else {}
         return sweep(todo, out, how, where, latest, tell, options.quiet)
 
-    ended = carry_out(probes) if probes else Counter()
+    ended = carry_out(probes, "probes first: ") if probes else Counter()
     if probes and not ended["stopped"]:
         cells, dropped = value.by_value(cells, probes, out)
         for (dataset, few), names in dropped.items():
             print(f"{' '.join(filter(None, (dataset, few)))}, probed and dropped: {', '.join(names)}")
     if not ended["stopped"]:
-        ended += carry_out(cells)
+        ended += carry_out(cells, "then fine-tuning: " if probes else "")
     print(view.outcome([*probes, *cells], out, ended["late"]))
     if ended["stopped"]:
         print("stopped; everything is saved; run the same command to continue", file=sys.stderr)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ... import results
+from ... import provenance
 from ...data import splits
 from ...errors import UserError
 from ...kept import kept
@@ -65,6 +65,8 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         UserError: something in the data that the user can fix, or no backbone could look at it.
     """
     started = time.perf_counter()
+    for name, reason in asked.left_out.items():
+        tell(f"{name} is left out: {reason}")
     first = asked.runs[0]
     preprocess = backbones.find(first.model).preprocess(first.image_size)
     material = gather(first, preprocess, asked.group_by, asked.limit, bool(asked.budget))
@@ -89,7 +91,11 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
                 left_out[name] = str(error)
                 tell(f"{name} is left out: {error}")
             else:
-                tell(words.first_word(name, runs[name].weights, material.metric, judged[name].scores))
+                tell(
+                    words.first_word(
+                        name, runs[name].weights, len(rows), material.metric, judged[name].scores
+                    )
+                )
         if not judged:
             raise UserError(f"no backbone could process the images: {next(iter(left_out.values()))}")
         if look + 1 == len(material.looks):
@@ -125,7 +131,7 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "dropped": dropped,
         "left_out": left_out,
         "seconds": time.perf_counter() - started,
-        **results.provenance(where, first.precision),
+        **provenance.of(where, first.precision),
     }, material
 
 
@@ -142,7 +148,7 @@ def _judge(
         preprocess=row.preprocess(run.image_size),
         native=run.dataset.native,
         device=where,
-        machine=results.device_name(where),
+        machine=provenance.device_name(where),
         precision=device.number_format(where, run.precision, row.cpu_bf16),
         seed=run.seed,
     )
@@ -221,7 +227,7 @@ def _row(
     """A line of the answer's table; without `measured` it tells of training what is remembered."""
     row = backbones.find(run.model)
     precision = device.number_format(where, run.precision, row.cpu_bf16)
-    machine, classes = results.device_name(where), len(material.samples.classes)
+    machine, classes = provenance.device_name(where), len(material.samples.classes)
     cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision, measured)
     told, train, val = asdict(standing), len(material.learn.train), len(material.learn.val)
     return {

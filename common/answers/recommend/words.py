@@ -11,10 +11,10 @@ POWER = 1.96 + 0.84  # standard errors that a difference needs to be seen at 5 %
 AFFORDABLE = 20  # times the images that there are
 
 
-def first_word(backbone: str, weights: str, metric: str, scores: Mapping[str, float]) -> str:
-    """What is known of a backbone as soon as it has looked."""
+def first_word(backbone: str, weights: str, images: int, metric: str, scores: Mapping[str, float]) -> str:
+    """What is known of a backbone as soon as it has looked at so many images."""
     return (
-        f"{_named(backbone, weights)}: probe {NAMES[metric]} {_percent(scores['probe'])}, kNN {_percent(scores['knn'])}, "
+        f"{_named(backbone, weights)}, {images:,} images: probe {NAMES[metric]} {_percent(scores['probe'])}, kNN {_percent(scores['knn'])}, "
         f"LogME {scores['logme']:.3f}, H-score {scores['h_score']:.2f}"
     )
 
@@ -60,7 +60,8 @@ def table(answer: Row) -> str:
         lines.append(
             f"dropped after {row['images']:,} images: {row['name']}, {_percent(row['score'])}, {_behind(row)} behind"
         )
-    lines += [f"left out: {name} ({reason})" for name, reason in answer["left_out"].items()]
+    if answer["left_out"]:
+        lines.append(f"left out, for the reasons above: {', '.join(answer['left_out'])}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,8 @@ import psutil  # Accelerate brings it
 
 from ...atomic import busy
 from ...errors import DIVERGED, OUT_OF_MEMORY
-from ...results import CONFIG, OPTIONS, RESULT, this_python
+from ...provenance import this_python
+from ...results import CONFIG, OPTIONS, RESULT
 from ...training.pulse import FILE as PULSE
 from . import ledger
 from .plan import Cell

@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ...errors import UserError
-from ...results import this_python
+from ...provenance import this_python
 from . import ledger
 from .attempt import How, Outcome, carry_out, command
 from .plan import Cell

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # what may be another when a run goes on: the results are the same, to the last bit on the same machine
 # (the weights and the split have fingerprints of their own)
 FREE = (
-    "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+    "folder", "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 
@@ -31,6 +31,7 @@ def described(
     """All that is known before the network is built."""
     return {
         "dataset": asked.dataset.name,
+        "folder": asked.data_dir.resolve().name if asked.dataset.name == "folder" else None,
         "fold": asked.dataset.fold,
         "backbone": row.name,
         "weights": row.weights if asked.weights == "imagenet" else asked.weights,

@@ -128,7 +128,7 @@ def _parsed(sheet: Dataset, words: list[str]) -> Namespace:
         with redirect_stderr(said):
             return parse((sheet,), words)
     except SystemExit:
-        raise UserError(said.getvalue().strip().rpartition("\n")[2]) from None
+        raise UserError(said.getvalue().strip().removeprefix("error: ")) from None
 
 
 def _as_probe(asked: Namespace, own: ArgumentParser) -> Namespace:

@@ -19,13 +19,15 @@ def drawn(true_temperature: float, n: int = 3000, classes: int = 7) -> tuple[np.
 @pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
 def test_temperature_against_torch(true: float) -> None:
     logits, labels = drawn(true)
-    found = calibration.temperature(logits, labels)
+    found, doubt = calibration.temperature(logits, labels), 0.5 / (len(labels) + 1)
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        nll = torch.nn.functional.cross_entropy(torch.tensor(logits) / log_t.exp(), torch.tensor(labels))
+        nll = torch.nn.functional.cross_entropy(
+            torch.tensor(logits) / log_t.exp(), torch.tensor(labels), label_smoothing=doubt * 7 / 6
+        )
         nll.backward()
         return nll
 
@@ -42,9 +44,16 @@ def test_temperature_improves_calibration_and_keeps_top1() -> None:
     assert after["top1"] == before["top1"]
 
 
+def test_few_images_that_are_all_right_are_no_certainty() -> None:
+    """Half a wrong one in n + 1: what the probability of the right class averages to where all logits are alike."""
+    for n in (12, 150):
+        logits = np.tile([3.0, 0.0, 0.0], (n, 1))
+        confident = softmax(logits / calibration.temperature(logits, np.zeros(n, int)), axis=1)[0, 0]
+        assert confident == pytest.approx(1 - 0.5 / (n + 1), abs=1e-4)
+
+
 def test_temperature_at_its_ends() -> None:
     logits, labels = drawn(1.0)
-    assert calibration.temperature(logits, logits.argmax(1)) == pytest.approx(0.01, rel=1e-3)
     assert calibration.temperature(logits, logits.argmin(1)) == pytest.approx(100, rel=1e-3)
     assert 0.01 <= calibration.temperature(np.zeros((5, 3)), np.zeros(5, int)) <= 100
     huge = logits.astype(np.float32) * 1e4

@@ -32,7 +32,7 @@ RIGHT = {"resnet50": 0.97, "convnext_tiny": 0.85, "swin_t": 0.6}  # how often ea
 
 
 def fabricate(
-    folder: Path, dataset: str, backbone: str, seed: int, right: float, n: int = 120, **changes
+    folder: Path, dataset: str, backbone: str, seed: int, right: float, /, n: int = 120, **changes
 ) -> dict:
     """A run folder of the real shape, whose predictions are right about as often as `right`."""
     folder.mkdir(parents=True)
@@ -213,6 +213,22 @@ def test_other_images_under_one_name_are_other_datasets(tmp_path: Path) -> None:
         ("folder (test images a)", ["resnet50", "swin_t"]), ("folder (test images b)", ["resnet50"]),
     ]  # fmt: skip
     assert {len(cell.rows) for q in questions for cell in q.cells.values()} == {2}
+
+
+def test_own_images_go_by_their_folder_in_every_table(tmp_path: Path) -> None:
+    split = {"kind": "clean", "fingerprint": "x", "train": 80, "val": 10, "test": 120}
+    ours = {"folder": "my_images", "split": split | {"test_fingerprint": "a"}}
+    fabricate(tmp_path / "runs" / "0", "folder", "resnet50", 0, 0.9, **ours)
+    fabricate(tmp_path / "runs" / "1", "folder", "resnet50", 0, 0.9, weights="none", **ours)
+    fabricate(tmp_path / "runs" / "2", "folder", "resnet50", 0, 0.9, folder="pets", split=ours["split"])
+    assert [[q.name for q in s.questions] for s in told(tmp_path / "runs")] == [
+        ["my_images", "pets"],
+        ["my_images"],
+    ]
+    again = ours | {"split": split | {"test_fingerprint": "b"}}
+    fabricate(tmp_path / "runs" / "3", "folder", "resnet50", 0, 0.9, **again)
+    names = {q.name for s in told(tmp_path / "runs") for q in s.questions}
+    assert names == {"my_images (test images a)", "my_images (test images b)", "pets"}
 
 
 def test_older_results_do_not_tell_their_test_images(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_a_full_or_read_only_disk(class_tree, monkeypatch, capsys, error: str, s
         code = getattr(errno, error)
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("common.results.os.replace", refuse)  # where a finished file takes its place
+    monkeypatch.setattr("os.replace", refuse)  # where a finished file takes its place
     with pytest.raises(SystemExit) as stop:
         run(folder.DATASET, "--data_dir", class_tree())
     assert stop.value.code == 2 and says in capsys.readouterr().err and not Path("out").exists()

@@ -420,7 +420,7 @@ def test_too_few_images_for_some_shots_leave_the_others(
         (["--datasets", "digits", "--models", "resnet5"], "unknown model 'resnet5'"),
         (
             ["--datasets", "digits", "--models", "efficientnet_lite0", "--fold", "1"],
-            "digits.py: error: unrecognized arguments: --fold 1",
+            "error: unrecognized arguments: --fold 1 (digits.py --help)",
         ),
         (
             ["--datasets", "digits", "--budget", "1h", "--protocol", "scratch", "--models", "resnet18_cifar"],

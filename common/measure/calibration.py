@@ -17,14 +17,20 @@ def temperature(logits: ndarray, labels: ndarray) -> float:
     """T that minimises the NLL of logits / T (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2).
 
     Fit it to validation images, divide the test logits by it: classes and top-1 stay, probabilities move. Above one the
-    network was overconfident. The NLL is convex in 1 / T, hence has one minimum in log T; where it has none between
-    0.01 and 100 (all images right, or no better than chance), the nearer end is returned.
+    network was overconfident. Labels are smoothed by `doubt`, as by Platt (1999, section 2.2), here with Jeffreys' prior:
+    twelve right of twelve do not make a thirteenth certain (LOG.md). The NLL is convex in 1 / T, hence has one minimum in
+    log T; where it has none between 0.01 and 100, the nearer end is returned.
     """
     logits = np.asarray(logits, np.float64)
-    rows = np.arange(len(labels))
+    n, classes = logits.shape
+    rows = np.arange(n)
+    doubt = 0.5 / (n + 1)  # the share of labels that are taken to be any other
 
     def nll(log_t: float) -> float:
-        return -log_softmax(logits / np.exp(log_t), axis=1)[rows, labels].mean()
+        told = log_softmax(logits / np.exp(log_t), axis=1)
+        right = told[rows, labels]
+        others = (told.sum(1) - right) / (classes - 1)
+        return -((1 - doubt) * right + doubt * others).mean()
 
     return float(
         np.exp(minimize_scalar(nll, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-6}).x)

@@ -60,7 +60,7 @@ class Row:
 
     folder: Path
     terms: Terms
-    dataset: str
+    dataset: str  # of own images the name of their folder
     fold: int | None
     split_file: str | None
     fingerprint: str  # of the split, which depends on the seed, too
@@ -157,7 +157,7 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
             subset=result["subset"],
             few=few,
         ),
-        dataset=result["dataset"],
+        dataset=result.get("folder") or result["dataset"],
         fold=result.get("fold"),
         split_file=result.get("split_file"),
         fingerprint=split["fingerprint"],

@@ -2,7 +2,7 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .read import Row, Score, Terms
@@ -48,14 +48,21 @@ class Cell:
         return None if None in costs else statistics.mean(costs)
 
 
+@dataclass(frozen=True)
+class Test:
+    """Test images of a dataset."""
+
+    name: str  # "eurosat", "dtd fold 3" ...
+    unit: str  # what counts once in rankings: BreakHis' magnifications, and the folds of a dataset, are one
+    dataset: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """A dataset with its split, and every backbone's answer."""
 
-    name: str  # "eurosat", "dtd fold 3" ...
-    unit: (
-        str  # what counts once in rankings: BreakHis' magnifications and an official fold's siblings are one
-    )
+    name: str  # see `Test`
+    unit: str
     domain: str
     metric: str
     cells: Mapping[str, Cell]  # by backbone
@@ -98,12 +105,15 @@ def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, 
 
     `domains` tells the domain of a dataset.
     """
-    by_terms: dict[Terms, list[Row]] = defaultdict(list)
+    worlds: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
-        by_terms[row.terms].append(row)
-    found = [
-        Section(terms=terms, questions=_questions(members, domains)) for terms, members in by_terms.items()
-    ]
+        worlds[row.terms.subset, row.terms.split].append(row)
+    by_terms: dict[Terms, dict[Test, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for world in worlds.values():
+        for test, members in _tests(world):
+            for row in members:
+                by_terms[row.terms][test].append(row)
+    found = [Section(terms=terms, questions=_questions(tests, domains)) for terms, tests in by_terms.items()]
 
     def place(section: Section) -> tuple:
         terms, cells = section.terms, sum(len(q.cells) for q in section.questions)
@@ -114,30 +124,35 @@ def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, 
     return tuple(sorted(found, key=place))
 
 
-def _questions(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Question, ...]:
-    """Rows of the same terms by what they were tested on."""
+def _tests(rows: Sequence[Row]) -> Iterator[tuple[Test, list[Row]]]:
+    """Rows by what they were tested on, whose name is the same however they were trained."""
     by_test: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
         by_test[row.dataset, row.fold or 0, row.split_file or "", row.classes, row.images[2]].append(row)
     alike: dict[tuple, int] = defaultdict(int)  # how many tests would carry the same name
     for dataset, fold, file, *_ in by_test:
         alike[dataset, fold, file] += 1
-    questions = []
     for (dataset, fold, file, classes, images), members in by_test.items():
         name = dataset + f" fold {fold}" * bool(fold) + f" (split of {file})" * bool(file)
         if alike[dataset, fold, file] > 1:
             name += f" ({classes} classes, {images:,} test images)"
         unit = dataset.partition("-")[0] if not file and alike[dataset, fold, file] == 1 else name
         for images_of, own in _one_test(members):
-            questions.append(
-                Question(
-                    name=name + f" (test images {images_of})" * bool(images_of),
-                    unit=unit + f" (test images {images_of})" * bool(images_of),
-                    domain=domains.get(dataset, "other"),
-                    metric=own[0].metric,
-                    cells=_cells(own),
-                )
-            )
+            more = f" (test images {images_of})" * bool(images_of)
+            yield Test(name + more, unit + more, dataset), own
+
+
+def _questions(tests: Mapping[Test, Sequence[Row]], domains: Mapping[str, str]) -> tuple[Question, ...]:
+    questions = [
+        Question(
+            name=test.name,
+            unit=test.unit,
+            domain=domains.get(test.dataset, "other"),
+            metric=rows[0].metric,
+            cells=_cells(rows),
+        )
+        for test, rows in tests.items()
+    ]
     return tuple(sorted(questions, key=lambda q: (q.domain, q.name)))
 
 

@@ -124,7 +124,11 @@ def _once() -> Iterator[None]:
 
 
 def _told(asked: Run, record: dict[str, Any]) -> str:
-    """One line at the start of a run, one per evaluation, or for the penalty that a probe has chosen."""
+    """One line at the start of a run, one per evaluation or trial of a rate, or for the penalty that a probe has chosen."""
+    if "trial" in record:
+        score = record["score"]
+        how = "no finite loss" if score is None else f"{100 * score:.2f} % on val"
+        return f"learning rate {record['trial']:g}, {record['steps']:,} steps: {how}"
     if "penalty" in record:
         return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
     if "step" in record:
@@ -136,11 +140,13 @@ def _told(asked: Run, record: dict[str, Any]) -> str:
             f"{record['train_images_per_second']:.0f} img/s"
         )
     split, (height, width) = record["split"], record["preprocess"]["size"]
+    skipped = record["skipped_images"]
+    rate = f", learning rate {record['recipe']['phases'][0]['lr']:g}" if record.get("lr_search") else ""
     return (
         f"{asked.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
-        f"of {record['classes']} classes at {height}x{width}; {record['backbone']} from {record['weights']}, "
+        f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; {record['backbone']} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
-        f"{', compiled' * record['compiled']} on {record['device']} -> {asked.out}"
+        f"{', compiled' * record['compiled']}{rate} on {record['device']} -> {asked.out}"
     )
 
 

@@ -121,7 +121,10 @@ def parser(dataset: Dataset, *variants: Dataset) -> Parser:
     )
     length = how.add_mutually_exclusive_group()
     length.add_argument(
-        "--epochs", type=int, metavar="N", help="default: 10, or more on a small set, for 500 steps at least"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="default: 10, or more on a small set, for 500 steps at least; paper: of each phase, at most",
     )
     length.add_argument("--steps", type=int, metavar="N", help="instead of epochs")
     how.add_argument(

@@ -44,10 +44,12 @@ def search(
     recipe: Recipe,
     about: dict[str, Any] | None,
     accelerator: Accelerator,
+    tell: Callable[[dict[str, Any]], None],
 ) -> list[dict[str, Any]]:
     """Short runs from the same start at several rates, each judged on validation.
 
     `about` is all that determines them beside their recipe: by it they are remembered, should this run break. None: they are not.
+    `tell` gets the rate (`trial`), `steps` and `score` of each.
     """
     scaler = accelerator.scaler
     fresh = scaler and scaler.state_dict()
@@ -71,7 +73,10 @@ def search(
 
     def trial(short: Recipe) -> float | None:
         if about is None:
-            return train_shortly(short)["score"]
-        return kept("trials", {**about, "recipe": asdict(short)}, lambda: train_shortly(short))["score"]
+            score = train_shortly(short)["score"]
+        else:
+            score = kept("trials", {**about, "recipe": asdict(short)}, lambda: train_shortly(short))["score"]
+        tell({"trial": short.phases[0].lr, "steps": short.steps, "score": score})
+        return score
 
     return halving.search(recipe, trial)

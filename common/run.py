@@ -52,6 +52,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     speed = _speed(asked, row, len(samples.classes), recipe.steps)
     accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
     first = accelerator.is_main_process
+    tell = tell if first else (lambda record: None)
     torch.manual_seed(asked.seed)
     state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
     net = backbones.build(row, len(samples.classes), state)
@@ -86,7 +87,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         with device.batch_limits(asked.batch_size // asked.micro_batches):
             known_by = rates.about(asked, settings, samples, preprocess)
             tried = old.get("lr_search") or rates.search(
-                asked, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator
+                asked, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator, tell
             )
         first_phase, *others = recipe.phases
         recipe = replace(recipe, phases=(replace(first_phase, lr=winner(tried)), *others))
@@ -105,14 +106,13 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     ):
 
         def report(record: dict[str, Any]) -> None:
-            if first:
-                log(record)
-                tell(record)
+            log(record)
+            tell(record)
 
         if first:
             with whole(asked.out / "split.csv") as part:
                 split_file.write(part, samples, split)
-            tell(settings)
+        tell(settings)
         place(net, accelerator.device, train.memory_format)
         if speed.compiled:
             net.compile()

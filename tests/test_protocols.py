@@ -225,7 +225,7 @@ def test_a_rate_that_ruins_the_network_is_the_worst(class_tree, monkeypatch: pyt
 def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """An overflow halves it, so that the next rate's gradients would be smaller than float16 tells."""
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    found = []
+    found, told = [], []
 
     def train(*_: object) -> Trained:
         found.append(scaler.get_scale())
@@ -240,10 +240,11 @@ def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch
     data = SimpleNamespace(memory_format=torch.channels_last)
     recipe = Recipe(name="t", phases=(Phase(steps=20, lr=1.0),), eval_every=10)
     tried = search_rate(
-        asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, None, run
+        asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, None, run, told.append
     )
     assert found == [1024.0] * 7 and scaler.get_scale() == 1024.0
     assert [each["score"] for each in tried] == [0.5, None, *[0.5] * 5]
+    assert [trial["score"] for trial in told] == [each["score"] for each in tried]
 
 
 def test_a_search_without_memory_names_the_smaller_batch(class_tree, monkeypatch, capsys) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -60,6 +61,7 @@ def tune(
     with disk_errors(home(), PLACE):
         kept.parent.mkdir(parents=True, exist_ok=True)  # before the measurement: it shall not be lost
         if not kept.exists():
+            print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
             times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
             with whole(kept, PLACE) as part:
                 part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")

@@ -119,11 +119,10 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
     folder = options.data_dir
     if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
-        fetched = ", --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
-        raise UserError(
-            f"no data in {folder} ({'empty' if folder.is_dir() else 'not there'}): {dataset.get}; "
-            f"--data_dir names another place{fetched}"
-        )
+        elsewhere = "; --data_dir names another place" if "--data_dir" not in dataset.get else ""
+        fetched = "; --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
+        missing = "empty" if folder.is_dir() else "not there"
+        raise UserError(f"no data in {folder} ({missing}): {dataset.get}{elsewhere}{fetched}")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     model = options.model.replace(":", "_")
     out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"

@@ -45,6 +45,7 @@ def detail(
         "charts": [chart for chart in drawn if chart],
         "calibrated": [c for name, cell in question.cells.items() if (c := _calibrated(name, cell))],
         "regret": searched.regret if searched else {},
+        "validation_images": question.first.images[1],
         **confused,
     }
 

@@ -3,7 +3,8 @@
     python benchmarks/readme.py runs/digits-* runs/eurosat-*     # add these runs, then write
     python benchmarks/readme.py                                  # write again
 
-A run is kept once; a figure in the README is never typed.
+A run is kept once; a figure in the README is never typed. `benchmarks/results/answers.jsonl` holds what `recommend --out`
+has written, a line each, without the paths of the machine.
 """
 
 import argparse
@@ -17,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.answers import scratch  # noqa: E402
-from common.answers.recommend import words  # noqa: E402
+from common.answers.recommend import validate, words  # noqa: E402
 from common.answers.report.read import row_of  # noqa: E402
 from common.answers.report.sections import sections  # noqa: E402
 from common.answers.report.tables import listing  # noqa: E402
@@ -31,7 +32,7 @@ TIMES = ROOT / "results" / "times.json"
 SWEEPS = ROOT / "benchmarks" / "results" / "sweep_overhead.json"
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
-ANSWER = ROOT / "benchmarks" / "results" / "answer.json"
+ANSWERS = ROOT / "benchmarks" / "results" / "answers.jsonl"
 PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
 
 FIRST = "efficientnet_lite0"  # what `make run` fine-tunes
@@ -151,8 +152,15 @@ def last_line(every: list[Run]) -> str:
 
 def answer() -> str:
     """What `recommend --finetune` has answered."""
-    seen = json.loads(ANSWER.read_text())
+    (seen,) = (told for told in runs(ANSWERS) if told.get("finals"))
     return f"```\n{words.table(seen)}\n{words.finals(seen['finals'])}\n```"
+
+
+def validated(every: list[Run]) -> str:
+    """How well the answers foretold what the runs say."""
+    agreements = validate.validate(runs(ANSWERS), every)
+    means = {score: validate.mean(agreements, score) for score in validate.SCORES}
+    return f"```\n{words.agreements(agreements, means, validate.SCORES)}\n```"
 
 
 def times() -> str:
@@ -255,6 +263,7 @@ def filled(text: str) -> str:
         "digits": last_line(runs()),
         "times": times(),
         "answer": answer(),
+        "validated": validated(runs()),
         "backbones": backbones(BACKBONES),
         "modern": backbones(MODERN),
         "cifar": cifar(),

@@ -30,7 +30,7 @@ def listing(sections: Sequence[Section]) -> str:
     head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
     lines = sorted(_listed(*told) for told in cells)
     rows = [row for *_, cell in cells for row in cell.rows]
-    machines = sorted({f"{row.machine}, torch {row.versions['torch']}, {row.precision}" for row in rows})
+    machines = sorted({_machine(row) for row in rows})
     caveats = sorted({(row.dataset, i, caveat) for row in rows for i, caveat in enumerate(row.caveats)})
     notes = " ".join([*map(protocol, _unique(sections)), SPREAD, SUBSETS])
     return "\n".join(
@@ -63,6 +63,11 @@ def _listed(section: Section, question: Question, name: str, cell: Cell) -> tupl
         figure(cell, "nll", 1, 3),
         f"{cell.cost('train_seconds'):.0f} s",
     )
+
+
+def _machine(row: Row) -> str:
+    threads = f"{row.threads} thread" + "s" * (row.threads != 1)
+    return f"{row.machine}, {threads}, torch {row.versions['torch']}, {row.precision}"
 
 
 def protocol(section: Section) -> str:

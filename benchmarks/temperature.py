@@ -7,7 +7,6 @@ Of a run's test images n fit a temperature, the others judge it. Compared are no
 """
 
 import argparse
-import csv
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from scipy.optimize import minimize_scalar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from common.answers.report.predictions import read  # noqa: E402
 from common.measure import calibration, metrics  # noqa: E402
 from common.results import read_json, write_json  # noqa: E402
 
@@ -34,15 +34,6 @@ def likeliest(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 FITS = {"none": lambda *_: 1.0, "likeliest": likeliest, "ours": calibration.temperature}
-
-
-def read(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(N, C) logits and (N,) labels of the test images."""
-    with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
-        classes = next(csv.reader(file))[1:]
-    with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-        labels = [classes.index(row["label"]) for row in csv.DictReader(file)]
-    return np.load(folder / "test_logits.npy").astype(np.float64), np.asarray(labels)
 
 
 def judged(logits: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Generator) -> dict:
@@ -64,7 +55,7 @@ def main() -> None:
     rng, draws, runs = np.random.default_rng(0), defaultdict(list), defaultdict(set)
     for folder in sorted(args.runs):
         result = read_json(folder / "result.json")
-        logits, labels = read(folder)
+        _, labels, _, logits = read(folder)
         for n in (n for n in IMAGES if n + LEAST <= len(labels)):
             key = result["dataset"], n
             draws[key] += [judged(logits, labels, n, rng) for _ in range(DRAWS)]

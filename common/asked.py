@@ -118,7 +118,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     if options.device == "cuda" and not gpus():
         raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
     folder = options.data_dir
-    if not (dataset.bundled or options.download or (folder.is_dir() and any(folder.iterdir()))):
+    if not (options.download or has_data(dataset, folder)):
         elsewhere = "; --data_dir names another place" if "--data_dir" not in dataset.get else ""
         fetched = "; --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
         missing = "empty" if folder.is_dir() else "not there"
@@ -143,6 +143,11 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
         dataset = replace(dataset, caveats=(PAPER, *dataset.caveats))
     names = {field.name for field in dataclasses.fields(Run)} - {"dataset", "out"}
     return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
+
+
+def has_data(dataset: Dataset, folder: Path) -> bool:
+    """Whether there is anything to read."""
+    return dataset.bundled or (folder.is_dir() and any(folder.iterdir()))
 
 
 def _check_probe(options: argparse.Namespace) -> None:

@@ -37,10 +37,10 @@ def friendly(work: Callable[[], Any]) -> Any:
     except UserError as error:
         sys.exit(_complain(str(error)))
     except KeyboardInterrupt as end:
-        sys.exit(128 + signal_of(end))
+        sys.exit(128 + _signal_of(end))
 
 
-def signal_of(end: KeyboardInterrupt) -> int:
+def _signal_of(end: KeyboardInterrupt) -> int:
     """The number of the signal that ended the work."""
     return end.args[0] if end.args else signal.SIGINT
 
@@ -72,7 +72,7 @@ def _run(asked: Run, download: bool) -> str | None:
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt as end:  # outside of training
         if (asked.out / OPTIONS).exists() and not (asked.out / RESULT).exists():
-            _say_how_to_continue(f"stopped by {signal.Signals(signal_of(end)).name}", asked)
+            _say_how_to_continue(f"stopped by {signal.Signals(_signal_of(end)).name}", asked)
         raise
     _leave_group()
     return result and result_line(result, asked.out)

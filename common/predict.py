@@ -73,11 +73,11 @@ def _images(given: Path) -> list[str]:
 
 
 def _check_any_opens(images: list[str]) -> None:
-    why = []
+    why = None
     for image in images:
         try:
             open_image(image)
             return
         except Exception as error:  # whatever a broken file makes its reader do
-            why.append(str(error))
-    raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({why[0]})")
+            why = why or error
+    raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({why})")

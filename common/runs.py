@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import catalog, options_file
 from .answers.sweep.plan import Planned
-from .asked import check, choose, parse
+from .asked import check, choose, has_data, parse
 from .errors import UserError
 from .models import backbones
 from .models.modern import MODERN
@@ -86,7 +86,7 @@ def _sheets(names: Sequence[str]) -> list[Dataset]:
 
 def _missing(sheet: Dataset, folder: Path) -> str | None:
     """What a user without the sheet's data has to know."""
-    if sheet.bundled or (folder.is_dir() and any(folder.iterdir())):
+    if has_data(sheet, folder):
         return None
     fetched = any(file.mirrors for file in sheet.sources)
     how = f"python -m common fetch {sheet.script} gets it" if fetched else sheet.get

@@ -229,6 +229,13 @@ def test_own_images_go_by_their_folder_in_every_table(tmp_path: Path) -> None:
     fabricate(tmp_path / "runs" / "3", "folder", "resnet50", 0, 0.9, **again)
     names = {q.name for s in told(tmp_path / "runs") for q in s.questions}
     assert names == {"my_images (test images a)", "my_images (test images b)", "pets"}
+    for i, own in enumerate(("pets-2024", "pets-2025")):
+        fabricate(
+            tmp_path / "runs" / f"year{i}", "folder", "resnet50", 0, 0.9, folder=own, split=ours["split"]
+        )
+    questions = [q for s in told(tmp_path / "runs", {"folder": "your own"}) for q in s.questions]
+    assert {"pets-2024", "pets-2025"} < {q.unit for q in questions}, "no magnifications of one dataset"
+    assert {q.domain for q in questions} == {"your own"}
 
 
 def test_older_results_do_not_tell_their_test_images(tmp_path: Path) -> None:

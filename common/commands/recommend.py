@@ -145,7 +145,9 @@ def _unfinished(out: Path) -> bool:
     except (OSError, ValueError):
         return False
     return (
-        isinstance(told, dict) and told.get("finals", ...) is None and told["command"] == provenance.command()
+        isinstance(told, dict)
+        and told.get("finals", ...) is None
+        and told.get("command") == provenance.command()
     )
 
 

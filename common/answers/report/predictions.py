@@ -41,7 +41,7 @@ def predictions_of(question: Question) -> Predictions | None:
     images, labels, classes = None, np.empty(0, int), ()
     right, margins, logits, confusion, without = {}, {}, {}, {}, []
     for name, cell in question.cells.items():
-        said = [_read(row.folder) for row in cell.rows]
+        said = [read(row.folder) for row in cell.rows]
         if images is None and None not in said:
             images, labels, classes, _ = said[0]
         if None in said or any(one[0] != images or one[2] != classes for one in said):
@@ -64,7 +64,7 @@ def predictions_of(question: Question) -> Predictions | None:
     )
 
 
-def _read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndarray] | None:
+def read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndarray] | None:
     """A run's test images, their labels (N,), the classes, the logits (N, C); None: it has not kept them whole."""
     try:
         logits = np.load(folder / "test_logits.npy")

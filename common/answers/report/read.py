@@ -60,7 +60,8 @@ class Row:
 
     folder: Path
     terms: Terms
-    dataset: str  # of own images the name of their folder
+    sheet: str
+    dataset: str  # its name, or that of the folder of own images
     fold: int | None
     split_file: str | None
     fingerprint: str  # of the split, which depends on the seed, too
@@ -157,6 +158,7 @@ def row_of(result: Mapping[str, Any], folder: Path) -> Row:
             subset=result["subset"],
             few=few,
         ),
+        sheet=result["dataset"],
         dataset=result.get("folder") or result["dataset"],
         fold=result.get("fold"),
         split_file=result.get("split_file"),

@@ -54,7 +54,7 @@ class Test:
 
     name: str  # "eurosat", "dtd fold 3" ...
     unit: str  # what counts once in rankings: BreakHis' magnifications, and the folds of a dataset, are one
-    dataset: str
+    sheet: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,18 +128,20 @@ def _tests(rows: Sequence[Row]) -> Iterator[tuple[Test, list[Row]]]:
     """Rows by what they were tested on, whose name is the same however they were trained."""
     by_test: dict[tuple, list[Row]] = defaultdict(list)
     for row in rows:
-        by_test[row.dataset, row.fold or 0, row.split_file or "", row.classes, row.images[2]].append(row)
+        key = row.sheet, row.dataset, row.fold or 0, row.split_file or "", row.classes, row.images[2]
+        by_test[key].append(row)
     alike: dict[tuple, int] = defaultdict(int)  # how many tests would carry the same name
-    for dataset, fold, file, *_ in by_test:
+    for _, dataset, fold, file, *_ in by_test:
         alike[dataset, fold, file] += 1
-    for (dataset, fold, file, classes, images), members in by_test.items():
+    for (sheet, dataset, fold, file, classes, images), members in by_test.items():
         name = dataset + f" fold {fold}" * bool(fold) + f" (split of {file})" * bool(file)
         if alike[dataset, fold, file] > 1:
             name += f" ({classes} classes, {images:,} test images)"
-        unit = dataset.partition("-")[0] if not file and alike[dataset, fold, file] == 1 else name
+        whole = not file and alike[dataset, fold, file] == 1
+        unit = sheet.partition("-")[0] if whole and dataset == sheet else dataset if whole else name
         for images_of, own in _one_test(members):
             more = f" (test images {images_of})" * bool(images_of)
-            yield Test(name + more, unit + more, dataset), own
+            yield Test(name + more, unit + more, sheet), own
 
 
 def _questions(tests: Mapping[Test, Sequence[Row]], domains: Mapping[str, str]) -> tuple[Question, ...]:
@@ -147,7 +149,7 @@ def _questions(tests: Mapping[Test, Sequence[Row]], domains: Mapping[str, str]) 
         Question(
             name=test.name,
             unit=test.unit,
-            domain=domains.get(test.dataset, "other"),
+            domain=domains.get(test.sheet, "other"),
             metric=rows[0].metric,
             cells=_cells(rows),
         )

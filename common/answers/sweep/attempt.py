@@ -85,7 +85,7 @@ def carry_out(
             why = said or reason
             if again:
                 why += f" (tried again after {', '.join(again)})"
-            ledger.note_failure(out, cell, why, f"{this_python()} {shlex.join(command(cell, out))}")
+            ledger.note_failure(out, cell, why, by_hand(cell, out))
             return Outcome("failed", why, tuple(again))
         again.append(reason)
         more += extra
@@ -98,6 +98,11 @@ def command(cell: Cell, out: Path) -> list[str]:
     folder = out / cell.name
     what = ["--resume", str(folder)] if (folder / OPTIONS).exists() else [*cell.words, "--out", str(folder)]
     return [str(cell.script), *what]
+
+
+def by_hand(cell: Cell, out: Path) -> str:
+    """The same for a user to type."""
+    return f"{this_python()} {shlex.join(command(cell, out))}"
 
 
 def _attempt(

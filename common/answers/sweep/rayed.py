@@ -1,7 +1,6 @@
 """The cells of a sweep as tasks of a Ray cluster, whose machines share a disk: Ray places them, and begins a task anew
 when its machine is lost; the run goes on from its folder."""
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -9,9 +8,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from ...errors import UserError
-from ...provenance import this_python
 from . import ledger
-from .attempt import How, Outcome, carry_out, command
+from .attempt import How, Outcome, by_hand, carry_out
 from .plan import Cell
 from .workers import signals
 
@@ -93,5 +91,5 @@ def _outcome(ray, reference, cell: Cell, out: Path) -> Outcome:
         return Outcome("stopped")
     except ray.exceptions.RayError as error:  # the machine was lost again and again, or knows nothing of us
         reason = str(error).strip().splitlines()[-1]
-        ledger.note_failure(out, cell, reason, f"{this_python()} {shlex.join(command(cell, out))}")
+        ledger.note_failure(out, cell, reason, by_hand(cell, out))
         return Outcome("failed", reason)

@@ -47,17 +47,17 @@ from torchvision.transforms import v2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common import provenance  # noqa: E402
-from common.data import cache  # noqa: E402
-from common.data.loaders import Batches, to_device  # noqa: E402
-from common.models import backbones  # noqa: E402
-from common.models.table import BACKBONES, Backbone  # noqa: E402
-from common.results import write_json  # noqa: E402
+from common.data.images import cache  # noqa: E402
+from common.data.loader import Batches, to_device  # noqa: E402
+from common.models import build  # noqa: E402
+from common.models.registry import BACKBONES, Backbone  # noqa: E402
+from common.run import provenance  # noqa: E402
+from common.run.results import write_json  # noqa: E402
 from common.spec import Augment  # noqa: E402
 from common.training import recipes  # noqa: E402
+from common.training.cpu_kernels import place  # noqa: E402
 from common.training.device import accelerator as choose_device  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
-from common.training.kernels import place  # noqa: E402
 
 CLASSES = 8
 # The paper's eleven and EfficientNet-Lite0; Inception is in its code, not in its table
@@ -234,7 +234,7 @@ def now(device: torch.device) -> float:
 def measure(name: str, job: Job) -> tuple[float, float]:
     """Seconds of the first epoch, images per second later. In a process of its own: settings do not spread."""
     torch.manual_seed(0)
-    net = backbones.build(job.row, CLASSES, None).train()
+    net = build.build(job.row, CLASSES, None).train()
     if name == "ours":
         return ours(net, job)
     start = now(job.device)
@@ -310,7 +310,7 @@ def main() -> None:
     if options.images % options.batch_size or options.images < 2 * options.batch_size:
         parser.error("--images: expected a multiple of -bs, two batches at least")
 
-    rows = [backbones.find(name) for name in options.models]
+    rows = [build.find(name) for name in options.models]
     settings = {k: v for k, v in vars(options).items() if k not in ("models", "out")}
     about = {**provenance.of(device, "each run's"), "cores": os.cpu_count(), **settings}
     runs: list[dict] = []

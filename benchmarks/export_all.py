@@ -23,16 +23,21 @@ sys.path.insert(0, str(ROOT))
 
 from torch import nn  # noqa: E402
 
-from common import export, provenance, results  # noqa: E402
-from common.models import backbones  # noqa: E402
-from common.models.modern import MODERN  # noqa: E402
-from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
+from common.deploy import export  # noqa: E402
+from common.models import build  # noqa: E402
+from common.models.registry import (  # noqa: E402
+    BACKBONES,
+    CIFAR,
+    MODERN,
+    Backbone,
+)
+from common.run import provenance, results  # noqa: E402
 
 
 def network(row: Backbone, side: int) -> tuple[nn.Module, float]:
     """And its spread. Random, and alive in evaluation mode: fresh layer scales (1e-6) and batch statistics let hardly anything through."""
     torch.manual_seed(0)
-    net = backbones.build(row, 10, None).train()
+    net = build.build(row, 10, None).train()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches, not a trace of them
@@ -60,7 +65,7 @@ def main() -> None:
     about = {name: version(name) for name in ("torch", "timm", "onnx", "onnxscript", "onnxruntime")}
     about |= {"commit": provenance.commit(), "device": provenance.cpu_name()}
     for name in (name for name in args.models if name not in there):
-        row = backbones.find(name)
+        row = build.find(name)
         side = row.size if row.fixed_size else 64 if row.min_size <= 64 else 128
         net, spread = network(row, side)
         told = {"backbone": name, "classes": [], "native": None, "preprocess": row.preprocess((side, side))}

@@ -20,14 +20,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.provenance import LIBRARIES, cpu_name  # noqa: E402
-from common.results import write_json  # noqa: E402
+from common.run.provenance import LIBRARIES, cpu_name  # noqa: E402
+from common.run.results import write_json  # noqa: E402
 
 # a run that ends when its first batch is asked for
 RUN = """
 import runpy, sys, time
 sys.argv = ["eurosat.py", *sys.argv[1:]]
-from common.data import loaders
+from common.data import loaders  # noqa: E402
 def stop(*_):
     print(time.time())
     sys.exit()

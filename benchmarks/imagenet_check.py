@@ -16,12 +16,13 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common import provenance  # noqa: E402
-from common.data.decode import decode  # noqa: E402
-from common.data.loaders import Batches  # noqa: E402
-from common.data.sources import image_files  # noqa: E402
-from common.measure import metrics, stats  # noqa: E402
-from common.models import backbones, weights  # noqa: E402
+from common.data.images.decode import decode  # noqa: E402
+from common.data.loader import Batches  # noqa: E402
+from common.data.readers import image_files  # noqa: E402
+from common.metrics import classification  # noqa: E402
+from common.models import build, weights  # noqa: E402
+from common.run import provenance  # noqa: E402
+from common.statistics import intervals  # noqa: E402
 from common.training.device import accelerator  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 
@@ -34,9 +35,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/imagenet_check.json")
     options = parser.parse_args()
 
-    row = backbones.find(options.model)
+    row = build.find(options.model)
     device = accelerator("auto", "fp32", row.cpu_bf16)
-    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True).to(
+    net = build.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True).to(
         device.device
     )
     wnids = sorted(folder.name for folder in options.folder.iterdir())
@@ -65,12 +66,12 @@ def main() -> None:
             for k in (1, 5)
         }
 
-    scores, intervals = top(np.ones(len(rows))), stats.bootstrap(top, len(rows), seed=0)
-    assert scores["top1"] == metrics.score(logits, labels)["top1"]
+    scores, found = top(np.ones(len(rows))), intervals.bootstrap(top, len(rows), seed=0)
+    assert scores["top1"] == classification.score(logits, labels)["top1"]
     result = {
         "backbone": row.name,
         "n": len(rows),
-        **{name: {"value": scores[name], "interval": intervals[name]} for name in scores},
+        **{name: {"value": scores[name], "interval": found[name]} for name in scores},
         **provenance.of(device.device, "fp32"),
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")

@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.models.table import CIFAR  # noqa: E402
-from common.results import read_json, write_json  # noqa: E402
+from common.models.registry import CIFAR  # noqa: E402
+from common.run.results import read_json, write_json  # noqa: E402
 
 CLEAN = [
     "-model",

@@ -21,8 +21,8 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.provenance import cpu_name  # noqa: E402
-from common.results import write_json  # noqa: E402
+from common.run.provenance import cpu_name  # noqa: E402
+from common.run.results import write_json  # noqa: E402
 
 SIDE = 512
 TINY = [

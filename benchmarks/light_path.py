@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.provenance import cpu_name  # noqa: E402
+from common.run.provenance import cpu_name  # noqa: E402
 
 CASES: dict[str, Sequence[str]] = {
     "--help": ("eurosat.py", "--help"),

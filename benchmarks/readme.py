@@ -17,14 +17,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.answers import scratch  # noqa: E402
-from common.answers.recommend import validate, words  # noqa: E402
-from common.answers.report.read import row_of  # noqa: E402
-from common.answers.report.sections import sections  # noqa: E402
-from common.answers.report.tables import listing  # noqa: E402
-from common.cli import result_line  # noqa: E402
-from common.models.modern import MODERN  # noqa: E402
-from common.models.table import BACKBONES, CIFAR, Backbone  # noqa: E402
+from common.cli.main import result_line  # noqa: E402
+from common.models.registry import (  # noqa: E402
+    BACKBONES,
+    CIFAR,
+    MODERN,
+    Backbone,
+)
+from common.recommend import validate, words  # noqa: E402
+from common.report import scratch_table  # noqa: E402
+from common.report.read import row_of  # noqa: E402
+from common.report.sections import sections  # noqa: E402
+from common.report.tables import listing  # noqa: E402
 
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 README = ROOT / "README.md"
@@ -289,7 +293,7 @@ def filled(text: str) -> str:
         "backbones": backbones(BACKBONES),
         "modern": backbones(MODERN),
         "cifar": cifar(),
-        "scratch": scratch.table(runs(SCRATCH)),
+        "scratch": scratch_table.table(runs(SCRATCH)),
         "results": results(runs()),
         "speed": speed(),
         "sweeps": sweeps(),

@@ -24,11 +24,11 @@ import torch  # noqa: E402
 import cifar10  # noqa: E402
 import eurosat  # noqa: E402
 import flowers102  # noqa: E402
-from common.data import splits  # noqa: E402
-from common.data.decode import decode  # noqa: E402
-from common.data.loaders import Batches  # noqa: E402
-from common.measure import metrics  # noqa: E402
-from common.models import backbones, weights  # noqa: E402
+from common.data.images.decode import decode  # noqa: E402
+from common.data.loader import Batches  # noqa: E402
+from common.data.splits import splits  # noqa: E402
+from common.metrics import classification  # noqa: E402
+from common.models import build, weights  # noqa: E402
 from common.spec import Augment, Phase, Recipe  # noqa: E402
 from common.training import recipes  # noqa: E402
 from common.training.device import accelerator as choose_device  # noqa: E402
@@ -44,7 +44,7 @@ TASKS = {  # sheet, folder of the data, training images, validation images, pixe
 
 
 def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]]:
-    base = recipes.clean(epochs, epoch, backbones.find("efficientnet_lite0").lr)
+    base = recipes.clean(epochs, epoch, build.find("efficientnet_lite0").lr)
     phase = base.phases[0]
     first = epochs // 2 * epoch
     paper = Recipe(
@@ -74,7 +74,7 @@ def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]
 def load(task: str, data: Path) -> tuple:
     """Pixels and labels of train and val, the same for every variant and seed."""
     dataset, folder, n_train, n_val, side = TASKS[task]
-    row = backbones.find("efficientnet_lite0")
+    row = build.find("efficientnet_lite0")
     preprocess = row.preprocess((side, side))
     samples = splits.present_classes(dataset.load(data / folder, dataset.classes))
     split = splits.split(dataset, samples, seed=0)
@@ -119,12 +119,12 @@ def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> di
     dataset, row, classes, parts = loaded
     accelerator = choose_device("cpu", "fp32", row.cpu_bf16)
     torch.manual_seed(seed)
-    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)[0]).to(
+    net = build.build(row, classes, weights.read(row, "imagenet", offline=True)[0]).to(
         memory_format=torch.channels_last
     )
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = metrics.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
+        scores = classification.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
         return scores["top1"], scores
 
     changes = dataset.augment if augment is None else augment

@@ -20,10 +20,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common import provenance, results  # noqa: E402
-from common.answers.report.read import read  # noqa: E402
-from common.measure import metrics  # noqa: E402
-from common.models.table import BACKBONES  # noqa: E402
+from common.metrics import classification  # noqa: E402
+from common.models.registry import BACKBONES  # noqa: E402
+from common.report.read import read  # noqa: E402
+from common.run import provenance, results  # noqa: E402
 
 DATASETS, SEEDS, IMAGES, CLASSES = 20, 50, 400, tuple("abcdefghij")
 OUT = ROOT / "benchmarks" / "results" / "report_10k.json"
@@ -73,7 +73,7 @@ def predict(runs: Path) -> None:
         logits = rng.normal(size=(IMAGES, len(CLASSES))).astype(np.float32)
         logits[np.arange(IMAGES), labels] += np.where(rng.random(IMAGES) < 0.8, 5, 0)
         results.write_predictions(folder, names, labels, logits, CLASSES)
-        results.write_confusion(folder, metrics.confusion(logits, labels), CLASSES)
+        results.write_confusion(folder, classification.confusion(logits, labels), CLASSES)
 
 
 def page(runs: Path, out: Path) -> dict[str, float]:

@@ -39,14 +39,15 @@ from torchvision.datasets.folder import pil_loader  # noqa: E402
 import cifar10  # noqa: E402
 import eurosat  # noqa: E402
 import flowers102  # noqa: E402
-from common import provenance  # noqa: E402
-from common.data import splits  # noqa: E402
-from common.data.augment import RATIO, dice  # noqa: E402
-from common.data.decode import decode  # noqa: E402
-from common.data.loaders import Batches, to_device  # noqa: E402
-from common.measure import metrics, stats  # noqa: E402
-from common.models import backbones, weights  # noqa: E402
+from common.data.augment.augment import RATIO, dice  # noqa: E402
+from common.data.images.decode import decode  # noqa: E402
+from common.data.loader import Batches, to_device  # noqa: E402
+from common.data.splits import splits  # noqa: E402
+from common.metrics import classification  # noqa: E402
+from common.models import build, weights  # noqa: E402
+from common.run import provenance  # noqa: E402
 from common.spec import Augment, Preprocess  # noqa: E402
+from common.statistics import intervals  # noqa: E402
 from common.training import device, recipes  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
@@ -179,7 +180,7 @@ def one(
     labels: list,
     args: argparse.Namespace,
 ) -> dict:
-    sheet, row = TASKS[name], backbones.find("efficientnet_lite0")
+    sheet, row = TASKS[name], build.find("efficientnet_lite0")
     preprocess = row.preprocess(sheet.image_size)
     accelerator = device.accelerator(args.device, "auto", row.cpu_bf16)
     where = accelerator.device
@@ -198,11 +199,11 @@ def one(
     train, val, test = map({"ours": ours, "plain": plain}[pipeline], images, labels)
     decoded = time.perf_counter()
     torch.manual_seed(seed)
-    net = backbones.build(row, classes, weights.read(row, "imagenet", offline=True)[0])
+    net = build.build(row, classes, weights.read(row, "imagenet", offline=True)[0])
     net.to(where, memory_format=torch.channels_last)
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        top1 = metrics.score(evaluate(net, val, accelerator), labels[1])["top1"]
+        top1 = classification.score(evaluate(net, val, accelerator), labels[1])["top1"]
         return top1, {"val_top1": top1}
 
     recipe, records = recipes.clean(epochs, train.steps, row.lr), []
@@ -242,7 +243,7 @@ def difference(ours: list[dict], plain: list[dict]) -> tuple[np.ndarray, tuple[f
         np.array([[hit == "1" for hit in r["right"]] for r in own], float) for own in (ours, plain)
     )
     by_image = (of_ours - of_plain).mean(0)
-    interval = stats.bootstrap(
+    interval = intervals.bootstrap(
         lambda drawn: {"difference": np.average(by_image, weights=drawn)},
         n=len(by_image),
         seed=0,
@@ -293,7 +294,7 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = read(args.out)
-    accelerator = device.accelerator(args.device, "auto", backbones.find("efficientnet_lite0").cpu_bf16)
+    accelerator = device.accelerator(args.device, "auto", build.find("efficientnet_lite0").cpu_bf16)
     about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     for name in args.tasks:
         for seed in args.seeds:

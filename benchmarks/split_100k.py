@@ -21,8 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 import eurosat  # noqa: E402
 from common import Samples  # noqa: E402
-from common.data import splits  # noqa: E402
-from common.provenance import cpu_name  # noqa: E402
+from common.data.splits import splits  # noqa: E402
+from common.run.provenance import cpu_name  # noqa: E402
 
 IMAGES, CLASSES, REPEATS = 100_000, 100, 5
 

@@ -23,8 +23,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common import provenance  # noqa: E402
-from common.results import write_json  # noqa: E402
+from common.run import provenance  # noqa: E402
+from common.run.results import write_json  # noqa: E402
 
 DATASETS = ("ucmerced", "plantvillage", "flowers102", "cifar10")
 MODELS = ("efficientnet_lite0", "efficientnet_lite1")

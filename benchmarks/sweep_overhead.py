@@ -21,9 +21,10 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common import catalog, provenance  # noqa: E402
-from common.models.table import CIFAR, PAPER  # noqa: E402
-from common.results import write_json  # noqa: E402
+from common.cli import catalog  # noqa: E402
+from common.models.registry import CIFAR, PAPER  # noqa: E402
+from common.run import provenance  # noqa: E402
+from common.run.results import write_json  # noqa: E402
 from common.training import recipes  # noqa: E402
 
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"

@@ -18,8 +18,8 @@ import torch
 from ray.cluster_utils import Cluster
 from sweep_killed import ROOT, command, ends
 
-from common import provenance
-from common.results import write_json
+from common.run import provenance
+from common.run.results import write_json
 
 FEW = {"datasets": ("ucmerced", "plantvillage"), "seeds": ("0", "1")}
 BEFORE = 2  # runs that are finished when a raylet is killed

@@ -17,9 +17,9 @@ from scipy.optimize import minimize_scalar
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.answers.report.predictions import read  # noqa: E402
-from common.measure import calibration, metrics  # noqa: E402
-from common.results import read_json, write_json  # noqa: E402
+from common.metrics import calibration, classification  # noqa: E402
+from common.report.predictions import read  # noqa: E402
+from common.run.results import read_json, write_json  # noqa: E402
 
 IMAGES, DRAWS, LEAST = (12, 30, 70, 150, 500), 12, 60  # LEAST: images that judge
 
@@ -28,7 +28,7 @@ def likeliest(logits: np.ndarray, labels: np.ndarray) -> float:
     """As `calibration.temperature`, with the labels as they are."""
 
     def nll(log_t: float) -> float:
-        return metrics.score(logits / np.exp(log_t), labels)["nll"]
+        return classification.score(logits / np.exp(log_t), labels)["nll"]
 
     return float(np.exp(minimize_scalar(nll, bounds=np.log(calibration.RANGE), method="bounded").x))
 
@@ -42,7 +42,7 @@ def judged(logits: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Genera
     fit, rest = order[:n], order[n:]
     found = {}
     for name, temperature in FITS.items():
-        scores = metrics.score(logits[rest] / temperature(logits[fit], labels[fit]), labels[rest])
+        scores = classification.score(logits[rest] / temperature(logits[fit], labels[fit]), labels[rest])
         found[name] = (scores["nll"], scores["ece"])
     return found
 

@@ -20,17 +20,18 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from common import catalog, provenance  # noqa: E402
-from common.asked import check, choose, parse  # noqa: E402
-from common.data.loaders import to_device  # noqa: E402
-from common.data.prepare import batches, prepare  # noqa: E402
-from common.measure import metrics  # noqa: E402
-from common.models import backbones, weights  # noqa: E402
+from common.cli import catalog  # noqa: E402
+from common.cli.parse import check, choose, parse  # noqa: E402
+from common.data.dataset import batches, prepare  # noqa: E402
+from common.data.loader import to_device  # noqa: E402
+from common.metrics import classification  # noqa: E402
+from common.models import build, weights  # noqa: E402
+from common.run import provenance  # noqa: E402
 from common.spec import Run  # noqa: E402
 from common.training import device, recipes  # noqa: E402
+from common.training.cpu_kernels import place  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
-from common.training.kernels import place  # noqa: E402
 
 TASKS = {
     "eurosat, 60 shots": ("eurosat", "eurosat", ("--shots", "60")),
@@ -50,7 +51,7 @@ RULES: dict[str, Callable[[dict], Epoch]] = {
 
 def _least(row: dict) -> float:
     best = max(epoch["val_top1"] for epoch in row["epochs"])
-    return best - metrics.standard_error(best, row["val"])
+    return best - classification.standard_error(best, row["val"])
 
 
 def asked_for(task: str, data: Path, seed: int) -> Run:
@@ -72,13 +73,13 @@ def asked_for(task: str, data: Path, seed: int) -> Run:
 
 def train(asked: Run) -> dict:
     """As `common.run` does it, with a look at test after every epoch."""
-    row = backbones.find(asked.model)
+    row = build.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
     samples, pixels, rows, split = prepare(asked, preprocess)
     recipe = recipes.recipe(asked, row, max(1, len(split.train) // asked.batch_size))
     accelerator = device.accelerator("auto", "auto", row.cpu_bf16)
     torch.manual_seed(asked.seed)
-    net = backbones.build(row, len(samples.classes), weights.read(row, "imagenet", offline=True)[0])
+    net = build.build(row, len(samples.classes), weights.read(row, "imagenet", offline=True)[0])
     pixels = to_device(pixels, accelerator.device)
     parts = batches(asked, samples, pixels, rows, split, preprocess, True, accelerator)
     few = slice(None, None, -(-len(split.test) // TEST))
@@ -88,7 +89,8 @@ def train(asked: Run) -> dict:
 
     def judge(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         val, test = (
-            metrics.score(evaluate(net, parts[p], accelerator), parts[p].labels) for p in ("val", "test")
+            classification.score(evaluate(net, parts[p], accelerator), parts[p].labels)
+            for p in ("val", "test")
         )
         epochs.append(
             {

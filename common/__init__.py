@@ -1,9 +1,9 @@
 """What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
-from .cli import friendly, main
-from .data import sources
-from .data.export import split_folders
-from .data.sources import *  # noqa: F403 (a reader per layout)
+from .cli.main import friendly, main
+from .data import readers
+from .data.readers import *  # noqa: F403 (a reader per layout)
+from .data.splits.export_folders import split_folders
 from .errors import Parser
 from .spec import Augment, Dataset, File, Holdout, Official, Paper, Published, Samples
 
@@ -20,5 +20,5 @@ __all__ = [
     "friendly",
     "main",
     "split_folders",
-    *sources.__all__,
+    *readers.__all__,
 ]

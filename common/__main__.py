@@ -1,4 +1,4 @@
-"""Commands beside the data sheets: python -m common COMMAND. Each is a file in commands/ with a `main(argv)`."""
+"""Commands beside the data sheets: python -m common COMMAND. Each is a file in cli/commands/ with a `main(argv)`."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ COMMANDS = (
 
 
 def main(argv: list[str]) -> None:
-    commands = {name: import_module(f".commands.{name}", __package__) for name in COMMANDS}
+    commands = {name: import_module(f".cli.commands.{name}", __package__) for name in COMMANDS}
     listing = "\n".join(f"  {name:18} {command.__doc__}" for name, command in commands.items())
     parser = Parser(
         prog="python -m common",

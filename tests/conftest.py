@@ -13,7 +13,7 @@ from miniatures import picture
 if TYPE_CHECKING:
     import torch
 
-    from common.models.table import Backbone
+    from common.models.registry import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
@@ -109,7 +109,7 @@ def trains_a_step_and_predicts(row: "Backbone", dtype: "torch.dtype", size: tupl
     """A network of the row, with another head, at (H, W) pixels: every weight learns, and evaluation gives logits."""
     import torch
 
-    from common.models.backbones import build
+    from common.models.build import build
 
     torch.manual_seed(0)
     net = build(row, 7, None).to(memory_format=torch.channels_last).train()

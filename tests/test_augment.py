@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from common import Augment
-from common.data.augment import Changes, _grid, apply, draw
+from common.data.augment.augment import Changes, _grid, apply, draw
 
 ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
 SIZE = (12, 10)

@@ -6,11 +6,10 @@ import torchvision
 from conftest import trains_a_step_and_predicts
 
 from common.errors import UserError
-from common.measure import cost
+from common.metrics import cost
 from common.models import weights
-from common.models.backbones import build, find
-from common.models.modern import MODERN
-from common.models.table import BACKBONES
+from common.models.build import build, find
+from common.models.registry import BACKBONES, MODERN
 
 PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
 INCEPTION_AUX = 3_326_696  # parameters of the head that we leave out

@@ -15,10 +15,10 @@ import pytest
 from conftest import ROOT
 from miniatures import picture
 
-from common.data import cache
-from common.data import decode as decode_module
-from common.data.cache import cached
-from common.data.decode import decode, decode_each, open_image
+from common.data.images import cache
+from common.data.images import decode as decode_module
+from common.data.images.cache import cached
+from common.data.images.decode import decode, decode_each, open_image
 from common.errors import UserError
 from common.spec import Preprocess
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from common.measure import calibration, metrics
+from common.metrics import calibration, classification
 
 
 def drawn(true_temperature: float, n: int = 3000, classes: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +38,8 @@ def test_temperature_against_torch(true: float) -> None:
 
 def test_temperature_improves_calibration_and_keeps_top1() -> None:
     logits, labels = drawn(3.0)
-    before = metrics.score(logits, labels)
-    after = metrics.score(logits / calibration.temperature(logits, labels), labels)
+    before = classification.score(logits, labels)
+    after = classification.score(logits / calibration.temperature(logits, labels), labels)
     assert after["ece"] < 0.05 < 0.2 < before["ece"] and after["nll"] < before["nll"]
     assert after["top1"] == before["top1"]
 
@@ -60,7 +60,7 @@ def test_temperature_at_its_ends() -> None:
     assert np.isfinite(calibration.temperature(huge, labels))
 
 
-@pytest.mark.parametrize("bins", [metrics.ECE_BINS, 4])
+@pytest.mark.parametrize("bins", [classification.ECE_BINS, 4])
 def test_reliability(bins: int) -> None:
     logits, labels = drawn(2.0, n=500)
     said, right, images = calibration.reliability(logits, labels, bins)
@@ -73,7 +73,7 @@ def test_reliability(bins: int) -> None:
             assert (said[b], right[b]) == pytest.approx((confidence[inside].mean(), hit[inside].mean()))
         else:
             assert np.isnan(said[b]) and np.isnan(right[b])
-    if bins == metrics.ECE_BINS:
+    if bins == classification.ECE_BINS:
         full = images > 0
         ece = (images * np.abs(right - said))[full].sum() / 500
-        assert ece == pytest.approx(metrics.score(logits, labels)["ece"])
+        assert ece == pytest.approx(classification.score(logits, labels)["ece"])

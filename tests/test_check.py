@@ -15,7 +15,7 @@ from PIL import Image
 
 import folder
 from common.__main__ import main
-from common.data import check, duplicates
+from common.data.checks import check, duplicates
 
 
 @pytest.fixture(autouse=True)

@@ -14,13 +14,13 @@ from torch import nn
 import cifar10
 from common import main
 from common.__main__ import main as command
-from common.measure import cost
+from common.metrics import cost
 from common.models import cifar
-from common.models.backbones import build, find
+from common.models.build import build, find
 from common.models.cifar import parts
 from common.models.cifar.preact_resnet import PreActBlock
 from common.models.cifar.shufflenet import GROUPS, ShuffleUnit, shuffle
-from common.models.table import BACKBONES, CIFAR, Backbone
+from common.models.registry import BACKBONES, CIFAR, Backbone
 
 # measured on the reference's code (10 classes, 32 x 32): millions of parameters, billions of MACs
 REFERENCE = {
@@ -206,7 +206,7 @@ def test_list_shows_them(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_bench_without_names_takes_those_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    from common import bench
+    from common.deploy import bench
 
     asked: list[str] = []
     monkeypatch.setattr(bench, "all_of", lambda names, *_: asked.extend(names) or iter(()))

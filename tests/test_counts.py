@@ -3,9 +3,10 @@
 import pytest
 from test_splits import listed
 
-from common import Holdout, catalog
-from common.asked import split_as
-from common.data.splits import hold_out, split
+from common import Holdout
+from common.cli import catalog
+from common.cli.parse import split_as
+from common.data.splits.splits import hold_out, split
 
 # fmt: off
 CLASS_SIZES = {

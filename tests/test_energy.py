@@ -11,7 +11,7 @@ import torch
 from test_finetune import batches, net, recipe
 
 from common import Augment
-from common.measure import energy
+from common.metrics import energy
 from common.training import checkpoint
 from common.training.device import accelerator
 from common.training.finetune import Trained, finetune

@@ -11,9 +11,10 @@ from PIL import Image
 from torch import nn
 
 import folder
-from common import export, main
+from common import main
 from common.__main__ import main as command
-from common.models.backbones import build, find
+from common.deploy import export
+from common.models.build import build, find
 from common.spec import Preprocess
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "1"]

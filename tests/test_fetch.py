@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-import common.data.download as transport
-import common.data.unpack as unpacking
-from common.catalog import datasets
-from common.data.fetch import fetch
+import common.data.download.download as transport
+import common.data.download.unpack as unpacking
+from common.cli.catalog import datasets
+from common.data.download.fetch import fetch
 from common.errors import UserError
 from common.spec import Dataset, File, Official
 
@@ -597,7 +597,7 @@ def test_the_command_and_data_that_is_there(tmp_path: Path) -> None:
 
 
 def test_download_comes_before_the_run(toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from common import cli
+    from common.cli import main
 
     def load(folder: Path, _: object) -> None:
         raise UserError(f"loaded {sorted(p.name for p in folder.iterdir())}")
@@ -605,12 +605,12 @@ def test_download_comes_before_the_run(toy: Dataset, tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     toy = replace(toy, load=load)
     with pytest.raises(SystemExit):
-        cli.main(toy, ["--weights", "none"])
+        main.main(toy, ["--weights", "none"])
     assert not (tmp_path / "data").exists(), "never by surprise"
-    options = cli.parse((toy,), ["--weights", "none", "--download"])
-    asked = cli.check(cli.choose((toy,), options), options)
+    options = main.parse((toy,), ["--weights", "none", "--download"])
+    asked = main.check(main.choose((toy,), options), options)
     with pytest.raises(UserError, match=r"loaded \['jpg', 'labels.txt'\]"):
-        cli._run(asked, download=True)
+        main._run(asked, download=True)
 
 
 @pytest.mark.parametrize("name", [sheet.name for sheet in datasets() if sheet.sources])

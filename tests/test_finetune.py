@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from common import Augment
-from common.data.loaders import Batches
+from common.data.loader import Batches
 from common.errors import UserError
-from common.measure.metrics import effective, standard_error
-from common.models.backbones import build, find
+from common.metrics.classification import effective, standard_error
+from common.models.build import build, find
 from common.spec import Phase, Preprocess, Recipe
 from common.training.device import accelerator, batch_limits
 from common.training.evaluate import evaluate

@@ -3,100 +3,79 @@
 import ast
 import subprocess
 import sys
+from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from common import catalog
-from common.options import parser
+from common.cli import catalog
+from common.cli.options import parser
 from common.spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMON = ROOT / "common"
 
-# left may not see right; names in one tuple do not see each other
-ORDER = [
-    ("errors",), ("spec", "atomic"), ("data", "models", "measure"), ("training",), ("pictures", "provenance", "results", "kept"), ("config", "outcome"), ("rates",), ("run", "probing", "predict", "bench", "export"), ("answers",),
-    ("options", "options_file"), ("asked",), ("cli",), ("catalog",), ("runs",), ("commands",), ("__main__",),
-]  # fmt: skip
-ROOMS = {
-    "data": [
-        "download", "unpack", "fetch", "sources.files", "sources.folders", "sources.leaves", "sources.lists", "sources.mat",
-        "sources.arrays", "sources.hdf5", "sources.medical", "sources.parts", "sources", "splits", "split_file", "export", "dicom", "decode", "cache",
-        "duplicates", "looks", "check", "travel", "trivial", "augment", "loaders", "prepare",
-    ],
-    "models": [
-        "table", "modern", "backbones", "weights", "wavemix", "cifar.parts", "cifar.vgg", "cifar.resnet", "cifar.preact_resnet",
-        "cifar.resnext", "cifar.se_resnet", "cifar.cbam_resnet", "cifar.mobilenet", "cifar.shufflenet", "cifar.vit", "cifar",
-    ],
-    "training": [
-        "recipes", "device", "kernels", "tune", "features", "evaluate", "checkpoint", "pulse", "optimizer", "stop", "finetune", "search",
-    ],
-    "measure": ["metrics", "calibration", "cost", "energy", "stats", "compare", "ranks", "probe", "transfer"],
-    "answers": [
-        "scratch", "report.read", "report.sections", "report.tables", "report.predictions", "report.verdicts",
-        "report.costs", "report.answer", "report.extras", "report.svg", "report.charts", "report.details",
-        "report.chapters", "report.page", "report.report", "recommend.words", "recommend.ranking",
-        "recommend.material", "recommend.price", "recommend.recommend", "recommend.finals", "recommend.validate",
-        "sweep.plan", "sweep.prices", "sweep.ledger", "sweep.value", "sweep.view", "sweep.attempt", "sweep.workers", "sweep.rayed", "sweep.slurm",
-        "sweep.sweep",
-    ],
-    "commands": [
-        "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
-    ],
-}  # fmt: skip
-# `build` loads the weights that `weights` has read for it; `_run` starts what the command line asked for
-ALLOWED_BACK = {
-    ("models.backbones", "models.weights"),
-    ("models.backbones", "models.wavemix"),
-    ("models.backbones", "models.cifar"),
-    ("cli", "run"),
-}
+# A room imports from those before it; at the root of `common/` stand what everything is and what the user can fix
+ROOMS = (
+    "files",
+    "data",
+    "models",
+    "metrics",
+    "statistics",
+    "training",
+    "transfer",
+    "run",
+    "deploy",
+    "recommend",
+    "report",
+    "sweep",
+    "cli",
+)
+ROOT_FILES = {"errors", "spec", "__init__", "__main__"}
 
 
+@cache
 def modules() -> dict[str, Path]:
-    found = {".".join(p.relative_to(COMMON).with_suffix("").parts): p for p in COMMON.rglob("*.py")}
-    return {name: path for name, path in found.items() if not name.endswith("__init__")}
+    """{"data.images.cache": its file}; a package's `__init__` has the package's name."""
+    files = {path.relative_to(COMMON).with_suffix(""): path for path in COMMON.rglob("*.py")}
+    return {".".join(name.parts).removesuffix(".__init__"): path for name, path in files.items()}
 
 
-def rank(module: str) -> int:
-    return next(i for i, names in enumerate(ORDER) if module.split(".")[0] in names)
-
-
-def imported(path: Path, name: str) -> set[str]:
-    """Our own modules that a module imports, wherever in it."""
-    package = ("common." + name).split(".")[:-1]
+def imports(name: str, path: Path) -> set[str]:
+    """Our own modules that a module imports, at its head or in a function."""
+    package = ["common", *name.split(".")]
+    if path.name != "__init__.py":
+        package.pop()
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = ".".join(
-                (package[: len(package) - node.level + 1] + (node.module or "").split("."))[1:]
-            ).strip(".")
-            for alias in node.names:
-                full = f"{base}.{alias.name}".strip(".")
-                is_ours = full in modules() or (COMMON / full.replace(".", "/")).is_dir()
-                found.add(full if is_ours else base)
+            base = [*package[1 : len(package) - node.level + 1], *filter(None, [node.module])]
+            names = {".".join([*base, alias.name]) for alias in node.names}
+            found |= {full if full in modules() else ".".join(base) for full in names}
     return found
 
 
-def test_every_module_has_its_place() -> None:
-    for name in modules():
-        room, _, rest = name.partition(".")
-        assert not rest or rest in ROOMS[room], f"{name} stands in no room"
-        rank(name)
+def test_the_root_holds_rooms() -> None:
+    assert {path.stem for path in COMMON.glob("*.py")} == ROOT_FILES
+    assert {path.name for path in COMMON.iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS)
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_imports_go_one_way(name: str) -> None:
-    for other in imported(modules()[name], name):
-        if (name, other) in ALLOWED_BACK:
-            continue
-        room, other_room = name.split(".")[0], other.split(".")[0]
-        if room == other_room and room in ROOMS:
-            places = [ROOMS[room].index(module.partition(".")[2]) for module in (other, name)]
-            assert places[0] < places[1], f"{name} -> {other}"
-        else:
-            assert rank(other) < rank(name), f"{name} sees {other}"
+@pytest.mark.parametrize("name", sorted(set(modules()) - {"__init__", "__main__"}))
+def test_a_room_imports_from_earlier_ones(name: str) -> None:
+    room = name.split(".")[0]
+    allowed = {"errors", "spec", *ROOMS[: ROOMS.index(room) + 1]} if room in ROOMS else {"errors", "spec"}
+    later = {other for other in imports(name, modules()[name]) if other.split(".")[0] not in allowed}
+    assert not later, f"{name} imports {later}"
+
+
+@pytest.mark.parametrize("depth", [2, 9], ids=["rooms within a room", "files"])
+def test_imports_have_an_order(depth: int) -> None:
+    graph: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        others = {".".join(other.split(".")[:depth]) for other in imports(name, path)}
+        graph.setdefault(".".join(name.split(".")[:depth]), set()).update(others)
+    TopologicalSorter({name: others - {name} for name, others in graph.items()}).prepare()  # CycleError
 
 
 def test_the_engine_never_sees_test() -> None:

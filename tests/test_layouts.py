@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from common import Samples
-from common.data.decode import decode
-from common.data.dicom import read_dicom
-from common.data.splits import check_counts, split
+from common.data.images.decode import decode
+from common.data.images.dicom import read_dicom
+from common.data.splits.splits import check_counts, split
 from common.errors import UserError
 from common.spec import Dataset, Preprocess
 

@@ -15,7 +15,7 @@ from test_splits import listed
 
 import folder
 from common import main
-from common.data import split_file, splits
+from common.data.splits import split_file, splits
 from common.errors import UserError
 from common.spec import Samples, Split
 

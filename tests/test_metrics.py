@@ -6,7 +6,8 @@ import torch
 from scipy.special import softmax
 from sklearn import metrics as reference
 
-from common.measure import metrics, stats
+from common.metrics import classification
+from common.statistics import intervals
 
 
 def case(classes: int, n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -26,7 +27,7 @@ def test_against_scikit_learn(classes: int, weighted: bool) -> None:
         if weighted
         else np.ones(len(labels))
     )
-    ours = metrics.scorer(logits, labels)(weights)
+    ours = classification.scorer(logits, labels)(weights)
     said, p = logits.argmax(1), softmax(logits, axis=1)
     expected = {
         "top1": reference.accuracy_score(labels, said, sample_weight=weights),
@@ -47,10 +48,10 @@ def test_against_scikit_learn(classes: int, weighted: bool) -> None:
 def test_top5_against_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(500, 12)), rng.integers(12, size=500)
-    assert metrics.score(logits, labels)["top5"] == pytest.approx(
+    assert classification.score(logits, labels)["top5"] == pytest.approx(
         reference.top_k_accuracy_score(labels, logits, k=5)
     )
-    assert "top5" not in metrics.score(*case(5))
+    assert "top5" not in classification.score(*case(5))
 
 
 def test_ece_against_torchmetrics() -> None:
@@ -58,23 +59,31 @@ def test_ece_against_torchmetrics() -> None:
 
     logits, labels = case(7, 1000)
     theirs = multiclass_calibration_error(
-        torch.tensor(softmax(logits, axis=1)), torch.tensor(labels), num_classes=7, n_bins=metrics.ECE_BINS
+        torch.tensor(softmax(logits, axis=1)),
+        torch.tensor(labels),
+        num_classes=7,
+        n_bins=classification.ECE_BINS,
     )
-    assert metrics.score(logits, labels)["ece"] == pytest.approx(theirs.item(), abs=1e-6)
+    assert classification.score(logits, labels)["ece"] == pytest.approx(theirs.item(), abs=1e-6)
 
 
 def test_auroc_is_left_out_where_it_has_no_meaning() -> None:
     logits, labels = case(4)
     labels[labels == 3] = 0
-    assert "auroc" not in metrics.score(logits, labels)
+    assert "auroc" not in classification.score(logits, labels)
 
 
 def test_confusion() -> None:
     logits, labels = case(5)
-    assert (metrics.confusion(logits, labels) == reference.confusion_matrix(labels, logits.argmax(1))).all()
+    assert (
+        classification.confusion(logits, labels) == reference.confusion_matrix(labels, logits.argmax(1))
+    ).all()
 
 
 def test_bootstrap_repeats() -> None:
     logits, labels = case(3, 100)
-    one, two = (stats.bootstrap(metrics.scorer(logits, labels), 100, seed=5, resamples=50) for _ in range(2))
+    one, two = (
+        intervals.bootstrap(classification.scorer(logits, labels), 100, seed=5, resamples=50)
+        for _ in range(2)
+    )
     assert one == two and all(low <= high for low, high in one.values())

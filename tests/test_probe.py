@@ -10,7 +10,7 @@ from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from common.measure import probe, transfer
+from common.transfer import linear_probe, transferability
 
 
 def made(
@@ -29,10 +29,10 @@ def test_the_probe_is_scikit_learns_ridge(n: int, d: int, balanced: bool) -> Non
     x, y = made(n, d)
     z = StandardScaler().fit_transform(x.astype(float))
     weight = "balanced" if balanced else None
-    total = np.square(z - np.average(z, axis=0, weights=probe._class_weights(y, 4)) if balanced else z)
-    scale = (total * (probe._class_weights(y, 4)[:, None] if balanced else 1)).sum()
-    theirs = RidgeClassifierCV(alphas=probe.PENALTIES * scale, class_weight=weight).fit(z, y)
-    ours = probe.fit(x, y, 4, balanced=balanced)
+    total = np.square(z - np.average(z, axis=0, weights=linear_probe._class_weights(y, 4)) if balanced else z)
+    scale = (total * (linear_probe._class_weights(y, 4)[:, None] if balanced else 1)).sum()
+    theirs = RidgeClassifierCV(alphas=linear_probe.PENALTIES * scale, class_weight=weight).fit(z, y)
+    ours = linear_probe.fit(x, y, 4, balanced=balanced)
     assert ours.penalty == pytest.approx(theirs.alpha_)
     fresh, _ = made(50, d, seed=1)
     expected = theirs.decision_function((fresh - x.mean(0, dtype=float)) / x.std(0, dtype=float))
@@ -46,7 +46,7 @@ def test_a_group_is_left_out_whole() -> None:
     z = StandardScaler().fit_transform(x)
     target = np.eye(4)[y]
     errors = []
-    for penalty in probe.PENALTIES * np.square(z).sum():
+    for penalty in linear_probe.PENALTIES * np.square(z).sum():
         error = 0.0
         for rest, out in LeaveOneGroupOut().split(z, y, groups):
             mean, level = z[rest].mean(0), target[rest].mean(0)
@@ -54,16 +54,16 @@ def test_a_group_is_left_out_whole() -> None:
             w = np.linalg.solve(a.T @ a + penalty * np.eye(20), a.T @ (target[rest] - level))
             error += np.square(target[out] - (z[out] - mean) @ w - level).sum()
         errors.append(error)
-    chosen = probe.PENALTIES[int(np.argmin(errors))] * np.square(z).sum()
-    assert probe.fit(x, y, 4, groups).penalty == pytest.approx(chosen)
+    chosen = linear_probe.PENALTIES[int(np.argmin(errors))] * np.square(z).sum()
+    assert linear_probe.fit(x, y, 4, groups).penalty == pytest.approx(chosen)
 
 
 def test_folds_and_out_of_fold() -> None:
     x, y = made(200, 30, signal=0.4)
-    fold = probe.folds(y, None, 0)
+    fold = linear_probe.folds(y, None, 0)
     assert np.bincount(fold).tolist() == [40] * 5
     assert all(abs(np.bincount(y[fold == f], minlength=4) - np.bincount(y) / 5).max() < 1 for f in range(5))
-    logits = probe.out_of_fold(x, y, 4, fold)
+    logits = linear_probe.out_of_fold(x, y, 4, fold)
     ours = (logits.argmax(1) == y).mean()
     z = StandardScaler().fit_transform(x)
     others = [
@@ -74,16 +74,16 @@ def test_folds_and_out_of_fold() -> None:
     for f in range(5):  # an image's own label changes nothing of its prediction
         changed = y.copy()
         changed[np.flatnonzero(fold == f)[0]] = (changed[np.flatnonzero(fold == f)[0]] + 1) % 4
-        again = probe.out_of_fold(x, changed, 4, fold)
+        again = linear_probe.out_of_fold(x, changed, 4, fold)
         assert np.allclose(again[fold == f], logits[fold == f])
 
 
 def test_no_group_in_two_folds() -> None:
     _, y = made(200, 3)
     groups = np.arange(200) // 4
-    fold = probe.folds(y, groups, 0)
+    fold = linear_probe.folds(y, groups, 0)
     assert all(len(set(fold[groups == g])) == 1 for g in range(50)) and len(set(fold)) == 5
-    few = probe.folds(np.array([0, 0, 0, 1, 1, 1, 1]), None, 0)
+    few = linear_probe.folds(np.array([0, 0, 0, 1, 1, 1, 1]), None, 0)
     assert len(set(few)) == 3  # as many as the smallest class has images
 
 
@@ -93,15 +93,17 @@ def test_labels_without_meaning_are_chance() -> None:
     shares = []
     for seed in range(40):
         y = np.arange(100) % 2
-        logits = probe.out_of_fold(rng.normal(size=(100, 300)), y, 2, probe.folds(y, None, seed))
+        logits = linear_probe.out_of_fold(
+            rng.normal(size=(100, 300)), y, 2, linear_probe.folds(y, None, seed)
+        )
         shares.append((logits.argmax(1) == y).mean())
     assert abs(np.mean(shares) - 0.5) < 0.03
 
 
 def test_neighbours() -> None:
     x, y = made(120, 10, signal=1.0)
-    fold = probe.folds(y, None, 0)
-    votes = probe.neighbours(x, y, 4, fold, k=7)
+    fold = linear_probe.folds(y, None, 0)
+    votes = linear_probe.neighbours(x, y, 4, fold, k=7)
     for f in range(3):
         rest = fold != f
         theirs = KNeighborsClassifier(
@@ -110,7 +112,7 @@ def test_neighbours() -> None:
         expected = theirs.predict_proba(x[~rest])
         ours = votes[~rest] / votes[~rest].sum(1, keepdims=True)
         assert np.allclose(ours, expected, atol=1e-4)
-    assert probe.neighbours(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
+    assert linear_probe.neighbours(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 8), (15, 25)])
@@ -127,7 +129,7 @@ def test_logme_is_the_maximum_evidence(n: int, d: int) -> None:
         -min(minimize(worst, start, (t,), "Nelder-Mead").fun for start in ((0, 0), (3, 1), (5, 3))) / n
         for t in np.eye(2)[y].T
     ]
-    assert transfer.logme(x, y, 2) == pytest.approx(np.mean(best), abs=2e-4)
+    assert transferability.logme(x, y, 2) == pytest.approx(np.mean(best), abs=2e-4)
 
 
 def test_h_score() -> None:
@@ -135,16 +137,16 @@ def test_h_score() -> None:
     x = (x - x.mean(0)) / x.std(0) * (1, 2, 4)
     means = np.stack([x[y == c].mean(0) for c in y])
     plain = np.trace(np.linalg.solve(np.cov(x.T), np.cov(means.T)))
-    assert transfer.h_score(x, y, 3) == pytest.approx(plain, rel=0.01)  # much data: hardly shrunk
+    assert transferability.h_score(x, y, 3) == pytest.approx(plain, rel=0.01)  # much data: hardly shrunk
     x, y = made(30, 100, classes=3)
     fit = LedoitWolf().fit(x)
     means = np.stack([x[y == c].mean(0) for c in y])
     expected = (1 - fit.shrinkage_) * np.trace(np.linalg.solve(fit.covariance_, np.cov(means.T, bias=True)))
-    assert transfer.h_score(x, y, 3) == pytest.approx(expected, rel=1e-3)
-    assert transfer.h_score(100 * x, y, 3) == pytest.approx(expected, rel=1e-3)
+    assert transferability.h_score(x, y, 3) == pytest.approx(expected, rel=1e-3)
+    assert transferability.h_score(100 * x, y, 3) == pytest.approx(expected, rel=1e-3)
 
 
 def test_better_features_score_higher() -> None:
     weak, strong = (made(200, 50, signal=s) for s in (0.1, 1.0))
-    for score in (transfer.logme, transfer.h_score):
+    for score in (transferability.logme, transferability.h_score):
         assert score(*strong, 4) > score(*weak, 4)

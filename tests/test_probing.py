@@ -13,14 +13,13 @@ import cifar10
 import folder
 from common import main
 from common.__main__ import main as command
-from common.answers.report.read import read
-from common.answers.report.sections import sections
-from common.measure import probe
-from common.measure.probe import PENALTIES, each_penalty, fit
-from common.models import backbones
-from common.predict import predict
+from common.deploy.predict import predict
+from common.models import build
+from common.report.read import read
+from common.report.sections import sections
 from common.spec import Dataset, Samples
-from common.training import features
+from common.transfer import features, linear_probe
+from common.transfer.linear_probe import PENALTIES, each_penalty, fit
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
 
@@ -83,9 +82,9 @@ def test_groups_are_left_out_whole(class_tree, monkeypatch: pytest.MonkeyPatch) 
         return replace(samples, groups=[f"{label}/{i // 2}" for i, label in enumerate(samples.labels)])
 
     seen = []
-    left_out = probe._left_out
+    left_out = linear_probe._left_out
     monkeypatch.setattr(
-        probe, "_left_out", lambda r, groups, p: seen.append(groups) or left_out(r, groups, p)
+        linear_probe, "_left_out", lambda r, groups, p: seen.append(groups) or left_out(r, groups, p)
     )
     result = probed(replace(folder.DATASET, load=twins), images)
     assert len(seen) == len(PENALTIES) and len(seen[0]) == result["split"]["train"]
@@ -201,7 +200,7 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
 )
 def test_the_layer_is_the_probe(name: str) -> None:
     """Features and a linear layer, or the network with that layer for a head: the same logits, standardisation inside."""
-    row = backbones.find(name)
+    row = build.find(name)
     size = 160 if name == "timm:test_vit" else 32
     images = torch.rand(12, 3, size, size, generator=torch.Generator().manual_seed(0))
     labels = np.arange(12) % 3

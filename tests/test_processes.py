@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 import folder
 from common import main
-from common.data.decode import decode
-from common.models.backbones import build, find
+from common.data.images.decode import decode
+from common.models.build import build, find
 from common.models.weights import open_file
-from common.results import read_about
+from common.run.results import read_about
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]

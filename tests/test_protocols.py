@@ -14,18 +14,19 @@ from torch import nn
 
 import flowers102
 import folder
-from common import catalog, main
-from common.asked import check, choose, parse
-from common.data.decode import decode
-from common.data.loaders import Batches
+from common import main
+from common.cli import catalog
+from common.cli.parse import check, choose, parse
+from common.data.images.decode import decode
+from common.data.loader import Batches
 from common.errors import UserError
-from common.models.backbones import find
-from common.rates import search as search_rate
+from common.models.build import find
+from common.run.rates import search as search_rate
 from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, Run
 from common.training import recipes
 from common.training.device import accelerator
 from common.training.finetune import Trained, finetune
-from common.training.search import RATES, search, winner
+from common.training.lr_search import RATES, search, winner
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
 

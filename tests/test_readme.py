@@ -25,10 +25,10 @@ def test_tables_are_generated() -> None:
 
 def test_every_command_parses() -> None:
     """Options that the README names exist."""
-    from common import catalog
     from common.__main__ import main
-    from common.commands import sweep
-    from common.options import parser
+    from common.cli import catalog
+    from common.cli.commands import sweep
+    from common.cli.options import parser
 
     scripts = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
     lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]

@@ -9,21 +9,21 @@ import flowers102
 import plantvillage
 import tinyimagenet
 import ucmerced
-from common.data import splits
-from common.data.decode import decode
-from common.models import backbones, weights
+from common.data.images.decode import decode
+from common.data.splits import splits
+from common.models import build, weights
 
 
 def test_real_weights_know_real_photographs(real) -> None:
     """Lite0 on every tenth ImageNet class, one picture each, through our preprocessing. A sanity check, not a score."""
-    from common.data.loaders import Batches
+    from common.data.loader import Batches
     from common.training.device import accelerator
     from common.training.evaluate import evaluate
 
     folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
     images = [str(next(f.iterdir())) for f in folders][::2]
-    row = backbones.find("efficientnet_lite0")
-    net = backbones.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True)
+    row = build.find("efficientnet_lite0")
+    net = build.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True)
     pixels, bad = decode(images, row.preprocess(), None)
     labels = np.arange(0, 1000, 10)
     run = accelerator("cpu", "fp32", False)
@@ -67,9 +67,7 @@ def test_tinyimagenet_subset(real) -> None:
     assert len(samples.classes) == 200 and samples.classes[0] == "n01443537 goldfish"
     with pytest.raises(Exception, match=r"found 5,000 images train \(expected 100,000\)"):
         splits.check_counts(sheet, samples)
-    pixels, bad = decode(
-        samples.images[::25], backbones.find("resnet50").preprocess((128, 128)), sheet.native
-    )
+    pixels, bad = decode(samples.images[::25], build.find("resnet50").preprocess((128, 128)), sheet.native)
     assert pixels.shape == (240, 64, 64, 3) and not bad
 
 
@@ -77,7 +75,7 @@ def test_ucmerced_subset(real) -> None:
     sheet = ucmerced.DATASET
     samples = sheet.load(real("ucmerced_small"), sheet.classes)
     assert len(samples) == 84 and set(samples.labels) == set(range(21))
-    pixels, bad = decode(samples.images, backbones.find("resnet50").preprocess((256, 256)), None)
+    pixels, bad = decode(samples.images, build.find("resnet50").preprocess((256, 256)), None)
     assert pixels.shape == (84, 256, 256, 3) and not bad
 
 

@@ -15,13 +15,13 @@ from sklearn.metrics import balanced_accuracy_score
 from test_mistakes import mistake
 
 from common.__main__ import main
-from common.answers.recommend import finals, material, price, ranking, recommend, validate, words
-from common.data.loaders import Batches
+from common.data.loader import Batches
 from common.errors import UserError
-from common.measure import compare
-from common.models import backbones
-from common.training import features
-from common.training.features import Features
+from common.models import build
+from common.recommend import finals, material, price, ranking, recommend, validate, words
+from common.statistics import paired
+from common.transfer import features
+from common.transfer.features import Features
 
 TINY = ["timm:test_resnet", "timm:test_efficientnet", "timm:test_vit"]
 SMALL = ["--weights", "none", "--image_size", "32", "--offline", "--precision", "fp32"]
@@ -205,7 +205,7 @@ def test_equal_ones_are_the_cheapest_as_far_as_was_measured() -> None:
 
 def test_a_price_that_did_not_fit_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     def cost(measured: bool) -> price.Price:
-        row, cpu = backbones.find(TINY[0]), torch.device("cpu")
+        row, cpu = build.find(TINY[0]), torch.device("cpu")
         return price.price(row, 2, (32, 32), 8, cpu, "a machine", "fp32", measured)
 
     def full(*_: object) -> dict:
@@ -453,7 +453,7 @@ def test_the_order_and_how_sure_it_is() -> None:
     assert [one.tied for one in order] == [True, True, False, False]
     right = dict(zip("abcd", predicted == labels, strict=True))
     for one in order:
-        other = compare.paired_bootstrap(right[order[0].name], right[one.name])
+        other = paired.paired_bootstrap(right[order[0].name], right[one.name])
         assert one.behind == pytest.approx(other.difference)
         assert one.behind_interval == pytest.approx((other.low, other.high), abs=0.006)
     balanced = ranking.rank(list("abcd"), predicted, labels, "balanced_accuracy", 0)
@@ -582,9 +582,9 @@ def test_validation_needs_an_order(capsys: pytest.CaptureFixture, known: None) -
     ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
 )
 def test_features_are_what_the_head_is_given(name: str) -> None:
-    row = backbones.find(name)
+    row = build.find(name)
     torch.manual_seed(0)
-    net = backbones.build(row, 7, None).eval()
+    net = build.build(row, 7, None).eval()
     head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
     with torch.inference_mode():
         expected = net(images)
@@ -592,7 +592,7 @@ def test_features_are_what_the_head_is_given(name: str) -> None:
 
 
 def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = backbones.find(TINY[0])
+    row = build.find(TINY[0])
     preprocess = row.preprocess((32, 32))
     pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
     batches = Batches(
@@ -600,7 +600,7 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> Non
         device=torch.device("cpu"),
     )  # fmt: skip
     torch.manual_seed(0)
-    net = backbones.build(row, 2, None)
+    net = build.build(row, 2, None)
     whole = features.extract(net, row, batches, "fp32").values
     forward, tried = features._forward, []
 
@@ -612,9 +612,9 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(features, "_forward", tight)
     torch.manual_seed(0)
-    net, limit = backbones.build(row, 2, None), 4
+    net, limit = build.build(row, 2, None), 4
     assert np.allclose(features.extract(net, row, batches, "fp32").values, whole, atol=1e-5)
     assert tried == [16, 8, 4]
     limit = 0
     with pytest.raises(UserError, match="out of memory for a single image"):
-        features.extract(backbones.build(row, 2, None), row, batches, "fp32")
+        features.extract(build.build(row, 2, None), row, batches, "fp32")

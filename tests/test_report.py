@@ -15,15 +15,16 @@ from sklearn.metrics import accuracy_score
 import digits
 from common import main
 from common.__main__ import main as command
-from common.answers.report.costs import tradeoffs
-from common.answers.report.extras import low_data, optimism, sensitivity
-from common.answers.report.predictions import Predictions, predictions_of
-from common.answers.report.read import Row, read, start
-from common.answers.report.sections import Section, sections
-from common.answers.report.verdicts import duels, ranking
-from common.measure import compare, metrics
-from common.models.table import BACKBONES
-from common.results import write_confusion, write_json, write_predictions
+from common.metrics import classification
+from common.models.registry import BACKBONES
+from common.report.costs import tradeoffs
+from common.report.extras import low_data, optimism, sensitivity
+from common.report.predictions import Predictions, predictions_of
+from common.report.read import Row, read, start
+from common.report.sections import Section, sections
+from common.report.verdicts import duels, ranking
+from common.run.results import write_confusion, write_json, write_predictions
+from common.statistics import paired
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGENET = {row.name: row.weights for row in BACKBONES}
@@ -42,7 +43,7 @@ def fabricate(
     logits[np.arange(n), np.where(rng.random(n) < right, labels, (labels + 1) % 3)] += 6
     scores = {
         name: {"value": value, "interval": [value - 0.01, value + 0.01]}
-        for name, value in metrics.score(logits, labels).items()
+        for name, value in classification.score(logits, labels).items()
     }
     place = list(RIGHT).index(backbone) if backbone in RIGHT else 9
     result = {
@@ -60,7 +61,7 @@ def fabricate(
     }  # fmt: skip
     result |= changes
     write_predictions(folder, [f"{i}.png" for i in range(n)], labels, logits, CLASSES)
-    write_confusion(folder, metrics.confusion(logits, labels), CLASSES)
+    write_confusion(folder, classification.confusion(logits, labels), CLASSES)
     part = result["chosen_on"]
     epochs = [{"epoch": e, f"{part}_top1": right * e / 2} for e in (1, 2)]
     (folder / "log.jsonl").write_text("".join(f"{json.dumps(epoch)}\n" for epoch in epochs))
@@ -322,9 +323,9 @@ def test_values_of_images_stand_for_the_score(metric: str) -> None:
         without=(),
     )
     values = seen.values("a", metric)
-    scorers = [metrics.scorer(own, labels) for own in logits]
+    scorers = [classification.scorer(own, labels) for own in logits]
     assert values.mean() == pytest.approx(np.mean([score(np.ones(800))[metric] for score in scorers]))
-    drawn = compare.resample_scores(
+    drawn = paired.resample_scores(
         [lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400
     )
     assert values.std() / np.sqrt(800) == pytest.approx(drawn.std(), rel=0.1)

@@ -14,8 +14,8 @@ from accelerate.state import AcceleratorState
 
 import folder
 from common import main
-from common.measure import calibration
-from common.provenance import this_python
+from common.metrics import calibration
+from common.run.provenance import this_python
 from common.training import checkpoint, finetune
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,7 +183,7 @@ def test_another_run_cannot_take_its_place(class_tree, monkeypatch, capsys, tmp_
     assert "cannot resume out as another run: batch_size was 8, is 4;" in said
     assert "recipe.phases.0.lr was 0.0003, is 0.01" in refused(capsys, "--resume", out, "--lr", "0.01")
     with monkeypatch.context() as patch:
-        patch.setattr("common.provenance.code", lambda script: "other")
+        patch.setattr("common.run.provenance.code", lambda script: "other")
         assert "code was " in refused(capsys, "--resume", out)
     with open(out / ".lock") as held:
         import fcntl

@@ -15,7 +15,7 @@ import flowers102
 import folder
 from common import main
 from common.__main__ import main as command
-from common.results import read_about
+from common.run.results import read_about
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
 FILES = {

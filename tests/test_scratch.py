@@ -8,8 +8,8 @@ import pytest
 import cifar10
 from common import main
 from common.__main__ import main as command
-from common.asked import check, choose, parse
-from common.models.backbones import find
+from common.cli.parse import check, choose, parse
+from common.models.build import find
 from common.spec import Run
 from common.training import recipes
 

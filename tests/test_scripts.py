@@ -8,7 +8,7 @@ from pathlib import Path
 import miniatures
 import pytest
 
-from common import catalog
+from common.cli import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]

@@ -12,10 +12,10 @@ import cifar10
 import eurosat
 import flowers102
 from common import class_folders
-from common.data.decode import decode, fit, upright
-from common.data.looks import look_at
+from common.data.checks.image_stats import look_at
+from common.data.images.decode import decode, fit, upright
 from common.errors import UserError
-from common.models.backbones import find
+from common.models.build import find
 from common.spec import Preprocess
 
 WHOLE = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))

@@ -15,11 +15,11 @@ from torch import nn
 import digits
 from common import Augment, main
 from common.__main__ import main as command
-from common.data.cache import home
-from common.data.loaders import Batches
+from common.data.images.cache import home
+from common.data.loader import Batches
 from common.errors import UserError
 from common.spec import Preprocess, Speed
-from common.training import tune
+from common.training import autotune
 from common.training.device import prepare
 
 PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -101,10 +101,12 @@ def test_tuning_is_remembered_and_weighs_the_start(monkeypatch: pytest.MonkeyPat
         asked.append(speed)
         return dict(zip(("step_seconds", "start_seconds"), told[speed], strict=True))
 
-    monkeypatch.setattr(tune, "step_times", time)
+    monkeypatch.setattr(autotune, "step_times", time)
 
     def tuned(steps: int) -> Speed:
-        return tune.tune(nn.Identity, "net", torch.device("cpu"), "a machine", "fp32", (8, 3, 8, 8), steps)
+        return autotune.tune(
+            nn.Identity, "net", torch.device("cpu"), "a machine", "fp32", (8, 3, 8, 8), steps
+        )
 
     assert tuned(steps=50) == Speed(precision="fp32")
     assert tuned(steps=500) == Speed(precision="fp32", compiled=True)  # compiling pays off in a long run
@@ -119,18 +121,18 @@ def test_tuning_leaves_out_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return {"step_seconds": 1.0, "start_seconds": 0.0}
 
-    monkeypatch.setattr(tune, "step_times", time)
+    monkeypatch.setattr(autotune, "step_times", time)
     net = (nn.Identity, "net", torch.device("cpu"), "a machine")
-    assert tune.tune(*net, "fp32", (8, 3, 8, 8), 9) == Speed(precision="fp32", channels_last=False)
+    assert autotune.tune(*net, "fp32", (8, 3, 8, 8), 9) == Speed(precision="fp32", channels_last=False)
     with pytest.raises(UserError, match="--precision fp16 needs CUDA"):
         prepare(torch.device("cpu"), "fp16")
 
     def never(*_: object) -> dict[str, float]:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
 
-    monkeypatch.setattr(tune, "step_times", never)
+    monkeypatch.setattr(autotune, "step_times", never)
     with pytest.raises(UserError, match="out of memory at a batch of 4"):
-        tune.tune(*net, "fp32", (4, 3, 8, 8), 9)
+        autotune.tune(*net, "fp32", (4, 3, 8, 8), 9)
 
 
 def test_tuning_is_for_one_process(
@@ -147,7 +149,7 @@ def test_a_setting_is_really_timed() -> None:
     def net() -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
 
-    took = tune.step_times(
+    took = autotune.step_times(
         net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False)
     )
     assert 0 < took["step_seconds"] < 5 and took["start_seconds"] >= 0
@@ -177,7 +179,9 @@ def test_compiled_it_learns_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_tune_chooses_for_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = Speed(precision="bf16", channels_last=False)
-    monkeypatch.setattr(tune, "_measure", lambda *_: [(chosen, {"step_seconds": 1.0, "start_seconds": 0.0})])
+    monkeypatch.setattr(
+        autotune, "_measure", lambda *_: [(chosen, {"step_seconds": 1.0, "start_seconds": 0.0})]
+    )
     main(digits.DATASET, [*TINY, "--tune", "--out", "out"])
     result = json.loads(Path("out/result.json").read_text())
     assert (result["precision"], result["memory_format"], result["compiled"]) == ("bf16", "contiguous", False)

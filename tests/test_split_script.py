@@ -9,8 +9,8 @@ import pytest
 from test_mistakes import mistake
 
 import split
-from common.data import splits
-from common.data.sources import class_folders
+from common.data.readers import class_folders
+from common.data.splits import splits
 from folder import DATASET
 
 
@@ -149,7 +149,7 @@ def test_an_interruption_leaves_nothing(class_tree, monkeypatch, capsys, fails) 
             raise fails
         done.append(copy(source, target))
 
-    monkeypatch.setattr("common.data.export.shutil.copy2", breaks)
+    monkeypatch.setattr("common.data.splits.export_folders.shutil.copy2", breaks)
     with pytest.raises(SystemExit) as stop:
         run("--input_dir", images, "--output_dir", "out")
     assert len(done) == 10 and {p.name for p in Path().iterdir()} == {"images"}

@@ -10,7 +10,7 @@ import pytest
 import digits
 import eurosat
 from common import Holdout, Samples
-from common.data import splits
+from common.data.splits import splits
 from common.errors import UserError
 
 EUROSAT = dict(

@@ -12,7 +12,8 @@ from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from common.measure import compare, metrics, ranks, stats
+from common.metrics import classification
+from common.statistics import intervals, paired, ranks
 
 # AUC of C4.5 and three variants on 14 datasets: Demsar 2006, table 6; he ranks 0.9751 above what rounds to the same
 DEMSAR = np.array([
@@ -70,7 +71,7 @@ def test_bootstrap_intervals_cover(
     for repetition in range(repetitions):
         cells = rng.choice(classes**2, n, p=joint.ravel())
         scores = counted(*np.divmod(cells, classes), classes)
-        for name, (low, high) in stats.bootstrap(scores, n, repetition, resamples=100).items():
+        for name, (low, high) in intervals.bootstrap(scores, n, repetition, resamples=100).items():
             held[name] += low <= truth[name] <= high
     assert all(0.93 <= count / repetitions <= 0.97 for count in held.values()), held
 
@@ -83,7 +84,7 @@ def test_paired_intervals_cover(n: int, accuracy: float, gap: float) -> None:
         a, b = np.eye(3)[:2][
             :, rng.choice(3, n, p=[(discordant + gap) / 2, (discordant - gap) / 2, 1 - discordant])
         ]
-        found = compare.paired_bootstrap(a, b, seed=repetition, resamples=1000)
+        found = paired.paired_bootstrap(a, b, seed=repetition, resamples=1000)
         held += found.low - 1e-12 <= gap <= found.high + 1e-12
         assert found.p <= 0.06 if found.low * found.high > 0 else found.p >= 0.04
     assert 0.93 <= held / 1000 <= 0.97
@@ -92,13 +93,13 @@ def test_paired_intervals_cover(n: int, accuracy: float, gap: float) -> None:
 @pytest.mark.parametrize("wrong", [0, 1, 20])
 def test_top1_has_wilsons_interval(wrong: int) -> None:
     hit = np.arange(400) >= wrong
-    found = stats.bootstrap(lambda w: {"top1": w @ hit / w.sum()}, 400, seed=0, resamples=4000)["top1"]
+    found = intervals.bootstrap(lambda w: {"top1": w @ hit / w.sum()}, 400, seed=0, resamples=4000)["top1"]
     assert found == pytest.approx(proportion_confint(400 - wrong, 400, method="wilson"), abs=6e-4)
 
 
 def test_other_scores_have_percentiles() -> None:
     values = np.random.default_rng(0).exponential(size=300)
-    found = stats.bootstrap(lambda w: {"nll": w @ values / w.sum()}, 300, seed=0, resamples=4000)["nll"]
+    found = intervals.bootstrap(lambda w: {"nll": w @ values / w.sum()}, 300, seed=0, resamples=4000)["nll"]
     theirs = scipy_stats.bootstrap(
         (values,), np.mean, method="percentile", random_state=0
     ).confidence_interval
@@ -110,10 +111,10 @@ def test_an_interval_holds_its_score_and_stays_a_fraction() -> None:
     for scale in (0, 3, 30):
         labels = rng.integers(6, size=120)
         logits = rng.normal(size=(120, 6)) + scale * np.eye(6)[labels]
-        scorer = metrics.scorer(logits, labels)
-        scores, intervals = scorer(np.ones(120)), stats.bootstrap(scorer, 120, 0, resamples=200)
-        for name in stats.FRACTIONS:
-            low, high = intervals[name]
+        scorer = classification.scorer(logits, labels)
+        scores, found = scorer(np.ones(120)), intervals.bootstrap(scorer, 120, 0, resamples=200)
+        for name in intervals.FRACTIONS:
+            low, high = found[name]
             assert 0 <= low <= scores[name] <= high <= 1 and low < high, name
 
 
@@ -122,7 +123,7 @@ def test_an_interval_holds_its_score_and_stays_a_fraction() -> None:
 
 def test_paired_bootstrap_against_scipy() -> None:
     a, b = np.random.default_rng(0).normal([[0.1], [0]], 1, size=(2, 500))
-    ours = compare.paired_bootstrap(a, b)
+    ours = paired.paired_bootstrap(a, b)
     theirs = scipy_stats.bootstrap((a - b,), np.mean, method="percentile", n_resamples=10_000, random_state=1)
     assert ours.difference == pytest.approx((a - b).mean())
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.005)
@@ -131,21 +132,21 @@ def test_paired_bootstrap_against_scipy() -> None:
 
 def test_paired_bootstrap_is_symmetric_and_averages_seeds() -> None:
     a, b = right([0.9, 0.9, 0.9, 0.8, 0.85, 0.85], 700).reshape(2, 3, 700)
-    one, other = compare.paired_bootstrap(a, b), compare.paired_bootstrap(b, a)
+    one, other = paired.paired_bootstrap(a, b), paired.paired_bootstrap(b, a)
     assert (one.difference, one.p) == pytest.approx((-other.difference, other.p), abs=0.01)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.003)
-    assert one == compare.paired_bootstrap(a.mean(0), b.mean(0))
-    assert compare.paired_bootstrap(a, a) == compare.Difference(0, 0, 0, 1)
+    assert one == paired.paired_bootstrap(a.mean(0), b.mean(0))
+    assert paired.paired_bootstrap(a, a) == paired.Difference(0, 0, 0, 1)
     with pytest.raises(ValueError, match="700 images against 699"):
-        compare.paired_bootstrap(a, b[:, 1:])
+        paired.paired_bootstrap(a, b[:, 1:])
 
 
 def test_kinds_of_images_are_the_same_bootstrap() -> None:
     """Means drawn by kind and scores drawn image by image have one distribution."""
     scores = right([0.9, 0.92, 0.85], 300)
-    by_kind = compare.resample_means(scores, seed=1, resamples=4000)
+    by_kind = paired.resample_means(scores, seed=1, resamples=4000)
     scorers = [lambda w, row=row: w @ row / w.sum() for row in scores.astype(float)]
-    by_image = compare.resample_scores(scorers, 300, seed=2, resamples=4000)
+    by_image = paired.resample_scores(scorers, 300, seed=2, resamples=4000)
     assert by_kind.shape == by_image.shape == (4000, 3)
     for k in range(3):
         assert scipy_stats.ks_2samp(by_kind[:, k], by_image[:, k]).pvalue > 0.01
@@ -154,14 +155,14 @@ def test_kinds_of_images_are_the_same_bootstrap() -> None:
 
 def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.random.default_rng(0).normal(size=(2, 50))
-    whole = compare.resample_means(scores, seed=3, resamples=101)
-    monkeypatch.setattr(compare, "BLOCK", 350)
-    assert compare.resample_means(scores, seed=3, resamples=101) == pytest.approx(whole, abs=1e-12)
+    whole = paired.resample_means(scores, seed=3, resamples=101)
+    monkeypatch.setattr(paired, "BLOCK", 350)
+    assert paired.resample_means(scores, seed=3, resamples=101) == pytest.approx(whole, abs=1e-12)
 
 
 def test_p_best() -> None:
     scores = right([0.9, 0.93, 0.93, 0.7], 500)
-    found = compare.p_best(scores)
+    found = paired.p_best(scores)
     assert found.sum() == pytest.approx(1) and found[3] == 0 and found[0] < min(found[1:3])
     rng, wins = np.random.default_rng(9), np.zeros(4)
     for _ in range(4000):  # written out, a tie going to a random one
@@ -169,66 +170,66 @@ def test_p_best() -> None:
         wins[rng.choice(np.flatnonzero(hits == hits.max()))] += 1
     assert found == pytest.approx(wins / 4000, abs=0.025)
     order = [2, 0, 3, 1]
-    assert compare.p_best(scores[order]) == pytest.approx(found[order], abs=0.02)
+    assert paired.p_best(scores[order]) == pytest.approx(found[order], abs=0.02)
 
 
 def test_p_best_of_equals() -> None:
     same = np.repeat(right([0.9], 200), 5, axis=0)
-    assert compare.p_best(same) == pytest.approx(np.full(5, 0.2))
+    assert paired.p_best(same) == pytest.approx(np.full(5, 0.2))
     rounded = np.array([[0.1 + 0.2, 0.3, 0.2]])  # a tie, though the floats differ
-    assert compare.share_best(rounded).tolist() == [0.5, 0.5, 0]
+    assert paired.share_best(rounded).tolist() == [0.5, 0.5, 0]
 
 
 def test_equivalent() -> None:
     scores = right([0.9, 0.9, 0.85], 2000)
     scores[1] = scores[0]
     scores[1, np.flatnonzero(scores[0])[:10]] = False  # exactly half a point behind
-    found = compare.equivalent(scores, margin=0.005)
+    found = paired.equivalent(scores, margin=0.005)
     by_normal = scipy_stats.norm.cdf(0.005, 0.005, np.std(scores[0] ^ scores[1]) / np.sqrt(2000))
     assert found[0] == 1 and found[1] == pytest.approx(by_normal, abs=0.1) and found[2] < 0.001
     at_the_edge = np.array([[0.92 - 1e-12, 0.925]])  # but for rounding
-    assert compare.share_equivalent(at_the_edge, leader=1, margin=0.005).tolist() == [1, 1]
+    assert paired.share_equivalent(at_the_edge, leader=1, margin=0.005).tolist() == [1, 1]
 
 
 def test_a_table_of_draws_serves_any_metric() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 300, p=[0.8, 0.15, 0.05])
     logits = [rng.normal(size=(300, 3)) + skill * np.eye(3)[labels] for skill in (3, 1)]
-    prepared = [metrics.scorer(one, labels) for one in logits]
+    prepared = [classification.scorer(one, labels) for one in logits]
     scorers = [lambda weights, f=f: f(weights)["macro_f1"] for f in prepared]
-    draws = compare.resample_scores(scorers, 300, resamples=300)
-    assert compare.share_best(draws).tolist() == [1, 0]
-    assert compare.share_equivalent(draws, leader=0).tolist() == [1, 0]
+    draws = paired.resample_scores(scorers, 300, resamples=300)
+    assert paired.share_best(draws).tolist() == [1, 0]
+    assert paired.share_equivalent(draws, leader=0).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("accuracies", [[0.9, 0.9], [0.9, 0.8], [0.99, 0.95]])
 def test_mcnemar_against_statsmodels(accuracies: list[float]) -> None:
     a, b = right(accuracies, 250)
     table = np.array([[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]])
-    assert compare.mcnemar(a, b) == pytest.approx(reference_mcnemar(table, exact=True).pvalue)
-    assert compare.mcnemar(a, b) == compare.mcnemar(b, a) and compare.mcnemar(a, a) == 1
+    assert paired.mcnemar(a, b) == pytest.approx(reference_mcnemar(table, exact=True).pvalue)
+    assert paired.mcnemar(a, b) == paired.mcnemar(b, a) and paired.mcnemar(a, a) == 1
 
 
 def test_holm_against_statsmodels() -> None:
     p = np.random.default_rng(0).random(20) ** 3
     p[3] = p[7]
-    assert compare.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
-    assert compare.holm([0.04]).tolist() == [0.04] and not len(compare.holm([]))
+    assert paired.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert paired.holm([0.04]).tolist() == [0.04] and not len(paired.holm([]))
 
 
 @pytest.mark.parametrize("mean, rope", [(0.005, 0.005), (0.008, 0.012), (-0.012, 0.005)])
 def test_bayesian_signed_rank_against_baycomp(mean: float, rope: float) -> None:
     differences = np.random.default_rng(1).normal(mean, 0.015, 9)
     theirs = SignedRankTest.probs(np.zeros(9), differences, rope, nsamples=20_000, random_state=0)
-    ours = compare.bayesian_signed_rank(differences, rope)
+    ours = paired.bayesian_signed_rank(differences, rope)
     assert ours == pytest.approx(theirs, abs=0.015)
     assert sum(ours) == pytest.approx(1)
-    assert compare.bayesian_signed_rank(-differences, rope)[::-1] == pytest.approx(ours, abs=0.01)
+    assert paired.bayesian_signed_rank(-differences, rope)[::-1] == pytest.approx(ours, abs=0.01)
 
 
 def test_bayesian_signed_rank_at_the_ends() -> None:
-    assert compare.bayesian_signed_rank(np.zeros(10), 0.005) == (0, 1, 0)
-    assert compare.bayesian_signed_rank(np.full(10, 0.1), 0.005)[2] > 0.99
+    assert paired.bayesian_signed_rank(np.zeros(10), 0.005) == (0, 1, 0)
+    assert paired.bayesian_signed_rank(np.full(10, 0.1), 0.005)[2] > 0.99
 
 
 # rankings

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from common.__main__ import main
-from common.answers.sweep import attempt, ledger, prices, value, view, workers
-from common.answers.sweep.attempt import How, Outcome, carry_out
-from common.answers.sweep.plan import Cell
-from common.answers.sweep.sweep import Where, sweep
-from common.provenance import this_python
-from common.runs import Wanted, planned
+from common.cli.planned_runs import Wanted, planned
+from common.run.provenance import this_python
+from common.sweep import attempt, ledger, prices, value, view, workers
+from common.sweep.attempt import How, Outcome, carry_out
+from common.sweep.plan import Cell
+from common.sweep.sweep import Where, sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 HOW = How(threads=1, stall=60.0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from common.data.trivial import OPERATIONS, apply, draw
+from common.data.augment.trivial_augment import OPERATIONS, apply, draw
 
 SPACE = TrivialAugmentWide()._augmentation_space(31)  # operation: its magnitudes, signed?
 NAMES = list(SPACE)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from common.errors import UserError
 from common.models import weights
-from common.models.backbones import build, find
+from common.models.build import build, find
 
 LITE = find("efficientnet_lite0")
 TINY = find("timm:test_resnet")

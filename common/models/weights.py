@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .table import Backbone
+from .registry import Backbone
 
 if TYPE_CHECKING:
     from torch import nn

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..atomic import whole
 from ..errors import UserError
+from ..files.atomic import whole
 
 FORM = (
     1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ..data.loaders import Batches
+from ..data.loader import Batches
 
 
 def evaluate(

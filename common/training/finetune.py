@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from ..data.augment import number
-from ..data.loaders import Batches
+from ..data.augment.augment import number
+from ..data.loader import Batches
 from ..errors import DIVERGED, Stopped, UserError
-from ..measure import energy
-from ..measure.metrics import standard_error
+from ..metrics import energy
+from ..metrics.classification import standard_error
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import Keeping, Progress
+from .heartbeat import pulse
 from .optimizer import optimizer_and_schedule
-from .pulse import pulse
-from .stop import asked_to_stop
+from .signals import asked_to_stop
 
 Scores = dict[str, float]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-from ..models.table import Backbone
+from ..models.registry import Backbone
 from ..spec import Augment, Dataset, Phase, Published, Recipe, Run
 
 EPOCHS = 10

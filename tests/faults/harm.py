@@ -43,7 +43,7 @@ WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.trunc
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(
     ["pytest", "miniatures", "torch", "torch.utils.tensorboard", "timm", "accelerate", "scipy.special", "scipy.optimize", "safetensors.torch",
-     "matplotlib.pyplot", "sklearn.metrics", "common.run", "common.outcome", "common.training.finetune", "common.measure.cost"]
+     "matplotlib.pyplot", "sklearn.metrics", "common.run.run", "common.run.artifacts", "common.training.finetune", "common.metrics.cost"]
 )  # fmt: skip
 
 

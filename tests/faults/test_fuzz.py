@@ -17,13 +17,13 @@ from conftest import ROOT
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from common import options_file
-from common.answers.report.read import row_of
-from common.data import split_file
-from common.data.download import Broken, _extent
+from common.cli import config_file
+from common.cli.options import parser, rate, size
+from common.data.download.download import Broken, _extent
+from common.data.splits import split_file
 from common.errors import UserError
 from common.models import weights
-from common.options import parser, rate, size
+from common.report.read import row_of
 from common.spec import Samples
 
 MORE = os.environ.get("CLASH_EXAMPLES")  # so many examples of each test, others each time
@@ -79,7 +79,7 @@ def test_options_file(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     }
     path = tmp_path / f"options.{suffix}"
     path.write_bytes(data.draw(bent(plain[suffix])))
-    words = only_user_errors(lambda: options_file.words(path, parser(folder.DATASET)))
+    words = only_user_errors(lambda: config_file.words(path, parser(folder.DATASET)))
     assert words is None or all(word.startswith("-") for word in words)
 
 
@@ -90,7 +90,7 @@ def test_options_of_any_kind(tmp_path: Path, options: dict) -> None:
 
     path = tmp_path / "options.yaml"
     path.write_text(json.dumps(options))
-    only_user_errors(lambda: options_file.words(path, parser(folder.DATASET)))
+    only_user_errors(lambda: config_file.words(path, parser(folder.DATASET)))
 
 
 @OFTEN

@@ -19,7 +19,7 @@ from harm import CLASSES, ROOT
 from miniatures import class_folders, hue, picture
 from PIL import Image
 
-from common.data.cache import cached
+from common.data.images.cache import cached
 from common.spec import Preprocess
 
 SMALL = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))

@@ -59,15 +59,15 @@ def test_going_on_while_another_writes_its_result(here: World) -> None:
 
 def before_the_result(go: Path) -> None:
     """Wait when the training is through, and nothing told of it."""
-    from common import outcome
+    from common.run import artifacts
 
-    plain = outcome.keep
+    plain = artifacts.keep
 
     def keep(*given: object, **how: object) -> None:
         wait_for(go)
         plain(*given, **how)
 
-    outcome.keep = keep
+    artifacts.keep = keep
 
 
 def before_the_folder(go: Path) -> None:

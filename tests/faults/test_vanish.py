@@ -84,7 +84,7 @@ def test_an_image_between_listing_and_decoding(here: World) -> None:
 
 def vanishing(image: Path) -> None:
     """It goes when the cache begins to be built."""
-    from common.data import cache
+    from common.data.images import cache
 
     plain = cache.decode_each
 

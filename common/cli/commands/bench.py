@@ -1,0 +1,60 @@
+"""training speed of the networks on this machine, and whether data loading keeps up"""
+
+from pathlib import Path
+
+from ...errors import Parser, UserError
+from ...files.atomic import check_new
+from ...models import build
+from ...models.registry import BACKBONES
+from ..main import friendly
+from ..options import size
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="python -m common bench", description=__doc__)
+    parser.add_argument(
+        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
+    )
+    parser.add_argument(
+        "--image_size", type=size, metavar="S|HxW", help="pixels (default: those that `list` shows)"
+    )
+    parser.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--steps", type=int, default=20, metavar="N", help="steps per measurement (default: %(default)s)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON to a new file")
+    options = parser.parse_args(argv)
+
+    def measure() -> None:
+        for name in ("batch_size", "steps"):
+            if getattr(options, name) < 1:
+                raise UserError(f"--{name} {getattr(options, name)}: expected 1 or more")
+        if options.out:
+            check_new(options.out, "--out")
+        names = options.model or [row.name for row in BACKBONES]
+        for name in names:
+            build.check_name(name)
+
+        from ...deploy import bench
+        from ...run import results
+
+        settings = ("image_size", "batch_size", "steps", "device", "precision")
+        rows: list[dict] = []
+        print(
+            f"{'backbone':20} {'precision':9} {'pixels':>8} {'network alone':>13} {'end to end':>11} {'ratio':>7} {'data':>8} "
+            f"{'memory':>8} {'GMACs':>6} {'of matmul':>9}"
+        )
+        for row in bench.all_of(names, *(getattr(options, name) for name in settings)):
+            print(
+                f"{row['backbone']:20} {row['precision']:9} {'x'.join(map(str, row['size'])):>8} {row['synthetic']:11.1f}/s "
+                f"{row['end_to_end']:9.1f}/s {100 * row['ratio']:6.1f}% {1e3 * row['data_seconds']:5.0f} ms "
+                f"{row['peak_memory_bytes'] / 1e9:5.1f} GB {row['macs'] / 1e9:6.2f} {100 * row['utilization']:8.1f}%",
+                flush=True,
+            )
+            rows.append(row)
+            if options.out:  # after each: what is measured is not lost
+                results.write_json(options.out, rows)
+
+    friendly(measure)

@@ -1,0 +1,50 @@
+"""find problems in a dataset or in your own folder"""
+
+from pathlib import Path
+
+from ...errors import Parser, UserError
+from ...files.atomic import check_new
+from .. import catalog
+from ..main import friendly
+from ..parse import split_as
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="python -m common check", description=__doc__)
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="one that `list` shows, or class folders")
+    parser.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"
+    )
+    parser.add_argument(
+        "--fold", type=int, metavar="N", help="the official fold to look at, where there are some"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("clean", "paper"),
+        default="clean",
+        help="whose split to look at (default: %(default)s)",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the list of all findings as CSV, new")
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        if not options.data_dir and Path(options.what).is_dir():
+            sheet, folder = catalog.find("folder"), Path(options.what)
+        else:
+            sheet = catalog.find(options.what)
+            folder = options.data_dir or Path("data") / sheet.script
+        sheet = split_as(sheet, options.fold, options.split)
+        if not sheet.bundled and not folder.is_dir():
+            raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
+        if options.out:
+            check_new(options.out, "--out")
+
+        from ...data.checks import check
+
+        report = check.check(sheet, folder)
+        print("\n".join(check.verdict(report)))
+        if options.out:
+            check.write(options.out, report)
+            print(f"{len(report.problems):,} findings -> {options.out}")
+
+    friendly(show)

@@ -1,0 +1,33 @@
+"""classify new images with a finished run's network"""
+
+import sys
+from pathlib import Path
+
+from ...errors import Parser
+from ..main import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="python -m common predict", description=__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
+    parser.add_argument(
+        "--top", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> int:
+        from ...deploy.predict import predict
+
+        unread = 0
+        for image, classes in predict(options.run, options.images, options.top):
+            if isinstance(classes, str):
+                print(f"{image}: cannot be read ({classes})", file=sys.stderr)
+                unread += 1
+            else:
+                print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
+
+        return unread
+
+    if friendly(show):
+        sys.exit(1)

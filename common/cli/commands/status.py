@@ -1,0 +1,23 @@
+"""progress of the runs in a folder, such as a sweep's"""
+
+from pathlib import Path
+
+from ...errors import Parser, UserError
+from ..main import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="python -m common status", description=__doc__)
+    parser.add_argument(
+        "out", type=Path, nargs="?", default=Path("runs/sweep"), metavar="FOLDER", help="default: %(default)s"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ...sweep import view
+
+        if not options.out.is_dir():
+            raise UserError(f"no folder {options.out}: expected one that holds run folders")
+        print(view.status(options.out))
+
+    friendly(show)

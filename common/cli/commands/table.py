@@ -1,0 +1,22 @@
+"""the table of the networks trained from scratch, from run folders"""
+
+from pathlib import Path
+
+from ...errors import Parser
+from ..main import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(prog="python -m common table", description=__doc__)
+    parser.add_argument("what", choices=("scratch",))
+    parser.add_argument(
+        "runs", type=Path, nargs="*", default=[Path("runs")], metavar="FOLDER", help="default: runs"
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ...report import scratch_table
+
+        print(scratch_table.table(scratch_table.find(options.runs)))
+
+    friendly(show)

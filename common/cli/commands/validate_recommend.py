@@ -1,0 +1,31 @@
+"""how well the scores of `recommend` predict the fine-tuned ranking"""
+
+from pathlib import Path
+
+from ...errors import Parser
+from ..main import friendly
+
+
+def main(argv: list[str]) -> None:
+    parser = Parser(
+        prog="python -m common validate_recommend",
+        description="Weighted Kendall's tau of every score, and of two static rankings, with fine-tuned test scores.",
+        epilog="Runs count if test images, image size and weights match and the protocol is clean; seeds are averaged.",
+    )
+    parser.add_argument(
+        "paths",
+        type=Path,
+        nargs="+",
+        metavar="PATH",
+        help="recommendations (recommend --out), folders of run folders, .jsonl files of results",
+    )
+    options = parser.parse_args(argv)
+
+    def show() -> None:
+        from ...recommend import validate, words
+
+        agreements = validate.validate(*validate.read(options.paths))
+        means = {score: validate.mean(agreements, score) for score in validate.SCORES}
+        print(words.agreements(agreements, means, validate.SCORES))
+
+    friendly(show)

@@ -1,0 +1,250 @@
+"""Who is in train, val and test: stratified, groups whole, seeded, the same on every machine.
+
+An image's place in a draw is the SHA-256 of the seed and its name, so a split does not depend on directory
+order, platform or library version, and adding an image moves no other.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil
+
+from ...errors import UserError
+from ...spec import PARTS, Dataset, Holdout, Official, Samples, Split
+
+VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
+
+
+def hold_out(
+    names: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    fraction: float,
+    seed: int,
+    purpose: str,
+) -> set[int]:
+    """Positions of `ceil(fraction * n)` images of every class, see `draw`."""
+    return draw(names, labels, groups, share(labels, fraction), seed, purpose)
+
+
+def share(labels: Sequence[int], fraction: float) -> dict[int, int]:
+    """`ceil(fraction * n)` for every class of n images: the one rule by which a fraction becomes a count."""
+    return {label: ceil(fraction * n) for label, n in Counter(labels).items()}
+
+
+def draw(
+    names: Sequence[str],
+    labels: Sequence[int],
+    groups: Sequence[str] | None,
+    wanted: Mapping[int, int],
+    seed: int,
+    purpose: str,
+) -> set[int]:
+    """Positions of `wanted[class]` images of every class, drawn without tearing a group.
+
+    Without groups the count is exact. With groups, whole groups are taken in drawn order while that brings the
+    classes closer to their counts. `purpose` keeps the draws of one seed (test, val) independent.
+    """
+    missing = dict(wanted)
+    taken: set[int] = set()
+    for members in _shuffled(groups or names, seed, purpose):
+        if len(members) == 1:  # what follows, for the many that are in no group
+            label = labels[members[0]]
+            if missing[label] > 0:
+                taken.add(members[0])
+                missing[label] -= 1
+            continue
+        gain = Counter(labels[i] for i in members)
+        if sum(abs(missing[c] - n) - abs(missing[c]) for c, n in gain.items()) < 0:
+            taken.update(members)
+            for c, n in gain.items():
+                missing[c] -= n
+    return taken
+
+
+def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
+    """The positions of every unit (a group, or the name of a single image), the units in the order of a draw."""
+    return _order(tuple(units), seed, purpose)
+
+
+@lru_cache(maxsize=4)  # the test images of a dataset are drawn alike for all seeds of a sweep
+def _order(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for i, unit in enumerate(units):
+        members[unit].append(i)
+    order = sorted(members, key=lambda unit: hashlib.sha256(f"{purpose}/{seed}/{unit}".encode()).digest())
+    return [members[unit] for unit in order]
+
+
+def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
+    """Test as told by the samples or held out; validation told too or carved from train with the run's `seed`."""
+    n = len(samples)
+    if isinstance(dataset.split, Official) or samples.parts:
+        if not samples.parts:
+            raise ValueError(f"{dataset.name}: an official split, but its reader tells no parts")
+        parts = list(samples.parts)
+    else:
+        rule = dataset.split
+        labels = samples.labels if rule.stratify else [0] * n
+        groups = samples.groups if rule.groups else None
+        test = hold_out(samples.names, labels, groups, rule.test, rule.seed, "test")
+        parts = ["test" if i in test else "train" for i in range(n)]
+    if "val" not in parts:
+        train = [i for i in range(n) if parts[i] == "train"]
+        groups = [samples.groups[i] for i in train] if samples.groups else None
+        names, labels = [samples.names[i] for i in train], [samples.labels[i] for i in train]
+        for j in hold_out(names, labels, groups, VAL_FRACTION, seed, "val"):
+            parts[train[j]] = "val"
+    members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
+    check_classes(samples, members)
+    return Split(**members, fingerprint=fingerprint(samples, parts))
+
+
+def without_val(samples: Samples, split: Split) -> Split:
+    """The same split, with what was carved from train for validation back in train."""
+    if samples.parts and "val" in samples.parts:
+        return split
+    train, test = set(split.train + split.val), set(split.test)
+    parts = ["train" if i in train else "test" if i in test else "" for i in range(len(samples))]
+    return Split(train=tuple(sorted(train)), val=(), test=split.test, fingerprint=fingerprint(samples, parts))
+
+
+def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
+    """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
+
+    Validation shrinks in the same proportion, class by class and rounded up, so every class keeps one image. Test
+    stays as it is. The subsets of one seed are nested: who is among the first 1 is among the first 5. Shots are
+    images, whatever their groups: no part gains an image, so no group is torn between parts. A fraction takes
+    whole groups, as a smaller study would have, until every class has its share: a group that passes it is kept whole.
+
+    Raises:
+        UserError: a class has fewer training images than `shots`.
+    """
+    if shots is None and fraction is None:
+        return split
+    train, val = ([samples.labels[i] for i in part] for part in (split.train, split.val))
+    there = Counter(train)
+    least = min(there, key=lambda label: there[label])
+    if shots and there[least] < shots:
+        raise UserError(
+            f"--shots {shots}: class {samples.classes[least]!r} has {there[least]} images in train, the fewest of all"
+        )
+    wanted = dict.fromkeys(there, shots) if shots else share(train, fraction)
+    wanted_val = {label: -(-n * wanted[label] // there[label]) for label, n in Counter(val).items()}
+    units = samples.names if shots or not samples.groups else samples.groups
+    few = {
+        "train": _first(samples.labels, units, split.train, wanted, seed),
+        "val": _first(samples.labels, units, split.val, wanted_val, seed),
+        "test": split.test,
+    }
+    part_of = {i: part for part, positions in few.items() for i in positions}
+    parts = [part_of.get(i, "") for i in range(len(samples))]
+    return Split(**few, fingerprint=fingerprint(samples, parts))
+
+
+def _first(
+    labels: Sequence[int],
+    units: Sequence[str],
+    positions: Sequence[int],
+    wanted: Mapping[int, int],
+    seed: int,
+) -> tuple[int, ...]:
+    """Those of `positions` whose unit is drawn while one of its classes has seen fewer images than `wanted`.
+
+    What a class has seen does not depend on what was taken: that is why a smaller subset lies in a larger one.
+    """
+    taken: list[int] = []
+    seen: Counter[int] = Counter()
+    for members in _shuffled([units[i] for i in positions], seed, "few"):
+        own = [positions[j] for j in members]
+        gain = Counter(labels[i] for i in own)
+        if any(seen[label] < wanted[label] for label in gain):
+            taken += own
+        seen += gain
+    return tuple(sorted(taken))
+
+
+def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
+    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`, of images in a part."""
+    rows = zip(samples.names, samples.labels, parts, strict=True)
+    lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows if part)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def test_fingerprint(samples: Samples, split: Split) -> str:
+    """`fingerprint` of the test images alone: it does not depend on the seed."""
+    test = set(split.test)
+    return fingerprint(samples, ["test" if i in test else "" for i in range(len(samples))])
+
+
+def check_counts(dataset: Dataset, samples: Samples) -> None:
+    """Compare what was read with the sheet: every official part, or the sum of what is held out and what is not.
+
+    Raises:
+        UserError: another number of classes or images than the sheet states.
+    """
+    if isinstance(dataset.classes, int) and len(samples.classes) != dataset.classes:
+        raise UserError(
+            f"{dataset.title}: found {len(samples.classes)} classes (expected {dataset.classes}); "
+            f"complete the data, or pass --subset to use what is there"
+        )
+    if dataset.counts is None:
+        return
+    if isinstance(dataset.split, Holdout):  # its groups, or a fold, shift images between the parts
+        found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
+    else:
+        found, expected = Counter(samples.parts), dataset.counts
+    if wrong := [
+        f"{found.get(p, 0):,} images {p} (expected {n:,})"
+        for p, n in expected.items()
+        if found.get(p, 0) != n
+    ]:
+        raise UserError(
+            f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there"
+        )
+
+
+def present_classes(samples: Samples) -> Samples:
+    """A subset's labels, renumbered over the classes that it holds."""
+    present = sorted(set(samples.labels))
+    index = {label: i for i, label in enumerate(present)}
+    return replace(
+        samples,
+        labels=[index[label] for label in samples.labels],
+        classes=tuple(samples.classes[label] for label in present),
+    )
+
+
+def only(samples: Samples, keep: Sequence[int]) -> Samples:
+    """The samples of these positions, without their images: they are decoded by now."""
+
+    def kept(values: Sequence | None) -> list | None:
+        return None if values is None else [values[i] for i in keep]
+
+    return replace(
+        samples,
+        images=None,
+        names=kept(samples.names),
+        labels=kept(samples.labels),
+        parts=kept(samples.parts),
+        groups=kept(samples.groups),
+    )
+
+
+def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> None:
+    """Every part needs an image of every class.
+
+    Raises:
+        UserError: names the first class that a part lacks.
+    """
+    for part, positions in members.items():
+        if empty := set(range(len(samples.classes))) - {samples.labels[i] for i in positions}:
+            first, more = min(empty), f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
+            count = sum(label == first for label in samples.labels)
+            whole = ", whole groups" if samples.groups else ""
+            raise UserError(
+                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{whole}){more}: "
+                f"{' and '.join(members)} each need one, so add images or drop the class"
+            )

@@ -1,0 +1,184 @@
+"""A frozen network and a linear probe, from start to finish: what `run.py` is to the protocols that train.
+
+The network looks at every image once. Ridge regressions of one-hot classes are fitted to train in closed form, one per penalty;
+validation chooses among them. Test is looked at once, by the chosen one, which becomes the network's head. The seed draws the
+validation set, the resamples of intervals and, without weights, the network.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..data.dataset import prepare
+from ..data.splits import split_file
+from ..files.atomic import whole
+from ..models import build, weights
+from ..spec import Run
+from . import config, provenance, results
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..transfer.features import Features
+
+KNN_SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc")  # votes are no probabilities
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the network makes of the images of a part."""
+
+    features: "np.ndarray"  # (N, D) float32
+    labels: "np.ndarray"  # (N,) int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The probe at one penalty, as a linear layer of the features as they are."""
+
+    record: dict[str, Any]  # with the scores on validation
+    weight: "np.ndarray"  # (C, D) float32
+    bias: "np.ndarray"  # (C,) float32
+
+
+def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Extract features, fit, choose on validation, look at test once; returns what `result.json` holds.
+
+    `tell` is given the run's configuration at its start and then the record of the penalty that was chosen.
+
+    Raises:
+        UserError: what the user can fix.
+    """
+    started = time.perf_counter()
+    dataset, row = asked.dataset, build.find(asked.model)
+    preprocess = row.preprocess(asked.image_size)
+    samples, pixels, rows, split = prepare(asked, preprocess)
+
+    import numpy as np
+
+    from ..metrics import classification, cost
+    from ..training import device, recipes
+    from ..transfer.features import features, fresh, network, set_head
+    from . import artifacts
+
+    where, classes = device.find(asked.device), len(samples.classes)
+    precision = device.number_format(where, asked.precision, row.cpu_bf16)
+    file = weights.fetch(row, asked.weights, asked.offline)
+    net = network(row, file[0], classes, asked.seed)
+    metric = classification.headline(dataset.metric, classes)
+    skipped = len(pixels) - len(samples)
+    settings = {
+        **config.described(asked, row, recipes.PROBE, preprocess, samples, split, skipped),
+        **config.built(asked, net, preprocess, file[1], where, precision),
+        "metric": metric,
+        "processes": 1,
+        "memory_format": "channels_last",
+        "compiled": False,
+    }
+    if asked.resume:  # it takes seconds: it begins anew, in its folder
+        config.check_same(asked, results.read_json(asked.out / results.CONFIG), settings)
+    about = config.about(row, samples, dataset, preprocess)
+    about["temperature"] = 1.0  # that of validation is in the head
+
+    def look(positions: Sequence[int]) -> "Features":
+        own = np.asarray(rows)[list(positions)]
+        how = {"device": where, "precision": precision, "seed": asked.seed, "batch_size": asked.batch_size}
+        if asked.no_cache:
+            return fresh(row, file, pixels, own, preprocess, **how)
+        machine = provenance.device_name(where)
+        return features(row, file, samples.images, own, preprocess, dataset.native, machine=machine, **how)
+
+    def of(values: Any, positions: Sequence[int]) -> "np.ndarray":
+        return np.asarray(values)[list(positions)]
+
+    with results.run_folder(asked, settings, [], write=True) as log:
+        with whole(asked.out / "split.csv") as part:
+            split_file.write(part, samples, split)
+        tell(settings)
+        cost.forget_peak(where)
+        learn = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
+        seen = look(learn)
+        train, val = (
+            Part(seen.values[np.searchsorted(learn, positions)], of(samples.labels, positions))
+            for positions in (split.train, split.val)
+        )
+        groups = None
+        if samples.groups:
+            groups = np.unique(of(samples.groups, split.train), return_inverse=True)[1]
+        with cost.Clock(where) as fitting:
+            tried = _fit(train, val, classes, groups)
+        for one in tried:
+            log(one.record)
+        best = max(tried, key=lambda one: (one.record[f"val_{metric}"], -one.record["train_left_out"]))
+        tell(best.record)
+        set_head(net, row.head, best.weight, best.bias)
+        results.write_weights(asked.out / results.BEST, net, about)
+        test_seen = look(split.test)  # the one look at test
+        peak = None if seen.remembered or test_seen.remembered else cost.peak_memory(where)
+
+        test = Part(test_seen.values, of(samples.labels, split.test))
+        logits = test.features @ best.weight.T + best.bias
+        scores = artifacts.scored(logits, test.labels, asked.seed)
+        result = {
+            **settings,
+            "test": scores,
+            "temperature": about["temperature"],
+            "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
+            "best": best.record,
+            "knn": _neighbours(train, test, classes, asked.seed),
+            "features_remembered": seen.remembered,  # their rates are those of when they were made
+            "cost": {
+                "train_images_per_second": seen.images_per_second,
+                "test_images_per_second": test_seen.images_per_second,
+                "peak_memory_bytes": peak,  # None: remembered features do not tell
+                "train_seconds": len(learn) / seen.images_per_second + fitting.seconds,
+                "fit_seconds": fitting.seconds,
+                "total_seconds": time.perf_counter() - started,
+            },
+        }
+        title = f"{dataset.title}, {row.name}, frozen"
+        artifacts.keep(
+            asked.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]]
+        )
+        return result
+
+
+def _fit(train: Part, val: Part, classes: int, groups: "np.ndarray | None") -> list[Fitted]:
+    """The probe at every penalty, its logits scaled to the least NLL on validation.
+
+    What a ridge regression says lies between 0 and 1: as logits that would mean to be sure of nothing. Where few images
+    validate, several penalties do equally well: the error of training images, or groups, that are left out tells them apart.
+    """
+    from ..metrics import calibration, classification
+    from ..transfer.linear_probe import each_penalty, one_thread
+
+    found = []
+    with one_thread():
+        for step, (ridge, error) in enumerate(each_penalty(train.features, train.labels, classes, groups)):
+            temperature = calibration.temperature(ridge.logits(val.features), val.labels)
+            weight, bias = ridge.layer(temperature)
+            scores = classification.score(val.features @ weight.T + bias, val.labels)
+            record = {
+                "step": step,
+                "penalty": ridge.penalty,
+                "scale": 1 / temperature,
+                "train_left_out": error,
+            }
+            record |= {f"val_{name}": value for name, value in scores.items()}
+            found.append(Fitted(record, weight, bias))
+    return found
+
+
+def _neighbours(train: Part, test: Part, classes: int, seed: int) -> dict[str, Any]:
+    """What the nearest training images say of the test images: beside the probe; it ranks nothing."""
+    import numpy as np
+
+    from ..transfer.linear_probe import NEIGHBOURS, one_thread, votes
+    from . import artifacts
+
+    with one_thread():
+        said = votes(train.features, train.labels, classes, test.features)
+    shares = said / said.sum(1, keepdims=True)
+    scores = artifacts.scored(np.log(shares + 1e-12), test.labels, seed)
+    return {"k": NEIGHBOURS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

@@ -1,0 +1,102 @@
+"""The code, the libraries, the machine and the command line behind a result."""
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "pillow",
+    "scikit-learn",
+)
+
+
+def of(device: "torch.device", precision: str) -> dict[str, Any]:
+    """The code, the libraries and the machine that made a result."""
+    import torch
+
+    return {
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in LIBRARIES},
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "command": command(),
+    }
+
+
+def command() -> str:
+    """The command line, without the interpreter and the script's folder."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def this_python() -> str:
+    """What a user types for this interpreter: `python` where that is it, else its path."""
+    if shutil.which("python") == sys.executable:
+        return "python"
+    path, here = Path(sys.executable), Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def commit() -> str | None:
+    """The checkout's commit, `-dirty` with changes to its files; None outside a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def code(script: str) -> str:
+    """A fingerprint of all that decides what a run of a script (without .py) computes."""
+    common = Path(__file__).resolve().parents[1]
+    rooms = ("data", "models", "training", "metrics", "transfer")
+    files = [common / "spec.py", *(common / "run" / f"{name}.py" for name in ("run", "rates", "probe_run"))]
+    files += [common.parent / f"{script}.py"]
+    files += sorted(file for room in rooms for file in (common / room).rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes() if file.exists() else b"")
+    return digest.hexdigest()[:16]
+
+
+def device_name(device: "torch.device") -> str:
+    """The GPU, or the processor and its cores."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+
+
+def cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"

@@ -1,0 +1,140 @@
+"""Which precision, memory format and compilation train a network fastest on this machine: measured, and remembered."""
+
+import hashlib
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from ..errors import disk_errors
+from ..files.atomic import whole
+from ..files.disk_cache import PLACE, home
+from ..spec import Speed
+from .cpu_kernels import place
+from .device import batch_limits, cannot_compile, fast_precisions, out_of_memory, prepare
+
+FORM = 2  # of what is timed: one more makes older times void
+STEPS = 20  # of each setting
+SECONDS = 10.0  # a slow network need not take them all,
+LEAST = 3  # but so many
+WARM_UP = 2
+
+Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
+Times = dict[str, float]
+
+
+def tune(
+    build: Callable[[], nn.Module],
+    name: str,
+    device: torch.device,
+    machine: str,
+    precision: str,
+    batch: Batch,
+    steps: int,
+) -> Speed:
+    """The setting in which `steps` training steps take the least time, compilation included.
+
+    `precision` auto lets the measurement choose. Compiled is tried what is fastest as it is. The times are kept
+    beside the cached images, per network, device, shape and version of torch.
+
+    Raises:
+        UserError: no setting has the memory that it needs.
+    """
+    about = {
+        "form": FORM,
+        "backbone": name,
+        "device": machine,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": precision,
+        "batch": batch,
+    }
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    kept = home() / "tuned" / f"{key}.json"
+    with disk_errors(home(), PLACE):
+        kept.parent.mkdir(parents=True, exist_ok=True)  # before the measurement: it shall not be lost
+        if not kept.exists():
+            print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
+            times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
+            with whole(kept, PLACE) as part:
+                part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")
+    times = json.loads(kept.read_text("utf-8"))["times"]
+    best = min(times, key=lambda took: took["start_seconds"] + steps * took["step_seconds"])
+    return Speed(**{field: best[field] for field in asdict(Speed())})
+
+
+def _measure(
+    build: Callable[[], nn.Module], device: torch.device, precision: str, batch: Batch
+) -> list[tuple[Speed, Times]]:
+    """The times of all settings that can be had: none is taken that needs too much memory, or a missing compiler."""
+    precisions = fast_precisions(device) if precision == "auto" else [precision]
+    plain = [Speed(precision=p, channels_last=last) for p in precisions for last in (True, False)]
+    times: list[tuple[Speed, Times]] = []
+
+    def add(speed: Speed, last_chance: bool) -> None:
+        try:
+            times.append((speed, step_times(build, device, batch, speed)))
+        except RuntimeError as error:
+            if last_chance or not (out_of_memory(error) or cannot_compile(error)):
+                raise
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        bar.update()
+
+    with tqdm(total=len(plain) + 1, desc="tune", unit="setting", leave=False, disable=None) as bar:
+        with batch_limits(batch[0]):
+            for speed in plain:
+                add(speed, last_chance=speed == plain[-1] and not times)
+        fastest, _ = min(times, key=lambda told: told[1]["step_seconds"])
+        add(replace(fastest, compiled=True), last_chance=False)
+    return times
+
+
+def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
+    """Seconds of a training step, the median; and what the first ones, and a first evaluation, take beyond it."""
+    prepare(device, speed.precision)
+    form = torch.channels_last if speed.channels_last else torch.contiguous_format
+    net = build().train()
+    place(net, device, form)
+    if speed.compiled:
+        net.compile()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)
+    images = torch.randn(batch, device=device).contiguous(memory_format=form)
+    labels = torch.zeros(len(images), dtype=torch.int64, device=device)
+    number = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
+
+    def timed(work: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        with torch.autocast(device.type, number, enabled=number is not None):
+            work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    def step() -> None:
+        loss = F.cross_entropy(net(images), labels)
+        with torch.autocast(device.type, enabled=False):
+            loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def evaluate() -> None:
+        net.eval()
+        with torch.inference_mode():
+            net(torch.cat([images, images]))
+        net.train()
+
+    first = sum(timed(step) for _ in range(WARM_UP))
+    seconds: list[float] = []
+    while len(seconds) < LEAST or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+        seconds.append(timed(step))
+    typical = statistics.median(seconds)
+    start = first - WARM_UP * typical + (timed(evaluate) if speed.compiled else 0.0)
+    return {"step_seconds": typical, "start_seconds": max(0.0, start)}

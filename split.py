@@ -10,7 +10,7 @@ state alone, so the split is the same on every machine, and adding an image move
 
 from pathlib import Path
 
-from common import Parser, friendly, split_folders
+from common import Parser, report_user_errors, split_folders
 
 
 def parser() -> Parser:
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     options = p.parse_args(argv)
     if options.list and options.link:
         p.error("--link: a list holds no images to link")
-    done = friendly(
+    done = report_user_errors(
         lambda: split_folders(
             options.input_dir,
             options.output_dir or options.list,

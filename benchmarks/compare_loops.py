@@ -48,7 +48,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.data.images import cache  # noqa: E402
-from common.data.loader import Batches, to_device  # noqa: E402
+from common.data.loader import Batches, pixels_to_device  # noqa: E402
 from common.models import build  # noqa: E402
 from common.models.registry import BACKBONES, Backbone  # noqa: E402
 from common.run import provenance  # noqa: E402
@@ -102,11 +102,11 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
     paths, labels = zip(*ImageFolder(job.folder).samples, strict=True)
     preprocess = job.row.preprocess((job.size, job.size))
     with tempfile.TemporaryDirectory() as empty:
-        os.environ[cache.PLACE] = empty
-        pixels, _ = cache.cached(list(paths), preprocess, None)
+        os.environ[cache.CACHE_VARIABLE] = empty
+        pixels, _ = cache.decode_cached(list(paths), preprocess, None)
         accelerator = our_accelerator(job.row)
         train = Batches(
-            pixels=to_device(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
+            pixels=pixels_to_device(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         place(net, accelerator.device, torch.channels_last)

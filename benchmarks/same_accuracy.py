@@ -39,9 +39,9 @@ from torchvision.datasets.folder import pil_loader  # noqa: E402
 import cifar10  # noqa: E402
 import eurosat  # noqa: E402
 import flowers102  # noqa: E402
-from common.data.augment.augment import RATIO, dice  # noqa: E402
+from common.data.augment.augment import RATIO, generator  # noqa: E402
 from common.data.images.decode import decode  # noqa: E402
-from common.data.loader import Batches, to_device  # noqa: E402
+from common.data.loader import Batches, pixels_to_device  # noqa: E402
 from common.data.splits import splits  # noqa: E402
 from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
@@ -119,8 +119,8 @@ class Plain:
     def train(self, augment: Augment, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples of `Batches.train` in its order, from its start."""
         for epoch in count(1):
-            order = torch.randperm(len(self), generator=dice("order", seed, epoch)).tolist()
-            seeds = torch.randint(2**62, (len(self),), generator=dice("plain", seed, epoch)).tolist()
+            order = torch.randperm(len(self), generator=generator("order", seed, epoch)).tolist()
+            seeds = torch.randint(2**62, (len(self),), generator=generator("plain", seed, epoch)).tolist()
             yield from self._batches((i, seeds[i], augment) for i in order[: self.steps * self.batch_size])
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -153,7 +153,7 @@ def load(name: str, args: argparse.Namespace, seed: int) -> tuple[int, list, lis
     sheet = TASKS[name]
     samples = splits.present_classes(sheet.load(args.data / FOLDERS[name], sheet.classes))
     split = splits.split(sheet, samples, seed)
-    split = splits.low_data(samples, split, seed, None, min(1.0, args.train / len(split.train)))
+    split = splits.reduce_train(samples, split, seed, None, min(1.0, args.train / len(split.train)))
     n = min(args.test, len(split.test))
     parts = (split.train, split.val, [split.test[i * len(split.test) // n] for i in range(n)])
     same = {
@@ -186,7 +186,10 @@ def one(
     where = accelerator.device
 
     def ours(images: Sequence, labels: np.ndarray) -> Batches:
-        pixels, rows = to_device(decode(images, preprocess, sheet.native)[0], where), np.arange(len(labels))
+        pixels, rows = (
+            pixels_to_device(decode(images, preprocess, sheet.native)[0], where),
+            np.arange(len(labels)),
+        )
         return Batches(
             pixels=pixels, rows=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
         )

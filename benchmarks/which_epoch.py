@@ -22,12 +22,12 @@ import torch  # noqa: E402
 
 from common.cli import catalog  # noqa: E402
 from common.cli.parse import check, choose, parse  # noqa: E402
-from common.data.dataset import batches, prepare  # noqa: E402
-from common.data.loader import to_device  # noqa: E402
+from common.data.dataset import load_dataset, make_loaders  # noqa: E402
+from common.data.loader import pixels_to_device  # noqa: E402
 from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
 from common.run import provenance  # noqa: E402
-from common.spec import Run  # noqa: E402
+from common.spec import RunConfig  # noqa: E402
 from common.training import device, recipes  # noqa: E402
 from common.training.cpu_kernels import place  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
@@ -54,7 +54,7 @@ def _least(row: dict) -> float:
     return best - classification.standard_error(best, row["val"])
 
 
-def asked_for(task: str, data: Path, seed: int) -> Run:
+def asked_for(task: str, data: Path, seed: int) -> RunConfig:
     name, folder, options = TASKS[task]
     told = [
         "--data_dir",
@@ -71,17 +71,17 @@ def asked_for(task: str, data: Path, seed: int) -> Run:
     return check(choose((sheet,), options), options)
 
 
-def train(asked: Run) -> dict:
+def train(asked: RunConfig) -> dict:
     """As `common.run` does it, with a look at test after every epoch."""
     row = build.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
-    samples, pixels, rows, split = prepare(asked, preprocess)
+    samples, pixels, rows, split = load_dataset(asked, preprocess)
     recipe = recipes.recipe(asked, row, max(1, len(split.train) // asked.batch_size))
     accelerator = device.accelerator("auto", "auto", row.cpu_bf16)
     torch.manual_seed(asked.seed)
     net = build.build(row, len(samples.classes), weights.read(row, "imagenet", offline=True)[0])
-    pixels = to_device(pixels, accelerator.device)
-    parts = batches(asked, samples, pixels, rows, split, preprocess, True, accelerator)
+    pixels = pixels_to_device(pixels, accelerator.device)
+    parts = make_loaders(asked, samples, pixels, rows, split, preprocess, True, accelerator)
     few = slice(None, None, -(-len(split.test) // TEST))
     parts["test"] = replace(parts["test"], rows=parts["test"].rows[few], labels=parts["test"].labels[few])
     place(net, accelerator.device, parts["train"].memory_format)

@@ -1,6 +1,6 @@
 """What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
-from .cli.main import friendly, main
+from .cli.main import main, report_user_errors
 from .data import readers
 from .data.readers import *  # noqa: F403 (a reader per layout)
 from .data.splits.export_folders import split_folders
@@ -17,8 +17,8 @@ __all__ = [
     "Parser",
     "Published",
     "Samples",
-    "friendly",
     "main",
+    "report_user_errors",
     "split_folders",
     *readers.__all__,
 ]

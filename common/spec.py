@@ -216,7 +216,7 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunConfig:
     """What the user asked for, checked. With the code, the data and the machine it determines the result."""
 
     dataset: Dataset

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.spec import Samples
+
 COLOURS = np.array(
     [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)]
 )
@@ -321,3 +323,14 @@ def rsna_pneumonia(root: Path, suffix: str = ".dcm", patients: bool = True) -> N
         csv.writer(file).writerows([("patientId", "x", "y", "width", "height", "Target"), *rows])
     if patients:
         (root / "pneumonia-challenge-dataset-mappings_2018.json").write_text(json.dumps(mapping))
+
+
+def listed(per_class: dict[str, int], **more) -> Samples:
+    """Samples of class folders with so many images each, without files."""
+    rows = [
+        (f"{name}/{name}_{i}.jpg", c)
+        for c, (name, n) in enumerate(per_class.items())
+        for i in range(1, n + 1)
+    ]
+    names, labels = zip(*rows, strict=True)
+    return Samples(images=names, names=names, labels=labels, classes=tuple(per_class), **more)

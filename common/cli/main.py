@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Stopped, UserError
 from ..run.provenance import this_python
 from ..run.results import OPTIONS, RESULT
-from ..spec import Dataset, Run
+from ..spec import Dataset, RunConfig
 from .parse import check, choose, parse
 
 
@@ -25,11 +25,11 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
         options = parse(sheets, argv)
         return _run(check(choose(sheets, options), options), options.download)
 
-    if result := friendly(work):
+    if result := report_user_errors(work):
         print(result)
 
 
-def friendly(work: Callable[[], Any]) -> Any:
+def report_user_errors(work: Callable[[], Any]) -> Any:
     """Do `work`; a `UserError` becomes one line and exit status 2. SIGTERM ends it as Ctrl-C does."""
     try:
         with _terminated_like_interrupted():
@@ -50,40 +50,40 @@ def _complain(message: str) -> int:
     return 2
 
 
-def _run(asked: Run, download: bool) -> str | None:
+def _run(config: RunConfig, download: bool) -> str | None:
     from tqdm import tqdm
 
     if download:
         from ..data.download.fetch import fetch
 
-        fetch(asked.dataset, asked.data_dir, asked.offline)
+        fetch(config.dataset, config.data_dir, config.offline)
 
-    if asked.protocol == "probe":
+    if config.protocol == "probe":
         from ..run.probe_run import probe as run
     else:
         from ..run.run import run
 
     try:
         with _once():
-            result = run(asked, lambda record: tqdm.write(_told(asked, record), file=sys.stderr))
+            result = run(config, lambda record: tqdm.write(_told(config, record), file=sys.stderr))
     except Stopped as stopped:
         _leave_group()
-        _say_how_to_continue(f"{stopped}; everything is saved", asked)
+        _say_how_to_continue(f"{stopped}; everything is saved", config)
         sys.exit(128 + stopped.number)
     except KeyboardInterrupt as end:  # outside of training
-        if (asked.out / OPTIONS).exists() and not (asked.out / RESULT).exists():
-            _say_how_to_continue(f"stopped by {signal.Signals(_signal_of(end)).name}", asked)
+        if (config.out / OPTIONS).exists() and not (config.out / RESULT).exists():
+            _say_how_to_continue(f"stopped by {signal.Signals(_signal_of(end)).name}", config)
         raise
     _leave_group()
-    return result and result_line(result, asked.out)
+    return result and result_line(result, config.out)
 
 
-def _say_how_to_continue(what: str, asked: Run) -> None:
-    script = f"{asked.dataset.script}.py"
+def _say_how_to_continue(what: str, config: RunConfig) -> None:
+    script = f"{config.dataset.script}.py"
     if Path(sys.argv[0]).name == script:
         script = shlex.quote(sys.argv[0])
     if int(os.environ.get("RANK", 0)) == 0:  # of several processes one speaks
-        how = f"{this_python()} {script} --resume {shlex.quote(str(asked.out))}"
+        how = f"{this_python()} {script} --resume {shlex.quote(str(config.out))}"
         print(f"{what}; continue with: {how}", file=sys.stderr)
 
 
@@ -123,7 +123,7 @@ def _once() -> Iterator[None]:
         threading.excepthook = before
 
 
-def _told(asked: Run, record: dict[str, Any]) -> str:
+def _told(config: RunConfig, record: dict[str, Any]) -> str:
     """One line at the start of a run, one per evaluation or trial of a rate, or for the penalty that a probe has chosen."""
     if "trial" in record:
         score = record["score"]
@@ -143,10 +143,10 @@ def _told(asked: Run, record: dict[str, Any]) -> str:
     skipped = record["skipped_images"]
     rate = f", learning rate {record['recipe']['phases'][0]['lr']:g}" if record.get("lr_search") else ""
     return (
-        f"{asked.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
+        f"{config.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; {record['backbone']} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
-        f"{', compiled' * record['compiled']}{rate} on {record['device']} -> {asked.out}"
+        f"{', compiled' * record['compiled']}{rate} on {record['device']} -> {config.out}"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..models import build, weights
 from ..run.results import OPTIONS, RESULT
-from ..spec import CHANGEABLE, Dataset, Run
+from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
 from .options import parser
@@ -87,7 +87,7 @@ def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
     return replace(dataset, fold=fold, load=partial(dataset.load, fold=fold)) if fold else dataset
 
 
-def check(dataset: Dataset, options: argparse.Namespace) -> Run:
+def check(dataset: Dataset, options: argparse.Namespace) -> RunConfig:
     """All that can be known before torch is loaded.
 
     Raises:
@@ -141,8 +141,8 @@ def check(dataset: Dataset, options: argparse.Namespace) -> Run:
     dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
     if options.protocol == "paper":
         dataset = replace(dataset, caveats=(PAPER, *dataset.caveats))
-    names = {field.name for field in dataclasses.fields(Run)} - {"dataset", "out"}
-    return Run(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
+    names = {field.name for field in dataclasses.fields(RunConfig)} - {"dataset", "out"}
+    return RunConfig(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
 
 
 def has_data(dataset: Dataset, folder: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..models import build
 from ..models.registry import CIFAR, MODERN, PAPER
-from ..spec import Dataset, Run
+from ..spec import Dataset, RunConfig
 from ..sweep.plan import Planned
 from ..training.recipes import UNUSED_BY_PROBE
 from . import catalog, config_file
@@ -45,7 +45,7 @@ def planned(wanted: Wanted, probe: bool = False) -> tuple[list[Planned], dict[st
     Raises:
         UserError: what the user named cannot run.
     """
-    checked: list[tuple[Dataset, tuple[str, ...], Run]] = []
+    checked: list[tuple[Dataset, tuple[str, ...], RunConfig]] = []
     left_out: dict[str, str] = {}
     every = list(wanted.datasets) == [ALL]
     for sheet in catalog.datasets() if every else _sheets(wanted.datasets):
@@ -104,7 +104,7 @@ def _choices(wanted: Wanted) -> Iterator[tuple[str, Mapping[str, float], bool]]:
 
 def _checked(
     sheet: Dataset, model: str, few: Mapping[str, float], wanted: Wanted, probe: bool
-) -> tuple[tuple[str, ...], Run]:
+) -> tuple[tuple[str, ...], RunConfig]:
     """What the script is told, but for the seed, and the run that it makes of it."""
     where: list[str] = []  # told whatever the script's own default is
     if not sheet.bundled:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..spec import Preprocess, Run, Samples, Split
-from .images.cache import cached
-from .images.decode import decode, refuse
+from ..spec import Preprocess, RunConfig, Samples, Split
+from .images.cache import decode_cached
+from .images.decode import decode, raise_unreadable
 from .splits import split_file, splits
 
 if TYPE_CHECKING:
@@ -16,44 +16,44 @@ if TYPE_CHECKING:
     from .loader import Batches
 
 
-def prepare(asked: Run, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
+def load_dataset(config: RunConfig, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
     """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part.
 
     The rows are positions in `Samples.images`, too, in which the unreadable ones remain.
     """
-    samples = read(asked)
-    split = divide(asked, samples)  # before the images are decoded: a mistake is told at once
-    decoded = decode if asked.no_cache else cached
-    pixels, bad = decoded(samples.images, preprocess, asked.dataset.native)
-    if not asked.skip_bad:
-        refuse(bad, samples.images if isinstance(samples.images, list) else samples.names)
+    samples = read_samples(config)
+    split = make_split(config, samples)  # before the images are decoded: a mistake is told at once
+    decoded = decode if config.no_cache else decode_cached
+    pixels, bad = decoded(samples.images, preprocess, config.dataset.native)
+    if not config.skip_bad:
+        raise_unreadable(bad, samples.images if isinstance(samples.images, list) else samples.names)
     rows = [i for i in range(len(samples)) if i not in bad]
     if bad:
-        samples = replace(splits.only(samples, rows), images=samples.images)
-        split = divide(asked, samples)
+        samples = replace(splits.subset(samples, rows), images=samples.images)
+        split = make_split(config, samples)
     return samples, pixels, rows, split
 
 
-def read(asked: Run) -> Samples:
+def read_samples(config: RunConfig) -> Samples:
     """The samples as the sheet, `--subset` and `--split_file` tell them, counted."""
-    samples = asked.dataset.load(asked.data_dir, asked.dataset.classes)
-    if asked.subset:
+    samples = config.dataset.load(config.data_dir, config.dataset.classes)
+    if config.subset:
         samples = splits.present_classes(samples)
     else:
-        splits.check_counts(asked.dataset, samples)
-    return split_file.apply(asked.split_file, samples) if asked.split_file else samples
+        splits.check_counts(config.dataset, samples)
+    return split_file.apply(config.split_file, samples) if config.split_file else samples
 
 
-def divide(asked: Run, samples: Samples) -> Split:
+def make_split(config: RunConfig, samples: Samples) -> Split:
     """Who is in which part, as the sheet, the protocol, `--shots` and `--fraction` tell it."""
-    split = splits.split(asked.dataset, samples, asked.seed)
-    if asked.protocol == "paper":
+    split = splits.split(config.dataset, samples, config.seed)
+    if config.protocol == "paper":
         split = splits.without_val(samples, split)
-    return splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)
+    return splits.reduce_train(samples, split, config.seed, config.shots, config.fraction)
 
 
-def batches(
-    asked: Run,
+def make_loaders(
+    config: RunConfig,
     samples: Samples,
     pixels: Any,
     rows: list[int],
@@ -72,10 +72,10 @@ def batches(
     from .loader import Batches
 
     world = accelerator.num_processes
-    pieces = world * asked.micro_batches
-    if asked.batch_size % pieces:
+    pieces = world * config.micro_batches
+    if config.batch_size % pieces:
         raise UserError(
-            f"-bs {asked.batch_size}: expected a multiple of {pieces}, for {world} processes and --micro_bs"
+            f"-bs {config.batch_size}: expected a multiple of {pieces}, for {world} processes and --micro_bs"
         )
     where, labels = np.asarray(rows), np.asarray(samples.labels)
     found: dict[str, Batches] = {}
@@ -91,11 +91,11 @@ def batches(
                 rows=where[part],
                 labels=labels[part],
                 preprocess=preprocess,
-                batch_size=asked.batch_size,
+                batch_size=config.batch_size,
                 device=accelerator.device,
                 channels_last=channels_last,
-                micro_batches=asked.micro_batches,
-                balanced=asked.balanced_sampling,
+                micro_batches=config.micro_batches,
+                balanced=config.balanced_sampling,
                 rank=accelerator.process_index,
                 world=world,
             )

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from ..spec import Augment, Preprocess
 from .augment import augment as augmentation
-from .to_device import send
+from .to_device import to_device
 
 SHARE = 0.5  # of a GPU's free memory that pixels may take; the network needs the rest
 AHEAD = 2  # batches that are on their way while the network computes
 CHUNK = 1024  # images that travel at once when all of them move to the GPU
 
 
-def to_device(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
+def pixels_to_device(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
     """The pixels on the GPU if they fit there beside a network; else where they are, to be streamed."""
     if device.type != "cuda" or pixels.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
         return pixels
@@ -83,12 +83,14 @@ class Batches:
 
     def _pieces(
         self, augment: Augment, seed: int, step: int
-    ) -> Iterator[tuple[np.ndarray, augmentation.Changes]]:
+    ) -> Iterator[tuple[np.ndarray, augmentation.AugmentParams]]:
         """This process' share of every step, in micro-batches: which images, and what happens to them."""
         pieces = self.micro_batches * self.world
         for epoch in count(1 + step // self.steps):
-            order = self._order(augmentation.dice("order", seed, epoch)).numpy()
-            changes = augmentation.draw(augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch)
+            order = self._order(augmentation.generator("order", seed, epoch)).numpy()
+            changes = augmentation.sample_params(
+                augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch
+            )
             for start in range(step % self.steps, self.steps):
                 batch = np.arange(len(self))[start * self.batch_size : (start + 1) * self.batch_size]
                 equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
@@ -117,7 +119,7 @@ class Batches:
         step = max(1, 2 * self.batch_size // (self.micro_batches * self.world))
         pieces = ((mine[start : start + step],) for start in range(0, len(mine), step))
         for piece, images in self._bring(pieces):
-            yield self._normalise(augmentation.enlarge(images, self.preprocess.size)), self._labels(piece)
+            yield self._normalise(augmentation.resize(images, self.preprocess.size)), self._labels(piece)
 
     def _bring(self, pieces: Iterable[tuple]) -> Iterator[tuple]:
         """The pieces, each with its images (B, 3, h, w) float32 in 0..255 on the device behind it.
@@ -129,7 +131,7 @@ class Batches:
             yield *piece, images.permute(0, 3, 1, 2).float()
 
     def _look_up(self, piece: tuple) -> tuple[tuple, Tensor]:
-        return piece, self.pixels[send(torch.from_numpy(self.rows[piece[0]]), self.device)]
+        return piece, self.pixels[to_device(torch.from_numpy(self.rows[piece[0]]), self.device)]
 
     def _stream(self, pieces: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
         """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
@@ -137,7 +139,7 @@ class Batches:
 
         def gather(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
             with torch.cuda.stream(side) if side else nullcontext():
-                images = send(torch.from_numpy(self.pixels[self.rows[piece]]), self.device)
+                images = to_device(torch.from_numpy(self.pixels[self.rows[piece]]), self.device)
                 return images, side and side.record_event()
 
         def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:
@@ -158,7 +160,7 @@ class Batches:
                 yield piece, arrived(*sent.result())
 
     def _labels(self, piece: np.ndarray) -> Tensor:
-        return send(torch.from_numpy(self.labels[piece]), self.device)
+        return to_device(torch.from_numpy(self.labels[piece]), self.device)
 
     @cached_property
     def _statistics(self) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def send(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A copy on the device; from pinned memory, so that the host need not wait for a GPU. On a CPU the tensor itself."""
     if device.type == "cuda":
         tensor = tensor.pin_memory()

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.loader import Batches, to_device
+from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError
 from ..metrics import cost
 from ..models import build
@@ -87,7 +87,7 @@ def bench(
         pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
         pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
         real = Batches(
-            pixels=to_device(pixels, accelerator.device),
+            pixels=pixels_to_device(pixels, accelerator.device),
             rows=np.arange(n),
             labels=np.arange(n) % CLASSES,
             preprocess=preprocess,

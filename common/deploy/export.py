@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
-from ..files.atomic import check_new, whole
+from ..files.atomic import atomic_write, check_new
 from ..run import results
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def written(net: "nn.Module", about: dict[str, Any], kind: str, out: Path) -> fl
         "torchscript": (_write_torchscript, _read_torchscript),
         "safetensors": (_write_safetensors, _reader_of(net)),
     }[kind]
-    with whole(out, "-o") as part, warnings.catch_warnings():
+    with atomic_write(out, "-o") as part, warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # of what is constant in a trace, which is compared; of TorchScript's age

@@ -13,11 +13,11 @@ from secrets import token_hex
 from ..errors import UserError, disk_errors
 
 LOCK = ".lock"
-LOOKS = 5  # at a lock before it is taken for held
+TRIES = 5  # at a lock before it is taken for held
 
 
 @contextmanager
-def whole(path: Path, option: str = "--out") -> Iterator[Path]:
+def atomic_write(path: Path, option: str = "--out") -> Iterator[Path]:
     """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends well.
 
     `option` names another place, if the disk is full or cannot be written to.
@@ -49,7 +49,7 @@ def check_new(path: Path, option: str) -> None:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Nobody else works in the folder meanwhile: its lock is held while the process lives, however it ends.
 
     Raises:
@@ -58,7 +58,7 @@ def claimed(folder: Path) -> Iterator[None]:
     with disk_errors(folder):
         handle = open(folder / LOCK, "a+")  # noqa: SIM115 (NFS wants a file open for what its lock is for)
     with handle:
-        for _ in range(LOOKS):
+        for _ in range(TRIES):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -68,7 +68,7 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
 
 
-def busy(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a process, on this machine or on another that shares the disk, has claimed the folder."""
     try:
         with open(folder / LOCK) as handle:
@@ -81,7 +81,7 @@ def busy(folder: Path) -> bool:
 
 
 @contextmanager
-def alone(folder: Path, doing: str) -> Iterator[None]:
+def exclusive(folder: Path, doing: str) -> Iterator[None]:
     """Wait until no other process makes the same folder.
 
     The lock file beside it stays: removed, it would let a third process in beside a waiting second.

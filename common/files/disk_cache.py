@@ -8,38 +8,38 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import disk_errors
-from .atomic import whole
+from .atomic import atomic_write
 
-PLACE = "CLASH_CACHE"  # names another place
+CACHE_VARIABLE = "CLASH_CACHE"  # names another place
 
 
-def home() -> Path:
+def cache_dir() -> Path:
     """$CLASH_CACHE, or `clash-of-backbones` where the system keeps its caches."""
     system = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get(PLACE) or system / "clash-of-backbones")
+    return Path(os.environ.get(CACHE_VARIABLE) or system / "clash-of-backbones")
 
 
-def kept(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def cached(kind: str, about: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The cached result of `compute` for `about`; both must be JSON-serialisable."""
-    if recall(kind, about) is None:
-        keep(kind, about, compute())
-    return recall(kind, about)
+    if load(kind, about) is None:
+        store(kind, about, compute())
+    return load(kind, about)
 
 
-def recall(kind: str, about: dict[str, Any]) -> dict[str, Any] | None:
+def load(kind: str, about: dict[str, Any]) -> dict[str, Any] | None:
     """What was kept about this; None: nothing."""
     path = _path(kind, about)
     return json.loads(path.read_text("utf-8"))["figures"] if path.exists() else None
 
 
-def keep(kind: str, about: dict[str, Any], figures: dict[str, Any]) -> None:
+def store(kind: str, about: dict[str, Any], figures: dict[str, Any]) -> None:
     path = _path(kind, about)
-    with disk_errors(home(), PLACE):
+    with disk_errors(cache_dir(), CACHE_VARIABLE):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path, PLACE) as part:
+    with atomic_write(path, CACHE_VARIABLE) as part:
         part.write_text(json.dumps({"about": about, "figures": figures}), "utf-8")
 
 
 def _path(kind: str, about: dict[str, Any]) -> Path:
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    return home() / kind / f"{key}.json"
+    return cache_dir() / kind / f"{key}.json"

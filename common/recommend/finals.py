@@ -14,16 +14,16 @@ import numpy as np
 
 from ..data.splits import split_file
 from ..errors import UserError, disk_errors
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from ..run import results
-from ..spec import Run
+from ..spec import RunConfig
 from . import ranking
 from .material import Material
 
 SEARCH = ("--lr", "auto")  # the same search for the learning rate for everybody
 
 
-def place(runs: Sequence[Run], script: Sequence[str], material: Material) -> Path:
+def place(runs: Sequence[RunConfig], script: Sequence[str], material: Material) -> Path:
     """The folder of these runs, by all that determines them: the same question finds it again."""
     told = [(run.model, run.weights, run.image_size) for run in runs]
     known = json.dumps([told, *script[1:], material.split.fingerprint, *SEARCH])
@@ -32,7 +32,11 @@ def place(runs: Sequence[Run], script: Sequence[str], material: Material) -> Pat
 
 
 def play(
-    runs: Sequence[Run], script: list[str], folder: Path, material: Material, tell: Callable[[str], None]
+    runs: Sequence[RunConfig],
+    script: list[str],
+    folder: Path,
+    material: Material,
+    tell: Callable[[str], None],
 ) -> dict[str, Any]:
     """Fine-tune every run's backbone by the sheet's script, each in a process of its own; compare them on test.
 
@@ -46,7 +50,7 @@ def play(
         folder.mkdir(parents=True, exist_ok=True)
     split = folder / "split.csv"  # so that groups stay whole, and test is what was held out
     if not split.exists():
-        with whole(split) as part:
+        with atomic_write(split) as part:
             split_file.write(part, material.samples, material.split)
     played: list[dict[str, Any]] = []
     for number, run in enumerate(runs, 1):

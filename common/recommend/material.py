@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import read
-from ..data.images.cache import cached
-from ..data.images.decode import refuse
+from ..data.dataset import read_samples
+from ..data.images.cache import decode_cached
+from ..data.images.decode import raise_unreadable
 from ..data.splits import splits
 from ..data.splits.export_folders import groups_by
 from ..errors import UserError
-from ..spec import Preprocess, Run, Samples, Split
+from ..spec import Preprocess, RunConfig, Samples, Split
 from .words import SKEW
 
 SHARES = (1 / 8, 1 / 4, 1 / 2)  # of the images, for a first, second and third look under a budget
@@ -43,7 +43,7 @@ class Material:
 
 
 def gather(
-    asked: Run, preprocess: Preprocess, group_by: str | None, limit: int | None, looks: bool
+    config: RunConfig, preprocess: Preprocess, group_by: str | None, limit: int | None, looks: bool
 ) -> Material:
     """Read, split, and draw what is looked at: about `limit` images, if there are more; in several `looks` or one.
 
@@ -52,28 +52,28 @@ def gather(
     Raises:
         UserError: something in the data that the user can fix.
     """
-    samples = read(asked)
+    samples = read_samples(config)
     if group_by:
         samples = replace(samples, groups=groups_by(samples.names, group_by))
-    split = splits.split(asked.dataset, samples, asked.seed)
-    few = splits.low_data(samples, split, asked.seed, asked.shots, asked.fraction)
+    split = splits.split(config.dataset, samples, config.seed)
+    few = splits.reduce_train(samples, split, config.seed, config.shots, config.fraction)
     learn, there = few, len(few.train) + len(few.val)
     if limit and limit < there:
-        few = splits.low_data(samples, few, asked.seed, None, limit / there)
+        few = splits.reduce_train(samples, few, config.seed, None, limit / there)
     chosen, opened = sorted(few.train + few.val), range(len(samples))
     images = samples.images
     if isinstance(images, list) and len(chosen) < len(split.train) + len(split.val):
         opened, images = chosen, [images[i] for i in chosen]
-    _, bad = cached(images, preprocess, asked.dataset.native)
-    if not asked.skip_bad:
-        refuse(bad, images if isinstance(images, list) else samples.names)
+    _, bad = decode_cached(images, preprocess, config.dataset.native)
+    if not config.skip_bad:
+        raise_unreadable(bad, images if isinstance(images, list) else samples.names)
     place = {position: i for i, position in enumerate(opened) if i not in bad}
     labels = np.asarray(samples.labels)[opened]
     groups = None
     if samples.groups:
         groups = np.unique(np.asarray(samples.groups)[opened], return_inverse=True)[1]
     shares = [s for s in SHARES if looks and s * len(chosen) >= LEAST * len(samples.classes)]
-    parts = _parts(samples, few, asked.seed, shares)
+    parts = _parts(samples, few, config.seed, shares)
     material = Material(
         samples=samples,
         split=split,
@@ -81,7 +81,7 @@ def gather(
         labels=labels,
         groups=groups,
         looks=tuple(_added([[place[i] for i in part if i in place] for part in parts], groups)),
-        metric=_metric(asked.dataset.metric, labels),
+        metric=_metric(config.dataset.metric, labels),
         learn=learn,
     )
     _check_groups(material)
@@ -90,7 +90,7 @@ def gather(
 
 def _parts(samples: Samples, few: Split, seed: int, shares: list[float]) -> list[list[int]]:
     """Growing parts of what is looked at, each within the next, groups whole; the last is all."""
-    drawn = [splits.low_data(samples, few, seed, None, share) for share in shares]
+    drawn = [splits.reduce_train(samples, few, seed, None, share) for share in shares]
     return [sorted(part.train + part.val) for part in (*drawn, few)]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..files.disk_cache import keep, recall
+from ..files.disk_cache import load, store
 from ..metrics import cost
 from ..models import build
 from ..models.registry import Backbone
@@ -53,11 +53,11 @@ def price(
         "precision": precision,
     }
     make = partial(build.build, row, classes, None)
-    if figures := recall("prices", about):
+    if figures := load("prices", about):
         return Price(**figures)
     found = _measure(make, size, batch_size, device, precision) if measured else _price(make, size)
     if found.step_seconds is not None:  # the memory may suffice another time
-        keep("prices", about, asdict(found))
+        store("prices", about, asdict(found))
     return found
 
 

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from ..data.splits import splits
 from ..errors import UserError
-from ..files.disk_cache import kept
+from ..files.disk_cache import cached
 from ..models import build, weights
 from ..run import provenance
-from ..spec import Run
+from ..spec import RunConfig
 from ..training import device
 from ..transfer import linear_probe, transferability
 from ..transfer.features import features
@@ -36,7 +36,7 @@ Tell = Callable[[str], None]
 class Question:
     """What the user asked for, checked."""
 
-    runs: tuple[Run, ...]  # one per backbone, the rest alike
+    runs: tuple[RunConfig, ...]  # one per backbone, the rest alike
     left_out: Mapping[str, str]  # backbones whose weights are missing, and why
     group_by: str | None  # a regular expression; images whose names share its match stay together
     limit: int | None  # images to look at; None: all but test
@@ -53,7 +53,7 @@ class Judged:
     scores: dict[str, float]  # probe, knn: accuracies; logme; h_score
 
 
-def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
+def recommend(config: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
     """Score every backbone; returns the answer, ready for JSON, and the data that it was scored on.
 
     Under a budget a first look at an eighth of the images drops the worst: at most half of them, and no more than must
@@ -65,18 +65,18 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         UserError: something in the data that the user can fix, or no backbone could look at it.
     """
     started = time.perf_counter()
-    for name, reason in asked.left_out.items():
+    for name, reason in config.left_out.items():
         tell(f"{name} is left out: {reason}")
-    first = asked.runs[0]
+    first = config.runs[0]
     preprocess = build.find(first.model).preprocess(first.image_size)
-    material = gather(first, preprocess, asked.group_by, asked.limit, bool(asked.budget))
+    material = gather(first, preprocess, config.group_by, config.limit, bool(config.budget))
     where = device.find(first.device)
-    runs = {run.model: run for run in asked.runs}
+    runs = {run.model: run for run in config.runs}
     judged: dict[str, Judged] = {}
-    left_out, dropped = dict(asked.left_out), []
+    left_out, dropped = dict(config.left_out), []
 
     def left() -> float:
-        return (asked.budget or math.inf) - (time.perf_counter() - started)
+        return (config.budget or math.inf) - (time.perf_counter() - started)
 
     for look in range(len(material.looks)):
         rows = material.rows(look)
@@ -123,8 +123,8 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "seed": first.seed,
         "subset": first.subset,
         "shots": first.shots,
-        "limit": asked.limit,
-        "budget_seconds": asked.budget,
+        "limit": config.limit,
+        "budget_seconds": config.budget,
         "split": material.learn.fingerprint,
         "test_fingerprint": splits.test_fingerprint(material.samples, material.learn),
         "backbones": [_row(s, runs[s.name], judged[s.name], material, where, left() > 0) for s in bar],
@@ -136,7 +136,12 @@ def recommend(asked: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
 
 
 def _judge(
-    run: Run, before: Judged | None, material: Material, look: int, fold: np.ndarray, where: torch.device
+    run: RunConfig,
+    before: Judged | None,
+    material: Material,
+    look: int,
+    fold: np.ndarray,
+    where: torch.device,
 ) -> Judged:
     """What the backbone knows after this look; `before`: after the one before."""
     row = build.find(run.model)
@@ -156,7 +161,7 @@ def _judge(
     rows, classes = material.rows(look), len(material.samples.classes)
     known = (values, material.labels[rows], classes, fold, material.groups_of(rows), material.metric)
     about = {"form": FORM, "known": [_digest(part) for part in known]}
-    return Judged(values, new.images_per_second, **kept("judged", about, lambda: _scores(*known)))
+    return Judged(values, new.images_per_second, **cached("judged", about, lambda: _scores(*known)))
 
 
 def _digest(part: Any) -> str:
@@ -218,7 +223,7 @@ def _seconds(judged: Iterable[Judged], images: int) -> float:
 
 def _row(
     standing: ranking.Standing,
-    run: Run,
+    run: RunConfig,
     judged: Judged,
     material: Material,
     where: torch.device,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UserError, disk_errors
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from . import tables
 from .read import Found, read
 from .sections import sections
@@ -30,8 +30,8 @@ def report(folders: Sequence[Path], out: Path, domains: Mapping[str, str]) -> Fo
     with disk_errors(out.parent, "-o"):
         out.parent.mkdir(parents=True, exist_ok=True)
     tables.write_csv(out.with_name(CSV), found.rows, told)
-    with whole(out.with_name(MARKDOWN), "-o") as part:
+    with atomic_write(out.with_name(MARKDOWN), "-o") as part:
         part.write_text(tables.markdown(told), "utf-8")
-    with whole(out, "-o") as part:
+    with atomic_write(out, "-o") as part:
         part.write_text(text, "utf-8")
     return found

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from .read import METRICS, SCRATCH, Row
 from .sections import Cell, Question, Section
 
@@ -131,7 +131,7 @@ def write_csv(path: Path, rows: Sequence[Row], sections: Sequence[Section]) -> N
         *(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")), *costs,
         "machine", "torch", "commit", "folder", "command",
     ]  # fmt: skip
-    with whole(path, "-o") as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path, "-o") as part, open(part, "w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file)
         lines.writerow(head)
         for row in rows:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from ..metrics import classification
 from ..spec import Samples, Split
 from ..statistics import intervals
@@ -33,7 +33,7 @@ def calibrated(
     return {name: scores[name] for name in ("nll", "ece")}
 
 
-def keep(
+def write(
     folder: Path,
     title: str,
     records: list[dict[str, Any]],
@@ -49,9 +49,9 @@ def keep(
     labels = np.asarray([samples.labels[i] for i in split.test])
     confusion = classification.confusion(logits, labels)
     if records:
-        with whole(folder / "curve.png") as part:
+        with atomic_write(folder / "curve.png") as part:
             plots.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
-    with whole(folder / "confusion.png") as part:
+    with atomic_write(folder / "confusion.png") as part:
         plots.confusion_matrix(part, confusion, samples.classes, title)
     _mistakes(folder, title, logits, labels, samples.classes, picture)
     names = [samples.names[i] for i in split.test]
@@ -73,5 +73,5 @@ def _mistakes(
     wrong = sorted(np.flatnonzero(said != labels), key=lambda i: -sure[i])[:MISTAKES]
     if wrong:
         captions = [f"{classes[labels[i]]}\npred: {classes[said[i]]}, {100 * sure[i]:.0f} %" for i in wrong]
-        with whole(folder / results.MISTAKES) as part:
+        with atomic_write(folder / results.MISTAKES) as part:
             plots.mistakes(part, [picture(i) for i in wrong], captions, f"Most confident errors: {title}")

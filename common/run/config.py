@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.splits import splits
 from ..errors import UserError
 from ..models.registry import Backbone
-from ..spec import Dataset, Preprocess, Recipe, Run, Samples, Split
+from ..spec import Dataset, Preprocess, Recipe, RunConfig, Samples, Split
 from . import provenance
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ FREE = (
 )  # fmt: skip
 
 
-def described(
-    asked: Run,
+def static_config(
+    config: RunConfig,
     row: Backbone,
     recipe: Recipe,
     preprocess: Preprocess,
@@ -30,24 +30,24 @@ def described(
 ) -> dict[str, Any]:
     """All that is known before the network is built."""
     return {
-        "dataset": asked.dataset.name,
-        "folder": asked.data_dir.resolve().name if asked.dataset.name == "folder" else None,
-        "fold": asked.dataset.fold,
+        "dataset": config.dataset.name,
+        "folder": config.data_dir.resolve().name if config.dataset.name == "folder" else None,
+        "fold": config.dataset.fold,
         "backbone": row.name,
-        "weights": row.weights if asked.weights == "imagenet" else asked.weights,
+        "weights": row.weights if config.weights == "imagenet" else config.weights,
         "protocol": recipe.name,
         "chosen_on": recipe.choose_on,
-        "seed": asked.seed,
-        "batch_size": asked.batch_size,
-        "micro_bs": asked.micro_bs or asked.batch_size,
+        "seed": config.seed,
+        "batch_size": config.batch_size,
+        "micro_bs": config.micro_bs or config.batch_size,
         "recipe": asdict(recipe),
-        "steps_per_epoch": max(1, len(split.train) // asked.batch_size),
-        "augment": asdict(asked.dataset.augment),
-        "balanced_sampling": asked.balanced_sampling,
+        "steps_per_epoch": max(1, len(split.train) // config.batch_size),
+        "augment": asdict(config.dataset.augment),
+        "balanced_sampling": config.balanced_sampling,
         "preprocess": asdict(preprocess),
         "classes": len(samples.classes),
         "split": {
-            "kind": asked.split,
+            "kind": config.split,
             "fingerprint": split.fingerprint,
             "test_fingerprint": splits.test_fingerprint(samples, split),
             "train": len(split.train),
@@ -55,17 +55,17 @@ def described(
             "test": len(split.test),
             "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
         },
-        "split_file": asked.split_file and str(asked.split_file),
-        "shots": asked.shots,
-        "fraction": asked.fraction,
-        "subset": asked.subset,
+        "split_file": config.split_file and str(config.split_file),
+        "shots": config.shots,
+        "fraction": config.fraction,
+        "subset": config.subset,
         "skipped_images": skipped,
-        "caveats": asked.dataset.caveats,
+        "caveats": config.dataset.caveats,
     }
 
 
-def built(
-    asked: Run,
+def model_config(
+    config: RunConfig,
     net: "torch.nn.Module",
     preprocess: Preprocess,
     weights_sha256: str | None,
@@ -79,12 +79,12 @@ def built(
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
-        "code": provenance.code(asked.dataset.script),
+        "code": provenance.code(config.dataset.script),
         **provenance.of(device, precision),
     }
 
 
-def about(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preprocess) -> dict[str, Any]:
+def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preprocess) -> dict[str, Any]:
     """What stands in the header of a run's weights, see `results.write_weights`."""
     return {
         "backbone": row.name,
@@ -95,9 +95,9 @@ def about(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preproc
     }
 
 
-def changed(asked: Run, old: dict[str, Any], new: dict[str, Any], step: int) -> list[dict[str, Any]]:
+def changed(config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int) -> list[dict[str, Any]]:
     """All changes on the way, those of this start after `step` at their end: {"step", name: [before, after]}."""
-    now = {name: [old[name], new[name]] for name in asked.changes if old[name] != new[name]}
+    now = {name: [old[name], new[name]] for name in config.changes if old[name] != new[name]}
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
 
 
@@ -106,11 +106,11 @@ def determining(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in FREE}
 
 
-def check_same(asked: Run, old: dict[str, Any], new: dict[str, Any]) -> None:
+def check_same(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
-    folder = asked.out
+    folder = config.out
     old, new = (
-        _flat({k: v for k, v in determining(of).items() if k not in asked.changes}) for of in (old, new)
+        _flat({k: v for k, v in determining(of).items() if k not in config.changes}) for of in (old, new)
     )
     other = [
         f"{name} was {old.get(name)}, is {new.get(name)}"

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..data.dataset import prepare
+from ..data.dataset import load_dataset
 from ..data.splits import split_file
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from ..models import build, weights
-from ..spec import Run
-from . import config, provenance, results
+from ..spec import RunConfig
+from . import provenance, results
+from .config import check_same, model_card, model_config, static_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ class Fitted:
     bias: "np.ndarray"  # (C,) float32
 
 
-def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """Extract features, fit, choose on validation, look at test once; returns what `result.json` holds.
 
     `tell` is given the run's configuration at its start and then the record of the penalty that was chosen.
@@ -51,9 +52,9 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         UserError: what the user can fix.
     """
     started = time.perf_counter()
-    dataset, row = asked.dataset, build.find(asked.model)
-    preprocess = row.preprocess(asked.image_size)
-    samples, pixels, rows, split = prepare(asked, preprocess)
+    dataset, row = config.dataset, build.find(config.model)
+    preprocess = row.preprocess(config.image_size)
+    samples, pixels, rows, split = load_dataset(config, preprocess)
 
     import numpy as np
 
@@ -62,29 +63,29 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     from ..transfer.features import features, fresh, network, set_head
     from . import artifacts
 
-    where, classes = device.find(asked.device), len(samples.classes)
-    precision = device.number_format(where, asked.precision, row.cpu_bf16)
-    file = weights.fetch(row, asked.weights, asked.offline)
-    net = network(row, file[0], classes, asked.seed)
+    where, classes = device.find(config.device), len(samples.classes)
+    precision = device.number_format(where, config.precision, row.cpu_bf16)
+    file = weights.fetch(row, config.weights, config.offline)
+    net = network(row, file[0], classes, config.seed)
     metric = classification.headline(dataset.metric, classes)
     skipped = len(pixels) - len(samples)
     settings = {
-        **config.described(asked, row, recipes.PROBE, preprocess, samples, split, skipped),
-        **config.built(asked, net, preprocess, file[1], where, precision),
+        **static_config(config, row, recipes.PROBE, preprocess, samples, split, skipped),
+        **model_config(config, net, preprocess, file[1], where, precision),
         "metric": metric,
         "processes": 1,
         "memory_format": "channels_last",
         "compiled": False,
     }
-    if asked.resume:  # it takes seconds: it begins anew, in its folder
-        config.check_same(asked, results.read_json(asked.out / results.CONFIG), settings)
-    about = config.about(row, samples, dataset, preprocess)
+    if config.resume:  # it takes seconds: it begins anew, in its folder
+        check_same(config, results.read_json(config.out / results.CONFIG), settings)
+    about = model_card(row, samples, dataset, preprocess)
     about["temperature"] = 1.0  # that of validation is in the head
 
     def look(positions: Sequence[int]) -> "Features":
         own = np.asarray(rows)[list(positions)]
-        how = {"device": where, "precision": precision, "seed": asked.seed, "batch_size": asked.batch_size}
-        if asked.no_cache:
+        how = {"device": where, "precision": precision, "seed": config.seed, "batch_size": config.batch_size}
+        if config.no_cache:
             return fresh(row, file, pixels, own, preprocess, **how)
         machine = provenance.device_name(where)
         return features(row, file, samples.images, own, preprocess, dataset.native, machine=machine, **how)
@@ -92,8 +93,8 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     def of(values: Any, positions: Sequence[int]) -> "np.ndarray":
         return np.asarray(values)[list(positions)]
 
-    with results.run_folder(asked, settings, [], write=True) as log:
-        with whole(asked.out / "split.csv") as part:
+    with results.run_folder(config, settings, [], write=True) as log:
+        with atomic_write(config.out / "split.csv") as part:
             split_file.write(part, samples, split)
         tell(settings)
         cost.forget_peak(where)
@@ -113,20 +114,20 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         best = max(tried, key=lambda one: (one.record[f"val_{metric}"], -one.record["train_left_out"]))
         tell(best.record)
         set_head(net, row.head, best.weight, best.bias)
-        results.write_weights(asked.out / results.BEST, net, about)
+        results.write_weights(config.out / results.BEST, net, about)
         test_seen = look(split.test)  # the one look at test
         peak = None if seen.remembered or test_seen.remembered else cost.peak_memory(where)
 
         test = Part(test_seen.values, of(samples.labels, split.test))
         logits = test.features @ best.weight.T + best.bias
-        scores = artifacts.scored(logits, test.labels, asked.seed)
+        scores = artifacts.scored(logits, test.labels, config.seed)
         result = {
             **settings,
             "test": scores,
             "temperature": about["temperature"],
             "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
             "best": best.record,
-            "knn": _neighbours(train, test, classes, asked.seed),
+            "knn": _neighbours(train, test, classes, config.seed),
             "features_remembered": seen.remembered,  # their rates are those of when they were made
             "cost": {
                 "train_images_per_second": seen.images_per_second,
@@ -138,8 +139,8 @@ def probe(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
             },
         }
         title = f"{dataset.title}, {row.name}, frozen"
-        artifacts.keep(
-            asked.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]]
+        artifacts.write(
+            config.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]]
         )
         return result
 

@@ -7,35 +7,35 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from ..data.images.cache import content
+from ..data.images.cache import content_hash
 from ..data.loader import Batches
 from ..errors import UserError
-from ..files.disk_cache import kept
+from ..files.disk_cache import cached
 from ..models import build
 from ..models.registry import Backbone
-from ..spec import Preprocess, Recipe, Run, Samples
+from ..spec import Preprocess, Recipe, RunConfig, Samples
 from ..training import finetune as training
 from ..training import lr_search as halving
 from ..training.cpu_kernels import place
-from . import config
+from .config import determining
 
 
 def about(
-    asked: Run, settings: dict[str, Any], samples: Samples, preprocess: Preprocess
+    config: RunConfig, settings: dict[str, Any], samples: Samples, preprocess: Preprocess
 ) -> dict[str, Any] | None:
     """All that determines a trial beside its recipe, to remember it by.
 
     None: it is not remembered, without a cache, or by several processes, which must not differ in what they find.
     """
-    if asked.no_cache or settings["processes"] > 1:
+    if config.no_cache or settings["processes"] > 1:
         return None
     machine = {name: settings[name] for name in ("device", "threads")}
-    pictures = content(samples.images, preprocess.size, preprocess)
-    return {**config.determining(settings), **machine, "images": pictures}
+    pictures = content_hash(samples.images, preprocess.size, preprocess)
+    return {**determining(settings), **machine, "images": pictures}
 
 
 def search(
-    asked: Run,
+    config: RunConfig,
     row: Backbone,
     classes: int,
     state: dict | None,
@@ -55,10 +55,10 @@ def search(
     fresh = scaler and scaler.state_dict()
 
     def train_shortly(short: Recipe) -> dict[str, float | None]:
-        torch.manual_seed(asked.seed)
+        torch.manual_seed(config.seed)
         net = build.build(row, classes, state)
         place(net, accelerator.device, train.memory_format)
-        augment, seed = asked.dataset.augment, asked.seed
+        augment, seed = config.dataset.augment, config.seed
         try:
             trained = training.finetune(
                 net, row.head, train, augment, choose, short, accelerator, seed, lambda record: None
@@ -75,7 +75,9 @@ def search(
         if about is None:
             score = train_shortly(short)["score"]
         else:
-            score = kept("trials", {**about, "recipe": asdict(short)}, lambda: train_shortly(short))["score"]
+            score = cached("trials", {**about, "recipe": asdict(short)}, lambda: train_shortly(short))[
+                "score"
+            ]
         tell({"trial": short.phases[0].lr, "steps": short.steps, "score": score})
         return score
 

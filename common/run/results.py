@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError, disk_errors
-from ..files.atomic import claimed, whole
-from ..spec import Preprocess, Run
+from ..files.atomic import atomic_write, locked
+from ..spec import Preprocess, RunConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ MISTAKES = "mistakes.jpg"  # pictures
 
 
 def write_json(path: Path, content: Any) -> None:
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
@@ -37,7 +37,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def run_folder(
-    asked: Run, config: dict[str, Any], records: Sequence[dict], write: bool
+    config: RunConfig, settings: dict[str, Any], records: Sequence[dict], write: bool
 ) -> Iterator[Callable[[dict], None]]:
     """Make the run's folder, or go on in it behind `records`; yields the log of evaluations, to `log.jsonl` and TensorBoard.
 
@@ -55,19 +55,19 @@ def run_folder(
 
     from ..training import checkpoint
 
-    folder, logged = asked.out, len(records)
-    if not asked.resume:
-        _make(folder, config, asked.options)
-    with claimed(folder):
+    folder, logged = config.out, len(records)
+    if not config.resume:
+        _make(folder, settings, config.options)
+    with locked(folder):
         if (folder / RESULT).exists():
             raise UserError(f"the run in {folder} is finished: there is nothing to resume")
         try:
             with disk_errors(folder):
-                if asked.changes:
-                    _describe(folder, config, asked.options)
+                if config.changes:
+                    _describe(folder, settings, config.options)
                 for part in folder.rglob(".*.part*"):  # of a process that was killed while it wrote
                     part.unlink()
-                with whole(folder / "log.jsonl") as part:
+                with atomic_write(folder / "log.jsonl") as part:
                     part.write_text("".join(f"{json.dumps(record)}\n" for record in records), "utf-8")
                 with (
                     open(folder / "log.jsonl", "a", encoding="utf-8") as lines,
@@ -83,12 +83,12 @@ def run_folder(
 
                     yield log
         except UserError:
-            if not (asked.resume or logged or (folder / checkpoint.FOLDER).exists()):
+            if not (config.resume or logged or (folder / checkpoint.FOLDER).exists()):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
-def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
+def _make(folder: Path, settings: dict[str, Any], options: Mapping[str, Any]) -> None:
     """The folder with what the run can go on from, or none."""
     taken = f"run folder {folder} exists already: name another with --out, or move it away"
     with disk_errors(folder):
@@ -96,20 +96,20 @@ def _make(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> N
             raise UserError(taken)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with whole(folder) as part:
+            with atomic_write(folder) as part:
                 part.mkdir()
-                _describe(part, config, options)
+                _describe(part, settings, options)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             raise UserError(taken) from None  # since a moment
 
 
-def _describe(folder: Path, config: dict[str, Any], options: Mapping[str, Any]) -> None:
+def _describe(folder: Path, settings: dict[str, Any], options: Mapping[str, Any]) -> None:
     import yaml
 
-    write_json(folder / CONFIG, config)
-    with whole(folder / OPTIONS) as part:
+    write_json(folder / CONFIG, settings)
+    with atomic_write(folder / OPTIONS) as part:
         part.write_text(yaml.safe_dump(dict(options), sort_keys=False), "utf-8")
 
 
@@ -120,7 +120,7 @@ def write_weights(path: Path, net: "torch.nn.Module", about: dict[str, Any]) -> 
     """
     from safetensors.torch import save_file
 
-    with whole(path) as part:
+    with atomic_write(path) as part:
         state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
         save_file(state, part, {"about": json.dumps(about)})
 
@@ -153,19 +153,25 @@ def write_predictions(
     from scipy.special import softmax
 
     probabilities, predicted = softmax(logits, axis=1), logits.argmax(1)
-    with whole(folder / "predictions.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(folder / "predictions.csv") as part,
+        open(part, "w", newline="", encoding="utf-8") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow(("image", "label", "predicted", "probability", "probability_of_label"))
         for i, name in enumerate(names):
             p, own = probabilities[i, predicted[i]], probabilities[i, labels[i]]
             rows.writerow((name, classes[labels[i]], classes[predicted[i]], f"{p:.6g}", f"{own:.6g}"))
-    with whole(folder / "test_logits.npy") as part:
+    with atomic_write(folder / "test_logits.npy") as part:
         np.save(part, logits)
 
 
 def write_confusion(folder: Path, counts: "np.ndarray", classes: Sequence[str]) -> None:
     """`confusion.csv`: counts; rows are true classes, columns predicted ones."""
-    with whole(folder / "confusion.csv") as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_write(folder / "confusion.csv") as part,
+        open(part, "w", newline="", encoding="utf-8") as file,
+    ):
         rows = csv.writer(file)
         rows.writerow(("true \\ predicted", *classes))
         rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))

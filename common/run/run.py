@@ -11,16 +11,17 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
-from ..data.dataset import batches, prepare
+from ..data.dataset import load_dataset, make_loaders
 from ..data.splits import split_file
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from ..models import build, weights
 from ..models.registry import Backbone
-from ..spec import Run, Speed
-from . import config, provenance, results
+from ..spec import RunConfig, Speed
+from . import provenance, results
+from .config import changed, check_same, model_card, model_config, static_config
 
 
-def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
+def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
     """Fine-tune, choose the weights on validation, look at test once; returns what `result.json` holds.
 
     `tell` is given the run's configuration at its start and then a record per evaluation. Of several processes the
@@ -28,17 +29,17 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
     Raises:
         UserError: what the user can fix.
-        Stopped: a signal came; `asked` with `resume` goes on.
+        Stopped: a signal came; `config` with `resume` goes on.
     """
     started = time.perf_counter()
-    dataset, row = asked.dataset, build.find(asked.model)
-    preprocess = replace(row.preprocess(asked.image_size), squash=asked.protocol == "paper")
-    samples, pixels, rows, split = prepare(asked, preprocess)
+    dataset, row = config.dataset, build.find(config.model)
+    preprocess = replace(row.preprocess(config.image_size), squash=config.protocol == "paper")
+    samples, pixels, rows, split = load_dataset(config, preprocess)
 
     import numpy as np
     import torch
 
-    from ..data.loader import to_device
+    from ..data.loader import pixels_to_device
     from ..metrics import calibration, classification, cost
     from ..training import checkpoint, device, heartbeat, recipes
     from ..training.cpu_kernels import place
@@ -47,21 +48,21 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
     from ..training.lr_search import winner
     from . import artifacts, rates
 
-    epoch = max(1, len(split.train) // asked.batch_size)  # steps
-    recipe = recipes.recipe(asked, row, epoch)
-    speed = _speed(asked, row, len(samples.classes), recipe.steps)
-    accelerator = device.accelerator(asked.device, speed.precision, row.cpu_bf16, asked.micro_batches)
+    epoch = max(1, len(split.train) // config.batch_size)  # steps
+    recipe = recipes.recipe(config, row, epoch)
+    speed = _speed(config, row, len(samples.classes), recipe.steps)
+    accelerator = device.accelerator(config.device, speed.precision, row.cpu_bf16, config.micro_batches)
     first = accelerator.is_main_process
     tell = tell if first else (lambda record: None)
-    torch.manual_seed(asked.seed)
-    state, weights_sha256 = weights.read(row, asked.weights, asked.offline)
+    torch.manual_seed(config.seed)
+    state, weights_sha256 = weights.read(row, config.weights, config.offline)
     net = build.build(row, len(samples.classes), state)
     skipped = len(pixels) - len(samples)
-    pixels = to_device(pixels, accelerator.device)
-    parts = batches(asked, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
+    pixels = pixels_to_device(pixels, accelerator.device)
+    parts = make_loaders(config, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
-    alive = heartbeat.touch(asked.out)
+    alive = heartbeat.touch(config.out)
     metric = classification.headline(dataset.metric, len(samples.classes))
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
@@ -71,11 +72,11 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         scores = classification.score(logits, judge.labels)
         return scores[metric], {f"{recipe.choose_on}_{name}": value for name, value in scores.items()}
 
-    old = results.read_json(asked.out / results.CONFIG) if asked.resume else {}
+    old = results.read_json(config.out / results.CONFIG) if config.resume else {}
     precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
-        **config.described(asked, row, recipe, preprocess, samples, split, skipped),
-        **config.built(asked, net, preprocess, weights_sha256, accelerator.device, precision),
+        **static_config(config, row, recipe, preprocess, samples, split, skipped),
+        **model_config(config, net, preprocess, weights_sha256, accelerator.device, precision),
         "metric": metric,
         "lr_search": old.get("lr_search"),
         "processes": accelerator.num_processes,
@@ -83,26 +84,26 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
         "compiled": speed.compiled,
         "changed": [],
     }
-    if asked.lr == "auto":
-        with device.batch_limits(asked.batch_size // asked.micro_batches):
-            known_by = rates.about(asked, settings, samples, preprocess)
+    if config.lr == "auto":
+        with device.batch_limits(config.batch_size // config.micro_batches):
+            known_by = rates.about(config, settings, samples, preprocess)
             tried = old.get("lr_search") or rates.search(
-                asked, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator, tell
+                config, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator, tell
             )
         first_phase, *others = recipe.phases
         recipe = replace(recipe, phases=(replace(first_phase, lr=winner(tried)), *others))
         settings |= {"lr_search": tried, "recipe": asdict(recipe)}
     saved = None
-    if asked.resume:
-        config.check_same(asked, old, settings)
-        saved = checkpoint.load(asked.out, best=asked.resume == "best")
-        settings["changed"] = config.changed(asked, old, settings, saved["progress"]["step"] if saved else 0)
+    if config.resume:
+        check_same(config, old, settings)
+        saved = checkpoint.load(config.out, best=config.resume == "best")
+        settings["changed"] = changed(config, old, settings, saved["progress"]["step"] if saved else 0)
 
     with (
         results.run_folder(
-            asked, settings, saved["progress"]["records"] if saved else [], write=first
+            config, settings, saved["progress"]["records"] if saved else [], write=first
         ) as log,
-        device.batch_limits(asked.batch_size // asked.micro_batches),
+        device.batch_limits(config.batch_size // config.micro_batches),
     ):
 
         def report(record: dict[str, Any]) -> None:
@@ -110,15 +111,15 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             tell(record)
 
         if first:
-            with whole(asked.out / "split.csv") as part:
+            with atomic_write(config.out / "split.csv") as part:
                 split_file.write(part, samples, split)
         tell(settings)
         place(net, accelerator.device, train.memory_format)
         if speed.compiled:
             net.compile()
         cost.forget_peak(accelerator.device)
-        keeping = checkpoint.Keeping(
-            folder=asked.out, every=asked.save_every or recipes.save_every(recipe), write=first
+        keeping = checkpoint.CheckpointConfig(
+            folder=config.out, every=config.save_every or recipes.save_every(recipe), write=first
         )
         trained = finetune(
             net,
@@ -128,7 +129,7 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             choose,
             recipe,
             accelerator,
-            asked.seed,
+            config.seed,
             report,
             keeping,
             saved,
@@ -139,16 +140,16 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             if recipe.test_last
             else None
         )
-        about = config.about(row, samples, dataset, preprocess)
+        about = model_card(row, samples, dataset, preprocess)
         if first and recipe.test_last:
-            results.write_weights(asked.out / results.LAST, net, about)
+            results.write_weights(config.out / results.LAST, net, about)
         net.load_state_dict(trained.weights)
         if recipe.choose_on == "val":
             about["temperature"] = calibration.temperature(
                 evaluate(net, judge, accelerator, alive), judge.labels
             )
         if first:
-            results.write_weights(asked.out / results.BEST, net, about)
+            results.write_weights(config.out / results.BEST, net, about)
         with cost.Clock(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator, alive)  # the one look at test
         if not first:
@@ -156,10 +157,10 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
 
         result = {
             **settings,
-            "test": artifacts.scored(logits, test.labels, asked.seed),
+            "test": artifacts.scored(logits, test.labels, config.seed),
             "test_last": last,
             "temperature": about["temperature"],  # of validation
-            "test_calibrated": artifacts.calibrated(logits, test.labels, about["temperature"], asked.seed),
+            "test_calibrated": artifacts.calibrated(logits, test.labels, about["temperature"], config.seed),
             "best": trained.best,
             "last": trained.records[-1],
             "resumed_at": trained.breaks,
@@ -175,26 +176,26 @@ def run(asked: Run, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | 
             },
         }
         title = f"{dataset.title}, {row.name}"
-        artifacts.keep(asked.out, title, trained.records, result, logits, samples, split, test.picture)
-        checkpoint.forget(asked.out)
-        heartbeat.end(asked.out)
+        artifacts.write(config.out, title, trained.records, result, logits, samples, split, test.picture)
+        checkpoint.forget(config.out)
+        heartbeat.end(config.out)
         return result
 
 
-def _speed(asked: Run, row: Backbone, classes: int, steps: int) -> Speed:
+def _speed(config: RunConfig, row: Backbone, classes: int, steps: int) -> Speed:
     """As asked for, or measured for a run of so many steps."""
-    if not asked.tune:
-        return Speed(precision=asked.precision, compiled=asked.compile)
+    if not config.tune:
+        return Speed(precision=config.precision, compiled=config.compile)
     from ..training import device
     from ..training.autotune import tune
 
-    where = device.find(asked.device)
+    where = device.find(config.device)
     return tune(
         build=partial(build.build, row, classes, None),
         name=row.name,
         device=where,
         machine=provenance.device_name(where),
-        precision=asked.precision,
-        batch=(asked.batch_size // asked.micro_batches, 3, *asked.image_size),
-        steps=steps * asked.micro_batches,
+        precision=config.precision,
+        batch=(config.batch_size // config.micro_batches, 3, *config.image_size),
+        steps=steps * config.micro_batches,
     )

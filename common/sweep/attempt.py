@@ -15,7 +15,7 @@ from typing import Literal
 import psutil  # Accelerate brings it
 
 from ..errors import DIVERGED, OUT_OF_MEMORY
-from ..files.atomic import busy
+from ..files.atomic import is_locked
 from ..run.provenance import this_python
 from ..run.results import CONFIG, OPTIONS, RESULT
 from ..training.heartbeat import FILE as PULSE
@@ -70,7 +70,7 @@ def carry_out(
     while True:
         if stop():
             return Outcome("stopped", again=tuple(again))
-        if busy(folder):
+        if is_locked(folder):
             if not wait:
                 return Outcome("busy")
             time.sleep(WAIT)
@@ -78,7 +78,7 @@ def carry_out(
         if (folder / RESULT).exists():  # asked in this order: a result is there before a lock is gone
             break
         status, said = _attempt(cell, out, more, how, gpu, stop)
-        if stop() or busy(folder) or (folder / RESULT).exists():
+        if stop() or is_locked(folder) or (folder / RESULT).exists():
             continue
         reason, extra = _remedy(cell, folder, status, said)
         if extra is None or reason in again:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic import busy, whole
+from ..files.atomic import atomic_write, is_locked
 from ..run.results import CONFIG, OPTIONS, RESULT, read_json
 from ..training.heartbeat import FILE as PULSE
 from .plan import Cell
@@ -75,7 +75,7 @@ def standing_of(folder: Path) -> Standing:
     except (OSError, ValueError):
         pulse = None
     config = read_json(folder / CONFIG)
-    return Standing(run=folder.name, at_work=busy(folder), config=config, pulse=pulse)
+    return Standing(run=folder.name, at_work=is_locked(folder), config=config, pulse=pulse)
 
 
 def failures(out: Path) -> dict[str, Failure]:
@@ -97,7 +97,7 @@ def note_failure(out: Path, cell: Cell, reason: str, command: str) -> None:
     note = _note(out, cell)
     note.parent.mkdir(parents=True, exist_ok=True)
     failure = Failure(run=cell.name, reason=reason, command=command, log=str(log(out, cell)))
-    with whole(note) as part:
+    with atomic_write(note) as part:
         part.write_text(json.dumps(asdict(failure), indent=1) + "\n", "utf-8")
 
 

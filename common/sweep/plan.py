@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import UserError
 from ..models import build
 from ..models.registry import Backbone
-from ..spec import Phase, Run, Samples, Split
+from ..spec import Phase, RunConfig, Samples, Split
 from ..training import recipes
 
 # of a `Run`: what decides the result beside the sheet, the split and the weights
@@ -25,7 +25,7 @@ DECIDES = (
 class Planned:
     """A run as a sweep wants it, checked."""
 
-    run: Run
+    run: RunConfig
     script: Path
     words: tuple[str, ...]  # what the script is told, but for --out
     named: bool  # the user named its dataset, instead of asking for all
@@ -73,10 +73,10 @@ def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
             continue
         try:
             if data not in samples:
-                samples[data] = dataset.read(run)
+                samples[data] = dataset.read_samples(run)
             division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
             if division not in splits:
-                splits[division] = dataset.divide(run, samples[data])
+                splits[division] = dataset.make_split(run, samples[data])
         except UserError as error:
             if planned.named:
                 raise
@@ -87,7 +87,7 @@ def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
     return list(found.values()), left_out
 
 
-def few(run: Run) -> str:
+def few(run: RunConfig) -> str:
     """How much of train: "10 shots", "0.1 of train"; "": all."""
     return f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
 
@@ -129,7 +129,7 @@ def _expected(phase: Phase, eval_every: int) -> int:
     return phase.steps if phase.patience is None else min(phase.steps, (10 + phase.patience) * eval_every)
 
 
-def _identity(run: Run, row: Backbone, fingerprint: str) -> str:
+def _identity(run: RunConfig, row: Backbone, fingerprint: str) -> str:
     """Ten hex digits of a SHA-256; not of the code: a finished run stays finished when a comment changes."""
     sheet = run.dataset
     about: dict[str, Any] = {

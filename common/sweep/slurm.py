@@ -4,7 +4,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 from .attempt import GRACE
 from .ledger import LOGS
 
@@ -41,5 +41,5 @@ def write(file: Path, out: Path, cells: int, threads: int, gpu: str, words: list
         here=shlex.quote(str(Path.cwd())),
         command=command,
     )
-    with whole(file) as part:
+    with atomic_write(file) as part:
         part.write_text(text, "utf-8")

@@ -14,8 +14,8 @@ from torch import nn
 from tqdm import tqdm
 
 from ..errors import disk_errors
-from ..files.atomic import whole
-from ..files.disk_cache import PLACE, home
+from ..files.atomic import atomic_write
+from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..spec import Speed
 from .cpu_kernels import place
 from .device import batch_limits, cannot_compile, fast_precisions, out_of_memory, prepare
@@ -57,13 +57,13 @@ def tune(
         "batch": batch,
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept = home() / "tuned" / f"{key}.json"
-    with disk_errors(home(), PLACE):
+    kept = cache_dir() / "tuned" / f"{key}.json"
+    with disk_errors(cache_dir(), CACHE_VARIABLE):
         kept.parent.mkdir(parents=True, exist_ok=True)  # before the measurement: it shall not be lost
         if not kept.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
             times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
-            with whole(kept, PLACE) as part:
+            with atomic_write(kept, CACHE_VARIABLE) as part:
                 part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")
     times = json.loads(kept.read_text("utf-8"))["times"]
     best = min(times, key=lambda took: took["start_seconds"] + steps * took["step_seconds"])

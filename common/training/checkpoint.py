@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 
 FORM = (
     1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
@@ -45,7 +45,7 @@ class Progress:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeping:
+class CheckpointConfig:
     """Where checkpoints go, and how often; of several processes one writes."""
 
     folder: Path  # of the run
@@ -53,7 +53,7 @@ class Keeping:
     write: bool = True
 
 
-def save(keeping: Keeping, at: Progress, parts: dict[str, Any], better: bool) -> None:
+def save(keeping: CheckpointConfig, at: Progress, parts: dict[str, Any], better: bool) -> None:
     """Keep `at` and the state of all `parts`; `better`: as the weights to keep, too.
 
     On the disk when it returns: a power failure leaves this checkpoint or the one before. The best one takes its name
@@ -64,13 +64,13 @@ def save(keeping: Keeping, at: Progress, parts: dict[str, Any], better: bool) ->
     states = {name: part.state_dict() for name, part in parts.items() if part is not None}
     folder = keeping.folder / FOLDER
     folder.mkdir(exist_ok=True)
-    with whole(folder / LAST) as part:
+    with atomic_write(folder / LAST) as part:
         with open(part, "wb") as file:
             torch.save({"form": FORM, "progress": asdict(at), **states}, file)
             file.flush()
             os.fsync(file.fileno())
         if better:
-            with whole(folder / BEST) as twin:
+            with atomic_write(folder / BEST) as twin:
                 try:
                     os.link(part, twin)
                 except OSError:  # a file system without links

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from tqdm import tqdm
 
-from ..data.augment.augment import number
+from ..data.augment.augment import derive_seed
 from ..data.loader import Batches
 from ..errors import DIVERGED, Stopped, UserError
 from ..metrics import energy
 from ..metrics.classification import standard_error
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
-from .checkpoint import Keeping, Progress
+from .checkpoint import CheckpointConfig, Progress
 from .heartbeat import pulse
 from .optimizer import optimizer_and_schedule
 from .signals import asked_to_stop
@@ -29,7 +29,7 @@ Scores = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class Fitted:
     """The weights that were chosen and their record, and the records of all."""
 
     weights: dict[str, Tensor]
@@ -51,10 +51,10 @@ def finetune(
     accelerator: Accelerator,
     seed: int,
     log: Callable[[dict], None],
-    keeping: Keeping | None = None,
+    keeping: CheckpointConfig | None = None,
     saved: dict | None = None,
     judges: float = 0,
-) -> Trained:
+) -> Fitted:
     """Train `net` in place and leave it with its last weights.
 
     `choose` is asked at every evaluation for a score (higher is better, NaN: the network is lost) and what else to log;
@@ -111,7 +111,7 @@ def finetune(
                 until = min(end, at.step - since + recipe.eval_every)
                 model.train()
                 for _ in _bar(at, until, recipe, sums, accelerator):
-                    torch.manual_seed(number("step", seed, at.step, accelerator.process_index))
+                    torch.manual_seed(derive_seed("step", seed, at.step, accelerator.process_index))
                     sums += step(at)
                     beat(at)
                     if at.step == until:  # the evaluation belongs to this step
@@ -140,7 +140,7 @@ def finetune(
             at.phase += 1
             at.began = at.step
     spent = joules()
-    return Trained(
+    return Fitted(
         weights=best,
         best=at.best,
         best_score=at.best_score,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..files.atomic import whole
+from ..files.atomic import atomic_write
 
 if TYPE_CHECKING:
     from .checkpoint import Progress
@@ -36,7 +36,7 @@ def pulse(folder: Path, steps: int) -> Callable[["Progress"], None]:
         }
         with (
             suppress(OSError, UserError),
-            whole(folder / FILE) as part,
+            atomic_write(folder / FILE) as part,
         ):  # a full disk is the checkpoint's to tell
             part.write_text(json.dumps(told), "utf-8")
 

@@ -5,7 +5,7 @@ from math import ceil
 from typing import Any
 
 from ..models.registry import Backbone
-from ..spec import Augment, Dataset, Phase, Published, Recipe, Run
+from ..spec import Augment, Dataset, Phase, Published, Recipe, RunConfig
 
 EPOCHS = 10
 MIN_STEPS = 500  # a small set is seen more often
@@ -66,28 +66,28 @@ def published(dataset: Dataset) -> Published:
     return dataset.published or Published()
 
 
-def recipe(asked: Run, row: Backbone, epoch: int) -> Recipe:
+def recipe(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
     """The protocol's recipe with what was asked for in its place; an epoch is so many steps."""
-    if asked.protocol == "scratch":
+    if config.protocol == "scratch":
         base = Recipe(
             name="scratch", phases=(SCRATCH[row.scratch],), eval_every=SCRATCH_EVERY, test_last=True
         )
-    elif asked.protocol == "paper":
-        base = paper(published(asked.dataset), epoch)
+    elif config.protocol == "paper":
+        base = paper(published(config.dataset), epoch)
     else:
         base = clean(epochs_for(epoch), epoch, row.lr)
     ours = {
-        "steps": asked.epochs * epoch if asked.epochs else asked.steps,
-        "optimizer": asked.optimizer,
-        "lr": None if asked.lr == "auto" else asked.lr,
-        "weight_decay": asked.weight_decay,
+        "steps": config.epochs * epoch if config.epochs else config.steps,
+        "optimizer": config.optimizer,
+        "lr": None if config.lr == "auto" else config.lr,
+        "weight_decay": config.weight_decay,
     }
     changes = {name: value for name, value in ours.items() if value is not None}
     return replace(
         base,
         phases=tuple(replace(phase, **changes) for phase in base.phases),
-        eval_every=asked.eval_every or base.eval_every,
-        class_weights=asked.class_weights,
+        eval_every=config.eval_every or base.eval_every,
+        class_weights=config.class_weights,
     )
 
 

@@ -21,12 +21,12 @@ from safetensors.numpy import save_file
 from torch import nn
 from tqdm import tqdm
 
-from ..data.images.cache import cached, content
+from ..data.images.cache import content_hash, decode_cached
 from ..data.images.decode import stored_size
-from ..data.loader import Batches, to_device
+from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError, disk_errors
-from ..files.atomic import whole
-from ..files.disk_cache import PLACE, home
+from ..files.atomic import atomic_write
+from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..models import build, weights
 from ..models.registry import Backbone
 from ..spec import Preprocess
@@ -68,7 +68,7 @@ def features(
     _, digest = file
     about = {
         "form": FORM,
-        "images": content(images, stored_size(preprocess, native), preprocess),
+        "images": content_hash(images, stored_size(preprocess, native), preprocess),
         "rows": hashlib.sha256(np.asarray(rows, np.int64)).hexdigest(),
         "preprocess": asdict(preprocess),
         "network": (row.library, row.arch, row.head),
@@ -77,14 +77,14 @@ def features(
         "precision": precision,
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    kept = home() / "features" / f"{key}.safetensors"
+    kept = cache_dir() / "features" / f"{key}.safetensors"
     if there := _read(kept):
         return there
-    pixels, _ = cached(images, preprocess, native)
+    pixels, _ = decode_cached(images, preprocess, native)
     made = fresh(row, file, pixels, rows, preprocess, device, precision, seed, batch_size)
-    with disk_errors(home(), PLACE):
+    with disk_errors(cache_dir(), CACHE_VARIABLE):
         kept.parent.mkdir(parents=True, exist_ok=True)
-    with whole(kept, PLACE) as part:
+    with atomic_write(kept, CACHE_VARIABLE) as part:
         told = {"images_per_second": made.images_per_second, **about}
         save_file({"features": made.values}, part, {"about": json.dumps(told)})
     return made
@@ -103,7 +103,7 @@ def fresh(
 ) -> Features:
     """What `features` returns, of decoded images and without the disk."""
     batches = Batches(
-        pixels=to_device(pixels, device),
+        pixels=pixels_to_device(pixels, device),
         rows=np.asarray(rows),
         labels=np.zeros(len(rows), np.int64),  # not used
         preprocess=preprocess,

@@ -19,7 +19,7 @@ from harm import CLASSES, ROOT
 from miniatures import class_folders, hue, picture
 from PIL import Image
 
-from common.data.images.cache import cached
+from common.data.images.cache import decode_cached
 from common.spec import Preprocess
 
 SMALL = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_read_as_what_it_is(tmp_path: Path, what: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(READ[what]())
-    pixels, bad = cached([str(path)], SMALL, None)
+    pixels, bad = decode_cached([str(path)], SMALL, None)
     assert not bad
     if "16" in what or "floats" in what:
         assert abs(int(pixels.mean()) - int(np.asarray(BLUE.convert("L")).mean())) <= 2
@@ -111,7 +111,7 @@ def test_refused_in_one_line(tmp_path: Path, what: str) -> None:
         BLUE.save(path)
     paths[1].unlink()
     paths[1].mkdir() if what == "a folder" else paths[1].write_bytes(make())
-    pixels, bad = cached([*map(str, paths)], SMALL, None)
+    pixels, bad = decode_cached([*map(str, paths)], SMALL, None)
     assert set(bad) == {1} and why in bad[1] and "\n" not in bad[1]
     assert hue(pixels[0]) == hue(pixels[2]) == 2
 

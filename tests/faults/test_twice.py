@@ -61,13 +61,13 @@ def before_the_result(go: Path) -> None:
     """Wait when the training is through, and nothing told of it."""
     from common.run import artifacts
 
-    plain = artifacts.keep
+    plain = artifacts.write
 
     def keep(*given: object, **how: object) -> None:
         wait_for(go)
         plain(*given, **how)
 
-    artifacts.keep = keep
+    artifacts.write = keep
 
 
 def before_the_folder(go: Path) -> None:

@@ -6,7 +6,7 @@ from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...models import build
 from ...models.registry import BACKBONES
-from ..main import friendly
+from ..main import report_user_errors
 from ..options import size
 
 
@@ -57,4 +57,4 @@ def main(argv: list[str]) -> None:
             if options.out:  # after each: what is measured is not lost
                 results.write_json(options.out, rows)
 
-    friendly(measure)
+    report_user_errors(measure)

@@ -5,7 +5,7 @@ from pathlib import Path
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from .. import catalog
-from ..main import friendly
+from ..main import report_user_errors
 from ..parse import split_as
 
 
@@ -47,4 +47,4 @@ def main(argv: list[str]) -> None:
             check.write(options.out, report)
             print(f"{len(report.problems):,} findings -> {options.out}")
 
-    friendly(show)
+    report_user_errors(show)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import Parser
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -26,4 +26,4 @@ def main(argv: list[str]) -> None:
         of = "(relative to the largest logit if that is above 1)"
         print(f"{options.run} -> {path}; largest logit difference from the original: {difference:.1e} {of}")
 
-    friendly(write)
+    report_user_errors(write)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...errors import Parser, UserError
 from .. import catalog
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -34,4 +34,4 @@ def main(argv: list[str]) -> None:
             where = sheet.get if sheet.bundled else f"{folder}{'' if new else old}"
             print(f"{sheet.title}: {where}")
 
-    friendly(bring)
+    report_user_errors(bring)

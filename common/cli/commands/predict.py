@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from ...errors import Parser
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -29,5 +29,5 @@ def main(argv: list[str]) -> None:
 
         return unread
 
-    if friendly(show):
+    if report_user_errors(show):
         sys.exit(1)

@@ -10,16 +10,16 @@ from ...files.atomic import check_new
 from ...models import build, weights
 from ...models.registry import BACKBONES
 from ...run import provenance, results
-from ...spec import Dataset, Run
+from ...spec import Dataset, RunConfig
 from .. import catalog
-from ..main import friendly
+from ..main import report_user_errors
 from ..options import seconds, size
 from ..parse import check, choose, parse
 
 
 def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
-    friendly(lambda: _answer(options))
+    report_user_errors(lambda: _answer(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,9 +166,9 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
 
 def _runs(
     sheet: Dataset, arguments: list[str], options: argparse.Namespace
-) -> tuple[tuple[Run, ...], dict[str, str]]:
+) -> tuple[tuple[RunConfig, ...], dict[str, str]]:
     """A checked run per backbone; and those whose ImageNet weights are missing, with the reason."""
-    runs: dict[str, Run] = {}
+    runs: dict[str, RunConfig] = {}
     left_out: dict[str, str] = {}
     # the hub's own cache knows what it holds; what may be missing must be known before the data is read
     find = weights.fetch if options.offline or options.random_missing else weights.locate

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ...errors import Parser
 from .. import catalog
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -26,4 +26,4 @@ def main(argv: list[str]) -> None:
         told = "".join(f", {n:,} {what}" for what, n in others.items() if n)
         print(f"{len(found.rows):,} runs{told} -> {options.out}")
 
-    friendly(write)
+    report_user_errors(write)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import Parser, UserError
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -20,4 +20,4 @@ def main(argv: list[str]) -> None:
             raise UserError(f"no folder {options.out}: expected one that holds run folders")
         print(view.status(options.out))
 
-    friendly(show)
+    report_user_errors(show)

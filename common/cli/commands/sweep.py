@@ -11,7 +11,7 @@ from pathlib import Path
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...sweep.plan import Cell
-from ..main import friendly
+from ..main import report_user_errors
 from ..options import seconds
 from ..parse import SEEDS, gpus
 from ..planned_runs import GROUPS, Wanted, planned
@@ -23,7 +23,7 @@ OURS = (
 
 def main(argv: list[str]) -> None:
     options, rest = _parser().parse_known_args(argv)
-    friendly(lambda: _sweep(options, rest, argv))
+    report_user_errors(lambda: _sweep(options, rest, argv))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import Parser
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -19,4 +19,4 @@ def main(argv: list[str]) -> None:
 
         print(scratch_table.table(scratch_table.find(options.runs)))
 
-    friendly(show)
+    report_user_errors(show)

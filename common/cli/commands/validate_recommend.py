@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ...errors import Parser
-from ..main import friendly
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
@@ -28,4 +28,4 @@ def main(argv: list[str]) -> None:
         means = {score: validate.mean(agreements, score) for score in validate.SCORES}
         print(words.agreements(agreements, means, validate.SCORES))
 
-    friendly(show)
+    report_user_errors(show)

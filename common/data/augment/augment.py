@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...spec import Augment
-from ..to_device import send
+from ..to_device import to_device
 from . import trivial_augment
 
 # of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
@@ -26,7 +26,7 @@ RATIO = 4 / 3
 
 
 @dataclass(frozen=True)
-class Changes:
+class AugmentParams:
     """What happens to each of the samples; None where nothing of the kind does. On the CPU."""
 
     maps: Tensor | None  # (N, 2, 3) affine, from output coordinates to input coordinates
@@ -34,34 +34,40 @@ class Changes:
     magnitudes: Tensor | None  # (N,) float32: see trivial.py
     framed: bool = False  # black beyond the edge, else what lies at the edge
 
-    def of(self, which: np.ndarray) -> "Changes":
+    def of(self, which: np.ndarray) -> "AugmentParams":
         """Those of the samples in a batch."""
         drawn = (self.maps, self.operations, self.magnitudes)
-        return Changes(*(None if each is None else each[which] for each in drawn), self.framed)
+        return AugmentParams(*(None if each is None else each[which] for each in drawn), self.framed)
 
 
-def number(*what: object) -> int:
+def derive_seed(*what: object) -> int:
     """A seed of 63 bits for this purpose, seed, epoch ...: another for every other."""
     digest = hashlib.sha256("/".join(map(str, what)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def dice(purpose: str, seed: int, epoch: int) -> torch.Generator:
+def generator(purpose: str, seed: int, epoch: int) -> torch.Generator:
     """Random numbers of one epoch, independent for every purpose."""
-    return torch.Generator().manual_seed(number(purpose, seed, epoch))
+    return torch.Generator().manual_seed(derive_seed(purpose, seed, epoch))
 
 
-def draw(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Changes:
+def sample_params(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> AugmentParams:
     """The changes of `n` samples of (H, W) pixels in an epoch."""
     maps = None
     if augment.crop < 1 or augment.flip or augment.dihedral or augment.shift:
         maps = _maps(augment, n, size, seed, epoch)
-    chosen = trivial_augment.draw(n, dice("trivial", seed, epoch)) if augment.trivial else (None, None)
-    return Changes(maps, *chosen, framed=augment.shift > 0)
+    chosen = (
+        trivial_augment.sample_params(n, generator("trivial", seed, epoch))
+        if augment.trivial
+        else (None, None)
+    )
+    return AugmentParams(maps, *chosen, framed=augment.shift > 0)
 
 
 def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Tensor:
-    u = torch.rand(7, n, generator=dice("changes", seed, epoch))  # the same numbers, whichever changes are on
+    u = torch.rand(
+        7, n, generator=generator("changes", seed, epoch)
+    )  # the same numbers, whichever changes are on
     area = augment.crop + (1 - augment.crop) * u[0]
     ratio = torch.exp((2 * u[1] - 1) * math.log(RATIO)) if augment.crop < 1 else torch.ones(n)
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
@@ -72,7 +78,7 @@ def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int
     turn = (u[6] < 0.5).float() if augment.dihedral and square else torch.zeros(n)  # swaps the axes
     stay = 1 - turn
     if augment.shift:
-        by = torch.rand(2, n, generator=dice("shift", seed, epoch))
+        by = torch.rand(2, n, generator=generator("shift", seed, epoch))
         y, x = (old + _shift(v, augment.shift, side) for old, v, side in zip((y, x), by, size, strict=True))
     rows = (
         width * mirror * stay,
@@ -91,7 +97,7 @@ def _shift(u: Tensor, share: float, side: int) -> Tensor:
     return 2 / side * ((2 * most + 1) * u).floor().sub(most)
 
 
-def apply(images: Tensor, changes: Changes, size: tuple[int, int]) -> Tensor:
+def apply(images: Tensor, changes: AugmentParams, size: tuple[int, int]) -> Tensor:
     """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled once at most.
 
     Bicubic: bilinear crops are softer than the pictures of evaluation, and cost accuracy (LOG.md).
@@ -99,13 +105,13 @@ def apply(images: Tensor, changes: Changes, size: tuple[int, int]) -> Tensor:
     if changes.operations is not None:
         images = trivial_augment.apply(images, changes.operations, changes.magnitudes)
     if changes.maps is None:
-        return enlarge(images, size)
-    grid = _grid(send(changes.maps, images.device), size)
+        return resize(images, size)
+    grid = _grid(to_device(changes.maps, images.device), size)
     images = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return images * (grid.abs() <= 1).all(-1)[:, None] if changes.framed else images
 
 
-def enlarge(images: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     """To the size that the network sees: (B, 3, h, w) -> (B, 3, *size), as training does."""
     return images if images.shape[2:] == size else F.interpolate(images, size, mode="bicubic")
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..to_device import send
+from ..to_device import to_device
 
 BINS = 31  # magnitudes of an operation, the weakest first
 _Row = tuple[Tensor | float, Tensor | float, Tensor | float]  # of an affine map
@@ -167,7 +167,7 @@ OPERATIONS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = {
 CHOICES = torch.stack([magnitudes for _, magnitudes in OPERATIONS.values()]).flatten()
 
 
-def draw(n: int, dice: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_params(n: int, dice: torch.Generator) -> tuple[Tensor, Tensor]:
     """Operation (n,) int64 and magnitude (n,) float32; sample i depends on the dice and i alone, not on n."""
     choices = torch.randint(len(CHOICES), (n,), generator=dice)  # one number each: operation, bin and sign
     return choices // (2 * BINS), CHOICES[choices]
@@ -181,7 +181,7 @@ def apply(images: Tensor, operations: Tensor, magnitudes: Tensor) -> Tensor:
     order = operations.argsort(stable=True)
     counts = operations.bincount(minlength=len(OPERATIONS)).tolist()
     sorted_ones = order, magnitudes[order].view(-1, 1, 1, 1)
-    groups = (send(each, images.device).split(counts) for each in sorted_ones)
+    groups = (to_device(each, images.device).split(counts) for each in sorted_ones)
     changed = images.new_empty(images.shape)
     rows = changed.view(len(images), -1)  # rows are copied faster than pictures
     for (change, _), mine, how in zip(OPERATIONS.values(), *groups, strict=True):

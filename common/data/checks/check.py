@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UserError
-from ...files.atomic import whole
+from ...files.atomic import atomic_write
 from ...spec import PARTS, Dataset, Samples
 from ..splits import splits
 from . import duplicates
-from .image_stats import Look, look_at
+from .image_stats import ImageStats, image_stats
 
 SEED = 0  # of the validation split, a run's default
 USUAL = 0.9  # share of the images that makes their common size the usual one
@@ -61,8 +61,8 @@ def check(dataset: Dataset, folder: Path) -> Report:
     except UserError as error:
         complaints.append(str(error))
 
-    looks = dict(enumerate(look_at(samples.images)))
-    seen = {i: look for i, look in looks.items() if isinstance(look, Look)}
+    looks = dict(enumerate(image_stats(samples.images)))
+    seen = {i: look for i, look in looks.items() if isinstance(look, ImageStats)}
     problems = [
         Problem(kind="unreadable", position=i, detail=look, serious=True)
         for i, look in looks.items()
@@ -78,7 +78,7 @@ def check(dataset: Dataset, folder: Path) -> Report:
     )
 
 
-def _odd_modes(seen: Mapping[int, Look]) -> Iterator[Problem]:
+def _odd_modes(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
     """Grey or transparent images among coloured ones: they are converted, but a network may learn the difference."""
     usual = Counter(look.mode for look in seen.values()).most_common(1)[0][0]
     for i, look in seen.items():
@@ -86,7 +86,7 @@ def _odd_modes(seen: Mapping[int, Look]) -> Iterator[Problem]:
             yield Problem(kind="odd mode", position=i, detail=f"{look.mode}, most are {usual}")
 
 
-def _odd_sizes(seen: Mapping[int, Look]) -> Iterator[Problem]:
+def _odd_sizes(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
     (height, width), n = Counter(look.size for look in seen.values()).most_common(1)[0]
     factor, usual = 1.0, "most are"
     if n < USUAL * len(seen):
@@ -98,7 +98,7 @@ def _odd_sizes(seen: Mapping[int, Look]) -> Iterator[Problem]:
             yield Problem(kind="odd size", position=i, detail=f"{h}x{w}, {usual} {height}x{width}")
 
 
-def _turned(seen: Mapping[int, Look]) -> Iterator[Problem]:
+def _turned(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
     for i, look in seen.items():
         if not look.upright:
             yield Problem(
@@ -106,12 +106,12 @@ def _turned(seen: Mapping[int, Look]) -> Iterator[Problem]:
             )
 
 
-def _same(seen: Mapping[int, Look]) -> list[list[int]]:
+def _same(seen: Mapping[int, ImageStats]) -> list[list[int]]:
     positions = list(seen)
     return [[positions[j] for j in each] for each in duplicates.same([seen[i].digest for i in positions])]
 
 
-def _near(seen: Mapping[int, Look]) -> list[list[int]]:
+def _near(seen: Mapping[int, ImageStats]) -> list[list[int]]:
     """Among different pictures (of exact duplicates the first stands for all) that fill a thumbnail."""
     import numpy as np
 
@@ -191,7 +191,7 @@ def _line(kind: str, problems: Sequence[Problem], samples: Samples) -> str:
 def write(path: Path, report: Report) -> None:
     """A line per problem."""
     samples = report.samples
-    with whole(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(("problem", "set", "path", "label", "part", "detail"))
         for p in report.problems:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ImageStats:
     size: tuple[int, int]  # (H, W) in pixels, as stored
     mode: str
     upright: bool
@@ -25,21 +25,21 @@ class Look:
     thumbnail: "np.ndarray"
 
 
-def look_at(images: Sequence) -> list[Look | str]:
+def image_stats(images: Sequence) -> list[ImageStats | str]:
     """A `Look` at every image, or why it cannot be read. Pillow releases the interpreter's lock in its threads."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         looks = pool.map(lambda i: _look(images[i]), range(len(images)))
         return list(tqdm(looks, "look", len(images), unit="img", leave=False, disable=None))
 
 
-def _look(source: "str | np.ndarray") -> Look | str:
+def _look(source: "str | np.ndarray") -> ImageStats | str:
     from PIL import Image
 
     try:
         image = open_image(source)
         mode, size, turn = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
         image = rgb(upright(image))
-        return Look(
+        return ImageStats(
             size=size,
             mode=mode,
             upright=turn in (0, 1),

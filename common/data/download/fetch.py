@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import UserError, disk_errors
-from ...files.atomic import alone
+from ...files.atomic import exclusive
 from ...spec import Dataset, File
 from .download import download, facts, part_of, size
 from .unpack import SUFFIXES, unpack
@@ -31,7 +31,7 @@ def fetch(dataset: Dataset, folder: Path, offline: bool = False) -> bool:
         return False
     store = folder.with_name(f"{folder.name}-downloads")
     _check_obtainable(dataset, folder, store, offline)
-    with disk_errors(store, "--data_dir"), alone(folder, "fetching"):
+    with disk_errors(store, "--data_dir"), exclusive(folder, "fetching"):
         if filled(folder):  # another process has done it meanwhile
             return False
         store.mkdir(exist_ok=True)

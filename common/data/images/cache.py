@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ...errors import UserError, disk_errors
-from ...files.atomic import alone, whole
-from ...files.disk_cache import PLACE, home
+from ...files.atomic import atomic_write, exclusive
+from ...files.disk_cache import CACHE_VARIABLE, cache_dir
 from ...spec import Preprocess
 from ..readers.hdf5 import StoredImages
 from .decode import FORMATS, decode, decode_each, fit, open_image, stored_size
@@ -42,7 +42,7 @@ UNREADABLE = "unreadable"
 CHECKED = 4  # images that are decoded again whenever a cache is opened
 
 
-def cached(
+def decode_cached(
     images: "Sequence[str] | StoredImages | np.ndarray",
     preprocess: Preprocess,
     native: tuple[int, int] | None,
@@ -59,11 +59,11 @@ def cached(
     if isinstance(images, np.ndarray):  # in memory as it is
         return decode(images, preprocess, native)
     how = (stored_size(preprocess, native), preprocess)
-    folder = home() / content(images, *how)
-    with disk_errors(home(), PLACE):
+    folder = cache_dir() / content_hash(images, *how)
+    with disk_errors(cache_dir(), CACHE_VARIABLE):
         bad = _look(folder, images, *how)
         if bad is None or bad:
-            with alone(folder, "decoding into"):
+            with exclusive(folder, "decoding into"):
                 bad = _look(folder, images, *how)  # another process may have made it meanwhile
                 if bad is None:
                     bad = _build(folder, images, *how)
@@ -72,7 +72,7 @@ def cached(
     return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 
-def content(
+def content_hash(
     images: "Sequence[str] | StoredImages | np.ndarray", size: tuple[int, int], preprocess: Preprocess
 ) -> str:
     """The name of the pixels that come of these images: 32 hex digits.
@@ -85,8 +85,8 @@ def content(
     if isinstance(images, np.ndarray):
         held = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     else:
-        with disk_errors(home(), PLACE):
-            (home() / "seen").mkdir(parents=True, exist_ok=True)
+        with disk_errors(cache_dir(), CACHE_VARIABLE):
+            (cache_dir() / "seen").mkdir(parents=True, exist_ok=True)
             held = _held([images.path] if isinstance(images, StoredImages) else images)
     rule = (
         FORM,
@@ -102,7 +102,7 @@ def content(
 
 def _held(files: Sequence[str]) -> str:
     """What the files hold, as a digest."""
-    seen = home() / "seen" / _digest("\n".join(map(_state, files)))
+    seen = cache_dir() / "seen" / _digest("\n".join(map(_state, files)))
     if seen.exists():
         return seen.read_text()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -110,7 +110,7 @@ def _held(files: Sequence[str]) -> str:
         digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
     held = _digest("\n".join(digests))
     if UNREADABLE not in digests:  # it may be readable next time
-        with whole(seen, PLACE) as part:
+        with atomic_write(seen, CACHE_VARIABLE) as part:
             part.write_text(held)
     return held
 
@@ -203,7 +203,7 @@ def _retry_bad(
             images, size, preprocess, bad, lambda i, image: _write(pixels, image, start + i * image_bytes)
         )
     if still.keys() != bad.keys():
-        with whole(folder / "about.json", PLACE) as part:
+        with atomic_write(folder / "about.json", CACHE_VARIABLE) as part:
             part.write_text(json.dumps({"bad": still}), "utf-8")
     return still
 
@@ -237,5 +237,5 @@ def _check_room(part: Path, need: int) -> None:
     if free < need - here:
         raise UserError(
             f"the decoded images take {need / 1e9:.1f} GB in {part.parent}, {free / 1e9:.1f} GB are free: free some, name "
-            f"another place with {PLACE}, take a smaller --image_size, or pass --no_cache if the memory suffices"
+            f"another place with {CACHE_VARIABLE}, take a smaller --image_size, or pass --no_cache if the memory suffices"
         )

@@ -166,7 +166,7 @@ def rgb(image: "Image.Image") -> "Image.Image":
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def refuse(bad: dict[int, str], images: Sequence[str]) -> None:
+def raise_unreadable(bad: dict[int, str], images: Sequence[str]) -> None:
     """Stop where images cannot be read.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import UserError
-from ...files.atomic import whole
+from ...files.atomic import atomic_write
 from ...spec import PARTS, Samples, Split
 from .. import readers
 from . import split_file, splits
@@ -36,7 +36,7 @@ def split_folders(
     """
     samples = _read(source, target, group_by)
     split = _split(samples, test, val, seed)
-    with whole(target, "--list" if how == "list" else "--output_dir") as part:
+    with atomic_write(target, "--list" if how == "list" else "--output_dir") as part:
         if how == "list":
             part.parent.mkdir(parents=True, exist_ok=True)
             split_file.write(part, samples, split)
@@ -89,15 +89,15 @@ def _split(samples: Samples, test: float, val: float | None, seed: int) -> Split
         raise UserError(f"--test_size {test} and --val_size {val}: nothing would be left to train on")
     names, labels, groups = samples.names, samples.labels, samples.groups
     parts = ["train"] * len(samples)
-    for i in splits.hold_out(names, labels, groups, test, seed, "test"):
+    for i in splits.holdout(names, labels, groups, test, seed, "test"):
         parts[i] = "test"
     if val:
         rest = [i for i, part in enumerate(parts) if part == "train"]
-        drawn = splits.draw(
+        drawn = splits.sample_units(
             [names[i] for i in rest],
             [labels[i] for i in rest],
             groups and [groups[i] for i in rest],
-            splits.share(labels, val),
+            splits.class_counts(labels, val),
             seed,
             "val",
         )

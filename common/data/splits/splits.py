@@ -17,7 +17,7 @@ from ...spec import PARTS, Dataset, Holdout, Official, Samples, Split
 VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
 
 
-def hold_out(
+def holdout(
     names: Sequence[str],
     labels: Sequence[int],
     groups: Sequence[str] | None,
@@ -26,15 +26,15 @@ def hold_out(
     purpose: str,
 ) -> set[int]:
     """Positions of `ceil(fraction * n)` images of every class, see `draw`."""
-    return draw(names, labels, groups, share(labels, fraction), seed, purpose)
+    return sample_units(names, labels, groups, class_counts(labels, fraction), seed, purpose)
 
 
-def share(labels: Sequence[int], fraction: float) -> dict[int, int]:
+def class_counts(labels: Sequence[int], fraction: float) -> dict[int, int]:
     """`ceil(fraction * n)` for every class of n images: the one rule by which a fraction becomes a count."""
     return {label: ceil(fraction * n) for label, n in Counter(labels).items()}
 
 
-def draw(
+def sample_units(
     names: Sequence[str],
     labels: Sequence[int],
     groups: Sequence[str] | None,
@@ -89,13 +89,13 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
         rule = dataset.split
         labels = samples.labels if rule.stratify else [0] * n
         groups = samples.groups if rule.groups else None
-        test = hold_out(samples.names, labels, groups, rule.test, rule.seed, "test")
+        test = holdout(samples.names, labels, groups, rule.test, rule.seed, "test")
         parts = ["test" if i in test else "train" for i in range(n)]
     if "val" not in parts:
         train = [i for i in range(n) if parts[i] == "train"]
         groups = [samples.groups[i] for i in train] if samples.groups else None
         names, labels = [samples.names[i] for i in train], [samples.labels[i] for i in train]
-        for j in hold_out(names, labels, groups, VAL_FRACTION, seed, "val"):
+        for j in holdout(names, labels, groups, VAL_FRACTION, seed, "val"):
             parts[train[j]] = "val"
     members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
     check_classes(samples, members)
@@ -111,7 +111,9 @@ def without_val(samples: Samples, split: Split) -> Split:
     return Split(train=tuple(sorted(train)), val=(), test=split.test, fingerprint=fingerprint(samples, parts))
 
 
-def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
+def reduce_train(
+    samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None
+) -> Split:
     """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
 
     Validation shrinks in the same proportion, class by class and rounded up, so every class keeps one image. Test
@@ -131,7 +133,7 @@ def low_data(samples: Samples, split: Split, seed: int, shots: int | None, fract
         raise UserError(
             f"--shots {shots}: class {samples.classes[least]!r} has {there[least]} images in train, the fewest of all"
         )
-    wanted = dict.fromkeys(there, shots) if shots else share(train, fraction)
+    wanted = dict.fromkeys(there, shots) if shots else class_counts(train, fraction)
     wanted_val = {label: -(-n * wanted[label] // there[label]) for label, n in Counter(val).items()}
     units = samples.names if shots or not samples.groups else samples.groups
     few = {
@@ -217,7 +219,7 @@ def present_classes(samples: Samples) -> Samples:
     )
 
 
-def only(samples: Samples, keep: Sequence[int]) -> Samples:
+def subset(samples: Samples, keep: Sequence[int]) -> Samples:
     """The samples of these positions, without their images: they are decoded by now."""
 
     def kept(values: Sequence | None) -> list | None:

@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 import pytest
 import torch
+from tiny import batches, net, recipe
 from torch import nn
 
 from common import Augment
@@ -14,46 +15,17 @@ from common.data.loader import Batches
 from common.errors import UserError
 from common.metrics.classification import effective, standard_error
 from common.models.build import build, find
-from common.spec import Phase, Preprocess, Recipe
+from common.spec import Phase, Recipe
 from common.training.device import accelerator, batch_limits
 from common.training.evaluate import evaluate
-from common.training.finetune import Trained, finetune
+from common.training.finetune import Fitted, finetune
 from common.training.optimizer import factor, optimizer_and_schedule
 from common.training.recipes import SCRATCH
-
-PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
-
-
-def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
-    """Pictures whose brightness tells their class."""
-    labels = np.arange(n) % 2
-    noise = np.random.default_rng(0).integers(0, 60, (n, 8, 8, 3))
-    pixels = (noise + 120 * labels[:, None, None, None]).astype(np.uint8)
-    device = torch.device("cpu")
-    return Batches(
-        pixels=pixels,
-        labels=labels,
-        rows=np.arange(n),
-        preprocess=PLAIN,
-        batch_size=batch_size,
-        device=device,
-        **more,
-    )
-
-
-def net() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
-
-
-def recipe(epochs: int = 4, **more) -> Recipe:
-    phase = Phase(steps=5 * epochs, lr=1e-2, weight_decay=0.05, warmup=0.1)
-    return Recipe(name="t", phases=(phase,), eval_every=5, **more)
 
 
 def train(
     model: nn.Module, choose, how: Recipe | None = None, data: Batches | None = None
-) -> tuple[Trained, list[dict]]:
+) -> tuple[Fitted, list[dict]]:
     log: list[dict] = []
     run = accelerator("cpu", "fp32", False)
     trained = finetune(

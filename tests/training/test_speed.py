@@ -15,7 +15,7 @@ from torch import nn
 import digits
 from common import Augment, main
 from common.__main__ import main as command
-from common.data.images.cache import home
+from common.data.images.cache import cache_dir
 from common.data.loader import Batches
 from common.errors import UserError
 from common.spec import Preprocess, Speed
@@ -110,7 +110,7 @@ def test_tuning_is_remembered_and_weighs_the_start(monkeypatch: pytest.MonkeyPat
 
     assert tuned(steps=50) == Speed(precision="fp32")
     assert tuned(steps=500) == Speed(precision="fp32", compiled=True)  # compiling pays off in a long run
-    assert asked == list(told) and len(list(home().glob("tuned/*.json"))) == 1
+    assert asked == list(told) and len(list(cache_dir().glob("tuned/*.json"))) == 1
 
 
 def test_tuning_leaves_out_what_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 import digits
 import eurosat
+from miniatures import listed
+
 from common import Holdout, Samples
 from common.data.splits import splits
 from common.errors import UserError
@@ -16,16 +18,6 @@ from common.errors import UserError
 EUROSAT = dict(
     zip(eurosat.DATASET.classes, (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000), strict=True)
 )
-
-
-def listed(per_class: dict[str, int], **more) -> Samples:
-    rows = [
-        (f"{name}/{name}_{i}.jpg", c)
-        for c, (name, n) in enumerate(per_class.items())
-        for i in range(1, n + 1)
-    ]
-    names, labels = zip(*rows, strict=True)
-    return Samples(images=names, names=names, labels=labels, classes=tuple(per_class), **more)
 
 
 def test_eurosat_arithmetic() -> None:
@@ -50,7 +42,7 @@ def test_fingerprints_are_pinned() -> None:
 @pytest.mark.parametrize("fraction", [0.1, 0.2, 0.3])
 def test_every_class_gives_its_share(fraction: float) -> None:
     samples = listed({"a": 7, "b": 10, "c": 101})
-    taken = splits.hold_out(samples.names, samples.labels, None, fraction, 42, "test")
+    taken = splits.holdout(samples.names, samples.labels, None, fraction, 42, "test")
     assert Counter(samples.labels[i] for i in taken) == {
         c: ceil(fraction * n) for c, n in enumerate((7, 10, 101))
     }

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from test_mistakes import mistake
-from test_run import TINY
-from test_splits import listed
+from mistakes import mistake
+from tiny import TINY
+from miniatures import listed
 
 import folder
 from common import main
@@ -24,7 +24,7 @@ SIZES = {"a": 30, "b": 50, "c": 200}
 
 def few(samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None) -> Split:
     whole = splits.split(folder.DATASET, samples, seed)
-    return splits.low_data(samples, whole, seed, shots, fraction)
+    return splits.reduce_train(samples, whole, seed, shots, fraction)
 
 
 def per_class(samples: Samples, part: tuple[int, ...]) -> list[int]:

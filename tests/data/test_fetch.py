@@ -28,7 +28,7 @@ from common.data.download.fetch import fetch
 from common.errors import UserError
 from common.spec import Dataset, File, Official
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"jpg/a.jpg": os.urandom(150_000), "jpg/deep/b.jpg": os.urandom(50_000), "labels.txt": b"0 1\n"}
 
 

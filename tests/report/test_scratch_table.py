@@ -10,7 +10,7 @@ from common import main
 from common.__main__ import main as command
 from common.cli.parse import check, choose, parse
 from common.models.build import find
-from common.spec import Run
+from common.spec import RunConfig
 from common.training import recipes
 
 
@@ -19,7 +19,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def asked(data: Path, *options: str) -> Run:
+def asked(data: Path, *options: str) -> RunConfig:
     words = [*options, "--data_dir", str(data)]
     namespace = parse((cifar10.DATASET,), words)
     return check(choose((cifar10.DATASET,), namespace), namespace)

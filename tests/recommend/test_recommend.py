@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mistakes import mistake
 from PIL import Image, ImageDraw
 from sklearn.metrics import balanced_accuracy_score
-from test_mistakes import mistake
 
 from common.__main__ import main
 from common.data.loader import Batches

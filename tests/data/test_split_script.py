@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_mistakes import mistake
+from mistakes import mistake
 
 import split
 from common.data.readers import class_folders
@@ -52,7 +52,7 @@ def test_without_val(class_tree) -> None:
 def test_it_is_our_own_rule(class_tree) -> None:
     """The script's test part is the one that a sheet with the same share and seed holds out."""
     samples = class_folders(class_tree(n=13), None)
-    ours = splits.hold_out(samples.names, samples.labels, None, 0.3, 7, "test")
+    ours = splits.holdout(samples.names, samples.labels, None, 0.3, 7, "test")
     run("--input_dir", "images", "--output_dir", "out", "--test_size", 0.3, "--random_state", 7)
     assert files("out/test") == {samples.names[i] for i in ours}
 

@@ -22,10 +22,10 @@ from common.data.loader import Batches
 from common.errors import UserError
 from common.models.build import find
 from common.run.rates import search as search_rate
-from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, Run
+from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, RunConfig
 from common.training import recipes
 from common.training.device import accelerator
-from common.training.finetune import Trained, finetune
+from common.training.finetune import Fitted, finetune
 from common.training.lr_search import RATES, search, winner
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
@@ -41,7 +41,7 @@ def ran(dataset: Dataset, *options: object, out: str = "out") -> dict:
     return json.loads(Path(out, "result.json").read_text())
 
 
-def asked(sheet: Dataset, data: Path, *options: str) -> Run:
+def asked(sheet: Dataset, data: Path, *options: str) -> RunConfig:
     namespace = parse((sheet,), [*options, "--data_dir", str(data)])
     return check(choose((sheet,), namespace), namespace)
 
@@ -228,12 +228,12 @@ def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch
     scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
     found, told = [], []
 
-    def train(*_: object) -> Trained:
+    def train(*_: object) -> Fitted:
         found.append(scaler.get_scale())
         scaler.load_state_dict(scaler.state_dict() | {"scale": 1.0})
         if len(found) == 2:
             raise UserError("lost")
-        return Trained(weights={}, best={}, best_score=0.5, records=[], seconds=0, joules=None, breaks=[])
+        return Fitted(weights={}, best={}, best_score=0.5, records=[], seconds=0, joules=None, breaks=[])
 
     monkeypatch.setattr("common.training.finetune.finetune", train)
     run = SimpleNamespace(scaler=scaler, device=torch.device("cpu"), free_memory=lambda: None)

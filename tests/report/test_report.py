@@ -26,7 +26,7 @@ from common.report.verdicts import duels, ranking
 from common.run.results import write_confusion, write_json, write_predictions
 from common.statistics import paired
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = {row.name: row.weights for row in BACKBONES}
 CLASSES = ("cat", "<script>alert(1)</script>", "猫 $x_1$ & b")
 RIGHT = {"resnet50": 0.97, "convnext_tiny": 0.85, "swin_t": 0.6}  # how often each is right

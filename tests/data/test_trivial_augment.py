@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode, TrivialAugmentWide
 from torchvision.transforms.autoaugment import _apply_op
 
-from common.data.augment.trivial_augment import OPERATIONS, apply, draw
+from common.data.augment.trivial_augment import OPERATIONS, apply, sample_params
 
 SPACE = TrivialAugmentWide()._augmentation_space(31)  # operation: its magnitudes, signed?
 NAMES = list(SPACE)
@@ -161,7 +161,7 @@ def test_draws_are_as_frequent_as_torchvisions() -> None:
         magnitudes = every_magnitude(name)
         for m in magnitudes:  # -0 and 0 are one, and so are five bins of Posterize
             expected[o, m] = expected.get((o, m), 0) + n / len(NAMES) / len(magnitudes)
-    operations, magnitudes = draw(n, dice(7))
+    operations, magnitudes = sample_params(n, dice(7))
     assert operations.dtype == torch.int64 and magnitudes.dtype == torch.float32
     counts = dict.fromkeys(expected, 0)
     for case in zip(operations.tolist(), magnitudes.tolist(), strict=True):
@@ -172,10 +172,10 @@ def test_draws_are_as_frequent_as_torchvisions() -> None:
 
 
 def test_a_sample_depends_on_the_dice_and_its_number_alone() -> None:
-    many, few = draw(1000, dice(3)), draw(17, dice(3))
+    many, few = sample_params(1000, dice(3)), sample_params(17, dice(3))
     assert all(torch.equal(a[:17], b) for a, b in zip(many, few, strict=True))
-    assert not torch.equal(many[0], draw(1000, dice(4))[0])
+    assert not torch.equal(many[0], sample_params(1000, dice(4))[0])
     used, fresh = dice(5), dice(5)
-    draw(10, used)
+    sample_params(10, used)
     torch.randint(2, (10,), generator=fresh)  # one number per sample, whatever it became
     assert torch.equal(torch.rand(3, generator=used), torch.rand(3, generator=fresh))

@@ -18,7 +18,7 @@ from common.metrics import calibration
 from common.run.provenance import this_python
 from common.training import checkpoint, finetune
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CLEAN = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "3"]
 SCRATCH = [
     *("--protocol", "scratch", "-model", "vit_tiny_cifar", "--image_size", "16", "-bs", "8", "--micro_bs", "4"),
@@ -42,7 +42,7 @@ def start(*options: object) -> None:
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, act, *options: object) -> None:
     """Run until the random numbers of a step are asked for; then `act`."""
-    plain = finetune.number
+    plain = finetune.derive_seed
 
     def number(*what: object) -> int:
         if what[0] == "step" and what[2] == step:

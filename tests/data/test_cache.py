@@ -17,7 +17,7 @@ from miniatures import picture
 
 from common.data.images import cache
 from common.data.images import decode as decode_module
-from common.data.images.cache import cached
+from common.data.images.cache import decode_cached
 from common.data.images.decode import decode, decode_each, open_image
 from common.errors import UserError
 from common.spec import Preprocess
@@ -52,14 +52,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def folders() -> list[str]:
     return sorted(
-        entry.name for entry in cache.home().iterdir() if entry.name[0] != "." and entry.name != "seen"
+        entry.name for entry in cache.cache_dir().iterdir() if entry.name[0] != "." and entry.name != "seen"
     )
 
 
 def test_the_same_pixels_decoded_once(images: list[str], decoded: list[int]) -> None:
     plain, broken = decode(images, SMALL, None)
     for _ in range(2):
-        pixels, bad = cached(images, SMALL, None)
+        pixels, bad = decode_cached(images, SMALL, None)
         assert np.array_equal(pixels, plain) and bad == broken and set(bad) == {2}
         assert not pixels.flags.writeable
     assert decoded == [*range(N), 2] and len(folders()) == 1  # the broken one is tried again
@@ -68,33 +68,33 @@ def test_the_same_pixels_decoded_once(images: list[str], decoded: list[int]) -> 
 def test_files_that_were_only_copied_are_not_decoded_again(
     images: list[str], decoded: list[int], tmp_path: Path
 ) -> None:
-    cached(images, SMALL, None)
+    decode_cached(images, SMALL, None)
     copies = [shutil.copy(image, str(tmp_path / f"copy{i}.jpg")) for i, image in enumerate(images)]
-    cached(copies, SMALL, None)
+    decode_cached(copies, SMALL, None)
     assert decoded == [*range(N), 2]
 
 
 def test_another_content_order_or_size_is_another_cache(images: list[str], decoded: list[int]) -> None:
-    first, _ = cached(images, SMALL, None)
+    first, _ = decode_cached(images, SMALL, None)
     picture(99).save(images[5])
-    second, _ = cached(images, SMALL, None)
+    second, _ = decode_cached(images, SMALL, None)
     assert not np.array_equal(first[5], second[5]) and np.array_equal(first[6], second[6])
-    third, _ = cached(images[::-1], SMALL, None)
+    third, _ = decode_cached(images[::-1], SMALL, None)
     assert np.array_equal(second[::-1], third)
-    cached(images, Preprocess(**{**vars(SMALL), "size": (8, 8)}), None)
-    cached(images, SMALL, (8, 8))
-    cached(images, Preprocess(**{**vars(SMALL), "interpolation": "bicubic"}), None)
+    decode_cached(images, Preprocess(**{**vars(SMALL), "size": (8, 8)}), None)
+    decode_cached(images, SMALL, (8, 8))
+    decode_cached(images, Preprocess(**{**vars(SMALL), "interpolation": "bicubic"}), None)
     # at 8 x 8, native or not, the pixels are the same: only the broken one is tried again
     assert len(folders()) == 5 and len(decoded) == 5 * N + 1
 
 
 def test_a_file_that_comes_back_is_read(images: list[str], decoded: list[int], tmp_path: Path) -> None:
     away = shutil.move(images[3], tmp_path / "away.jpg")
-    _, bad = cached(images, SMALL, None)
+    _, bad = decode_cached(images, SMALL, None)
     assert set(bad) == {2, 3} and "No such file" in bad[3]
     shutil.move(away, images[3])
-    _, bad = cached(images, SMALL, None)
-    assert set(bad) == {2} and not list(cache.home().glob("seen/.*"))
+    _, bad = decode_cached(images, SMALL, None)
+    assert set(bad) == {2} and not list(cache.cache_dir().glob("seen/.*"))
 
 
 def test_what_could_not_be_read_is_tried_again(
@@ -108,10 +108,10 @@ def test_what_could_not_be_read_is_tried_again(
         return open_image(image)
 
     monkeypatch.setattr(decode_module, "open_image", busy)
-    assert set(cached(images, SMALL, None)[1]) == {2, 4}
+    assert set(decode_cached(images, SMALL, None)[1]) == {2, 4}
     monkeypatch.undo()
     monkeypatch.setattr(cache, "decode_each", decode_each)
-    pixels, bad = cached(images, SMALL, None)
+    pixels, bad = decode_cached(images, SMALL, None)
     assert set(bad) == {2} and np.array_equal(pixels, decode(images, SMALL, None)[0])
 
 
@@ -123,13 +123,13 @@ def test_a_decoder_that_is_missing_is_no_broken_image(
 
     monkeypatch.setattr(decode_module, "open_image", missing)
     with pytest.raises(ImportError):
-        cached(images, SMALL, None)
+        decode_cached(images, SMALL, None)
 
 
 def test_arrays_in_memory_stay_there(decoded: list[int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-    assert cached(array, SMALL, (16, 16))[0] is array
-    assert not cache.home().exists() or not folders()
+    assert decode_cached(array, SMALL, (16, 16))[0] is array
+    assert not cache.cache_dir().exists() or not folders()
 
 
 def test_what_a_killed_process_has_decoded_stays(
@@ -146,13 +146,13 @@ def test_what_a_killed_process_has_decoded_stays(
         f"cache.cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
-    while not (parts := list(cache.home().glob("*.part/done"))) or parts[0].read_bytes().count(b"1") < 5:
+    while not (parts := list(cache.cache_dir().glob("*.part/done"))) or parts[0].read_bytes().count(b"1") < 5:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert folders()[0].endswith(".part")
-    pixels, _ = cached(images, SMALL, None)
+    pixels, _ = decode_cached(images, SMALL, None)
     assert np.array_equal(pixels, decode(images, SMALL, None)[0])
     assert 2 in decoded and len(decoded) <= N - 5 and not folders()[0].endswith(".part")
 
@@ -178,12 +178,12 @@ def test_two_processes_decode_once(images: list[str]) -> None:
 def test_a_cache_that_was_damaged_is_made_again(
     images: list[str], decoded: list[int], capsys: pytest.CaptureFixture
 ) -> None:
-    pixels, _ = cached(images, SMALL, None)
+    pixels, _ = decode_cached(images, SMALL, None)
     whole = pixels.copy()
-    (file,) = cache.home().glob("*/pixels.npy")
+    (file,) = cache.cache_dir().glob("*/pixels.npy")
     for content in (bytes(file.stat().st_size), file.read_bytes()[:100], b""):
         file.write_bytes(content)
-        again, _ = cached(images, SMALL, None)
+        again, _ = decode_cached(images, SMALL, None)
         assert np.array_equal(again, whole)
         assert "does not match the images" in capsys.readouterr().err
     assert len(decoded) == 4 * N
@@ -193,16 +193,16 @@ def test_a_disk_that_is_too_small_is_told_before(images: list[str], monkeypatch:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 20_000))
     with pytest.raises(UserError, match=r"take 0.0 GB in .* name another place with CLASH_CACHE"):
-        cached(images, SMALL, None)
+        decode_cached(images, SMALL, None)
 
 
 def test_a_disk_that_fills_up_is_told(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda file, content, at: write(file, content[: len(content) // 2], at))
     with pytest.raises(UserError, match=r"no space left .* CLASH_CACHE"):
-        cached(images, SMALL, None)
+        decode_cached(images, SMALL, None)
     monkeypatch.undo()
-    assert np.array_equal(cached(images, SMALL, None)[0], decode(images, SMALL, None)[0])
+    assert np.array_equal(decode_cached(images, SMALL, None)[0], decode(images, SMALL, None)[0])
 
 
 def test_a_place_that_cannot_be_written_to_is_told(
@@ -210,7 +210,7 @@ def test_a_place_that_cannot_be_written_to_is_told(
 ) -> None:
     monkeypatch.setenv("CLASH_CACHE", images[0])
     with pytest.raises(UserError, match=r"cannot write to .*CLASH_CACHE"):
-        cached(images, SMALL, None)
+        decode_cached(images, SMALL, None)
 
 
 def test_a_memory_that_is_too_small_is_told(images: list[str]) -> None:

@@ -12,7 +12,7 @@ import cifar10
 import eurosat
 import flowers102
 from common import class_folders
-from common.data.checks.image_stats import look_at
+from common.data.checks.image_stats import image_stats
 from common.data.images.decode import decode, fit, upright
 from common.errors import UserError
 from common.models.build import find
@@ -129,7 +129,7 @@ def test_an_odd_tag_beside_the_rotation(tmp_path: Path) -> None:
     path = tmp_path / "phone.jpg"
     Image.new("RGB", (32, 16)).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0" + entries + bytes(4))
     assert fit(Image.open(path), (32, 16), WHOLE).shape == (32, 16, 3)
-    (look,) = look_at([str(path)])
+    (look,) = image_stats([str(path)])
     assert look.size == (16, 32) and not look.upright
 
 

@@ -21,7 +21,7 @@ from common.sweep.attempt import How, Outcome, carry_out
 from common.sweep.plan import Cell
 from common.sweep.sweep import Where, sweep
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 HOW = How(threads=1, stall=60.0)
 CONFIG = {"dataset": "ant", "backbone": "net", "seed": 0, "metric": "top1", "chosen_on": "val", "steps_per_epoch": 5, "micro_bs": 32,
           "precision": "bf16", "recipe": {"phases": []}}  # fmt: skip

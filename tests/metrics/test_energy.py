@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_finetune import batches, net, recipe
+from tiny import batches, net, recipe
 
 from common import Augment
 from common.metrics import energy
 from common.training import checkpoint
 from common.training.device import accelerator
-from common.training.finetune import Trained, finetune
+from common.training.finetune import Fitted, finetune
 
 CUDA = torch.device("cuda", 0)
 
@@ -47,8 +47,8 @@ def test_nothing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert math.isnan(energy.meter(CUDA)()), "the package is missing"
 
 
-def train(folder: Path, saved: dict | None) -> Trained:
-    run, keeping = accelerator("cpu", "fp32", False), checkpoint.Keeping(folder=folder, every=5)
+def train(folder: Path, saved: dict | None) -> Fitted:
+    run, keeping = accelerator("cpu", "fp32", False), checkpoint.CheckpointConfig(folder=folder, every=5)
     how = recipe(epochs=2)
     return finetune(
         net(), "4", batches(), Augment(), lambda _: (1.0, {}), how, run, 0, lambda _: None, keeping, saved

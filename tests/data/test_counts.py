@@ -1,12 +1,12 @@
 """The arithmetic of the published tables: what a sheet's split rule makes of the published class sizes."""
 
 import pytest
-from test_splits import listed
+from miniatures import listed
 
 from common import Holdout
 from common.cli import catalog
 from common.cli.parse import split_as
-from common.data.splits.splits import hold_out, split
+from common.data.splits.splits import holdout, split
 
 # fmt: off
 CLASS_SIZES = {
@@ -36,7 +36,7 @@ IN_ALL = {
 @pytest.mark.parametrize("name", CLASS_SIZES)
 def test_held_out(name: str) -> None:
     sheet, samples = SHEETS[name], listed({f"c{i}": n for i, n in enumerate(CLASS_SIZES[name])})
-    taken = hold_out(samples.names, samples.labels, None, sheet.split.test, sheet.split.seed, "test")
+    taken = holdout(samples.names, samples.labels, None, sheet.split.test, sheet.split.seed, "test")
     assert sheet.counts == {"train": len(samples) - len(taken), "test": len(taken)}
     assert isinstance(sheet.classes, int) or len(sheet.classes) == len(samples.classes)
 

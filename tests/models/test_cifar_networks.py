@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import trains_a_step_and_predicts
 from miniatures import picture
-from test_mistakes import mistake
+from mistakes import mistake
 from torch import nn
 
 import cifar10

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from accelerate.state import AcceleratorState
+from tiny import TINY
 
 import cifar10
 import digits
@@ -17,7 +18,6 @@ from common import main
 from common.__main__ import main as command
 from common.run.results import read_about
 
-TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
 FILES = {
     ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "curve.png", "log.jsonl", "options.yaml", "predictions.csv",
     "result.json", "split.csv", "test_logits.npy",

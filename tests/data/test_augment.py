@@ -5,19 +5,23 @@ import torch
 import torch.nn.functional as F
 
 from common import Augment
-from common.data.augment.augment import Changes, _grid, apply, draw
+from common.data.augment.augment import AugmentParams, _grid, apply, sample_params
 
 ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
 SIZE = (12, 10)
 
 
-def changes(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> Changes:
-    return draw(augment, n, size, seed=0, epoch=0)
+def changes(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> AugmentParams:
+    return sample_params(augment, n, size, seed=0, epoch=0)
 
 
 def test_a_sample_depends_on_seed_and_epoch_alone() -> None:
     def drawn(seed: int, epoch: int) -> list[torch.Tensor]:
-        return [v for v in vars(draw(ALL, 100, SIZE, seed, epoch)).values() if isinstance(v, torch.Tensor)]
+        return [
+            v
+            for v in vars(sample_params(ALL, 100, SIZE, seed, epoch)).values()
+            if isinstance(v, torch.Tensor)
+        ]
 
     first = drawn(3, 2)
     assert len(first) == 3
@@ -46,7 +50,7 @@ def test_the_grid_is_torchs() -> None:
 
 def test_a_map_that_moves_nothing_enlarges_as_evaluation_does() -> None:
     images = torch.rand(2, 3, 8, 8)
-    still = Changes(torch.eye(2, 3).expand(2, 2, 3), None, None)
+    still = AugmentParams(torch.eye(2, 3).expand(2, 2, 3), None, None)
     torch.testing.assert_close(
         apply(images, still, (24, 24)), F.interpolate(images, (24, 24), mode="bicubic"), atol=1e-5, rtol=0
     )
@@ -102,7 +106,7 @@ def test_a_shift_is_by_whole_pixels_and_brings_black() -> None:
 
 def test_a_shift_frames_nothing_that_stays() -> None:
     images = torch.full((1, 3, 32, 32), 200.0)
-    still = Changes(torch.eye(2, 3)[None], None, None, framed=True)
+    still = AugmentParams(torch.eye(2, 3)[None], None, None, framed=True)
     torch.testing.assert_close(apply(images, still, (224, 224)), torch.full((1, 3, 224, 224), 200.0))
 
 

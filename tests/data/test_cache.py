@@ -136,14 +136,14 @@ def test_what_a_killed_process_has_decoded_stays(
     images: list[str], decoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = (
-        "import sys, time; from common.data import cache; from common.spec import Preprocess\n"
+        "import sys, time; from common.data.images import cache; from common.spec import Preprocess\n"
         "slow = cache.decode_each\n"
         "def crawl(images, size, preprocess, which, put):\n"
         "    def late(i, pixels):\n"
         "        put(i, pixels); time.sleep(0.05)\n"
         "    return slow(images, size, preprocess, which, late)\n"
         "cache.decode_each = crawl\n"
-        f"cache.cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)"
+        f"cache.decode_cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
     while not (parts := list(cache.cache_dir().glob("*.part/done"))) or parts[0].read_bytes().count(b"1") < 5:
@@ -159,13 +159,13 @@ def test_what_a_killed_process_has_decoded_stays(
 
 def test_two_processes_decode_once(images: list[str]) -> None:
     script = (
-        "from common.data import cache; from common.spec import Preprocess\n"
+        "from common.data.images import cache; from common.spec import Preprocess\n"
         "plain = cache.decode_each\n"
         "def told(*given):\n"
         "    if len(list(given[3])) > 1: print('decoding', flush=True); import time; time.sleep(1)\n"
         "    return plain(*given)\n"
         "cache.decode_each = told\n"
-        f"print(cache.cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)[0].sum())"
+        f"print(cache.decode_cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)[0].sum())"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)

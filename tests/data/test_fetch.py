@@ -388,7 +388,7 @@ def test_a_folder_that_cannot_be_replaced(toy: Dataset, tmp_path: Path) -> None:
 FETCH = """
 import sys
 from pathlib import Path
-from common.data.fetch import fetch
+from common.data.download.fetch import fetch
 from common.spec import Dataset, File, Official
 url, size, digest, folder = sys.argv[1:]
 file = File(name="toy.zip", mirrors=(url,), bytes=int(size), digest=digest)

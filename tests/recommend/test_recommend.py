@@ -495,7 +495,7 @@ def tuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any name is one of the table."""
-    monkeypatch.setattr(validate.backbones, "find", lambda name: SimpleNamespace(weights="pip:..."))
+    monkeypatch.setattr(validate.build, "find", lambda name: SimpleNamespace(weights="pip:..."))
 
 
 def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) -> None:

@@ -106,7 +106,7 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
         pixels, _ = cache.decode_cached(list(paths), preprocess, None)
         accelerator = our_accelerator(job.row)
         train = Batches(
-            pixels=pixels_to_device(pixels, accelerator.device), rows=np.arange(len(labels)), labels=np.array(labels),
+            pixels=pixels_to_device(pixels, accelerator.device), indices=np.arange(len(labels)), labels=np.array(labels),
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         place(net, accelerator.device, torch.channels_last)

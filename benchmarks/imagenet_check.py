@@ -52,7 +52,7 @@ def main() -> None:
     batches = Batches(
         pixels=pixels,
         labels=labels,
-        rows=np.arange(len(rows)),
+        indices=np.arange(len(rows)),
         preprocess=preprocess,
         batch_size=32,
         device=device.device,

@@ -107,7 +107,7 @@ def load(task: str, data: Path) -> tuple:
         parts[part] = Batches(
             pixels=pixels,
             labels=np.asarray(samples.labels)[index],
-            rows=np.arange(len(index)),
+            indices=np.arange(len(index)),
             preprocess=preprocess,
             batch_size=BATCH,
             device=torch.device("cpu"),

@@ -191,7 +191,7 @@ def one(
             np.arange(len(labels)),
         )
         return Batches(
-            pixels=pixels, rows=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
+            pixels=pixels, indices=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
         )
 
     def plain(images: Sequence, labels: np.ndarray) -> Plain:

@@ -23,7 +23,6 @@ import torch  # noqa: E402
 from common.cli import catalog  # noqa: E402
 from common.cli.parse import check, choose, parse  # noqa: E402
 from common.data.dataset import load_dataset, make_loaders  # noqa: E402
-from common.data.loader import pixels_to_device  # noqa: E402
 from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
 from common.run import provenance  # noqa: E402
@@ -75,15 +74,16 @@ def train(asked: RunConfig) -> dict:
     """As `common.run` does it, with a look at test after every epoch."""
     row = build.find(asked.model)
     preprocess = row.preprocess(asked.image_size)
-    samples, pixels, rows, split = load_dataset(asked, preprocess)
-    recipe = recipes.recipe(asked, row, max(1, len(split.train) // asked.batch_size))
+    data = load_dataset(asked, preprocess)
+    recipe = recipes.recipe(asked, row, max(1, len(data.split.train) // asked.batch_size))
     accelerator = device.accelerator("auto", "auto", row.cpu_bf16)
     torch.manual_seed(asked.seed)
-    net = build.build(row, len(samples.classes), weights.read(row, "imagenet", offline=True)[0])
-    pixels = pixels_to_device(pixels, accelerator.device)
-    parts = make_loaders(asked, samples, pixels, rows, split, preprocess, True, accelerator)
-    few = slice(None, None, -(-len(split.test) // TEST))
-    parts["test"] = replace(parts["test"], rows=parts["test"].rows[few], labels=parts["test"].labels[few])
+    net = build.build(row, len(data.samples.classes), weights.read(row, "imagenet", offline=True)[0])
+    parts = make_loaders(asked, data, True, accelerator)
+    few = slice(None, None, -(-len(data.split.test) // TEST))
+    parts["test"] = replace(
+        parts["test"], indices=parts["test"].indices[few], labels=parts["test"].labels[few]
+    )
     place(net, accelerator.device, parts["train"].memory_format)
     epochs: list[Epoch] = []
 

@@ -30,7 +30,7 @@ def test_real_weights_know_real_photographs(real) -> None:
     data = Batches(
         pixels=pixels,
         labels=labels,
-        rows=np.arange(len(labels)),
+        indices=np.arange(len(labels)),
         preprocess=row.preprocess(),
         batch_size=25,
         device=run.device,

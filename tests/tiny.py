@@ -21,7 +21,7 @@ def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
     return Batches(
         pixels=pixels,
         labels=labels,
-        rows=np.arange(n),
+        indices=np.arange(n),
         preprocess=PLAIN,
         batch_size=batch_size,
         device=device,

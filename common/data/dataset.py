@@ -1,10 +1,10 @@
-"""What a run learns from: its samples, their pixels, who is in train, val and test, and the batches of each."""
+"""From a run's options to its dataset: samples, decoded pixels, split, and the batches of each part."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from ..spec import Preprocess, RunConfig, Samples, Split
+from ..spec import PARTS, Preprocess, RunConfig, Samples, Split
 from .images.cache import decode_cached
 from .images.decode import decode, raise_unreadable
 from .splits import split_file, splits
@@ -16,26 +16,50 @@ if TYPE_CHECKING:
     from .loader import Batches
 
 
-def load_dataset(config: RunConfig, preprocess: Preprocess) -> tuple[Samples, "np.ndarray", list[int], Split]:
-    """The readable samples; all pixels (N, h, w, 3) uint8 and which row of them is whose; who is in which part.
+@dataclass(frozen=True, kw_only=True)
+class LoadedDataset:
+    """The readable samples of a dataset with their pixels and their split.
 
-    The rows are positions in `Samples.images`, too, in which the unreadable ones remain.
+    Unreadable images remain in `pixels` and `samples.images`, so that caches keep their names: `indices` are the
+    positions of the readable ones in both.
     """
+
+    samples: Samples  # n of them
+    pixels: "np.ndarray"  # (N, h, w, 3) uint8
+    indices: "np.ndarray"  # (n,) int64
+    split: Split  # positions in `samples`
+    preprocess: Preprocess  # of `pixels`
+
+    @property
+    def n_unreadable(self) -> int:
+        return len(self.pixels) - len(self.samples)
+
+
+def load_dataset(config: RunConfig, preprocess: Preprocess) -> LoadedDataset:
+    """Read, split and decode the images of a run, from the cache where they are in it.
+
+    Raises:
+        UserError: anything wrong with the data; all of it is found here, before torch is imported.
+    """
+    import numpy as np
+
     samples = read_samples(config)
-    split = make_split(config, samples)  # before the images are decoded: a mistake is told at once
+    split = make_split(config, samples)  # before decoding, which may take minutes
     decoded = decode if config.no_cache else decode_cached
     pixels, bad = decoded(samples.images, preprocess, config.dataset.native)
     if not config.skip_bad:
         raise_unreadable(bad, samples.images if isinstance(samples.images, list) else samples.names)
-    rows = [i for i in range(len(samples)) if i not in bad]
+    indices = [i for i in range(len(samples)) if i not in bad]
     if bad:
-        samples = replace(splits.subset(samples, rows), images=samples.images)
+        samples = replace(splits.subset(samples, indices), images=samples.images)
         split = make_split(config, samples)
-    return samples, pixels, rows, split
+    return LoadedDataset(
+        samples=samples, pixels=pixels, indices=np.asarray(indices), split=split, preprocess=preprocess
+    )
 
 
 def read_samples(config: RunConfig) -> Samples:
-    """The samples as the sheet, `--subset` and `--split_file` tell them, counted."""
+    """The samples that the data sheet, `--subset` and `--split_file` define; their counts are checked."""
     samples = config.dataset.load(config.data_dir, config.dataset.classes)
     if config.subset:
         samples = splits.present_classes(samples)
@@ -45,7 +69,7 @@ def read_samples(config: RunConfig) -> Samples:
 
 
 def make_split(config: RunConfig, samples: Samples) -> Split:
-    """Who is in which part, as the sheet, the protocol, `--shots` and `--fraction` tell it."""
+    """The split that the data sheet, the protocol, `--shots` and `--fraction` define."""
     split = splits.split(config.dataset, samples, config.seed)
     if config.protocol == "paper":
         split = splits.without_val(samples, split)
@@ -53,50 +77,45 @@ def make_split(config: RunConfig, samples: Samples) -> Split:
 
 
 def make_loaders(
-    config: RunConfig,
-    samples: Samples,
-    pixels: Any,
-    rows: list[int],
-    split: Split,
-    preprocess: Preprocess,
-    channels_last: bool,
-    accelerator: "Accelerator",
+    config: RunConfig, dataset: LoadedDataset, channels_last: bool, accelerator: "Accelerator"
 ) -> dict[str, "Batches"]:
-    """The parts that have images, ready to be batched.
+    """{part: its batches} of the parts that have images; the pixels are on the GPU if they fit.
 
     Raises:
-        UserError: a batch, or a part, has no equal piece for every process and forward pass.
+        UserError: a batch, or a part, cannot be divided over the processes and forward passes.
     """
     import numpy as np
 
-    from .loader import Batches
+    from .loader import Batches, pixels_to_device
 
     world = accelerator.num_processes
-    pieces = world * config.micro_batches
-    if config.batch_size % pieces:
+    divisor = world * config.micro_batches
+    if config.batch_size % divisor:
         raise UserError(
-            f"-bs {config.batch_size}: expected a multiple of {pieces}, for {world} processes and --micro_bs"
+            f"-bs {config.batch_size}: expected a multiple of {divisor}, for {world} processes and --micro_bs"
         )
-    where, labels = np.asarray(rows), np.asarray(samples.labels)
-    found: dict[str, Batches] = {}
-    for name, least in (("train", pieces), ("val", world), ("test", world)):
-        part = list(getattr(split, name))
-        if 0 < len(part) < least:
+    positions = {name: list(getattr(dataset.split, name)) for name in PARTS}
+    for name, needed in zip(PARTS, (divisor, world, world), strict=True):
+        if 0 < len(positions[name]) < needed:
             raise UserError(
-                f"{len(part)} images in {name}, {least} needed for {world} processes and --micro_bs"
+                f"{len(positions[name])} images in {name}, {needed} needed for {world} processes and --micro_bs"
             )
-        if part:
-            found[name] = Batches(
-                pixels=pixels,
-                rows=where[part],
-                labels=labels[part],
-                preprocess=preprocess,
-                batch_size=config.batch_size,
-                device=accelerator.device,
-                channels_last=channels_last,
-                micro_batches=config.micro_batches,
-                balanced=config.balanced_sampling,
-                rank=accelerator.process_index,
-                world=world,
-            )
-    return found
+    labels = np.asarray(dataset.samples.labels)
+    pixels = pixels_to_device(dataset.pixels, accelerator.device)
+    return {
+        name: Batches(
+            pixels=pixels,
+            indices=dataset.indices[part],
+            labels=labels[part],
+            preprocess=dataset.preprocess,
+            batch_size=config.batch_size,
+            device=accelerator.device,
+            channels_last=channels_last,
+            micro_batches=config.micro_batches,
+            balanced=config.balanced_sampling,
+            rank=accelerator.process_index,
+            world=world,
+        )
+        for name, part in positions.items()
+        if part
+    }

@@ -43,7 +43,7 @@ class Batches:
     """
 
     pixels: np.ndarray | Tensor  # (all images, h, w, 3) uint8, shared by the parts
-    rows: np.ndarray  # (N,) where this part's images lie in it
+    indices: np.ndarray  # (N,) positions of this part's images in `pixels`
     labels: np.ndarray  # (N,) int64
     preprocess: Preprocess
     batch_size: int
@@ -59,11 +59,11 @@ class Batches:
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.indices)
 
     def picture(self, i: int) -> np.ndarray:
         """(h, w, 3) uint8: image i of this part, as it is stored."""
-        stored = self.pixels[self.rows[i]]
+        stored = self.pixels[self.indices[i]]
         return stored.cpu().numpy() if isinstance(stored, Tensor) else stored
 
     @property
@@ -131,7 +131,7 @@ class Batches:
             yield *piece, images.permute(0, 3, 1, 2).float()
 
     def _look_up(self, piece: tuple) -> tuple[tuple, Tensor]:
-        return piece, self.pixels[to_device(torch.from_numpy(self.rows[piece[0]]), self.device)]
+        return piece, self.pixels[to_device(torch.from_numpy(self.indices[piece[0]]), self.device)]
 
     def _stream(self, pieces: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
         """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
@@ -139,7 +139,7 @@ class Batches:
 
         def gather(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
             with torch.cuda.stream(side) if side else nullcontext():
-                images = to_device(torch.from_numpy(self.pixels[self.rows[piece]]), self.device)
+                images = to_device(torch.from_numpy(self.pixels[self.indices[piece]]), self.device)
                 return images, side and side.record_event()
 
         def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:

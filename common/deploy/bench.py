@@ -88,7 +88,7 @@ def bench(
         pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
         real = Batches(
             pixels=pixels_to_device(pixels, accelerator.device),
-            rows=np.arange(n),
+            indices=np.arange(n),
             labels=np.arange(n) % CLASSES,
             preprocess=preprocess,
             batch_size=batch_size,

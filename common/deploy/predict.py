@@ -48,7 +48,7 @@ def predict(
         pixels, bad = decode(chunk, about["preprocess"], about["native"])
         batches = Batches(
             pixels=pixels,
-            rows=np.arange(len(chunk)),
+            indices=np.arange(len(chunk)),
             labels=np.zeros(len(chunk), np.int64),  # not known, not used
             preprocess=about["preprocess"],
             batch_size=BATCH,

@@ -54,7 +54,8 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
     started = time.perf_counter()
     dataset, row = config.dataset, build.find(config.model)
     preprocess = row.preprocess(config.image_size)
-    samples, pixels, rows, split = load_dataset(config, preprocess)
+    data = load_dataset(config, preprocess)
+    samples, split, preprocess = data.samples, data.split, data.preprocess
 
     import numpy as np
 
@@ -68,9 +69,8 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
     file = weights.fetch(row, config.weights, config.offline)
     net = network(row, file[0], classes, config.seed)
     metric = classification.headline(dataset.metric, classes)
-    skipped = len(pixels) - len(samples)
     settings = {
-        **static_config(config, row, recipes.PROBE, preprocess, samples, split, skipped),
+        **static_config(config, row, recipes.PROBE, preprocess, samples, split, data.n_unreadable),
         **model_config(config, net, preprocess, file[1], where, precision),
         "metric": metric,
         "processes": 1,
@@ -83,10 +83,10 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
     about["temperature"] = 1.0  # that of validation is in the head
 
     def look(positions: Sequence[int]) -> "Features":
-        own = np.asarray(rows)[list(positions)]
+        own = data.indices[list(positions)]
         how = {"device": where, "precision": precision, "seed": config.seed, "batch_size": config.batch_size}
         if config.no_cache:
-            return fresh(row, file, pixels, own, preprocess, **how)
+            return fresh(row, file, data.pixels, own, preprocess, **how)
         machine = provenance.device_name(where)
         return features(row, file, samples.images, own, preprocess, dataset.native, machine=machine, **how)
 
@@ -140,7 +140,14 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         }
         title = f"{dataset.title}, {row.name}, frozen"
         artifacts.write(
-            config.out, title, [], result, logits, samples, split, lambda i: pixels[rows[split.test[i]]]
+            config.out,
+            title,
+            [],
+            result,
+            logits,
+            samples,
+            split,
+            lambda i: data.pixels[data.indices[split.test[i]]],
         )
         return result
 

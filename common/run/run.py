@@ -34,12 +34,12 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
     started = time.perf_counter()
     dataset, row = config.dataset, build.find(config.model)
     preprocess = replace(row.preprocess(config.image_size), squash=config.protocol == "paper")
-    samples, pixels, rows, split = load_dataset(config, preprocess)
+    data = load_dataset(config, preprocess)
+    samples, split, preprocess = data.samples, data.split, data.preprocess
 
     import numpy as np
     import torch
 
-    from ..data.loader import pixels_to_device
     from ..metrics import calibration, classification, cost
     from ..training import checkpoint, device, heartbeat, recipes
     from ..training.cpu_kernels import place
@@ -57,9 +57,7 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
     torch.manual_seed(config.seed)
     state, weights_sha256 = weights.read(row, config.weights, config.offline)
     net = build.build(row, len(samples.classes), state)
-    skipped = len(pixels) - len(samples)
-    pixels = pixels_to_device(pixels, accelerator.device)
-    parts = make_loaders(config, samples, pixels, rows, split, preprocess, speed.channels_last, accelerator)
+    parts = make_loaders(config, data, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
     alive = heartbeat.touch(config.out)
@@ -75,7 +73,7 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
     old = results.read_json(config.out / results.CONFIG) if config.resume else {}
     precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
-        **static_config(config, row, recipe, preprocess, samples, split, skipped),
+        **static_config(config, row, recipe, preprocess, samples, split, data.n_unreadable),
         **model_config(config, net, preprocess, weights_sha256, accelerator.device, precision),
         "metric": metric,
         "lr_search": old.get("lr_search"),

@@ -104,7 +104,7 @@ def fresh(
     """What `features` returns, of decoded images and without the disk."""
     batches = Batches(
         pixels=pixels_to_device(pixels, device),
-        rows=np.asarray(rows),
+        indices=np.asarray(rows),
         labels=np.zeros(len(rows), np.int64),  # not used
         preprocess=preprocess,
         batch_size=batch_size or LARGEST[device.type],

@@ -596,7 +596,7 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> Non
     preprocess = row.preprocess((32, 32))
     pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
     batches = Batches(
-        pixels=pixels, rows=np.arange(10), labels=np.zeros(10, int), preprocess=preprocess, batch_size=16,
+        pixels=pixels, indices=np.arange(10), labels=np.zeros(10, int), preprocess=preprocess, batch_size=16,
         device=torch.device("cpu"),
     )  # fmt: skip
     torch.manual_seed(0)

@@ -115,7 +115,7 @@ def small(labels: np.ndarray, **more) -> Batches:
     noise = np.random.default_rng(0).integers(0, 60, (len(labels), 8, 8, 3))
     return Batches(
         pixels=(noise + 90 * labels[:, None, None, None]).astype(np.uint8),
-        rows=np.arange(len(labels)),
+        indices=np.arange(len(labels)),
         labels=labels,
         preprocess=Preprocess(
             size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3

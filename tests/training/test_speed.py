@@ -41,7 +41,7 @@ def batches(pixels: object, **more) -> Batches:
     labels, device = np.arange(50) % 2, torch.device("cpu")
     return Batches(
         pixels=pixels,
-        rows=np.arange(50),
+        indices=np.arange(50),
         labels=labels,
         preprocess=PLAIN,
         batch_size=8,

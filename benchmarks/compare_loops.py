@@ -234,7 +234,7 @@ def now(device: torch.device) -> float:
 def measure(name: str, job: Job) -> tuple[float, float]:
     """Seconds of the first epoch, images per second later. In a process of its own: settings do not spread."""
     torch.manual_seed(0)
-    net = build.build(job.row, CLASSES, None).train()
+    net = build.create_model(job.row, CLASSES, None).train()
     if name == "ours":
         return ours(net, job)
     start = now(job.device)
@@ -310,7 +310,7 @@ def main() -> None:
     if options.images % options.batch_size or options.images < 2 * options.batch_size:
         parser.error("--images: expected a multiple of -bs, two batches at least")
 
-    rows = [build.find(name) for name in options.models]
+    rows = [build.get_backbone(name) for name in options.models]
     settings = {k: v for k, v in vars(options).items() if k not in ("models", "out")}
     about = {**provenance.of(device, "each run's"), "cores": os.cpu_count(), **settings}
     runs: list[dict] = []

@@ -37,7 +37,7 @@ from common.run import provenance, results  # noqa: E402
 def network(row: Backbone, side: int) -> tuple[nn.Module, float]:
     """And its spread. Random, and alive in evaluation mode: fresh layer scales (1e-6) and batch statistics let hardly anything through."""
     torch.manual_seed(0)
-    net = build.build(row, 10, None).train()
+    net = build.create_model(row, 10, None).train()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches, not a trace of them
@@ -65,14 +65,14 @@ def main() -> None:
     about = {name: version(name) for name in ("torch", "timm", "onnx", "onnxscript", "onnxruntime")}
     about |= {"commit": provenance.commit(), "device": provenance.cpu_name()}
     for name in (name for name in args.models if name not in there):
-        row = build.find(name)
+        row = build.get_backbone(name)
         side = row.size if row.fixed_size else 64 if row.min_size <= 64 else 128
         net, spread = network(row, side)
         told = {"backbone": name, "classes": [], "native": None, "preprocess": row.preprocess((side, side))}
         with tempfile.TemporaryDirectory() as folder:
             for kind in ("onnx", "torchscript"):
                 start = time.perf_counter()
-                difference = export.written(net, told, kind, Path(folder, f"x{export.SUFFIX[kind]}"))
+                difference = export.write_verified(net, told, kind, Path(folder, f"x{export.SUFFIX[kind]}"))
                 seconds = round(time.perf_counter() - start, 1)
                 rows.append(
                     {

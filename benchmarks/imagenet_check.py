@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/imagenet_check.json")
     options = parser.parse_args()
 
-    row = build.find(options.model)
+    row = build.get_backbone(options.model)
     device = accelerator("auto", "fp32", row.cpu_bf16)
-    net = build.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True).to(
-        device.device
-    )
+    net = build.create_model(
+        row, 1000, weights.load_weights(row, "imagenet", offline=True)[0], keep_head=True
+    ).to(device.device)
     wnids = sorted(folder.name for folder in options.folder.iterdir())
     rows = [
         (path, options.every * i)

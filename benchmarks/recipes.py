@@ -44,7 +44,7 @@ TASKS = {  # sheet, folder of the data, training images, validation images, pixe
 
 
 def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]]:
-    base = recipes.clean(epochs, epoch, build.find("efficientnet_lite0").lr)
+    base = recipes.clean(epochs, epoch, build.get_backbone("efficientnet_lite0").lr)
     phase = base.phases[0]
     first = epochs // 2 * epoch
     paper = Recipe(
@@ -74,7 +74,7 @@ def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]
 def load(task: str, data: Path) -> tuple:
     """Pixels and labels of train and val, the same for every variant and seed."""
     dataset, folder, n_train, n_val, side = TASKS[task]
-    row = build.find("efficientnet_lite0")
+    row = build.get_backbone("efficientnet_lite0")
     preprocess = row.preprocess((side, side))
     samples = splits.present_classes(dataset.load(data / folder, dataset.classes))
     split = splits.split(dataset, samples, seed=0)
@@ -119,7 +119,7 @@ def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> di
     dataset, row, classes, parts = loaded
     accelerator = choose_device("cpu", "fp32", row.cpu_bf16)
     torch.manual_seed(seed)
-    net = build.build(row, classes, weights.read(row, "imagenet", offline=True)[0]).to(
+    net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0]).to(
         memory_format=torch.channels_last
     )
 

@@ -180,7 +180,7 @@ def one(
     labels: list,
     args: argparse.Namespace,
 ) -> dict:
-    sheet, row = TASKS[name], build.find("efficientnet_lite0")
+    sheet, row = TASKS[name], build.get_backbone("efficientnet_lite0")
     preprocess = row.preprocess(sheet.image_size)
     accelerator = device.accelerator(args.device, "auto", row.cpu_bf16)
     where = accelerator.device
@@ -202,7 +202,7 @@ def one(
     train, val, test = map({"ours": ours, "plain": plain}[pipeline], images, labels)
     decoded = time.perf_counter()
     torch.manual_seed(seed)
-    net = build.build(row, classes, weights.read(row, "imagenet", offline=True)[0])
+    net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0])
     net.to(where, memory_format=torch.channels_last)
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
@@ -297,7 +297,7 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = read(args.out)
-    accelerator = device.accelerator(args.device, "auto", build.find("efficientnet_lite0").cpu_bf16)
+    accelerator = device.accelerator(args.device, "auto", build.get_backbone("efficientnet_lite0").cpu_bf16)
     about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     for name in args.tasks:
         for seed in args.seeds:

@@ -72,13 +72,15 @@ def asked_for(task: str, data: Path, seed: int) -> RunConfig:
 
 def train(asked: RunConfig) -> dict:
     """As `common.run` does it, with a look at test after every epoch."""
-    row = build.find(asked.model)
+    row = build.get_backbone(asked.model)
     preprocess = row.preprocess(asked.image_size)
     data = load_dataset(asked, preprocess)
     recipe = recipes.recipe(asked, row, max(1, len(data.split.train) // asked.batch_size))
     accelerator = device.accelerator("auto", "auto", row.cpu_bf16)
     torch.manual_seed(asked.seed)
-    net = build.build(row, len(data.samples.classes), weights.read(row, "imagenet", offline=True)[0])
+    net = build.create_model(
+        row, len(data.samples.classes), weights.load_weights(row, "imagenet", offline=True)[0]
+    )
     parts = make_loaders(asked, data, True, accelerator)
     few = slice(None, None, -(-len(data.split.test) // TEST))
     parts["test"] = replace(

@@ -109,10 +109,10 @@ def trains_a_step_and_predicts(row: "Backbone", dtype: "torch.dtype", size: tupl
     """A network of the row, with another head, at (H, W) pixels: every weight learns, and evaluation gives logits."""
     import torch
 
-    from common.models.build import build
+    from common.models.build import create_model
 
     torch.manual_seed(0)
-    net = build(row, 7, None).to(memory_format=torch.channels_last).train()
+    net = create_model(row, 7, None).to(memory_format=torch.channels_last).train()
     images, labels = torch.randn(2, 3, *size), torch.tensor([1, 5])
     before = net.get_submodule(row.head).weight.clone()
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):

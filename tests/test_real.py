@@ -22,8 +22,10 @@ def test_real_weights_know_real_photographs(real) -> None:
 
     folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
     images = [str(next(f.iterdir())) for f in folders][::2]
-    row = build.find("efficientnet_lite0")
-    net = build.build(row, 1000, weights.read(row, "imagenet", offline=True)[0], keep_head=True)
+    row = build.get_backbone("efficientnet_lite0")
+    net = build.create_model(
+        row, 1000, weights.load_weights(row, "imagenet", offline=True)[0], keep_head=True
+    )
     pixels, bad = decode(images, row.preprocess(), None)
     labels = np.arange(0, 1000, 10)
     run = accelerator("cpu", "fp32", False)
@@ -67,7 +69,9 @@ def test_tinyimagenet_subset(real) -> None:
     assert len(samples.classes) == 200 and samples.classes[0] == "n01443537 goldfish"
     with pytest.raises(Exception, match=r"found 5,000 images train \(expected 100,000\)"):
         splits.check_counts(sheet, samples)
-    pixels, bad = decode(samples.images[::25], build.find("resnet50").preprocess((128, 128)), sheet.native)
+    pixels, bad = decode(
+        samples.images[::25], build.get_backbone("resnet50").preprocess((128, 128)), sheet.native
+    )
     assert pixels.shape == (240, 64, 64, 3) and not bad
 
 
@@ -75,7 +79,7 @@ def test_ucmerced_subset(real) -> None:
     sheet = ucmerced.DATASET
     samples = sheet.load(real("ucmerced_small"), sheet.classes)
     assert len(samples) == 84 and set(samples.labels) == set(range(21))
-    pixels, bad = decode(samples.images, build.find("resnet50").preprocess((256, 256)), None)
+    pixels, bad = decode(samples.images, build.get_backbone("resnet50").preprocess((256, 256)), None)
     assert pixels.shape == (84, 256, 256, 3) and not bad
 
 

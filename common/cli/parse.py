@@ -130,7 +130,7 @@ def check(dataset: Dataset, options: argparse.Namespace) -> RunConfig:
         raise UserError(f"the run in {out} is finished: there is nothing to resume")
     if out.exists() and not options.resume:
         raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
-    row = build.find(options.model)  # of timm's networks, the slow part
+    row = build.get_backbone(options.model)  # of timm's networks, the slow part
     for name, value in defaults(options.protocol, row, dataset).items():
         if getattr(options, name) is None:
             setattr(options, name, value)

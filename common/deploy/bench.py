@@ -30,7 +30,7 @@ NUMBERS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Still:
+class SyntheticBatches:
     """The same random batch again and again: what a network could do if data cost nothing."""
 
     of: Batches
@@ -51,7 +51,7 @@ class Still:
             yield images, labels
 
 
-def all_of(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
+def bench_each(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
     """A row per network, each from a process of its own: none inherits the memory of another."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
@@ -76,11 +76,11 @@ def bench(
     per step, parameters, MACs, peak memory in bytes, and `utilization`: MACs per second against those of a large
     matrix product.
     """
-    row = build.find(model)
+    row = build.get_backbone(model)
     row.check_size(size or (row.size, row.size))
     preprocess = row.preprocess(size or (row.size, row.size))
     accelerator = device.accelerator(where, precision, row.cpu_bf16)
-    net = build.build(row, CLASSES, None)
+    net = build.create_model(row, CLASSES, None)
     macs = cost.macs(net, preprocess.size)
     n = steps * batch_size
     with tempfile.TemporaryFile() as file, device.batch_limits(batch_size):
@@ -94,7 +94,7 @@ def bench(
             batch_size=batch_size,
             device=accelerator.device,
         )
-        batches = {"still": Still(real), "real": real}
+        batches = {"still": SyntheticBatches(real), "real": real}
         place(net, accelerator.device, real.memory_format)
         cost.forget_peak(accelerator.device)
         records: dict[str, list[dict]] = {"still": [], "real": []}

@@ -43,12 +43,12 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
 
     from ..models import build, weights
 
-    row = build.find(about["backbone"])
-    net = build.build(row, len(about["classes"]), weights.open_file(path), keep_head=True).eval()
-    return out, written(net, about, kind, out)
+    row = build.get_backbone(about["backbone"])
+    net = build.create_model(row, len(about["classes"]), weights.load_state_dict(path), keep_head=True).eval()
+    return out, write_verified(net, about, kind, out)
 
 
-def written(net: "nn.Module", about: dict[str, Any], kind: str, out: Path) -> float:
+def write_verified(net: "nn.Module", about: dict[str, Any], kind: str, out: Path) -> float:
     """Write `net`, in evaluation mode, and compare what was written with it; returns the largest difference.
 
     Raises:

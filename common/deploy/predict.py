@@ -39,9 +39,9 @@ def predict(
     from ..training.device import accelerator as choose_device
     from ..training.evaluate import evaluate
 
-    row, classes = build.find(about["backbone"]), about["classes"]
+    row, classes = build.get_backbone(about["backbone"]), about["classes"]
     accelerator = choose_device("auto", "fp32", row.cpu_bf16)
-    net = build.build(row, len(classes), weights.open_file(path), keep_head=True)
+    net = build.create_model(row, len(classes), weights.load_state_dict(path), keep_head=True)
     net.to(accelerator.device, memory_format=torch.channels_last)
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]

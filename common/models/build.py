@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def find(name: str) -> Backbone:
+def get_backbone(name: str) -> Backbone:
     """The row of a name, of the paper's short name, or of `timm:NAME`.
 
     Raises:
@@ -23,8 +23,8 @@ def find(name: str) -> Backbone:
     """
     check_name(name)
     if name.startswith("timm:"):
-        return _timm_row(name)
-    return _rows()[name]
+        return _from_timm(name)
+    return _by_name()[name]
 
 
 def check_name(name: str) -> None:
@@ -36,14 +36,14 @@ def check_name(name: str) -> None:
     plain = name.removeprefix("timm:").split(".")[0]
     if name.startswith("timm:"):
         if plain not in (known := _timm_names()):
-            _unknown(name, [f"timm:{n}" for n in known], "timm.list_models()")
-    elif name not in (known := _rows()):
+            _unknown_model(name, [f"timm:{n}" for n in known], "timm.list_models()")
+    elif name not in (known := _by_name()):
         if plain in _timm_names():
             raise UserError(f"unknown model {name!r}: for timm's, pass -model timm:{name}")
-        _unknown(name, list(known), "python -m common list")
+        _unknown_model(name, list(known), "python -m common list")
 
 
-def build(row: Backbone, classes: int, weights: dict | None, keep_head: bool = False) -> "nn.Module":
+def create_model(row: Backbone, classes: int, weights: dict | None, keep_head: bool = False) -> "nn.Module":
     """The row's network with `weights` (a state dict, None: random) and a new head of `classes` outputs.
 
     `keep_head` takes the head from the weights, too: the network predicts instead of learning something new.
@@ -53,20 +53,20 @@ def build(row: Backbone, classes: int, weights: dict | None, keep_head: bool = F
     """
     from torch import nn
 
-    from .weights import load
+    from .weights import load_pretrained
 
-    net = _network(row)
+    net = _create(row)
     old = net.get_submodule(row.head)
     if isinstance(old, nn.Linear):
         net.set_submodule(row.head, nn.Linear(old.in_features, classes))
     else:  # timm's networks without a head, or with a convolution for one
         net.reset_classifier(classes)
     if weights is not None:
-        load(net, row, weights, keep_head)
+        load_pretrained(net, row, weights, keep_head)
     return net
 
 
-def _network(row: Backbone) -> "nn.Module":
+def _create(row: Backbone) -> "nn.Module":
     """The row's network as its library makes it, random, with as many outputs as it likes."""
     if row.library == "torchvision":
         import torchvision
@@ -93,7 +93,7 @@ def _network(row: Backbone) -> "nn.Module":
 
 
 @cache
-def _rows() -> dict[str, Backbone]:
+def _by_name() -> dict[str, Backbone]:
     return {alias: row for row in (*BACKBONES, *MODERN, *CIFAR) for alias in (row.name, *row.aliases)}
 
 
@@ -104,7 +104,7 @@ def _timm_names() -> set[str]:
     return {name for text in texts for name in re.findall(r"^@register_model\ndef (\w+)", text, re.M)}
 
 
-def _timm_row(name: str) -> Backbone:
+def _from_timm(name: str) -> Backbone:
     """A row of timm's own metadata."""
     arch = name.removeprefix("timm:")
     import timm
@@ -139,7 +139,7 @@ def _timm_row(name: str) -> Backbone:
     )
 
 
-def _unknown(name: str, known: list[str], where: str) -> None:
+def _unknown_model(name: str, known: list[str], where: str) -> None:
     nearest = get_close_matches(name, known, 1, cutoff=0.4)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise UserError(f"unknown model {name!r}: {hint}{where} shows all")

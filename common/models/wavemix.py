@@ -29,13 +29,13 @@ def haar_kernels(weight: Tensor) -> Tensor:
     return torch.stack((top + across, top - across, bottom + back, bottom - back), dim=2).unflatten(2, (2, 2))
 
 
-def even(x: Tensor) -> Tensor:
+def pad_to_even(x: Tensor) -> Tensor:
     """(B, C, H, W), with a row or column of zeros more where the size is odd."""
     height, width = x.shape[-2:]
     return F.pad(x, (0, width % 2, 0, height % 2)) if height % 2 or width % 2 else x
 
 
-def crop(x: Tensor, like: Tensor) -> Tensor:
+def crop_to(x: Tensor, like: Tensor) -> Tensor:
     """(B, C, H, W) cut at the bottom and right to the size of `like`: undoes the padding of odd sizes."""
     return x[..., : like.shape[-2], : like.shape[-1]]
 
@@ -71,7 +71,7 @@ class FeedForward(nn.Sequential):
         weight, more = bands.weight.tensor_split([4 * pixels.shape[1]], dim=1)
         x = F.conv2d(pixels, haar_kernels(weight.flatten(1)), bands.bias, stride=2)
         if below is not None:
-            x = x + F.conv2d(crop(below, x), more)
+            x = x + F.conv2d(crop_to(below, x), more)
         for layer in others:
             x = layer(x)
         return x
@@ -90,13 +90,13 @@ class WaveBlock(nn.Module):
         self.reduction = nn.Conv2d(dim, dim // 4, 1)  # one low and three high bands make `dim` channels again
 
     def forward(self, x: Tensor) -> Tensor:
-        pixels = [even(self.reduction(x))]
+        pixels = [pad_to_even(self.reduction(x))]
         for _ in range(1, self.level):
-            pixels.append(even(2 * F.avg_pool2d(pixels[-1], 2)))  # the low bands of the level before
+            pixels.append(pad_to_even(2 * F.avg_pool2d(pixels[-1], 2)))  # the low bands of the level before
         mixed = None
         for i in range(self.level, 0, -1):
             mixed = self.get_submodule(f"feedforward{i}")(pixels[i - 1], mixed)
-        return crop(mixed, x)
+        return crop_to(mixed, x)
 
 
 class Stem(nn.Sequential):

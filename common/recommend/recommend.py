@@ -22,7 +22,7 @@ from ..run import provenance
 from ..spec import RunConfig
 from ..training import device
 from ..transfer import linear_probe, transferability
-from ..transfer.features import features
+from ..transfer.features import Extractor, cached_features
 from . import ranking, words
 from .material import Material, gather
 from .price import price, training_seconds
@@ -68,7 +68,7 @@ def recommend(config: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
     for name, reason in config.left_out.items():
         tell(f"{name} is left out: {reason}")
     first = config.runs[0]
-    preprocess = build.find(first.model).preprocess(first.image_size)
+    preprocess = build.get_backbone(first.model).preprocess(first.image_size)
     material = gather(first, preprocess, config.group_by, config.limit, bool(config.budget))
     where = device.find(first.device)
     runs = {run.model: run for run in config.runs}
@@ -144,19 +144,19 @@ def _judge(
     where: torch.device,
 ) -> Judged:
     """What the backbone knows after this look; `before`: after the one before."""
-    row = build.find(run.model)
-    new = features(
-        row=row,
-        file=weights.fetch(row, run.weights, run.offline),
-        images=material.images,
-        rows=material.looks[look],
+    row = build.get_backbone(run.model)
+    path, sha256 = weights.fetch(row, run.weights, run.offline)
+    extractor = Extractor(
+        backbone=row,
+        weights=path,
+        sha256=sha256,
         preprocess=row.preprocess(run.image_size),
-        native=run.dataset.native,
         device=where,
         machine=provenance.device_name(where),
         precision=device.number_format(where, run.precision, row.cpu_bf16),
         seed=run.seed,
     )
+    new = cached_features(extractor, material.images, material.looks[look], run.dataset.native)
     values = np.concatenate([before.features, new.values]) if before else new.values
     rows, classes = material.rows(look), len(material.samples.classes)
     known = (values, material.labels[rows], classes, fold, material.groups_of(rows), material.metric)
@@ -179,8 +179,8 @@ def _scores(
 ) -> dict[str, Any]:
     balanced = metric == "balanced_accuracy"
     predicted = linear_probe.out_of_fold(values, labels, classes, fold, groups, balanced).argmax(1)
-    with linear_probe.one_thread():
-        votes = linear_probe.neighbours(values, labels, classes, fold)
+    with linear_probe.single_threaded_blas():
+        votes = linear_probe.knn_out_of_fold(values, labels, classes, fold)
         fits = {
             "logme": transferability.logme(values, labels, classes),
             "h_score": transferability.h_score(values, labels, classes),
@@ -230,7 +230,7 @@ def _row(
     measured: bool,
 ) -> dict[str, Any]:
     """A line of the answer's table; without `measured` it tells of training what is remembered."""
-    row = build.find(run.model)
+    row = build.get_backbone(run.model)
     precision = device.number_format(where, run.precision, row.cpu_bf16)
     machine, classes = provenance.device_name(where), len(material.samples.classes)
     cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision, measured)

@@ -126,7 +126,8 @@ def _same(told: Json, row: Json, result: Json) -> bool:
         and result["split"]["kind"] == "clean"
         and (result["subset"], result["shots"], result["fraction"]) == (told["subset"], told["shots"], None)
         and result["protocol"] == "clean"
-        and result["weights"] == ("none" if row["weights"] == "none" else build.find(row["backbone"]).weights)
+        and result["weights"]
+        == ("none" if row["weights"] == "none" else build.get_backbone(row["backbone"]).weights)
         and list(result["preprocess"]["size"]) == list(row["size"])
     )
 

@@ -224,7 +224,7 @@ def start(backbone: str, weights: str) -> str:
         plain = words[-1] == "in1k" and not any(re.match(r"ft$|jft|in\d+k$", word) for word in words[:-1])
         return "ImageNet-1k" if plain else f"timm's {tag}"
     try:
-        known = build.find(backbone)
+        known = build.get_backbone(backbone)
     except UserError:  # it has left the table since
         return f"weights {weights}"
     return known.pretrained_on if weights == known.weights else f"weights {weights}"

@@ -52,7 +52,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         UserError: what the user can fix.
     """
     started = time.perf_counter()
-    dataset, row = config.dataset, build.find(config.model)
+    dataset, row = config.dataset, build.get_backbone(config.model)
     preprocess = row.preprocess(config.image_size)
     data = load_dataset(config, preprocess)
     samples, split, preprocess = data.samples, data.split, data.preprocess
@@ -61,13 +61,13 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
 
     from ..metrics import classification, cost
     from ..training import device, recipes
-    from ..transfer.features import features, fresh, network, set_head
+    from ..transfer.features import Extractor, cached_features, extract_features, seeded_model, set_head
     from . import artifacts
 
     where, classes = device.find(config.device), len(samples.classes)
     precision = device.number_format(where, config.precision, row.cpu_bf16)
     file = weights.fetch(row, config.weights, config.offline)
-    net = network(row, file[0], classes, config.seed)
+    net = seeded_model(row, file[0], classes, config.seed)
     metric = classification.headline(dataset.metric, classes)
     settings = {
         **static_config(config, row, recipes.PROBE, preprocess, samples, split, data.n_unreadable),
@@ -82,13 +82,23 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
     about = model_card(row, samples, dataset, preprocess)
     about["temperature"] = 1.0  # that of validation is in the head
 
-    def look(positions: Sequence[int]) -> "Features":
-        own = data.indices[list(positions)]
-        how = {"device": where, "precision": precision, "seed": config.seed, "batch_size": config.batch_size}
+    extractor = Extractor(
+        backbone=row,
+        weights=file[0],
+        sha256=file[1],
+        preprocess=preprocess,
+        device=where,
+        machine=provenance.device_name(where),
+        precision=precision,
+        seed=config.seed,
+        batch_size=config.batch_size,
+    )
+
+    def features_of(positions: Sequence[int]) -> "Features":
+        indices = data.indices[list(positions)]
         if config.no_cache:
-            return fresh(row, file, data.pixels, own, preprocess, **how)
-        machine = provenance.device_name(where)
-        return features(row, file, samples.images, own, preprocess, dataset.native, machine=machine, **how)
+            return extract_features(extractor, data.pixels, indices)
+        return cached_features(extractor, samples.images, indices, dataset.native)
 
     def of(values: Any, positions: Sequence[int]) -> "np.ndarray":
         return np.asarray(values)[list(positions)]
@@ -99,7 +109,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         tell(settings)
         cost.forget_peak(where)
         learn = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
-        seen = look(learn)
+        seen = features_of(learn)
         train, val = (
             Part(seen.values[np.searchsorted(learn, positions)], of(samples.labels, positions))
             for positions in (split.train, split.val)
@@ -115,8 +125,8 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         tell(best.record)
         set_head(net, row.head, best.weight, best.bias)
         results.write_weights(config.out / results.BEST, net, about)
-        test_seen = look(split.test)  # the one look at test
-        peak = None if seen.remembered or test_seen.remembered else cost.peak_memory(where)
+        test_seen = features_of(split.test)  # the one look at test
+        peak = None if seen.cached or test_seen.cached else cost.peak_memory(where)
 
         test = Part(test_seen.values, of(samples.labels, split.test))
         logits = test.features @ best.weight.T + best.bias
@@ -128,7 +138,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
             "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
             "best": best.record,
             "knn": _neighbours(train, test, classes, config.seed),
-            "features_remembered": seen.remembered,  # their rates are those of when they were made
+            "features_remembered": seen.cached,  # their rates are those of when they were made
             "cost": {
                 "train_images_per_second": seen.images_per_second,
                 "test_images_per_second": test_seen.images_per_second,
@@ -159,11 +169,11 @@ def _fit(train: Part, val: Part, classes: int, groups: "np.ndarray | None") -> l
     validate, several penalties do equally well: the error of training images, or groups, that are left out tells them apart.
     """
     from ..metrics import calibration, classification
-    from ..transfer.linear_probe import each_penalty, one_thread
+    from ..transfer.linear_probe import ridge_path, single_threaded_blas
 
     found = []
-    with one_thread():
-        for step, (ridge, error) in enumerate(each_penalty(train.features, train.labels, classes, groups)):
+    with single_threaded_blas():
+        for step, (ridge, error) in enumerate(ridge_path(train.features, train.labels, classes, groups)):
             temperature = calibration.temperature(ridge.logits(val.features), val.labels)
             weight, bias = ridge.layer(temperature)
             scores = classification.score(val.features @ weight.T + bias, val.labels)
@@ -182,11 +192,11 @@ def _neighbours(train: Part, test: Part, classes: int, seed: int) -> dict[str, A
     """What the nearest training images say of the test images: beside the probe; it ranks nothing."""
     import numpy as np
 
-    from ..transfer.linear_probe import NEIGHBOURS, one_thread, votes
+    from ..transfer.linear_probe import N_NEIGHBORS, knn_votes, single_threaded_blas
     from . import artifacts
 
-    with one_thread():
-        said = votes(train.features, train.labels, classes, test.features)
+    with single_threaded_blas():
+        said = knn_votes(train.features, train.labels, classes, test.features)
     shares = said / said.sum(1, keepdims=True)
     scores = artifacts.scored(np.log(shares + 1e-12), test.labels, seed)
-    return {"k": NEIGHBOURS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}
+    return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

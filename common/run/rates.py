@@ -56,7 +56,7 @@ def search(
 
     def train_shortly(short: Recipe) -> dict[str, float | None]:
         torch.manual_seed(config.seed)
-        net = build.build(row, classes, state)
+        net = build.create_model(row, classes, state)
         place(net, accelerator.device, train.memory_format)
         augment, seed = config.dataset.augment, config.seed
         try:

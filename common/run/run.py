@@ -32,7 +32,7 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
         Stopped: a signal came; `config` with `resume` goes on.
     """
     started = time.perf_counter()
-    dataset, row = config.dataset, build.find(config.model)
+    dataset, row = config.dataset, build.get_backbone(config.model)
     preprocess = replace(row.preprocess(config.image_size), squash=config.protocol == "paper")
     data = load_dataset(config, preprocess)
     samples, split, preprocess = data.samples, data.split, data.preprocess
@@ -55,8 +55,8 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
     first = accelerator.is_main_process
     tell = tell if first else (lambda record: None)
     torch.manual_seed(config.seed)
-    state, weights_sha256 = weights.read(row, config.weights, config.offline)
-    net = build.build(row, len(samples.classes), state)
+    state, weights_sha256 = weights.load_weights(row, config.weights, config.offline)
+    net = build.create_model(row, len(samples.classes), state)
     parts = make_loaders(config, data, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
@@ -189,7 +189,7 @@ def _speed(config: RunConfig, row: Backbone, classes: int, steps: int) -> Speed:
 
     where = device.find(config.device)
     return tune(
-        build=partial(build.build, row, classes, None),
+        build=partial(build.create_model, row, classes, None),
         name=row.name,
         device=where,
         machine=provenance.device_name(where),

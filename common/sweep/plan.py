@@ -94,7 +94,7 @@ def few(run: RunConfig) -> str:
 
 def _cell(planned: Planned, split: Split) -> Cell:
     run = planned.run
-    row = build.find(run.model)
+    row = build.get_backbone(run.model)
     train, val, test = (len(part) for part in (split.train, split.val, split.test))
     epoch = max(1, train // run.batch_size)
     recipe = recipes.recipe(run, row, epoch)

@@ -2,7 +2,7 @@
 
 <cache>/features/<key>.safetensors     (N, D) float32; in the header how fast they came
 
-The key tells images, preprocessing, network, weights, number format and machine: another of any is another file.
+The key is a hash of images, preprocessing, network, weights, precision and machine.
 """
 
 import hashlib
@@ -32,121 +32,120 @@ from ..models.registry import Backbone
 from ..spec import Preprocess
 from ..training.device import out_of_memory, prepare
 
-FORM = 1  # of what is computed: one more makes older files void
-LARGEST = {"cpu": 32, "cuda": 512}  # images at once; more is no faster
-NUMBERS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+FORM = 1  # version of the computation: a new one invalidates older files
+MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; more is no faster
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extractor:
+    """A frozen network on a device: all that features depend on, except the images."""
+
+    backbone: Backbone
+    weights: Path | None  # a file; None: random, drawn by `seed`
+    sha256: str | None  # of that file
+    preprocess: Preprocess
+    device: torch.device
+    machine: str  # the device's name
+    precision: str  # fp32, bf16 or fp16
+    seed: int
+    batch_size: int | None = None  # None: the fastest for the device
 
 
 @dataclass(frozen=True)
 class Features:
     values: np.ndarray  # (N, D) float32
     images_per_second: float  # from decoded images to features, without the first batch
-    remembered: bool = False  # they come from the disk; the rate is that of when they were made
+    cached: bool = False  # loaded from the disk; the rate is the one measured when they were computed
 
 
-def features(
-    row: Backbone,
-    file: tuple[Path | None, str | None],
-    images: Any,
-    rows: Sequence[int],
-    preprocess: Preprocess,
-    native: tuple[int, int] | None,
-    device: torch.device,
-    machine: str,
-    precision: str,
-    seed: int,
-    batch_size: int | None = None,
+def cached_features(
+    extractor: Extractor, images: Any, indices: Sequence[int], native: tuple[int, int] | None
 ) -> Features:
-    """What the row's network makes of `rows` of the images (`Samples.images`), from the disk if it is there.
-
-    `file`: its weights and their SHA-256, see `weights.fetch`; without, they are random, drawn by `seed`. `machine`: the
-    device's name. `precision`: fp32, bf16 or fp16. `batch_size`: images at once; None: as many as make it fast.
+    """The features of `indices` of the images (`Samples.images`), loaded from the disk or computed and stored there.
 
     Raises:
-        UserError: the memory does not suffice for one image, or what comes out is no longer numbers.
+        UserError: out of memory for one image, or features that are not finite.
     """
-    _, digest = file
-    about = {
+    backbone, preprocess = extractor.backbone, extractor.preprocess
+    random = f"random, seed {extractor.seed}, {_library_versions()}"
+    metadata = {
         "form": FORM,
         "images": content_hash(images, stored_size(preprocess, native), preprocess),
-        "rows": hashlib.sha256(np.asarray(rows, np.int64)).hexdigest(),
+        "rows": hashlib.sha256(np.asarray(indices, np.int64)).hexdigest(),
         "preprocess": asdict(preprocess),
-        "network": (row.library, row.arch, row.head),
-        "weights": digest or f"random, seed {seed}, {_libraries()}",
-        "machine": machine,
-        "precision": precision,
+        "network": (backbone.library, backbone.arch, backbone.head),
+        "weights": extractor.sha256 or random,
+        "machine": extractor.machine,
+        "precision": extractor.precision,
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    kept = cache_dir() / "features" / f"{key}.safetensors"
-    if there := _read(kept):
-        return there
+    key = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()[:32]
+    path = cache_dir() / "features" / f"{key}.safetensors"
+    if cached := _read(path):
+        return cached
     pixels, _ = decode_cached(images, preprocess, native)
-    made = fresh(row, file, pixels, rows, preprocess, device, precision, seed, batch_size)
+    features = extract_features(extractor, pixels, indices)
     with disk_errors(cache_dir(), CACHE_VARIABLE):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(kept, CACHE_VARIABLE) as part:
-        told = {"images_per_second": made.images_per_second, **about}
-        save_file({"features": made.values}, part, {"about": json.dumps(told)})
-    return made
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path, CACHE_VARIABLE) as part:
+        metadata = {"images_per_second": features.images_per_second, **metadata}
+        save_file({"features": features.values}, part, {"about": json.dumps(metadata)})
+    return features
 
 
-def fresh(
-    row: Backbone,
-    file: tuple[Path | None, str | None],
-    pixels: np.ndarray,
-    rows: Sequence[int],
-    preprocess: Preprocess,
-    device: torch.device,
-    precision: str,
-    seed: int,
-    batch_size: int | None = None,
-) -> Features:
-    """What `features` returns, of decoded images and without the disk."""
-    batches = Batches(
-        pixels=pixels_to_device(pixels, device),
-        indices=np.asarray(rows),
-        labels=np.zeros(len(rows), np.int64),  # not used
-        preprocess=preprocess,
-        batch_size=batch_size or LARGEST[device.type],
-        device=device,
-    )
-    return extract(network(row, file[0], 2, seed), row, batches, precision)
-
-
-def network(row: Backbone, path: Path | None, classes: int, seed: int) -> nn.Module:
-    """The row's network with the weights of a file, or random ones: the same whatever the number of classes."""
-    torch.manual_seed(seed)
-    return build.build(row, classes, path and weights.open_file(path))
-
-
-def extract(net: nn.Module, row: Backbone, batches: Batches, precision: str) -> Features:
-    """The features of all images in `batches`, as many at once as fit: its batch size, or half of it, or ...
+def extract_features(extractor: Extractor, pixels: np.ndarray, indices: Sequence[int]) -> Features:
+    """The features of `indices` of the decoded images, computed.
 
     Raises:
-        UserError: not one fits, or what comes out is no longer numbers.
+        UserError: out of memory for one image, or features that are not finite.
+    """
+    device = extractor.device
+    batches = Batches(
+        pixels=pixels_to_device(pixels, device),
+        indices=np.asarray(indices),
+        labels=np.zeros(len(indices), np.int64),  # not used
+        preprocess=extractor.preprocess,
+        batch_size=extractor.batch_size or MAX_BATCH[device.type],
+        device=device,
+    )
+    net = seeded_model(extractor.backbone, extractor.weights, 2, extractor.seed)
+    return forward_features(net, extractor.backbone, batches, extractor.precision)
+
+
+def seeded_model(backbone: Backbone, path: Path | None, num_classes: int, seed: int) -> nn.Module:
+    """The network with the weights of a file, or random ones that do not depend on the number of classes."""
+    torch.manual_seed(seed)
+    return build.create_model(backbone, num_classes, path and weights.load_state_dict(path))
+
+
+def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, precision: str) -> Features:
+    """The features of all images in `batches`; the batch size is halved until it fits into memory.
+
+    Raises:
+        UserError: out of memory for one image, or features that are not finite.
     """
     device = batches.device
     prepare(device, precision)
-    net = without_head(net, row.head).to(device, memory_format=batches.memory_format).eval()
-    number = NUMBERS.get(precision)
-    made = None
-    while made is None:
+    net = remove_head(net, backbone.head).to(device, memory_format=batches.memory_format).eval()
+    dtype = DTYPES.get(precision)
+    features = None
+    while features is None:
         try:
-            with torch.inference_mode(), torch.autocast(device.type, number, enabled=number is not None):
-                made = _forward(net, batches, row.name)
+            with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+                features = _forward(net, batches, backbone.name)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
             if batches.batch_size == 1:
                 raise UserError("out of memory for a single image: take a smaller --image_size") from None
             batches = replace(batches, batch_size=batches.batch_size // 2)
-    if not np.isfinite(made.values).all():
+    if not np.isfinite(features.values).all():
         raise UserError(f"its features are NaN or infinite in {precision}")
-    return made
+    return features
 
 
-def without_head(net: nn.Module, head: str) -> nn.Module:
-    """The network changed so that it returns what its head, the dotted path of the last layer, was given."""
+def remove_head(net: nn.Module, head: str) -> nn.Module:
+    """The network changed to return the input of its head, the dotted path of the last layer."""
     if isinstance(net.get_submodule(head), nn.Linear):
         net.set_submodule(head, nn.Identity())
     else:  # timm's networks with a convolution for one
@@ -155,35 +154,35 @@ def without_head(net: nn.Module, head: str) -> nn.Module:
 
 
 def set_head(net: nn.Module, head: str, weight: np.ndarray, bias: np.ndarray) -> None:
-    """Let the last layer, of C outputs, be this linear one: (C, D) and (C,) float32."""
+    """Copy `weight` (C, D) and `bias` (C,), float32, into the last layer."""
     layer = net.get_submodule(head)  # a linear layer, or a convolution of 1 x 1
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight).view_as(layer.weight))
         layer.bias.copy_(torch.from_numpy(bias))
 
 
-def _libraries() -> dict[str, str]:
-    """Whose versions decide what random weights are."""
+def _library_versions() -> dict[str, str]:
+    """The versions that random weights depend on."""
     return {name: version(name) for name in ("torch", "torchvision", "timm")}
 
 
 def _forward(net: nn.Module, batches: Batches, title: str) -> Features:
-    made: list[np.ndarray] = []
-    start, before = time.perf_counter(), 0  # when the clock started, and how many images came before
+    features: list[np.ndarray] = []
+    start, warmup = time.perf_counter(), 0  # the clock starts after `warmup` images
     with tqdm(total=len(batches), desc=title, unit="img", leave=False, disable=None) as bar:
-        for images, _ in replace(batches, micro_batches=2).eval():  # it takes twice of what trains at once
-            made.append(net(images).flatten(1).float().cpu().numpy())  # which waits for a GPU
+        for images, _ in replace(batches, micro_batches=2).eval():  # `eval` takes twice a micro-batch
+            features.append(net(images).flatten(1).float().cpu().numpy())  # waits for a GPU
             bar.update(len(images))
-            if not before and len(images) < len(batches):
-                start, before = time.perf_counter(), len(images)
-    return Features(np.concatenate(made), (len(batches) - before) / (time.perf_counter() - start))
+            if not warmup and len(images) < len(batches):
+                start, warmup = time.perf_counter(), len(images)
+    return Features(np.concatenate(features), (len(batches) - warmup) / (time.perf_counter() - start))
 
 
 def _read(path: Path) -> Features | None:
-    """None where there are none, or what is there is cut short."""
+    """None: no such file, or a truncated one."""
     try:
         with safe_open(path, "numpy") as file:
-            about = json.loads(file.metadata()["about"])
-            return Features(file.get_tensor("features"), about["images_per_second"], remembered=True)
+            metadata = json.loads(file.metadata()["about"])
+            return Features(file.get_tensor("features"), metadata["images_per_second"], cached=True)
     except (OSError, SafetensorError):
         return None

@@ -17,7 +17,7 @@ from numpy import ndarray
 from threadpoolctl import threadpool_limits
 
 FOLDS = 5
-NEIGHBOURS = 20
+N_NEIGHBORS = 20
 PENALTIES = np.geomspace(1e-7, 10, 17)  # as shares of the standardised features' sum of squares
 LEAST = 0.01  # of the features' typical spread: what one is taken to have (one image may light up a feature that is else dark)
 ROUNDING = 1e-11  # eigenvalues below this share of the largest are zero
@@ -83,7 +83,7 @@ def fit(
     return ridge.probe(float(tried[int(np.argmin(errors))]))
 
 
-def each_penalty(
+def ridge_path(
     features: ndarray, labels: ndarray, classes: int, groups: ndarray | None = None
 ) -> Iterator[tuple[Probe, float]]:
     """The regression at every penalty and the squared error of what is left out, see `fit`: for others to choose."""
@@ -126,17 +126,17 @@ def out_of_fold(
         probe = fit(features[rest], labels[rest], classes, of_rest, balanced)
         logits[members] = probe.logits(features[members])
 
-    with one_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with single_threaded_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(predict, _turns(fold)))
     return logits
 
 
-def neighbours(
+def knn_out_of_fold(
     features: ndarray,
     labels: ndarray,
     classes: int,
     fold: ndarray,
-    k: int = NEIGHBOURS,
+    k: int = N_NEIGHBORS,
     temperature: float = 0.07,
 ) -> ndarray:
     """(N, C) votes of the k nearest images outside of the fold by cosine, weighted by exp(cosine / temperature).
@@ -145,16 +145,16 @@ def neighbours(
     """
     made = np.zeros((len(labels), classes), np.float32)
     for rest, members in _turns(fold):
-        made[members] = votes(features[rest], labels[rest], classes, features[members], k, temperature)
+        made[members] = knn_votes(features[rest], labels[rest], classes, features[members], k, temperature)
     return made
 
 
-def votes(
+def knn_votes(
     features: ndarray,
     labels: ndarray,
     classes: int,
     asking: ndarray,
-    k: int = NEIGHBOURS,
+    k: int = N_NEIGHBORS,
     temperature: float = 0.07,
 ) -> ndarray:
     """(M, C) votes of the k nearest of the labelled images for each of those that ask, (M, D) features; see `neighbours`."""
@@ -170,7 +170,7 @@ def votes(
     return made
 
 
-def one_thread() -> threadpool_limits:
+def single_threaded_blas() -> threadpool_limits:
     """Linear algebra on one thread each: several wait for each other, and on a busy machine took nine times as long."""
     return threadpool_limits(1, "blas")
 

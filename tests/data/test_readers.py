@@ -15,7 +15,7 @@ from common import class_folders
 from common.data.checks.image_stats import image_stats
 from common.data.images.decode import decode, fit, upright
 from common.errors import UserError
-from common.models.build import find
+from common.models.build import get_backbone
 from common.spec import Preprocess
 
 WHOLE = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
@@ -163,7 +163,7 @@ def test_preprocessing_is_torchvisions() -> None:
     smooth = Image.fromarray(rng.integers(0, 255, (9, 12, 3), np.uint8)).resize(
         (480, 360), Image.Resampling.BICUBIC
     )
-    row = find("resnet50")
+    row = get_backbone("resnet50")
     ours = fit(smooth, (224, 224), row.preprocess()).astype(int)
     theirs = v2.Compose([v2.Resize(232, v2.InterpolationMode.BILINEAR), v2.CenterCrop(224)])(smooth)
     assert np.abs(ours - np.asarray(theirs)).mean() < 1.5
@@ -171,7 +171,7 @@ def test_preprocessing_is_torchvisions() -> None:
 
 def test_small_native_images_are_stored_small() -> None:
     images = np.zeros((3, 32, 32, 3), np.uint8)
-    pixels, bad = decode(images, find("resnet50").preprocess((128, 128)), (32, 32))
+    pixels, bad = decode(images, get_backbone("resnet50").preprocess((128, 128)), (32, 32))
     assert pixels is images and not bad
     pixels, _ = decode(images, WHOLE, (32, 32))
     assert pixels.shape == (3, 16, 16, 3)

@@ -14,7 +14,7 @@ import folder
 from common import main
 from common.__main__ import main as command
 from common.deploy import export
-from common.models.build import build, find
+from common.models.build import create_model, get_backbone
 from common.spec import Preprocess
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "1"]
@@ -88,7 +88,7 @@ class Windows(nn.Module):
 def test_attention_of_five_dimensions(tmp_path: Path) -> None:
     plain = Preprocess(size=(32, 32), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
     net = Windows().eval()
-    assert export.written(net, {"preprocess": plain}, "onnx", tmp_path / "x.onnx") <= 1e-4
+    assert export.write_verified(net, {"preprocess": plain}, "onnx", tmp_path / "x.onnx") <= 1e-4
     assert net.fused_attn, "as it was"
 
 
@@ -117,11 +117,11 @@ def test_a_missing_package_is_named(run: Path, monkeypatch, capsys) -> None:
 def test_a_network_that_comes_out_otherwise_is_not_handed_over(tmp_path: Path, monkeypatch, wrong) -> None:
     """At one of the batch sizes alone, too."""
     plain = Preprocess(size=(32, 32), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3)
-    net = build(find("timm:test_resnet"), 3, None).eval()
+    net = create_model(get_backbone("timm:test_resnet"), 3, None).eval()
     read = export._read_torchscript
     monkeypatch.setattr(
         export, "_read_torchscript", lambda path: lambda x: read(path)(x) + (wrong if len(x) == 7 else 0)
     )
     with pytest.raises(RuntimeError, match="differs by"):
-        export.written(net, {"preprocess": plain}, "torchscript", tmp_path / "x.pt")
+        export.write_verified(net, {"preprocess": plain}, "torchscript", tmp_path / "x.pt")
     assert not list(tmp_path.iterdir())

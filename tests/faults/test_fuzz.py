@@ -206,7 +206,7 @@ def test_weights(tmp_path: Path, saved: dict[str, bytes], name: str, data: st.Da
 
     path = tmp_path / name
     path.write_bytes(data.draw(bent(saved[name])))
-    found = only_user_errors(lambda: weights.open_file(path))
+    found = only_user_errors(lambda: weights.load_state_dict(path))
     assert found is None or all(isinstance(value, torch.Tensor) for value in found.values())
 
 
@@ -216,7 +216,7 @@ def test_a_header_of_weights(tmp_path: Path, header: object, length: int | None)
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + bytes(8))
-    only_user_errors(lambda: weights.open_file(path))
+    only_user_errors(lambda: weights.load_state_dict(path))
 
 
 RESULT = json.loads((ROOT / "results" / "runs.jsonl").read_text().splitlines()[-1])

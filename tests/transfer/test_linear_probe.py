@@ -103,7 +103,7 @@ def test_labels_without_meaning_are_chance() -> None:
 def test_neighbours() -> None:
     x, y = made(120, 10, signal=1.0)
     fold = linear_probe.folds(y, None, 0)
-    votes = linear_probe.neighbours(x, y, 4, fold, k=7)
+    votes = linear_probe.knn_out_of_fold(x, y, 4, fold, k=7)
     for f in range(3):
         rest = fold != f
         theirs = KNeighborsClassifier(
@@ -112,7 +112,7 @@ def test_neighbours() -> None:
         expected = theirs.predict_proba(x[~rest])
         ours = votes[~rest] / votes[~rest].sum(1, keepdims=True)
         assert np.allclose(ours, expected, atol=1e-4)
-    assert linear_probe.neighbours(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
+    assert linear_probe.knn_out_of_fold(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 8), (15, 25)])

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
             f"{'backbone':20} {'precision':9} {'pixels':>8} {'network alone':>13} {'end to end':>11} {'ratio':>7} {'data':>8} "
             f"{'memory':>8} {'GMACs':>6} {'of matmul':>9}"
         )
-        for row in bench.all_of(names, *(getattr(options, name) for name in settings)):
+        for row in bench.bench_each(names, *(getattr(options, name) for name in settings)):
             print(
                 f"{row['backbone']:20} {row['precision']:9} {'x'.join(map(str, row['size'])):>8} {row['synthetic']:11.1f}/s "
                 f"{row['end_to_end']:9.1f}/s {100 * row['ratio']:6.1f}% {1e3 * row['data_seconds']:5.0f} ms "

@@ -173,7 +173,7 @@ def _runs(
     # the hub's own cache knows what it holds; what may be missing must be known before the data is read
     find = weights.fetch if options.offline or options.random_missing else weights.locate
     for name in options.model or [row.name for row in BACKBONES]:
-        row, choice = build.find(name), options.weights
+        row, choice = build.get_backbone(name), options.weights
         try:
             find(row, choice, options.offline)
         except UserError as error:

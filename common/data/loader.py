@@ -16,41 +16,41 @@ from ..spec import Augment, Preprocess
 from .augment import augment as augmentation
 from .to_device import to_device
 
-SHARE = 0.5  # of a GPU's free memory that pixels may take; the network needs the rest
-AHEAD = 2  # batches that are on their way while the network computes
-CHUNK = 1024  # images that travel at once when all of them move to the GPU
+PIXEL_FRACTION = 0.5  # of a GPU's free memory; the rest is for the network
+PREFETCH = 2  # batches on their way while the network computes
+CHUNK = 1024  # images per copy when all of them move to the GPU
 
 
 def pixels_to_device(pixels: np.ndarray, device: torch.device) -> np.ndarray | Tensor:
-    """The pixels on the GPU if they fit there beside a network; else where they are, to be streamed."""
-    if device.type != "cuda" or pixels.nbytes > SHARE * torch.cuda.mem_get_info(device)[0]:
+    """The pixels on the GPU if they fit beside a network; else unchanged, to be streamed."""
+    if device.type != "cuda" or pixels.nbytes > PIXEL_FRACTION * torch.cuda.mem_get_info(device)[0]:
         return pixels
     try:
-        there = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
-    except torch.OutOfMemoryError:  # free, but not in one piece, or another process was faster
+        on_device = torch.empty(pixels.shape, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError:  # fragmented, or taken by another process
         return pixels
     for start in range(0, len(pixels), CHUNK):
-        there[start : start + CHUNK].copy_(torch.from_numpy(pixels[start : start + CHUNK].copy()))
-    return there
+        on_device[start : start + CHUNK].copy_(torch.from_numpy(pixels[start : start + CHUNK].copy()))
+    return on_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batches:
-    """The images of one part, ready to be batched.
+    """The images of one part of a split, as batches on the device.
 
-    `batch_size` counts the images of one step over all processes; each of `world` processes takes its share of
-    one global order, in `micro_batches` equal pieces.
+    `batch_size` counts the images of a step over all processes; each of `world` processes takes every `world`-th image
+    of one global order, in `micro_batches` equal micro-batches.
     """
 
-    pixels: np.ndarray | Tensor  # (all images, h, w, 3) uint8, shared by the parts
+    pixels: np.ndarray | Tensor  # (all images, h, w, 3) uint8, shared by all parts
     indices: np.ndarray  # (N,) positions of this part's images in `pixels`
     labels: np.ndarray  # (N,) int64
     preprocess: Preprocess
     batch_size: int
     device: torch.device
-    channels_last: bool = True  # how the batches lie in memory
+    channels_last: bool = True  # memory format of the batches
     micro_batches: int = 1
-    balanced: bool = False  # training draws every class as often as any other, with replacement
+    balanced: bool = False  # training draws all classes equally often, with replacement
     rank: int = 0
     world: int = 1
 
@@ -62,105 +62,101 @@ class Batches:
         return len(self.indices)
 
     def picture(self, i: int) -> np.ndarray:
-        """(h, w, 3) uint8: image i of this part, as it is stored."""
+        """(h, w, 3) uint8: image i of this part, as stored."""
         stored = self.pixels[self.indices[i]]
         return stored.cpu().numpy() if isinstance(stored, Tensor) else stored
 
     @property
     def steps(self) -> int:
-        """Training steps of an epoch: the incomplete last batch is left out, unless it is the only one."""
+        """Training steps of an epoch: an incomplete last batch is dropped, unless it is the only one."""
         return max(1, len(self) // self.batch_size)
 
     def train(self, augment: Augment, seed: int, step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `micro_batches` of them for a step.
+        """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `micro_batches` of them per step, endlessly.
 
-        Epoch after epoch without end. What they are depends on nothing but the seed and the number of the step, so
-        a run goes on at any `step` (the first is 0) as if it had never stopped.
+        They depend on the seed and the number of the step alone, so that a run resumes at any `step` (from 0) as if it
+        had never stopped.
         """
-        for mine, changes, images in self._bring(self._pieces(augment, seed, step)):
-            images = augmentation.apply(images, changes, self.preprocess.size)
-            yield self._normalise(images), self._labels(mine)
+        for local, params, images in self._load(self._micro_batches(augment, seed, step)):
+            images = augmentation.apply(images, params, self.preprocess.size)
+            yield self._normalise(images), self._labels(local)
 
-    def _pieces(
+    def _micro_batches(
         self, augment: Augment, seed: int, step: int
     ) -> Iterator[tuple[np.ndarray, augmentation.AugmentParams]]:
-        """This process' share of every step, in micro-batches: which images, and what happens to them."""
-        pieces = self.micro_batches * self.world
+        """The micro-batches of this process: positions in the part, and their augmentation."""
+        divisor = self.micro_batches * self.world
         for epoch in count(1 + step // self.steps):
             order = self._order(augmentation.generator("order", seed, epoch)).numpy()
-            changes = augmentation.sample_params(
-                augment, len(self), tuple(self.pixels.shape[1:3]), seed, epoch
-            )
+            size = tuple(self.pixels.shape[1:3])
+            params = augmentation.sample_params(augment, len(self), size, seed, epoch)
             for start in range(step % self.steps, self.steps):
                 batch = np.arange(len(self))[start * self.batch_size : (start + 1) * self.batch_size]
-                equal = batch[: max(1, len(batch) // pieces) * pieces][self.rank :: self.world]
-                for places in np.array_split(equal, self.micro_batches):
-                    mine = order[places]
-                    # an image that is drawn twice is changed in two ways
-                    yield mine, changes.of(places if self.balanced else mine)
+                even = batch[: max(1, len(batch) // divisor) * divisor][self.rank :: self.world]
+                for positions in np.array_split(even, self.micro_batches):
+                    local = order[positions]
+                    # an image that is drawn twice is augmented in two ways
+                    yield local, params.take(positions if self.balanced else local)
             step = 0
 
-    def _order(self, dice: torch.Generator) -> Tensor:
+    def _order(self, generator: torch.Generator) -> Tensor:
         if not self.balanced:
-            return torch.randperm(len(self), generator=dice)
-        share = torch.from_numpy(1 / np.bincount(self.labels)[self.labels])
-        return torch.multinomial(share, len(self), replacement=True, generator=dice)
+            return torch.randperm(len(self), generator=generator)
+        weights = torch.from_numpy(1 / np.bincount(self.labels)[self.labels])
+        return torch.multinomial(weights, len(self), replacement=True, generator=generator)
 
     @property
     def class_weights(self) -> Tensor:
-        """(C,) float32: the inverse of every class' frequency; 1 where all are of one size."""
+        """(C,) float32: the inverse frequency of every class; 1 where all classes are of one size."""
         counts = torch.from_numpy(np.bincount(self.labels)).float()
         return (len(self) / (len(counts) * counts)).to(self.device)
 
     def eval(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Every image of this process' share (positions rank, rank + world, ...) once, in order, as it is."""
-        mine = np.arange(self.rank, len(self), self.world)
-        # no gradients: twice of what trains at once fits
+        """Every image of this process (positions rank, rank + world, ...) once, in order, without augmentation."""
+        local = np.arange(self.rank, len(self), self.world)
+        # without gradients, twice the images of a training step fit
         step = max(1, 2 * self.batch_size // (self.micro_batches * self.world))
-        pieces = ((mine[start : start + step],) for start in range(0, len(mine), step))
-        for piece, images in self._bring(pieces):
-            yield self._normalise(augmentation.resize(images, self.preprocess.size)), self._labels(piece)
+        batches = ((local[start : start + step],) for start in range(0, len(local), step))
+        for positions, images in self._load(batches):
+            yield self._normalise(augmentation.resize(images, self.preprocess.size)), self._labels(positions)
 
-    def _bring(self, pieces: Iterable[tuple]) -> Iterator[tuple]:
-        """The pieces, each with its images (B, 3, h, w) float32 in 0..255 on the device behind it.
-
-        A piece starts with which images it is.
-        """
+    def _load(self, batches: Iterable[tuple]) -> Iterator[tuple]:
+        """(positions, ...) -> (positions, ..., images (B, 3, h, w) float32 in 0..255 on the device)."""
         on_device = isinstance(self.pixels, Tensor)
-        for piece, images in map(self._look_up, pieces) if on_device else self._stream(pieces):
-            yield *piece, images.permute(0, 3, 1, 2).float()
+        for batch, images in map(self._index, batches) if on_device else self._prefetch(batches):
+            yield *batch, images.permute(0, 3, 1, 2).float()
 
-    def _look_up(self, piece: tuple) -> tuple[tuple, Tensor]:
-        return piece, self.pixels[to_device(torch.from_numpy(self.indices[piece[0]]), self.device)]
+    def _index(self, batch: tuple) -> tuple[tuple, Tensor]:
+        return batch, self.pixels[to_device(torch.from_numpy(self.indices[batch[0]]), self.device)]
 
-    def _stream(self, pieces: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
-        """Gathered and sent by a thread while the network computes, on a GPU beside its own queue of work."""
-        side = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+    def _prefetch(self, batches: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
+        """Images collected and copied by a thread while the network computes, on a GPU in a stream of its own."""
+        copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
-        def gather(piece: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
-            with torch.cuda.stream(side) if side else nullcontext():
-                images = to_device(torch.from_numpy(self.pixels[self.indices[piece]]), self.device)
-                return images, side and side.record_event()
+        def collect(positions: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:
+            with torch.cuda.stream(copies) if copies else nullcontext():
+                images = to_device(torch.from_numpy(self.pixels[self.indices[positions]]), self.device)
+                return images, copies and copies.record_event()
 
-        def arrived(images: Tensor, sent: "torch.cuda.Event | None") -> Tensor:
-            if sent:
-                queue = torch.cuda.current_stream(self.device)
-                queue.wait_event(sent)
-                images.record_stream(queue)  # its memory is not to be used again before the queue is through
+        def wait(images: Tensor, copied: "torch.cuda.Event | None") -> Tensor:
+            if copied:
+                stream = torch.cuda.current_stream(self.device)
+                stream.wait_event(copied)
+                images.record_stream(stream)  # keeps the allocator from reusing its memory too early
             return images
 
         with ThreadPoolExecutor(1) as thread:
-            under_way = deque()
-            for piece in pieces:
-                under_way.append((piece, thread.submit(gather, piece[0])))
-                if len(under_way) > AHEAD:
-                    piece, sent = under_way.popleft()
-                    yield piece, arrived(*sent.result())
-            for piece, sent in under_way:
-                yield piece, arrived(*sent.result())
+            pending = deque()
+            for batch in batches:
+                pending.append((batch, thread.submit(collect, batch[0])))
+                if len(pending) > PREFETCH:
+                    batch, result = pending.popleft()
+                    yield batch, wait(*result.result())
+            for batch, result in pending:
+                yield batch, wait(*result.result())
 
-    def _labels(self, piece: np.ndarray) -> Tensor:
-        return to_device(torch.from_numpy(self.labels[piece]), self.device)
+    def _labels(self, positions: np.ndarray) -> Tensor:
+        return to_device(torch.from_numpy(self.labels[positions]), self.device)
 
     @cached_property
     def _statistics(self) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Random changes: reproducible per sample, and each what its name says."""
+"""Augmentation is reproducible per sample, and every kind does what its name promises."""
 
 import numpy as np
 import torch
@@ -11,109 +11,109 @@ ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
 SIZE = (12, 10)
 
 
-def changes(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> AugmentParams:
+def sample(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> AugmentParams:
     return sample_params(augment, n, size, seed=0, epoch=0)
 
 
-def test_a_sample_depends_on_seed_and_epoch_alone() -> None:
-    def drawn(seed: int, epoch: int) -> list[torch.Tensor]:
+def test_params_of_a_sample_depend_on_seed_and_epoch_alone() -> None:
+    def tensors(seed: int, epoch: int) -> list[torch.Tensor]:
         return [
             v
             for v in vars(sample_params(ALL, 100, SIZE, seed, epoch)).values()
             if isinstance(v, torch.Tensor)
         ]
 
-    first = drawn(3, 2)
+    first = tensors(3, 2)
     assert len(first) == 3
-    for again, epoch, seed in zip(drawn(3, 2), drawn(3, 1), drawn(2, 2), strict=True):
-        mine = first.pop(0)
-        assert torch.equal(mine, again) and not torch.equal(mine, epoch) and not torch.equal(mine, seed)
+    for again, epoch, seed in zip(tensors(3, 2), tensors(3, 1), tensors(2, 2), strict=True):
+        one = first.pop(0)
+        assert torch.equal(one, again) and not torch.equal(one, epoch) and not torch.equal(one, seed)
 
 
-def test_a_batch_of_one_gives_the_same_picture() -> None:
-    images, all_of_them = (torch.rand(30, 3, *SIZE) * 255).round(), changes(ALL, 30)
-    together = apply(images, all_of_them, SIZE)
+def test_a_batch_of_one_gives_the_same_image() -> None:
+    images, params = (torch.rand(30, 3, *SIZE) * 255).round(), sample(ALL, 30)
+    together = apply(images, params, SIZE)
     for i in range(30):
-        alone = apply(images[i : i + 1], all_of_them.of(np.array([i])), SIZE)
-        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-2, rtol=0)
+        single = apply(images[i : i + 1], params.take(np.array([i])), SIZE)
+        torch.testing.assert_close(together[i : i + 1], single, atol=1e-2, rtol=0)
 
 
-def test_nothing_changes_nothing() -> None:
+def test_no_augmentation_returns_the_images() -> None:
     images = torch.rand(4, 3, 9, 7)
-    assert apply(images, changes(Augment(), 4), (9, 7)) is images
+    assert apply(images, sample(Augment(), 4), (9, 7)) is images
 
 
-def test_the_grid_is_torchs() -> None:
-    maps = torch.randn(5, 2, 3)
-    torch.testing.assert_close(_grid(maps, (9, 7)), F.affine_grid(maps, [5, 3, 9, 7], align_corners=False))
+def test_the_grid_equals_affine_grid() -> None:
+    affine = torch.randn(5, 2, 3)
+    torch.testing.assert_close(_grid(affine, (9, 7)), F.affine_grid(affine, [5, 3, 9, 7], align_corners=False))
 
 
-def test_a_map_that_moves_nothing_enlarges_as_evaluation_does() -> None:
+def test_the_identity_resizes_as_evaluation_does() -> None:
     images = torch.rand(2, 3, 8, 8)
-    still = AugmentParams(torch.eye(2, 3).expand(2, 2, 3), None, None)
+    identity = AugmentParams(torch.eye(2, 3).expand(2, 2, 3), None, None)
     torch.testing.assert_close(
-        apply(images, still, (24, 24)), F.interpolate(images, (24, 24), mode="bicubic"), atol=1e-5, rtol=0
+        apply(images, identity, (24, 24)), F.interpolate(images, (24, 24), mode="bicubic"), atol=1e-5, rtol=0
     )
 
 
-def test_flip_mirrors_half_of_them() -> None:
+def test_flip_mirrors_half_of_the_images() -> None:
     images = torch.rand(200, 3, 6, 6)
-    changed = apply(images, changes(Augment(flip=True), 200), (6, 6))
-    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(changed, images, strict=True)]
-    mirrored = [torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(changed, images, strict=True)]
+    augmented = apply(images, sample(Augment(flip=True), 200), (6, 6))
+    same = [torch.allclose(a, b, atol=1e-5) for a, b in zip(augmented, images, strict=True)]
+    mirrored = [torch.allclose(a, b.flip(-1), atol=1e-5) for a, b in zip(augmented, images, strict=True)]
     assert sum(same) + sum(mirrored) == 200 and 70 < sum(same) < 130
 
 
 def test_dihedral_makes_all_eight_symmetries() -> None:
     image = torch.rand(1, 3, 6, 6)
     symmetries = [t.rot90(k, (-2, -1)) for t in (image, image.flip(-1)) for k in range(4)]
-    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400, (6, 6)), (6, 6))
-    found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in changed) for s in symmetries]
+    augmented = apply(image.expand(400, -1, -1, -1), sample(Augment(dihedral=True), 400, (6, 6)), (6, 6))
+    found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in augmented) for s in symmetries]
     assert sum(found) == 400 and min(found) > 25
 
 
 def test_dihedral_stretches_no_rectangle() -> None:
     image = torch.rand(1, 3, 4, 6)
     symmetries = [image, image.flip(-1), image.flip(-2), image.flip(-1, -2)]
-    changed = apply(image.expand(400, -1, -1, -1), changes(Augment(dihedral=True), 400, (4, 6)), (4, 6))
-    found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in changed) for s in symmetries]
+    augmented = apply(image.expand(400, -1, -1, -1), sample(Augment(dihedral=True), 400, (4, 6)), (4, 6))
+    found = [sum(torch.allclose(c, s[0], atol=1e-5) for c in augmented) for s in symmetries]
     assert sum(found) == 400 and min(found) > 60
 
 
-def test_a_crop_keeps_its_share_and_stays_inside() -> None:
-    maps = changes(Augment(crop=0.3), 2000).maps
-    width, height = maps[:, 0, 0], maps[:, 1, 1]
+def test_a_crop_covers_its_fraction_inside_the_image() -> None:
+    affine = sample(Augment(crop=0.3), 2000).affine
+    width, height = affine[:, 0, 0], affine[:, 1, 1]
     area = width * height
     assert area.min() > 0.28 and area.max() <= 1 and abs(area.mean() - 0.63) < 0.05
-    assert (maps[:, 0, 2].abs() + width).max() <= 1 + 1e-6 and (
-        maps[:, 1, 2].abs() + height
+    assert (affine[:, 0, 2].abs() + width).max() <= 1 + 1e-6 and (
+        affine[:, 1, 2].abs() + height
     ).max() <= 1 + 1e-6
     assert (width / height).max() < 1.34 and (height / width).max() < 1.34
 
 
-def test_a_shift_is_by_whole_pixels_and_brings_black() -> None:
+def test_a_shift_moves_whole_pixels_and_pads_with_black() -> None:
     """The CIFAR recipe: four pixels of padding, a crop of the old size (He et al. 2016, section 4.2)."""
     image = torch.rand(1, 3, 32, 32) + 1
     padded = F.pad(image, (4, 4, 4, 4))
     windows = {(y, x): padded[0, :, y : y + 32, x : x + 32] for y in range(9) for x in range(9)}
-    shifted = apply(image.expand(600, -1, -1, -1), changes(Augment(shift=1 / 8), 600, (32, 32)), (32, 32))
+    shifted = apply(image.expand(600, -1, -1, -1), sample(Augment(shift=1 / 8), 600, (32, 32)), (32, 32))
     found = {
-        where: sum(torch.allclose(window, each, atol=1e-3) for each in shifted)
-        for where, window in windows.items()
+        offset: sum(torch.allclose(window, each, atol=1e-3) for each in shifted)
+        for offset, window in windows.items()
     }
     assert sum(found.values()) == 600 and sum(map(bool, found.values())) > 75 and max(found.values()) < 25
 
 
-def test_a_shift_frames_nothing_that_stays() -> None:
+def test_a_shift_of_nothing_pads_nothing() -> None:
     images = torch.full((1, 3, 32, 32), 200.0)
-    still = AugmentParams(torch.eye(2, 3)[None], None, None, framed=True)
-    torch.testing.assert_close(apply(images, still, (224, 224)), torch.full((1, 3, 224, 224), 200.0))
+    identity = AugmentParams(torch.eye(2, 3)[None], None, None, zero_pad=True)
+    torch.testing.assert_close(apply(images, identity, (224, 224)), torch.full((1, 3, 224, 224), 200.0))
 
 
-def test_trivial_comes_before_the_resampling() -> None:
+def test_trivial_augment_comes_before_resampling() -> None:
     images = (torch.rand(40, 3, *SIZE) * 255).round()
-    wide = changes(Augment(trivial=True), 40)
+    wide = sample(Augment(trivial=True), 40)
     small = apply(images, wide, SIZE)
-    assert wide.maps is None and (small != images).flatten(1).any(1).sum() > 20
+    assert wide.affine is None and (small != images).flatten(1).any(1).sum() > 20
     large = apply(images, wide, (24, 20))
     torch.testing.assert_close(large, F.interpolate(small, (24, 20), mode="bicubic"))

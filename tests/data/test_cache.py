@@ -1,4 +1,4 @@
-"""The cache: the same pixels as decoding, decoded once, whatever happens meanwhile."""
+"""The cache gives the pixels of decoding, decoded once, whatever happens in between."""
 
 import errno
 import os
@@ -39,12 +39,12 @@ def images(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The positions that are decoded for the cache from here on."""
+    """The positions decoded for the cache during the test."""
     seen: list[int] = []
 
-    def spy(images, size, preprocess, which, put):
-        seen.extend(which)
-        return decode_each(images, size, preprocess, which, put)
+    def spy(images, size, preprocess, positions, write):
+        seen.extend(positions)
+        return decode_each(images, size, preprocess, positions, write)
 
     monkeypatch.setattr(cache, "decode_each", spy)
     return seen
@@ -97,17 +97,17 @@ def test_a_file_that_comes_back_is_read(images: list[str], decoded: list[int], t
     assert set(bad) == {2} and not list(cache.cache_dir().glob("seen/.*"))
 
 
-def test_what_could_not_be_read_is_tried_again(
+def test_unreadable_images_are_tried_again(
     images: list[str], decoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason may have been the machine's: too many open files, a decoder that was not there."""
+    """The cause may have been the machine: too many open files, a missing decoder."""
 
-    def busy(image: str) -> object:
+    def fail(image: str) -> object:
         if image == images[4]:
             raise OSError(errno.EMFILE, "Too many open files")
         return open_image(image)
 
-    monkeypatch.setattr(decode_module, "open_image", busy)
+    monkeypatch.setattr(decode_module, "open_image", fail)
     assert set(decode_cached(images, SMALL, None)[1]) == {2, 4}
     monkeypatch.undo()
     monkeypatch.setattr(cache, "decode_each", decode_each)
@@ -126,23 +126,24 @@ def test_a_decoder_that_is_missing_is_no_broken_image(
         decode_cached(images, SMALL, None)
 
 
-def test_arrays_in_memory_stay_there(decoded: list[int]) -> None:
+def test_arrays_in_memory_are_not_copied(decoded: list[int]) -> None:
     array = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
     assert decode_cached(array, SMALL, (16, 16))[0] is array
     assert not cache.cache_dir().exists() or not folders()
 
 
-def test_what_a_killed_process_has_decoded_stays(
+def test_the_work_of_a_killed_process_is_continued(
     images: list[str], decoded: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = (
-        "import sys, time; from common.data.images import cache; from common.spec import Preprocess\n"
-        "slow = cache.decode_each\n"
-        "def crawl(images, size, preprocess, which, put):\n"
-        "    def late(i, pixels):\n"
-        "        put(i, pixels); time.sleep(0.05)\n"
-        "    return slow(images, size, preprocess, which, late)\n"
-        "cache.decode_each = crawl\n"
+        "import itertools, time; from common.data.images import cache; from common.spec import Preprocess\n"
+        "plain, count = cache.decode_each, itertools.count(1)\n"
+        "def hang(images, size, preprocess, positions, write):\n"
+        "    def write_five(i, pixels):\n"
+        "        if next(count) > 5: time.sleep(60)\n"
+        "        write(i, pixels)\n"
+        "    return plain(images, size, preprocess, positions, write_five)\n"
+        "cache.decode_each = hang\n"
         f"cache.decode_cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)"
     )
     process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT)
@@ -161,42 +162,42 @@ def test_two_processes_decode_once(images: list[str]) -> None:
     script = (
         "from common.data.images import cache; from common.spec import Preprocess\n"
         "plain = cache.decode_each\n"
-        "def told(*given):\n"
-        "    if len(list(given[3])) > 1: print('decoding', flush=True); import time; time.sleep(1)\n"
-        "    return plain(*given)\n"
-        "cache.decode_each = told\n"
+        "def spy(*args):\n"
+        "    if len(list(args[3])) > 1: print('decoding', flush=True); import time; time.sleep(1)\n"
+        "    return plain(*args)\n"
+        "cache.decode_each = spy\n"
         f"print(cache.decode_cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)[0].sum())"
     )
     both = [
         subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate()[0].split() for process in both]
-    assert sorted(map(len, said)) == [1, 2] and said[0][-1] == said[1][-1]
+    outputs = [process.communicate()[0].split() for process in both]
+    assert sorted(map(len, outputs)) == [1, 2] and outputs[0][-1] == outputs[1][-1]
 
 
-def test_a_cache_that_was_damaged_is_made_again(
+def test_a_damaged_entry_is_decoded_again(
     images: list[str], decoded: list[int], capsys: pytest.CaptureFixture
 ) -> None:
     pixels, _ = decode_cached(images, SMALL, None)
-    whole = pixels.copy()
+    expected = pixels.copy()
     (file,) = cache.cache_dir().glob("*/pixels.npy")
     for content in (bytes(file.stat().st_size), file.read_bytes()[:100], b""):
         file.write_bytes(content)
         again, _ = decode_cached(images, SMALL, None)
-        assert np.array_equal(again, whole)
+        assert np.array_equal(again, expected)
         assert "does not match the images" in capsys.readouterr().err
     assert len(decoded) == 4 * N
 
 
-def test_a_disk_that_is_too_small_is_told_before(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_found_before_decoding(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 20_000))
-    with pytest.raises(UserError, match=r"take 0.0 GB in .* name another place with CLASH_CACHE"):
+    with pytest.raises(UserError, match=r"take 0.0 GB in .* set CLASH_CACHE to another folder"):
         decode_cached(images, SMALL, None)
 
 
-def test_a_disk_that_fills_up_is_told(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_up_is_one_line(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda file, content, at: write(file, content[: len(content) // 2], at))
     with pytest.raises(UserError, match=r"no space left .* CLASH_CACHE"):
@@ -205,7 +206,7 @@ def test_a_disk_that_fills_up_is_told(images: list[str], monkeypatch: pytest.Mon
     assert np.array_equal(decode_cached(images, SMALL, None)[0], decode(images, SMALL, None)[0])
 
 
-def test_a_place_that_cannot_be_written_to_is_told(
+def test_a_cache_that_is_not_writable_is_one_line(
     images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLASH_CACHE", images[0])
@@ -213,14 +214,14 @@ def test_a_place_that_cannot_be_written_to_is_told(
         decode_cached(images, SMALL, None)
 
 
-def test_a_memory_that_is_too_small_is_told(images: list[str]) -> None:
+def test_too_little_memory_is_one_line(images: list[str]) -> None:
     huge = Preprocess(**{**vars(SMALL), "size": (10**6, 10**6)})
-    with pytest.raises(UserError, match=r"GB of memory, more than there is"):
+    with pytest.raises(UserError, match=r"GB of memory, more than is free"):
         decode(images, huge, None)
 
 
 def test_a_large_jpeg_is_decoded_small(tmp_path: Path) -> None:
-    """And looks as if it were not: the decoder averages, as the resampling does."""
+    """With almost the same pixels: the decoder averages, as resampling does."""
     picture(1, (1200, 900)).save(tmp_path / "a.jpg", quality=95)
     picture(1, (1200, 900)).save(tmp_path / "a.png")
     (jpeg, png), _ = decode([str(tmp_path / "a.jpg"), str(tmp_path / "a.png")], SMALL, None)

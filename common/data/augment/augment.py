@@ -1,9 +1,9 @@
-"""Data augmentation, for a whole batch on its device, reproducible per sample.
+"""Data augmentation of a whole batch on its device, reproducible per sample.
 
-First TrivialAugmentWide, where a sheet or the user asks for it, at the size that is stored: before enlarging, as in the
-paper. Then flips, symmetries, shifts and crops: all of them are affine maps of the picture's own coordinates
-(-1..1), so one resampling does them together with the enlargement to the network's size. The parameters of sample i in
-epoch e come from (seed, e, i) alone: a run does not depend on the batch size, the device or the number of processes.
+TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size: before upsampling, as in the
+paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
+together with the resize to the network's input size. The parameters of sample i in epoch e depend on (seed, e, i) alone:
+not on the batch size, the device or the number of processes.
 
 Shapes: N samples, B images in the batch.
 """
@@ -21,104 +21,97 @@ from ...spec import Augment
 from ..to_device import to_device
 from . import trivial_augment
 
-# of a random crop's sides, at most (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
+# largest aspect ratio of a random crop (Szegedy et al. 2015, as in torchvision's RandomResizedCrop)
 RATIO = 4 / 3
 
 
 @dataclass(frozen=True)
 class AugmentParams:
-    """What happens to each of the samples; None where nothing of the kind does. On the CPU."""
+    """The augmentation of N samples, on the CPU; None where that kind is off."""
 
-    maps: Tensor | None  # (N, 2, 3) affine, from output coordinates to input coordinates
-    operations: Tensor | None  # (N,) int64 and
-    magnitudes: Tensor | None  # (N,) float32: see trivial.py
-    framed: bool = False  # black beyond the edge, else what lies at the edge
+    affine: Tensor | None  # (N, 2, 3), from output to input coordinates
+    operations: Tensor | None  # (N,) int64 of TrivialAugment and
+    magnitudes: Tensor | None  # (N,) float32
+    zero_pad: bool = False  # beyond the edge: black, else the pixels of the edge
 
-    def of(self, which: np.ndarray) -> "AugmentParams":
-        """Those of the samples in a batch."""
-        drawn = (self.maps, self.operations, self.magnitudes)
-        return AugmentParams(*(None if each is None else each[which] for each in drawn), self.framed)
+    def take(self, positions: np.ndarray) -> "AugmentParams":
+        """The parameters of the samples in a batch."""
+        params = (self.affine, self.operations, self.magnitudes)
+        return AugmentParams(*(None if each is None else each[positions] for each in params), self.zero_pad)
 
 
-def derive_seed(*what: object) -> int:
-    """A seed of 63 bits for this purpose, seed, epoch ...: another for every other."""
-    digest = hashlib.sha256("/".join(map(str, what)).encode()).digest()
+def derive_seed(*key: object) -> int:
+    """A 63-bit seed for a key such as (purpose, seed, epoch); another key gives an independent one."""
+    digest = hashlib.sha256("/".join(map(str, key)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
 def generator(purpose: str, seed: int, epoch: int) -> torch.Generator:
-    """Random numbers of one epoch, independent for every purpose."""
+    """The random numbers of one epoch, independent for every purpose."""
     return torch.Generator().manual_seed(derive_seed(purpose, seed, epoch))
 
 
 def sample_params(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> AugmentParams:
-    """The changes of `n` samples of (H, W) pixels in an epoch."""
-    maps = None
+    """The augmentation of `n` samples of (H, W) pixels in an epoch."""
+    affine = None
     if augment.crop < 1 or augment.flip or augment.dihedral or augment.shift:
-        maps = _maps(augment, n, size, seed, epoch)
-    chosen = (
+        affine = _sample_affine(augment, n, size, seed, epoch)
+    trivial = (
         trivial_augment.sample_params(n, generator("trivial", seed, epoch))
         if augment.trivial
         else (None, None)
     )
-    return AugmentParams(maps, *chosen, framed=augment.shift > 0)
+    return AugmentParams(affine, *trivial, zero_pad=augment.shift > 0)
 
 
-def _maps(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Tensor:
-    u = torch.rand(
-        7, n, generator=generator("changes", seed, epoch)
-    )  # the same numbers, whichever changes are on
+def _sample_affine(augment: Augment, n: int, size: tuple[int, int], seed: int, epoch: int) -> Tensor:
+    # the same numbers whichever augmentations are on
+    u = torch.rand(7, n, generator=generator("changes", seed, epoch))
     area = augment.crop + (1 - augment.crop) * u[0]
     ratio = torch.exp((2 * u[1] - 1) * math.log(RATIO)) if augment.crop < 1 else torch.ones(n)
     width, height = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
     x, y = (1 - width) * (2 * u[2] - 1), (1 - height) * (2 * u[3] - 1)
-    mirror = 1 - 2 * (u[4] < 0.5).float() if augment.flip or augment.dihedral else torch.ones(n)
-    upside = 1 - 2 * (u[5] < 0.5).float() if augment.dihedral else torch.ones(n)
-    square = size[0] == size[1]  # else a turn would stretch
-    turn = (u[6] < 0.5).float() if augment.dihedral and square else torch.zeros(n)  # swaps the axes
-    stay = 1 - turn
+    flip_x = 1 - 2 * (u[4] < 0.5).float() if augment.flip or augment.dihedral else torch.ones(n)
+    flip_y = 1 - 2 * (u[5] < 0.5).float() if augment.dihedral else torch.ones(n)
+    square = size[0] == size[1]  # swapping the axes would stretch another rectangle
+    swap = (u[6] < 0.5).float() if augment.dihedral and square else torch.zeros(n)
+    same = 1 - swap
     if augment.shift:
-        by = torch.rand(2, n, generator=generator("shift", seed, epoch))
-        y, x = (old + _shift(v, augment.shift, side) for old, v, side in zip((y, x), by, size, strict=True))
-    rows = (
-        width * mirror * stay,
-        width * mirror * turn,
-        x,
-        height * upside * turn,
-        height * upside * stay,
-        y,
-    )
-    return torch.stack(rows, 1).reshape(n, 2, 3)
+        v = torch.rand(2, n, generator=generator("shift", seed, epoch))
+        y, x = y + _shift(v[0], augment.shift, size[0]), x + _shift(v[1], augment.shift, size[1])
+    x_row = (width * flip_x * same, width * flip_x * swap, x)
+    y_row = (height * flip_y * swap, height * flip_y * same, y)
+    return torch.stack((*x_row, *y_row), 1).reshape(n, 2, 3)
 
 
-def _shift(u: Tensor, share: float, side: int) -> Tensor:
-    """By whole pixels, up to `share` of the side either way."""
-    most = round(share * side)
-    return 2 / side * ((2 * most + 1) * u).floor().sub(most)
+def _shift(u: Tensor, fraction: float, side: int) -> Tensor:
+    """Whole pixels, up to `fraction` of the side in either direction, in coordinates -1..1."""
+    limit = round(fraction * side)
+    return 2 / side * ((2 * limit + 1) * u).floor().sub(limit)
 
 
-def apply(images: Tensor, changes: AugmentParams, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled once at most.
+def apply(images: Tensor, params: AugmentParams, size: tuple[int, int]) -> Tensor:
+    """(B, 3, h, w) float32 in 0..255 -> (B, 3, *size), resampled at most once.
 
-    Bicubic: bilinear crops are softer than the pictures of evaluation, and cost accuracy (LOG.md).
+    Bicubic: bilinear crops are softer than the images of evaluation, and cost accuracy (LOG.md).
     """
-    if changes.operations is not None:
-        images = trivial_augment.apply(images, changes.operations, changes.magnitudes)
-    if changes.maps is None:
+    if params.operations is not None:
+        images = trivial_augment.apply(images, params.operations, params.magnitudes)
+    if params.affine is None:
         return resize(images, size)
-    grid = _grid(to_device(changes.maps, images.device), size)
+    grid = _grid(to_device(params.affine, images.device), size)
     images = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
-    return images * (grid.abs() <= 1).all(-1)[:, None] if changes.framed else images
+    return images * (grid.abs() <= 1).all(-1)[:, None] if params.zero_pad else images
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """To the size that the network sees: (B, 3, h, w) -> (B, 3, *size), as training does."""
+    """(B, 3, h, w) -> (B, 3, *size), the input size of the network, with the resampling of training."""
     return images if images.shape[2:] == size else F.interpolate(images, size, mode="bicubic")
 
 
-def _grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 2, 3) -> (B, H, W, 2), as `affine_grid` makes it, without its matrix product."""
-    y, x = ((2 * torch.arange(n, device=maps.device) + 1) / n - 1 for n in size)
-    along_y = maps[:, :, 1:2] * y + maps[:, :, 2:]  # (B, 2, H)
-    along_x = maps[:, :, 0:1] * x  # (B, 2, W)
+def _grid(affine: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 2, 3) -> (B, H, W, 2), as `affine_grid`, without its matrix product."""
+    y, x = ((2 * torch.arange(n, device=affine.device) + 1) / n - 1 for n in size)
+    along_y = affine[:, :, 1:2] * y + affine[:, :, 2:]  # (B, 2, H)
+    along_x = affine[:, :, 0:1] * x  # (B, 2, W)
     return torch.stack([along_y[:, k, :, None] + along_x[:, k, None, :] for k in (0, 1)], -1)

@@ -1,13 +1,13 @@
-"""Decode once: the pixels of all images in one file on the disk, found again by what the images hold.
+"""A cache of decoded pixels on disk, keyed by the content of the images.
 
-<cache>/<content>/pixels.npy     (N, H, W, 3) uint8, read through a memory map that all processes share
-<cache>/<content>/about.json     which images cannot be read, and why. Written last, before the folder gets its name
-<cache>/<content>.<boot>.part/   not whole yet: taken up where it was left
-<cache>/seen/<signature>         the content of files of these names, sizes and times: spares reading them again
-<cache>/.<content>.lock          one process at a time; the system lets go of it when a process dies
+<cache>/<key>/pixels.npy     (N, H, W, 3) uint8, a memory map shared by all processes
+<cache>/<key>/about.json     unreadable images and why; written last, before the folder is renamed to <key>
+<cache>/<key>.<boot>.part/   incomplete; the next process continues it
+<cache>/seen/<signature>     the content hash of files with these names, sizes and times, which saves reading them
+<cache>/.<key>.lock          one process at a time; the system releases it when a process dies
 
-<content> is a SHA-256 of the images' bytes, in their order, and of all that decides their pixels. Nothing in the cache is
-needed: whoever wants the room back deletes it. Images that come, go or change make another cache beside the old one.
+<key> is a SHA-256 of the images' bytes, in order, and of everything that determines their pixels. The cache may be deleted
+at any time. Added, removed or changed images make another entry beside the old one.
 """
 
 import errno
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-FORM = 1  # of these folders and of the rules in decode.py: one more where pixels would come out otherwise
+FORMAT_VERSION = 1  # of these folders and of decode.py: raise it when pixels would differ
 UNREADABLE = "unreadable"
-CHECKED = 4  # images that are decoded again whenever a cache is opened
+N_VERIFIED = 4  # images decoded again whenever an entry is opened
 
 
 def decode_cached(
@@ -47,49 +47,49 @@ def decode_cached(
     preprocess: Preprocess,
     native: tuple[int, int] | None,
 ) -> tuple["np.ndarray", dict[int, str]]:
-    """What `decode.decode` returns, from the disk; decoded now if it is not there.
+    """`decode.decode` with a cache on disk.
 
-    Images that could not be read are tried again: the reason may be gone.
+    Unreadable images are tried again: the cause may be gone.
 
     Raises:
-        UserError: the disk is too small, or cannot be written to.
+        UserError: the disk is full or not writable.
     """
     import numpy as np
 
-    if isinstance(images, np.ndarray):  # in memory as it is
+    if isinstance(images, np.ndarray):  # in memory already
         return decode(images, preprocess, native)
-    how = (stored_size(preprocess, native), preprocess)
-    folder = cache_dir() / content_hash(images, *how)
+    size = stored_size(preprocess, native)
+    folder = cache_dir() / content_hash(images, size, preprocess)
     with disk_errors(cache_dir(), CACHE_VARIABLE):
-        bad = _look(folder, images, *how)
+        bad = _verify(folder, images, size, preprocess)
         if bad is None or bad:
             with exclusive(folder, "decoding into"):
-                bad = _look(folder, images, *how)  # another process may have made it meanwhile
+                bad = _verify(folder, images, size, preprocess)  # another process may have finished it
                 if bad is None:
-                    bad = _build(folder, images, *how)
+                    bad = _build(folder, images, size, preprocess)
                 elif bad:
-                    bad = _retry_bad(folder, images, *how, bad)
+                    bad = _retry_unreadable(folder, images, size, preprocess, bad)
     return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 
 def content_hash(
     images: "Sequence[str] | StoredImages | np.ndarray", size: tuple[int, int], preprocess: Preprocess
 ) -> str:
-    """The name of the pixels that come of these images: 32 hex digits.
+    """The key of the decoded pixels of these images: 32 hex digits.
 
-    Files are read for it only if their names, sizes and times have not been seen before.
+    Files are read only if their names, sizes and times are new.
     """
     import numpy as np
     import PIL
 
     if isinstance(images, np.ndarray):
-        held = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
+        content = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     else:
         with disk_errors(cache_dir(), CACHE_VARIABLE):
             (cache_dir() / "seen").mkdir(parents=True, exist_ok=True)
-            held = _held([images.path] if isinstance(images, StoredImages) else images)
-    rule = (
-        FORM,
+            content = _files_hash([images.path] if isinstance(images, StoredImages) else images)
+    settings = (
+        FORMAT_VERSION,
         size,
         preprocess.crop,
         preprocess.interpolation,
@@ -97,94 +97,96 @@ def content_hash(
         PIL.__version__,
         FORMATS,
     )
-    return _digest(f"{held}\n{len(images)}\n{rule}")
+    return _digest(f"{content}\n{len(images)}\n{settings}")
 
 
-def _held(files: Sequence[str]) -> str:
-    """What the files hold, as a digest."""
-    seen = cache_dir() / "seen" / _digest("\n".join(map(_state, files)))
+def _files_hash(files: Sequence[str]) -> str:
+    """A hash of the bytes of the files, in order."""
+    seen = cache_dir() / "seen" / _digest("\n".join(map(_signature, files)))
     if seen.exists():
         return seen.read_text()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = pool.map(_file_digest, files)
-        digests = list(tqdm(read, "read", len(files), unit="file", leave=False, disable=None))
-    held = _digest("\n".join(digests))
-    if UNREADABLE not in digests:  # it may be readable next time
+        hashes = pool.map(_file_hash, files)
+        digests = list(tqdm(hashes, "read", len(files), unit="file", leave=False, disable=None))
+    content = _digest("\n".join(digests))
+    if UNREADABLE not in digests:  # may be readable next time
         with atomic_write(seen, CACHE_VARIABLE) as part:
-            part.write_text(held)
-    return held
+            part.write_text(content)
+    return content
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _state(path: str) -> str:
+def _signature(path: str) -> str:
     try:
-        told = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return UNREADABLE
-    return f"{os.path.abspath(path)}\0{told.st_size}\0{told.st_mtime_ns}"
+    return f"{os.path.abspath(path)}\0{stat.st_size}\0{stat.st_mtime_ns}"
 
 
-def _file_digest(path: str) -> str:
+def _file_hash(path: str) -> str:
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:  # decoding it will tell why
+    except OSError:  # decoding reports the reason
         return UNREADABLE
 
 
-def _look(
+def _verify(
     folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess
 ) -> dict[int, str] | None:
-    """Which images the cache could not read, if it is there and a few others, decoded again, are what it holds."""
+    """{position: why} of the unreadable images of an entry; None if there is no entry, or a few images, decoded again, differ."""
     import numpy as np
 
     if not folder.is_dir():
         return None
     try:
-        bad = _told(folder)
+        bad = _read_unreadable(folder)
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        some = [
-            i for i in random.Random().sample(range(len(images)), min(CHECKED, len(images))) if i not in bad
-        ]
-        if all(np.array_equal(pixels[i], fit(open_image(images[i]), size, preprocess)) for i in some):
+        sample = random.Random().sample(range(len(images)), min(N_VERIFIED, len(images)))
+        if all(
+            np.array_equal(pixels[i], fit(open_image(images[i]), size, preprocess))
+            for i in sample
+            if i not in bad
+        ):
             return bad
     except (OSError, EOFError, ValueError, KeyError):  # cut short, or not ours
         pass
     return None
 
 
-def _told(folder: Path) -> dict[int, str]:
+def _read_unreadable(folder: Path) -> dict[int, str]:
     return {int(i): why for i, why in json.loads((folder / "about.json").read_text("utf-8"))["bad"].items()}
 
 
 def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> dict[int, str]:
-    """Decode what an earlier attempt has not; the folder gets its name when all is there."""
+    """Decode what an interrupted process has not; the folder is renamed to its key when complete."""
     import numpy as np
 
     if folder.is_dir():
         print(f"{folder} does not match the images: decoding them again", file=sys.stderr)
         shutil.rmtree(folder)
-    part = _part(folder)
+    part = _partial_dir(folder)
     part.mkdir(exist_ok=True)
     image_bytes = size[0] * size[1] * 3
-    with _opened(part / "pixels.npy") as pixels, _opened(part / "done") as done:
-        _check_room(part, len(images) * image_bytes)
-        form = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *size, 3)}
-        np.lib.format.write_array_header_1_0(pixels, form)
+    with _open(part / "pixels.npy") as pixels, _open(part / "done") as done:
+        _check_free_space(part, len(images) * image_bytes)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(images), *size, 3)}
+        np.lib.format.write_array_header_1_0(pixels, header)
         start = pixels.tell()
-        there = done.read()
+        finished = done.read()
 
-        def put(i: int, image: "np.ndarray") -> None:
+        def write(i: int, image: "np.ndarray") -> None:
             _write(pixels, image, start + i * image_bytes)
             os.pwrite(done.fileno(), b"1", i)
 
         pixels.flush()
-        pixels.truncate(start + len(images) * image_bytes)  # images that cannot be read stay black
-        missing = [i for i in range(len(images)) if there[i : i + 1] != b"1"]
-        bad = decode_each(images, size, preprocess, missing, put)
+        pixels.truncate(start + len(images) * image_bytes)  # unreadable images stay black
+        missing = [i for i in range(len(images)) if finished[i : i + 1] != b"1"]
+        bad = decode_each(images, size, preprocess, missing, write)
         os.fsync(pixels.fileno())
     (part / "done").unlink()
     (part / "about.json").write_text(json.dumps({"bad": bad}), "utf-8")
@@ -192,24 +194,24 @@ def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Pr
     return bad
 
 
-def _retry_bad(
+def _retry_unreadable(
     folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess, bad: dict[int, str]
 ) -> dict[int, str]:
-    """Try those again that could not be read."""
+    """Decode the unreadable images once more."""
     image_bytes = size[0] * size[1] * 3
-    with _opened(folder / "pixels.npy") as pixels:
+    with _open(folder / "pixels.npy") as pixels:
         start = os.stat(folder / "pixels.npy").st_size - len(images) * image_bytes
-        still = decode_each(
+        remaining = decode_each(
             images, size, preprocess, bad, lambda i, image: _write(pixels, image, start + i * image_bytes)
         )
-    if still.keys() != bad.keys():
+    if remaining.keys() != bad.keys():
         with atomic_write(folder / "about.json", CACHE_VARIABLE) as part:
-            part.write_text(json.dumps({"bad": still}), "utf-8")
-    return still
+            part.write_text(json.dumps({"bad": remaining}), "utf-8")
+    return remaining
 
 
-def _part(folder: Path) -> Path:
-    """Where the cache is made. What another boot of the machine has left is gone: power may have failed before the disk."""
+def _partial_dir(folder: Path) -> Path:
+    """The folder of an incomplete entry. Those of an earlier boot are deleted: power may have failed before the disk wrote."""
     boot = "0"
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
@@ -220,22 +222,22 @@ def _part(folder: Path) -> Path:
     return part
 
 
-def _write(file: "BufferedRandom", image: "np.ndarray", where: int) -> None:
-    """Written, not mapped: a full disk is an error, not a crash. It may show as a short write."""
-    if os.pwrite(file.fileno(), image.tobytes(), where) < image.nbytes:
+def _write(file: "BufferedRandom", image: "np.ndarray", offset: int) -> None:
+    """A full disk is an exception here, maybe after a short write; through a memory map it would be a crash."""
+    if os.pwrite(file.fileno(), image.tobytes(), offset) < image.nbytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _opened(path: Path) -> "BufferedRandom":
+def _open(path: Path) -> "BufferedRandom":
     return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
 
 
-def _check_room(part: Path, need: int) -> None:
-    """Raises: UserError: less room on the disk than the pixels still take."""
-    here = sum(os.stat(entry).st_blocks * 512 for entry in os.scandir(part))
+def _check_free_space(part: Path, needed: int) -> None:
+    """Raises: UserError: less space on the disk than the rest of the pixels needs."""
+    used = sum(os.stat(entry).st_blocks * 512 for entry in os.scandir(part))
     free = shutil.disk_usage(part).free
-    if free < need - here:
+    if free < needed - used:
         raise UserError(
-            f"the decoded images take {need / 1e9:.1f} GB in {part.parent}, {free / 1e9:.1f} GB are free: free some, name "
-            f"another place with {CACHE_VARIABLE}, take a smaller --image_size, or pass --no_cache if the memory suffices"
+            f"the decoded images take {needed / 1e9:.1f} GB in {part.parent}, {free / 1e9:.1f} GB are free: free some, set "
+            f"{CACHE_VARIABLE} to another folder, use a smaller --image_size, or pass --no_cache if they fit in memory"
         )

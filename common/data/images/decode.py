@@ -1,4 +1,4 @@
-"""From picture files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
+"""From image files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
 
 import math
 import os
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# A JPEG is decoded at a half, a quarter or an eighth where that leaves so many pixels for one of ours
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels per pixel of the result
 DRAFT = 2
-# What a file may turn out to be, whatever its name. Pillow has forty more, slow to load and seldom looked after
+# What a file may contain, whatever its suffix. Pillow has forty more, slow to import and seldom maintained
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
 ORIENTATION = 0x0112  # the EXIF tag; 1: upright
-TURNS = {
+TRANSPOSES = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
 }  # fmt: skip
 
@@ -32,8 +32,8 @@ def decode(
 ) -> tuple["np.ndarray", dict[int, str]]:
     """Paths or arrays (H, W, 3) uint8 -> ((N, H, W, 3) uint8, {position: why} of those that cannot be read).
 
-    (H, W) is the size that the network sees, or the `native` size where that is smaller: the device then enlarges
-    batches as it needs them, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are left black.
+    (H, W) is the input size of the network, or the `native` size where that is smaller: batches are then resized on the
+    device, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are black.
 
     Raises:
         UserError: they do not fit into memory.
@@ -43,7 +43,7 @@ def decode(
     size = stored_size(preprocess, native)
     if isinstance(images, np.ndarray) and images.shape[1:3] == size:
         return images, {}
-    pixels = _room_for((len(images), *size, 3))
+    pixels = _allocate((len(images), *size, 3))
     return pixels, decode_each(images, size, preprocess, range(len(images)), pixels.__setitem__)
 
 
@@ -51,61 +51,62 @@ def decode_each(
     images: Sequence,
     size: tuple[int, int],
     preprocess: Preprocess,
-    which: Iterable[int],
-    put: "Callable[[int, np.ndarray], None]",
+    positions: Iterable[int],
+    write: "Callable[[int, np.ndarray], None]",
 ) -> dict[int, str]:
-    """Hand the (H, W, 3) uint8 pixels of `which` images to `put`; returns {position: why} of those that cannot be read.
+    """Pass the (H, W, 3) uint8 pixels of the images at `positions` to `write`; returns {position: why} of unreadable ones.
 
     Runs in threads; Pillow releases the interpreter's lock.
     """
     bad: dict[int, str] = {}
 
-    def one(i: int) -> None:
+    def decode_one(i: int) -> None:
         try:
             pixels = fit(open_image(images[i]), size, preprocess)
         except MemoryError:
-            what = images[i] if isinstance(images[i], str) else f"image {i}"
-            raise UserError(f"no memory left to decode {what}: make it smaller, or remove it") from None
+            name = images[i] if isinstance(images[i], str) else f"image {i}"
+            raise UserError(f"no memory left to decode {name}: make it smaller, or remove it") from None
         except ImportError:
             raise
-        except Exception as error:  # broken files make decoders fail in every way there is
+        except Exception as error:  # decoders fail on broken files in every possible way
             bad[i] = str(error) or type(error).__name__
         else:
-            put(i, pixels)
+            write(i, pixels)
 
-    which = list(which)
+    positions = list(positions)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            for _ in tqdm(pool.map(one, which), "decode", len(which), unit="img", leave=False, disable=None):
+            decoded = pool.map(decode_one, positions)
+            for _ in tqdm(decoded, "decode", len(positions), unit="img", leave=False, disable=None):
                 pass
-        except BaseException:  # what cannot be stored need not be decoded
+        except BaseException:  # no use in decoding what cannot be written
             pool.shutdown(cancel_futures=True)
             raise
     return bad
 
 
-def _room_for(shape: tuple[int, ...]) -> "np.ndarray":
-    """Zeros, if the memory has room for them: asked before, as the system promises more than it has."""
+def _allocate(shape: tuple[int, ...]) -> "np.ndarray":
+    """Zeros, if they fit into the available memory: checked first, as Linux overcommits."""
     import numpy as np
 
-    need, free = math.prod(shape), math.inf
+    needed, free = math.prod(shape), math.inf
     with suppress(OSError, KeyError, ValueError), open("/proc/meminfo", encoding="ascii") as file:
-        told = dict(line.split(":") for line in file)
-        free = int(told["MemAvailable"].split()[0]) * 1024
+        meminfo = dict(line.split(":") for line in file)
+        free = int(meminfo["MemAvailable"].split()[0]) * 1024
     try:
-        if need < free:
+        if needed < free:
             return np.zeros(shape, np.uint8)
     except MemoryError:  # a limit on the process
         pass
     raise UserError(
-        f"the decoded images take {need / 1e9:.1f} GB of memory, more than there is: take a smaller --image_size, or "
-        "fewer images, or drop --no_cache (the cache is on disk)"
+        f"the decoded images take {needed / 1e9:.1f} GB of memory, more than is free: use a smaller --image_size or fewer "
+        "images, or drop --no_cache (the cache is on disk)"
     )
 
 
 def open_image(image: "str | np.ndarray") -> "Image.Image":
-    """The picture of a path or an (H, W, 3) uint8 array, not decoded yet."""
-    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (Pillow learns formats by imports)
+    """The image of a path or an (H, W, 3) uint8 array, not decoded yet."""
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
 
     if not isinstance(image, str):
         return Image.fromarray(image)
@@ -121,16 +122,16 @@ def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple
 
 
 def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":
-    """A picture -> (H, W, 3) uint8: scaled to cover `size / crop`, the middle cut out. Proportions are kept,
-    unless `squash`."""
+    """An image -> (H, W, 3) uint8: resized to cover `size / crop`, then center-cropped. The aspect ratio is kept, unless
+    `squash`."""
     import numpy as np
     from PIL import Image
 
     height, width = size
-    enough = round(DRAFT * max(size) / preprocess.crop)
-    image.draft(None, (enough, enough))  # of JPEGs; turned or not, both sides stay longer
-    image = upright(image)  # by itself: a large picture is in memory no more often than need be
-    image = rgb(image)
+    draft = round(DRAFT * max(size) / preprocess.crop)
+    image.draft(None, (draft, draft))  # of JPEGs; both sides stay longer, upright or not
+    image = upright(image)
+    image = rgb(image)  # a statement each: fewer copies of a large image in memory at once
     if image.size != (width, height):
         box_w, box_h = image.size
         if not preprocess.squash:
@@ -146,15 +147,15 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
 
 
 def upright(image: "Image.Image") -> "Image.Image":
-    """As its EXIF says that it was taken. Pillow's own function also writes the EXIF anew, and fails where a tag is odd."""
+    """Rotated and flipped as its EXIF orientation says. `ImageOps.exif_transpose` rewrites the EXIF, and fails on odd tags."""
     from PIL import Image
 
-    turn = TURNS.get(image.getexif().get(ORIENTATION))
-    return image.transpose(Image.Transpose[turn]) if turn else image
+    transpose = TRANSPOSES.get(image.getexif().get(ORIENTATION))
+    return image.transpose(Image.Transpose[transpose]) if transpose else image
 
 
 def rgb(image: "Image.Image") -> "Image.Image":
-    """Transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
+    """To RGB: transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
     import numpy as np
     from PIL import Image
 
@@ -167,10 +168,10 @@ def rgb(image: "Image.Image") -> "Image.Image":
 
 
 def raise_unreadable(bad: dict[int, str], images: Sequence[str]) -> None:
-    """Stop where images cannot be read.
+    """Stop if images cannot be read.
 
     Raises:
-        UserError: names the first of them.
+        UserError: names the first one.
     """
     if bad:
         first = min(bad)

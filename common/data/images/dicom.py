@@ -1,4 +1,4 @@
-"""From a DICOM file to an 8-bit picture."""
+"""From a DICOM file to an 8-bit image."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
 
 def read_dicom(path: str) -> "Image.Image":
-    """The one grey or RGB frame of a file, its stored range scaled to 0..255, white where the tissue is dense.
+    """The single grey or RGB frame of a file, its stored range scaled to 0..255, white where tissue is dense.
 
     Raises:
         ValueError: not such a file.
@@ -18,15 +18,15 @@ def read_dicom(path: str) -> "Image.Image":
     from pydicom.errors import InvalidDicomError
 
     try:
-        content = dcmread(path)
-        stored, bits = content.pixel_array, content.BitsStored
-        signed, kind = content.PixelRepresentation, content.PhotometricInterpretation
+        file = dcmread(path)
+        stored, bits = file.pixel_array, file.BitsStored
+        signed, photometric = file.PixelRepresentation, file.PhotometricInterpretation
     except (InvalidDicomError, AttributeError, KeyError, RuntimeError, NotImplementedError) as error:
         raise ValueError(str(error) or type(error).__name__) from None
     if stored.ndim != 2 and stored.shape[2:] != (3,):
         raise ValueError(f"pixels of shape {stored.shape}: expected one grey or RGB frame")
     lowest = -(2 ** (bits - 1)) if signed else 0
     pixels = (stored.astype(np.float32) - lowest) * (255 / (2**bits - 1))
-    if kind == "MONOCHROME1":  # the lowest value is white
+    if photometric == "MONOCHROME1":  # the lowest value is white
         pixels = 255 - pixels
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))

@@ -1,8 +1,8 @@
-"""CIFAR-100: 60,000 pictures of 32 x 32 pixels, a hundred kinds of things, official train and test, balanced.
+"""CIFAR-100: 60,000 images of 32 x 32 pixels, a hundred kinds of things, official train and test, balanced.
 
 Krizhevsky, Learning multiple layers of features from tiny images, 2009. Labels are the hundred fine ones; the twenty
 coarse ones lie beside them, unused. The paper upsamples to 256 x 256 (`--image_size 256`) and normalises with
-CIFAR-10's constants; we take 128 x 128, four times the pictures' own size. Its second phase, SGD, never ran: the
+CIFAR-10's constants; we take 128 x 128, four times the images' own size. Its second phase, SGD, never ran: the
 script does not reset a counter.
 
 ciFAIR-100 (cvjena.github.io/cifair) replaces the test set by one without the duplicates; its pickles lack

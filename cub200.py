@@ -1,8 +1,8 @@
 """CUB-200-2011: 11,788 photographs of 200 kinds of birds, official train and test, about thirty each per kind.
 
 Wah et al., The Caltech-UCSD Birds-200-2011 dataset, CNS-TR-2011-001. Boxes, parts, attributes and
-segmentations (a file apart) are not used. A few pictures are grey. The paper trains at 256 x 256 without
-changing images at random. The dataset's page warned of an overlap with ImageNet; by MD5, 22 or 23 pictures of
+segmentations (a file apart) are not used. A few images are grey. The paper trains at 256 x 256 without
+changing images at random. The dataset's page warned of an overlap with ImageNet; by MD5, 22 or 23 images of
 test were found in ImageNet's train (guopei.github.io/2016/Overlap-Between-Imagenet-And-CUB).
 
 Downloads: the address at Caltech Data below; www.vision.caltech.edu/visipedia-data is gone. The same file is

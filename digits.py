@@ -1,7 +1,7 @@
 """Digits: 1,797 real handwritten digits of 8 x 8 pixels that scikit-learn ships; nothing to download.
 
 The test part of the UCI set "Optical recognition of handwritten digits" (Alpaydin & Kaynak, 1998). Upsampled to
-64 x 64, so that a network trained on photographs has something to look at.
+64 x 64, because networks trained on photographs need larger inputs.
 
     python digits.py
 """
@@ -22,7 +22,7 @@ DATASET = Dataset(
     bundled=True,
     get="comes with scikit-learn",
     licence="CC BY 4.0",
-    caveats=("The writers are not told, so the same hand may stand in train and in test.",),
+    caveats=("The writers are unknown: the same one may be in train and test.",),
     citation="UCI Machine Learning Repository, doi 10.24432/C50P49",
 )
 

@@ -1,9 +1,9 @@
-"""Describable Textures (DTD): 5,640 pictures of 47 textures, ten official folds of train, val and test, 40 of each.
+"""Describable Textures (DTD): 5,640 images of 47 textures, ten official folds of train, val and test, 40 of each.
 
 Cimpoi et al., Describing textures in the wild, CVPR 2014. The dataset's own protocol is the mean over the ten
-folds (`--fold 1` ... `--fold 10`); the paper uses the first alone, and throws its validation set away. Others
+folds (`--fold 1` ... `--fold 10`); the paper uses only the first, and drops its validation set. Others
 merge train and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. A
-label is the picture's key attribute; it may show others as well (labels/labels_joint_anno.txt, not read).
+label is the image's key attribute; it may show others as well (labels/labels_joint_anno.txt, not read).
 
     python dtd.py -model convnext_tiny --fold 2
 """
@@ -17,7 +17,7 @@ DATASET = Dataset(
     load=dtd_lists,
     split=Official(),
     paper=Paper(
-        note="The paper's train and test; it throws the official validation set away, so ours is carved from train.",
+        note="The paper's train and test; the official validation set is dropped, ours is carved from train.",
         load=parts_as(dtd_lists, val=""),
         counts={"train": 1_880, "test": 1_880},
     ),

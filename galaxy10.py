@@ -1,14 +1,14 @@
-"""Galaxy10 DECaLS: 17,736 galaxies of 256 x 256 pixels, ten shapes as volunteers of Galaxy Zoo saw them.
+"""Galaxy10 DECaLS: 17,736 galaxies of 256 x 256 pixels, ten shapes as labelled by volunteers of Galaxy Zoo.
 
-Leung & Bovy, astroNN; pictures of the DESI Legacy Surveys. Not Galaxy10 SDSS (Galaxy10.h5, of 69 x 69). The
+Leung & Bovy, astroNN; images of the DESI Legacy Surveys. Not Galaxy10 SDSS (Galaxy10.h5, of 69 x 69). The
 file was released again on Zenodo: take that one. A dictionary in astroNN calls class 3 cigar shaped; it is
 the round one in between. Copies on Hugging Face: `matthieulel/galaxy10_decals`, split into about 16,000 and
 1,770, and `mwalmsley/galaxy10_decals`.
 
 The paper holds out a tenth, 1,774 galaxies, drawn anew in every run and without regard to class. We draw a
-tenth of every class, rounded up: 1,779. 59 pairs of pictures have exactly the same position, two of one
+tenth of every class, rounded up: 1,779. 59 pairs of images have exactly the same position, two of one
 galaxy, and by the order of the file under two different labels; these stay together, so that a run's counts
-may differ by a few. Within 10 arc seconds of each other are 126 pairs (249 pictures), within 30 are 180
+may differ by a few. Within 10 arc seconds of each other are 126 pairs (249 images), within 30 are 180
 (351); these are not grouped. The `redshift` beside them is not used (in the published list of positions it is
 a copy of the declination).
 
@@ -58,7 +58,7 @@ DATASET = Dataset(
     ),
     licence="acknowledge Galaxy Zoo and the Legacy Surveys",
     caveats=(
-        "59 galaxies are there twice, it seems under two labels; 249 pictures have another within 10 arc seconds.",
+        "59 galaxies are there twice, it seems under two labels; 249 images have another within 10 arc seconds.",
         "Unbalanced: 334 cigars, 2,645 round ones.",
     ),
     citation="Leung & Bovy, astroNN",

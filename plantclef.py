@@ -1,8 +1,8 @@
-"""PlantCLEF subset: 11,590 pictures of 20 kinds of plants from the web, with a train and a val folder.
+"""PlantCLEF subset: 11,590 images of 20 kinds of plants from the web, with a train and a val folder.
 
 The set of NVIDIA's jetson-inference tutorial, drawn from PlantCLEF 2017. Its text says 10,475 and 1,155
 images; its own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have been counted). As in
-the paper, at 256 x 256, val is the test set. The folder `test/` holds 30 loose pictures without labels and is
+the paper, at 256 x 256, val is the test set. The folder `test/` holds 30 loose images without labels and is
 not used, nor is labels.txt. A mirror on Google Drive: 14pUv-ZLHtRR-zCYjznr78mytFcnuR_1D.
 
     python plantclef.py -model convnext_tiny -bs 32
@@ -36,7 +36,7 @@ DATASET = Dataset(
         ),
     ),
     licence="LifeCLEF's terms: research",
-    caveats=("Pictures from the web, unbalanced; a label is a common name that merges several species.",),
+    caveats=("Images from the web, unbalanced; a label is a common name that merges several species.",),
     citation="PlantCLEF 2017",
 )
 

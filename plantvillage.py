@@ -2,19 +2,19 @@
 
 Hughes & Salathé, arXiv 1511.08060; here the edition of Mendeley Data tywbtsjrjv without augmentation (never
 split the augmented one, 61,486 images, at random). The paper holds out a fifth of every class: 11,105 images,
-of 256 x 256. Classes differ 36-fold in size (152 to 5,507); suffixes vary, and one picture is RGBA. 54,305
-pictures are of leaves, 1,143 of backgrounds (`Background_without_leaves`). Others leave these out: 38
+of 256 x 256. Classes differ 36-fold in size (152 to 5,507); suffixes vary, and one image is RGBA. 54,305
+images are of leaves, 1,143 of backgrounds (`Background_without_leaves`). Others leave these out: 38
 classes; tfds counts 54,303, as it takes .jpg alone. The folder in the archive is spelt Plant_leave_...; any
 name will do.
 
-A leaf was photographed several times. The map that tells which pictures show the same leaf is for the 38 classes under
+A leaf was photographed several times. The map of images to leaves is for the 38 classes under
 their original names (huggingface.co/datasets/mohanty/PlantVillage, `raw/color` and `leaf_grouping/leaf-map.json`):
-with these, and `--subset`, leaves stay whole. The Mendeley edition has renumbered its files, so there it cannot help.
+with these, and `--subset`, leaves stay whole. The Mendeley edition has renumbered its files, so the map does not apply to it.
 
-That edition's `raw` has the pictures in colour, grey and segmented; those in colour are read. Its map tells
-the leaf of 41,111 of 54,305 pictures; its splits/color_{train,test}.txt are the authors' own, by leaf. GitHub
-has it as spMohanty/PlantVillage-Dataset. Where leaves are torn, scores near 100 % are to be expected, and say
-little about new leaves.
+That edition's `raw` has the images in colour, grey and segmented; those in colour are read. Its map has
+the leaf of 41,111 of 54,305 images; its splits/color_{train,test}.txt are the authors' own, by leaf. GitHub
+has it as spMohanty/PlantVillage-Dataset. If a leaf is in several parts, scores near 100 % are
+expected and say little about new leaves.
 
     python plantvillage.py -model convnext_tiny -bs 64
 """
@@ -28,7 +28,7 @@ DATASET = Dataset(
     load=leaf_folders,
     split=Holdout(test=0.2),
     paper=Paper(
-        note="As in the paper, pictures of one leaf are on both sides.",
+        note="As in the paper, images of one leaf are on both sides.",
         split=Holdout(test=0.2, groups=False),
         counts={"train": 44_343, "test": 11_105},
     ),
@@ -50,10 +50,10 @@ DATASET = Dataset(
             digest="sha256:ac3432453984d02a86197987e775a5429d0d59e7cc7c35bcf5a8f50349b90ff0",
         ),
     ),
-    licence="told differently: CC0, CC BY 4.0, CC BY-SA 3.0",
+    licence="stated differently: CC0, CC BY 4.0, CC BY-SA 3.0",
     caveats=(
-        "Split at random, 99.8 % of the test images whose leaf is known have a picture of that leaf in train.",
-        "Eight pixels of background alone tell the class of 49 % (arXiv 2206.04374); 21 pairs are byte-identical.",
+        "Split at random, 99.8 % of the test images whose leaf is known have an image of that leaf in train.",
+        "Eight pixels of background predict the class of 49 % (arXiv 2206.04374); 21 pairs are byte-identical.",
     ),
     citation="arXiv 1511.08060",
 )

@@ -1,4 +1,4 @@
-"""RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, of which 6,012 show an opacity that speaks for pneumonia.
+"""RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, of which 6,012 show an opacity typical of pneumonia.
 
 Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of the challenge on Kaggle of 2018, its images
 from NIH ChestX-ray14. As DICOM, or converted to PNG or JPEG under the same names. The 3,000 test images of
@@ -11,9 +11,9 @@ The table has a row per box, 30,227 in all, 9,555 of them positive (31.6 %). The
 an image, too: put RSNA's mapping, pneumonia-challenge-dataset-mappings_2018.json (on
 s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table, and real patients stay whole.
 
-"No pneumonia" holds a third class, neither opaque nor normal, that stage_2_detailed_class_info.csv tells
-apart (a row per box too; not read). 14,511 images are PA and 12,173 AP, which torchxrayvision's loader leaves
-out unless told otherwise; 15,166 are of men, 11,518 of women.
+"No pneumonia" holds a third class, neither opaque nor normal, that stage_2_detailed_class_info.csv
+lists (a row per box, too; not read). 14,511 images are PA and 12,173 AP, which torchxrayvision's loader leaves
+out by default; 15,166 are of men, 11,518 of women.
 
     python rsna_pneumonia.py -model convnext_tiny -bs 32
 """

@@ -42,7 +42,7 @@ DATASET = Dataset(
             name=name,
             bytes=size,
             digest=f"sha256:{sha256}",
-            steps="the original address is dead: get the four original files as pytorch/vision issue 7545 tells",
+            steps="the original address is dead: get the four original files as described in pytorch/vision issue 7545",
         )
         for name, size, sha256 in FILES
     ),

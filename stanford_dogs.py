@@ -3,8 +3,8 @@
 Khosla et al., Novel dataset for fine-grained image categorization, FGVC workshop at CVPR 2011. Built from
 ImageNet's images and annotations: n02085620_2650, n02085620_4919 and n02085782_191 of Dogs stand in a list of
 a tenth of ImageNet's training images (10percent.txt of google-research/simclr); in which part of Dogs was not
-checked. Results from ImageNet weights say how well a network remembers breeds that it was trained on: read
-them apart from the rest. The boxes (annotation.tar) are not used.
+checked. With ImageNet weights the test images are not new to the network: do not average
+these results with those of other datasets. The boxes (annotation.tar) are not used.
 
     python stanford_dogs.py -model convnext_tiny -bs 32
 """

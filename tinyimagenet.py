@@ -1,7 +1,7 @@
-"""TinyImageNet: 110,000 pictures of 64 x 64 pixels, 200 of ImageNet's classes, 500 + 50 of each.
+"""TinyImageNet: 110,000 images of 64 x 64 pixels, 200 of ImageNet's classes, 500 + 50 of each.
 
 The course project of Stanford's CS231n. The labels of its test set were never published: as in the paper, its
-validation set is our test, and validation is carved from train. About 2 % of the pictures are grey. Traps of the
+validation set is our test, and validation is carved from train. About 2 % of the images are grey. Traps of the
 layout: train has a folder `images/` below every class, val is flat, and the order of `wnids.txt` is not sorted (ours
 is, as in ImageNet).
 
@@ -34,8 +34,8 @@ DATASET = Dataset(
     ),
     licence="ImageNet's terms: research only",
     caveats=(
-        "All classes, and the very pictures of train, are ImageNet's: pretrained weights have seen them with labels.",
-        "Test is the official validation set; whether ImageNet's train holds its pictures too is not known.",
+        "Classes and training images are ImageNet's: pretrained weights have seen them with labels.",
+        "Test is the official validation set; whether ImageNet's train holds its images too is not known.",
     ),
     citation="CS231n, Stanford",
 )

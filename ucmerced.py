@@ -1,7 +1,7 @@
-"""UC Merced Land Use: 2,100 aerial pictures (1 foot per pixel), 100 of each of 21 kinds of land use, no official split.
+"""UC Merced Land Use: 2,100 aerial images (1 foot per pixel), 100 of each of 21 kinds of land use, no official split.
 
 Yang & Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010. 44 of the
-pictures (Images/<class>/<class>NN.tif) are not exactly 256 x 256, so there is no size that all share. The
+images (Images/<class>/<class>NN.tif) are not exactly 256 x 256, so there is no size that all share. The
 paper trains at 256 x 256 and holds out a fifth of every class, 420 images. There are fixed public lists
 (torchgeo, arXiv 1911.06721), which we do not use: uc_merced-{train,val,test}.txt, md5 f2fb12eb, 11ecabfc,
 046aff88. Rewritten as path,label,part they go into `--split_file`. On Hugging Face: `blanchon/UC_Merced`.
@@ -44,7 +44,7 @@ DATASET = Dataset(
     ),
     licence="public domain (USGS)",
     caveats=(
-        "Pictures of a class were cut from few large scenes: a random split puts neighbours on both sides.",
+        "Images of a class were cut from few large scenes: a random split puts neighbours on both sides.",
         "420 test images: one of them is 0.24 points, and most networks miss only a few.",
     ),
     citation="Yang & Newsam 2010",

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from fetch_server import CONTENT, Server, published, serving, sheet, zipped
 from miniatures import picture
+
+from common.spec import Dataset
 
 if TYPE_CHECKING:
     import torch
@@ -125,3 +128,15 @@ def trains_a_step_and_predicts(row: "Backbone", dtype: "torch.dtype", size: tupl
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         logits = net.eval()(images)
     assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serving(monkeypatch) as server:
+        yield server
+
+
+@pytest.fixture
+def toy(server: Server) -> Dataset:
+    """A dataset of one archive that the server has."""
+    return sheet(published(server, "toy.zip", zipped(CONTENT)))

@@ -13,63 +13,63 @@ from secrets import token_hex
 from ..errors import UserError, disk_errors
 
 LOCK = ".lock"
-TRIES = 5  # at a lock before it is taken for held
+MAX_TRIES = 5  # at a lock before it is taken for held
 
 
 @contextmanager
 def atomic_write(path: Path, option: str = "--out") -> Iterator[Path]:
-    """A temporary path beside `path`, for a file or a folder, that takes its place when the block ends well.
+    """Yield a temporary path beside `path`, for a file or a folder, and rename it to `path` when the block succeeds.
 
-    `option` names another place, if the disk is full or cannot be written to.
+    `option` is the option that names another place; errors of a full or read-only disk mention it.
     """
-    # a number of chance keeps two that write the same place apart; the suffix stays, some writers go by it
-    part = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
+    # the random part separates concurrent writers; the suffix stays because some writers depend on it
+    temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         with disk_errors(path.parent, option):
-            yield part
-            os.replace(part, path)
+            yield temporary
+            os.replace(temporary, path)
     finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        part.unlink(missing_ok=True)
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)
 
 
 def check_new(path: Path, option: str) -> None:
-    """Before work begins whose end is a file.
+    """Check, before any work, that `path` can be created.
 
     Raises:
-        UserError: there is something already, or no folder for it.
+        UserError: it exists already, or its folder does not.
     """
     if path.exists():
-        raise UserError(f"{path} exists already: name another file with {option}, or move it away")
+        raise UserError(f"{path} exists already: choose another file with {option}, or move it away")
     if not path.parent.is_dir():
         raise UserError(
-            f"no folder {path.parent} for {path.name}: make it, or name another file with {option}"
+            f"no folder {path.parent} for {path.name}: create it, or choose another file with {option}"
         )
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else works in the folder meanwhile: its lock is held while the process lives, however it ends.
+    """Hold the folder's lock; the system releases it when the process ends, however it ends.
 
     Raises:
-        UserError: somebody does, or nobody may write there.
+        UserError: another process holds it, or the folder is not writable.
     """
     with disk_errors(folder):
-        handle = open(folder / LOCK, "a+")  # noqa: SIM115 (NFS wants a file open for what its lock is for)
+        handle = open(folder / LOCK, "a+")  # noqa: SIM115 (NFS needs the file open in the mode of the lock)
     with handle:
-        for _ in range(TRIES):
+        for _ in range(MAX_TRIES):
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            time.sleep(0.1)  # somebody may only have looked, see `busy`
+            time.sleep(0.1)  # `is_locked` holds it for a moment, too
         else:
-            raise UserError(f"another process is working in {folder}: wait for it, or stop it")
+            raise UserError(f"another process is using {folder}: wait for it, or stop it")
         yield
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a process, on this machine or on another that shares the disk, has claimed the folder."""
+    """Whether a process, on this machine or another that shares the disk, holds the folder's lock."""
     try:
         with open(folder / LOCK) as handle:
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -81,10 +81,10 @@ def is_locked(folder: Path) -> bool:
 
 
 @contextmanager
-def exclusive(folder: Path, doing: str) -> Iterator[None]:
-    """Wait until no other process makes the same folder.
+def exclusive(folder: Path, action: str) -> Iterator[None]:
+    """Wait until no other process creates the same folder.
 
-    The lock file beside it stays: removed, it would let a third process in beside a waiting second.
+    The lock file stays: without it a third process could start beside a waiting second.
     """
     from filelock import FileLock, Timeout
 
@@ -93,7 +93,7 @@ def exclusive(folder: Path, doing: str) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        print(f"another process is {doing} {folder}: waiting for it", file=sys.stderr)
+        print(f"another process is {action} {folder}: waiting for it", file=sys.stderr)
         lock.acquire()
     try:
         yield

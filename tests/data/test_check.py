@@ -19,7 +19,7 @@ from common.data.checks import check, duplicates
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -36,10 +36,10 @@ def photo(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
 def photos(*per_class: int) -> Path:
     """Class folders a, b, ... of as many photographs."""
     for c, n in enumerate(per_class):
-        own = Path("photos", "abcdef"[c])
-        own.mkdir(parents=True)
+        class_dir = Path("photos", "abcdef"[c])
+        class_dir.mkdir(parents=True)
         for i in range(n):
-            photo(100 * c + i).save(own / f"{i:02d}.png")
+            photo(100 * c + i).save(class_dir / f"{i:02d}.png")
     return Path("photos")
 
 
@@ -54,11 +54,11 @@ def problems(*options: object) -> list[tuple[str, str, str]]:
 
 def test_nothing_to_find(capsys: pytest.CaptureFixture) -> None:
     assert problems(photos(12, 15)) == []
-    said = capsys.readouterr().out.splitlines()
-    assert said == [
-        "Your folder: 27 images of 2 classes; 18 train, 3 val, 6 test (held out by us, validation with seed 0)",
+    output = capsys.readouterr().out.splitlines()
+    assert output == [
+        "Your folder: 27 images of 2 classes; 18 train, 3 val, 6 test (our split, validation with seed 0)",
         "classes: 12 (a) to 15 images (b), ratio 1:1.2",
-        "verdict: no serious problems found",
+        "summary: no serious problems found",
         "0 findings -> found.csv",
     ]
 
@@ -68,7 +68,7 @@ def test_unreadable(capsys) -> None:
     (root / "a" / "00.png").write_bytes(b"broken")
     (root / "b" / "03.png").write_bytes((root / "b" / "03.png").read_bytes()[:500])
     assert [row[:2] for row in problems(root)] == [("unreadable", "a/00.png"), ("unreadable", "b/03.png")]
-    assert capsys.readouterr().out.splitlines()[-2] == "verdict: look at: unreadable"
+    assert capsys.readouterr().out.splitlines()[-2] == "summary: serious: unreadable"
 
 
 def test_odd_mode_size_and_orientation() -> None:
@@ -113,12 +113,12 @@ def test_exact_duplicates_across_parts_and_labels(capsys) -> None:
         ("exact duplicates", "train/a/2.png", "in train, labelled a and b"),
         ("exact duplicates", "train/b/torn.png", "in train, labelled a and b"),
     ]
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
         "exact duplicates: 6 images in 3 sets, 2 across parts or labels; first test/a/again.bmp (in train"
-        in said
+        in output
     )
-    assert "verdict: look at: exact duplicates" in said
+    assert "summary: serious: exact duplicates" in output
 
 
 def test_near_duplicates() -> None:
@@ -163,27 +163,27 @@ def test_torn_groups() -> None:
     report = check.check(replace(folder.DATASET, load=load), root)
     torn = [p for p in report.problems if p.kind == "torn groups"]
     assert len(torn) == 16 and all(p.serious for p in torn) and len({p.set for p in torn}) == 4
-    assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(check.verdict(report))
+    assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(check.summary(report))
 
 
 def test_a_dataset_with_too_few_images_and_its_caveats(cifar_tree: Path, capsys) -> None:
     problems("cifar10", "--data_dir", cifar_tree)
-    said = capsys.readouterr().out
-    assert "100 images train (expected 50,000)" in said and "caveat: 3.3 % of the test images" in said
-    assert "CIFAR-10: 120 images of 10 classes; 90 train, 10 val, 20 test\n" in said and "counts" in said
+    output = capsys.readouterr().out
+    assert "100 images train (expected 50,000)" in output and "caveat: 3.3 % of the test images" in output
+    assert "CIFAR-10: 120 images of 10 classes; 90 train, 10 val, 20 test\n" in output and "counts" in output
 
 
 def test_a_class_too_small_to_split(capsys) -> None:
     problems(photos(10, 1))
-    said = capsys.readouterr().out
-    assert "11 images of 2 classes; no split\n" in said and "class 'b' has no image in train" in said
+    output = capsys.readouterr().out
+    assert "11 images of 2 classes; no split\n" in output and "class 'b' has no image in train" in output
 
 
 def test_bundled_digits(capsys) -> None:
     main(["check", "digits"])
-    said = capsys.readouterr().out
-    assert "Digits: 1,797 images of 10 classes; 1,284 train, 149 val, 364 test" in said
-    assert "near duplicates" not in said, "8 x 8 pixels are too few to compare"
+    output = capsys.readouterr().out
+    assert "Digits: 1,797 images of 10 classes; 1,284 train, 149 val, 364 test" in output
+    assert "near duplicates" not in output, "8 x 8 pixels are too few to compare"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every reader on a miniature of its official layout: right labels, parts and groups; wrong layouts are told in a line."""
+"""Every reader on a miniature of its official layout: right labels, parts and groups; wrong layouts raise one line."""
 
 import json
 import shutil
@@ -79,15 +79,15 @@ def test_labels_parts_and_names(built, name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_names_do_not_depend_on_where_the_data_lies(built, name: str, tmp_path: Path) -> None:
-    here = load(sheet_of(name), built(name))
+    original = load(sheet_of(name), built(name))
     (tmp_path / "elsewhere").mkdir()
     shutil.move(tmp_path / "data", tmp_path / "elsewhere" / "unpacked")
-    there = load(sheet_of(name), tmp_path / "elsewhere")
-    assert (here.names, here.labels, here.groups) == (there.names, there.labels, there.groups)
+    moved = load(sheet_of(name), tmp_path / "elsewhere")
+    assert (original.names, original.labels, original.groups) == (moved.names, moved.labels, moved.groups)
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_an_empty_folder_is_told_what_to_hold(tmp_path: Path, name: str) -> None:
+def test_an_empty_folder_names_the_expected_layout(tmp_path: Path, name: str) -> None:
     (tmp_path / "something").mkdir()
     with pytest.raises(UserError, match=r"expected .*") as error:
         load(sheet_of(name), tmp_path)
@@ -120,7 +120,7 @@ def test_a_listed_image_that_is_missing(built, name: str) -> None:
         ("galaxy10", "Galaxy10_DECals.h5", b"<html>", "cannot read .*expected images, ans, ra and dec"),
         ("rsna_pneumonia", "stage_2_train_labels.csv", b"id,x\n1,2\n", "expected patientId"),
         ("rsna_pneumonia", "stage_2_train_labels.csv", b"patientId,Target\na,7\n", "Target 7 .*expected 0 or 1"),
-        ("rsna_pneumonia", "pneumonia-challenge-dataset-mappings_2018.json", b"[]", "tells no patient"),
+        ("rsna_pneumonia", "pneumonia-challenge-dataset-mappings_2018.json", b"[]", "maps no patient"),
         ("plantvillage_leaves", "leaf_grouping/leaf-map.json", b"oops", "cannot read .*leaf-map.json"),
     ],
 )  # fmt: skip
@@ -165,7 +165,7 @@ def test_the_cars_devkit_alone_has_no_test_labels(built) -> None:
     labels.rename(folder / "devkit" / labels.name)  # where others have put it
     assert len(load(sheet_of("stanford_cars"), folder)) == 21
     (folder / "devkit" / labels.name).unlink()
-    with pytest.raises(UserError, match="own list of test images has no classes"):
+    with pytest.raises(UserError, match="list of test images has no classes"):
         load(sheet_of("stanford_cars"), folder)
 
 
@@ -191,7 +191,7 @@ def test_leaves_stay_together(built) -> None:
 def test_a_leaf_map_of_another_edition(built) -> None:
     root = built("plantvillage")
     (root / "leaf-map.json").write_text(json.dumps({"rs_hl 0001": ["Apple___healthy:::1.0"]}))
-    with pytest.raises(UserError, match="knows none of the images"):
+    with pytest.raises(UserError, match="has none of the images"):
         load(sheet_of("plantvillage"), root)
 
 
@@ -265,7 +265,7 @@ def test_dicom_ranges(tmp_path: Path, bits: int, scale: int) -> None:
         assert np.abs(found - (255 - grey.astype(int) if kind == "MONOCHROME1" else grey)).max() <= 1
 
 
-def test_a_broken_dicom_file_is_told_like_any_picture(tmp_path: Path) -> None:
+def test_a_broken_dicom_file_is_reported_like_any_image(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(b"no such thing")
     miniatures.dicom(tmp_path / "b.dcm", np.zeros((4, 4), np.uint8))
     (tmp_path / "b.dcm").write_bytes((tmp_path / "b.dcm").read_bytes()[:-40])

@@ -22,9 +22,9 @@ from common.spec import Samples, Split
 SIZES = {"a": 30, "b": 50, "c": 200}
 
 
-def few(samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None) -> Split:
-    whole = splits.split(folder.DATASET, samples, seed)
-    return splits.reduce_train(samples, whole, seed, shots, fraction)
+def reduced(samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None) -> Split:
+    full = splits.split(folder.DATASET, samples, seed)
+    return splits.reduce_train(samples, full, seed, shots, fraction)
 
 
 def per_class(samples: Samples, part: tuple[int, ...]) -> list[int]:
@@ -33,25 +33,25 @@ def per_class(samples: Samples, part: tuple[int, ...]) -> list[int]:
 
 def test_shots_are_exact_and_validation_shrinks_along() -> None:
     samples = listed(SIZES)
-    whole = few(samples)
-    assert per_class(samples, whole.train) == [21, 36, 144] and per_class(samples, whole.val) == [3, 4, 16]
+    full = reduced(samples)
+    assert per_class(samples, full.train) == [21, 36, 144] and per_class(samples, full.val) == [3, 4, 16]
     for shots, val in ((1, [1, 1, 1]), (5, [1, 1, 1]), (10, [2, 2, 2]), (21, [3, 3, 3])):
-        split = few(samples, shots=shots)
+        split = reduced(samples, shots=shots)
         assert per_class(samples, split.train) == [shots] * 3 and per_class(samples, split.val) == val
-        assert split.test == whole.test
-        assert set(split.train) <= set(whole.train) and set(split.val) <= set(whole.val)
+        assert split.test == full.test
+        assert set(split.train) <= set(full.train) and set(split.val) <= set(full.val)
 
 
 def test_a_fraction_is_stratified() -> None:
     samples = listed(SIZES)
-    split = few(samples, fraction=0.1)
+    split = reduced(samples, fraction=0.1)
     assert per_class(samples, split.train) == [3, 4, 15] and per_class(samples, split.val) == [1, 1, 2]
-    assert few(samples, fraction=1) == few(samples)
+    assert reduced(samples, fraction=1) == reduced(samples)
 
 
 def test_official_validation_shrinks_too() -> None:
     samples = replace(listed({"a": 30, "b": 30}), parts=(["train"] * 10 + ["val"] * 10 + ["test"] * 10) * 2)
-    split = few(samples, shots=3)
+    split = reduced(samples, shots=3)
     assert len(split.train) == len(split.val) == 6 and len(split.test) == 20
 
 
@@ -60,40 +60,40 @@ def test_nested_and_seeded(grouped: bool) -> None:
     samples, rng = listed(SIZES), random.Random(0)
     if grouped:  # patients with images of several classes
         samples = replace(samples, groups=[f"p{rng.randrange(60)}" for _ in samples.names])
-    for asked in ([{"shots": k} for k in (1, 2, 5, 10)], [{"fraction": f} for f in (0.02, 0.1, 0.5, 1.0)]):
-        nested = [few(samples, **options) for options in asked]
+    for config in ([{"shots": k} for k in (1, 2, 5, 10)], [{"fraction": f} for f in (0.02, 0.1, 0.5, 1.0)]):
+        nested = [reduced(samples, **options) for options in config]
         for small, large in pairwise(nested):
             assert set(small.train) < set(large.train) and set(small.val) <= set(large.val)
-    assert few(samples, 0, shots=2) == few(samples, 0, shots=2)
-    assert few(samples, 0, shots=2).train != few(samples, 1, shots=2).train
+    assert reduced(samples, 0, shots=2) == reduced(samples, 0, shots=2)
+    assert reduced(samples, 0, shots=2).train != reduced(samples, 1, shots=2).train
 
 
 def test_groups() -> None:
     """Shots count images; a fraction keeps groups whole."""
     samples = listed(SIZES)
     samples = replace(samples, groups=[f"{samples.labels[i]}/{i // 5}" for i in range(len(samples))])
-    assert per_class(samples, few(samples, shots=3).train) == [3, 3, 3]
-    whole, split = few(samples), few(samples, fraction=0.3)
-    sizes = Counter(samples.groups[i] for i in whole.train)
+    assert per_class(samples, reduced(samples, shots=3).train) == [3, 3, 3]
+    full, split = reduced(samples), reduced(samples, fraction=0.3)
+    sizes = Counter(samples.groups[i] for i in full.train)
     assert all(n == sizes[group] for group, n in Counter(samples.groups[i] for i in split.train).items())
-    shares = zip(per_class(samples, split.train), per_class(samples, whole.train), strict=True)
+    shares = zip(per_class(samples, split.train), per_class(samples, full.train), strict=True)
     assert all(0 <= n - 0.3 * of < 5 for n, of in shares)
 
 
 def test_the_fingerprint_covers_it() -> None:
     samples = listed(SIZES)
-    prints = [few(samples, shots=shots).fingerprint for shots in (None, 1, 2)]
+    prints = [reduced(samples, shots=shots).fingerprint for shots in (None, 1, 2)]
     assert len(set(prints)) == 3 and prints[1] == "5a8127f6a9355ba1"
 
 
 def test_too_few_images_in_a_class() -> None:
     with pytest.raises(UserError, match="--shots 22: class 'a' has 21 images in train"):
-        few(listed(SIZES), shots=22)
+        reduced(listed(SIZES), shots=22)
 
 
 def test_a_list_tells_the_split_again(tmp_path: Path) -> None:
     samples = listed(SIZES)
-    for split in (few(samples), few(samples, shots=3)):
+    for split in (reduced(samples), reduced(samples, shots=3)):
         split_file.write(tmp_path / "split.csv", samples, split)
         assert (
             splits.split(folder.DATASET, split_file.apply(tmp_path / "split.csv", samples), seed=9) == split

@@ -18,7 +18,7 @@ from common.errors import UserError
 from common.models.build import get_backbone
 from common.spec import Preprocess
 
-WHOLE = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
+UNCROPPED = Preprocess(size=(16, 16), crop=1.0, interpolation="bilinear", mean=(0, 0, 0), std=(1, 1, 1))
 
 
 @pytest.mark.parametrize("base", ["images", "images/2750", "images/eurosat/2750"])
@@ -101,7 +101,7 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
         if mode == "I;16"
         else Image.new("L", (16, 16), 194).convert(mode)
     )
-    pixels = fit(grey, (16, 16), WHOLE)
+    pixels = fit(grey, (16, 16), UNCROPPED)
     assert pixels.shape == (16, 16, 3) and pixels.dtype == np.uint8
     if mode != "1":
         assert abs(int(pixels.mean()) - 194) <= 1, (
@@ -110,7 +110,7 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
 
 
 def test_transparent_becomes_white() -> None:
-    assert fit(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (16, 16), WHOLE).min() == 255
+    assert fit(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), (16, 16), UNCROPPED).min() == 255
 
 
 def test_exif_rotation_is_undone(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_exif_rotation_is_undone(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: left becomes top
     image.save(tmp_path / "phone.png", exif=exif)
-    pixels = fit(Image.open(tmp_path / "phone.png"), (32, 16), WHOLE)
+    pixels = fit(Image.open(tmp_path / "phone.png"), (32, 16), UNCROPPED)
     assert pixels[:14].min() == 255 and pixels[18:].max() == 0
 
 
@@ -128,9 +128,9 @@ def test_an_odd_tag_beside_the_rotation(tmp_path: Path) -> None:
     entries = struct.pack("<HHHIHH", 2, 0x112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x128, 2, 4, b"cm\0\0")
     path = tmp_path / "phone.jpg"
     Image.new("RGB", (32, 16)).save(path, exif=b"Exif\0\0II*\0\x08\0\0\0" + entries + bytes(4))
-    assert fit(Image.open(path), (32, 16), WHOLE).shape == (32, 16, 3)
-    (look,) = image_stats([str(path)])
-    assert look.size == (16, 32) and not look.upright
+    assert fit(Image.open(path), (32, 16), UNCROPPED).shape == (32, 16, 3)
+    (stats,) = image_stats([str(path)])
+    assert stats.size == (16, 32) and not stats.upright
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -140,19 +140,19 @@ def test_every_orientation(turn: int) -> None:
     assert (np.asarray(upright(image)) == np.asarray(ImageOps.exif_transpose(image))).all()
 
 
-def test_proportions_are_kept() -> None:
+def test_the_aspect_ratio_is_preserved() -> None:
     wide = np.zeros((20, 60, 3), np.uint8)
     wide[:, 20:40] = 255  # the middle square
-    assert fit(Image.fromarray(wide), (16, 16), WHOLE)[:, 1:-1].min() == 255
+    assert fit(Image.fromarray(wide), (16, 16), UNCROPPED)[:, 1:-1].min() == 255
 
 
 @pytest.mark.parametrize("crop", [1.0, 0.875])
 def test_no_size_is_too_odd(crop: float) -> None:
     """Such as UC Merced's 257 x 253: the side that is to fit exactly must not overshoot by a rounding."""
-    whole = replace(WHOLE, crop=crop, size=(256, 256))
+    uncropped = replace(UNCROPPED, crop=crop, size=(256, 256))
     for width in range(240, 261):
         for height in range(240, 261):
-            assert fit(Image.new("L", (width, height)), (256, 256), whole).shape == (256, 256, 3)
+            assert fit(Image.new("L", (width, height)), (256, 256), uncropped).shape == (256, 256, 3)
 
 
 def test_preprocessing_is_torchvisions() -> None:
@@ -173,5 +173,5 @@ def test_small_native_images_are_stored_small() -> None:
     images = np.zeros((3, 32, 32, 3), np.uint8)
     pixels, bad = decode(images, get_backbone("resnet50").preprocess((128, 128)), (32, 32))
     assert pixels is images and not bad
-    pixels, _ = decode(images, WHOLE, (32, 32))
+    pixels, _ = decode(images, UNCROPPED, (32, 32))
     assert pixels.shape == (3, 16, 16, 3)

@@ -90,7 +90,7 @@ def test_a_class_of_one_group_is_named() -> None:
         splits.split(eurosat.DATASET, samples, 0)
 
 
-def test_official_parts_are_kept() -> None:
+def test_official_parts_stay() -> None:
     samples = replace(listed({"a": 30, "b": 30}), parts=(["train"] * 10 + ["val"] * 10 + ["test"] * 10) * 2)
     split = splits.split(eurosat.DATASET, samples, 0)
     assert [samples.parts[i] for i in split.val] == ["val"] * 20 and len(split.test) == 20

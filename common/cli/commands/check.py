@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
         from ...data.checks import check
 
         report = check.check(sheet, folder)
-        print("\n".join(check.verdict(report)))
+        print("\n".join(check.summary(report)))
         if options.out:
             check.write(options.out, report)
             print(f"{len(report.problems):,} findings -> {options.out}")

@@ -1,4 +1,4 @@
-"""What is wrong with the data: images that cannot be read or look odd, duplicates, torn groups."""
+"""Find problems in a dataset: unreadable or odd images, duplicates, groups in several parts."""
 
 import csv
 import statistics
@@ -14,43 +14,43 @@ from ..splits import splits
 from . import duplicates
 from .image_stats import ImageStats, image_stats
 
-SEED = 0  # of the validation split, a run's default
-USUAL = 0.9  # share of the images that makes their common size the usual one
-FACTOR = 4  # without a usual size, one is odd whose side is so many times longer or shorter than the median
+SEED = 0  # of the validation split; the default of a run
+COMMON = 0.9  # share of the images above which their most frequent size is the norm
+FACTOR = 4  # without a norm: odd is a side so many times longer or shorter than the median
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A finding about one image; those of one `set` belong together."""
+    """A finding about one image; those with the same `set` belong together."""
 
     kind: str
     position: int
     detail: str
     set: int | None = None
-    serious: bool = False  # it stops a run or spoils its result; all else is good to know
+    serious: bool = False  # it stops a run or biases its result
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     dataset: Dataset
     samples: Samples
-    parts: Sequence[str]  # of a run with the default seed; "": in none
-    complaints: tuple[str, ...]  # why a run would refuse the data
+    parts: Sequence[str]  # of a run with the default seed; "": none
+    errors: tuple[str, ...]  # with which a run would refuse the data
     problems: tuple[Problem, ...]
 
 
 def check(dataset: Dataset, folder: Path) -> Report:
-    """Look at every image.
+    """Read every image and collect the findings.
 
     Raises:
-        UserError: there is nothing to look at.
+        UserError: there are no images.
     """
     samples = dataset.load(folder, dataset.classes)
-    complaints = []
+    errors = []
     try:
         splits.check_counts(dataset, samples)
     except UserError as error:
-        complaints.append(str(error))
+        errors.append(str(error))
     samples = splits.present_classes(samples)
     parts = list(samples.parts or [""] * len(samples))
     try:
@@ -59,137 +59,144 @@ def check(dataset: Dataset, folder: Path) -> Report:
             for i in getattr(split, part):
                 parts[i] = part
     except UserError as error:
-        complaints.append(str(error))
+        errors.append(str(error))
 
-    looks = dict(enumerate(image_stats(samples.images)))
-    seen = {i: look for i, look in looks.items() if isinstance(look, ImageStats)}
+    stats = dict(enumerate(image_stats(samples.images)))
+    readable = {i: image for i, image in stats.items() if isinstance(image, ImageStats)}
     problems = [
-        Problem(kind="unreadable", position=i, detail=look, serious=True)
-        for i, look in looks.items()
-        if isinstance(look, str)
+        Problem(kind="unreadable", position=i, detail=image, serious=True)
+        for i, image in stats.items()
+        if isinstance(image, str)
     ]
-    if seen:
-        problems += [*_odd_modes(seen), *_odd_sizes(seen), *_turned(seen)]
-        problems += _sets("exact duplicates", _same(seen), samples, parts)
-        problems += _sets("near duplicates", _near(seen), samples, parts)
-    problems += _sets("torn groups", _torn(samples, parts), samples, parts)
+    if readable:
+        problems += [*_odd_modes(readable), *_odd_sizes(readable), *_rotated(readable)]
+        problems += _sets("exact duplicates", _exact(readable), samples, parts)
+        problems += _sets("near duplicates", _near(readable), samples, parts)
+    problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
     return Report(
-        dataset=dataset, samples=samples, parts=parts, complaints=tuple(complaints), problems=tuple(problems)
+        dataset=dataset, samples=samples, parts=parts, errors=tuple(errors), problems=tuple(problems)
     )
 
 
-def _odd_modes(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
-    """Grey or transparent images among coloured ones: they are converted, but a network may learn the difference."""
-    usual = Counter(look.mode for look in seen.values()).most_common(1)[0][0]
-    for i, look in seen.items():
-        if look.mode != usual:
-            yield Problem(kind="odd mode", position=i, detail=f"{look.mode}, most are {usual}")
+def _odd_modes(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+    """Grey or transparent images among colour ones: they are converted, but a network may learn the difference."""
+    common = Counter(image.mode for image in readable.values()).most_common(1)[0][0]
+    for i, image in readable.items():
+        if image.mode != common:
+            yield Problem(kind="odd mode", position=i, detail=f"{image.mode}, most are {common}")
 
 
-def _odd_sizes(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
-    (height, width), n = Counter(look.size for look in seen.values()).most_common(1)[0]
-    factor, usual = 1.0, "most are"
-    if n < USUAL * len(seen):
-        height, width = (round(statistics.median(look.size[k] for look in seen.values())) for k in (0, 1))
-        factor, usual = FACTOR, "the median is"
-    for i, look in seen.items():
-        h, w = look.size
+def _odd_sizes(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+    (height, width), n = Counter(image.size for image in readable.values()).most_common(1)[0]
+    factor, common = 1.0, "most are"
+    if n < COMMON * len(readable):
+        height, width = (
+            round(statistics.median(image.size[k] for image in readable.values())) for k in (0, 1)
+        )
+        factor, common = FACTOR, "the median is"
+    for i, image in readable.items():
+        h, w = image.size
         if max(h / height, height / h, w / width, width / w) > factor:
-            yield Problem(kind="odd size", position=i, detail=f"{h}x{w}, {usual} {height}x{width}")
+            yield Problem(kind="odd size", position=i, detail=f"{h}x{w}, {common} {height}x{width}")
 
 
-def _turned(seen: Mapping[int, ImageStats]) -> Iterator[Problem]:
-    for i, look in seen.items():
-        if not look.upright:
+def _rotated(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+    for i, image in readable.items():
+        if not image.upright:
             yield Problem(
                 kind="on its side", position=i, detail="its EXIF tag turns it upright when it is read"
             )
 
 
-def _same(seen: Mapping[int, ImageStats]) -> list[list[int]]:
-    positions = list(seen)
-    return [[positions[j] for j in each] for each in duplicates.same([seen[i].digest for i in positions])]
+def _exact(readable: Mapping[int, ImageStats]) -> list[list[int]]:
+    positions = list(readable)
+    return [
+        [positions[j] for j in members]
+        for members in duplicates.exact([readable[i].digest for i in positions])
+    ]
 
 
-def _near(seen: Mapping[int, ImageStats]) -> list[list[int]]:
-    """Among different pictures (of exact duplicates the first stands for all) that fill a thumbnail."""
+def _near(readable: Mapping[int, ImageStats]) -> list[list[int]]:
+    """Near duplicates among distinct images that are at least as large as a thumbnail."""
     import numpy as np
 
     first: dict[bytes, int] = {}
-    for i, look in seen.items():
-        if min(look.size) >= duplicates.SIDE:
-            first.setdefault(look.digest, i)
+    for i, image in readable.items():
+        if min(image.size) >= duplicates.SIDE:
+            first.setdefault(image.digest, i)
     positions = list(first.values())
     if not positions:
         return []
-    found = duplicates.near(np.stack([seen[i].thumbnail for i in positions]))
-    return [[positions[j] for j in each] for each in found]
+    found = duplicates.near(np.stack([readable[i].thumbnail for i in positions]))
+    return [[positions[j] for j in members] for members in found]
 
 
-def _torn(samples: Samples, parts: Sequence[str]) -> list[list[int]]:
-    return [each for each in duplicates.same(samples.groups or []) if len(_told(parts, each)) > 1]
+def _split_groups(samples: Samples, parts: Sequence[str]) -> list[list[int]]:
+    return [
+        members for members in duplicates.exact(samples.groups or []) if len(_parts_of(parts, members)) > 1
+    ]
 
 
 def _sets(kind: str, sets: list[list[int]], samples: Samples, parts: Sequence[str]) -> Iterator[Problem]:
-    """Serious is a set that stands in several parts, or duplicates that bear different labels."""
+    """One problem per member; serious if the set is in several parts, or if duplicates have different labels."""
     for number, positions in enumerate(sets, 1):
-        across = _told(parts, positions)
+        across = _parts_of(parts, positions)
         labels = sorted({samples.classes[samples.labels[i]] for i in positions})
-        told = [f"in {' and '.join(across)}"] if across else []
+        details = [f"in {' and '.join(across)}"] if across else []
         if contradict := len(labels) > 1 and kind != "torn groups":
-            told.append(f"labelled {' and '.join(labels)}")
+            details.append(f"labelled {' and '.join(labels)}")
         for i in positions:
             yield Problem(
                 kind=kind,
                 position=i,
-                detail=", ".join(told),
+                detail=", ".join(details),
                 set=number,
                 serious=len(across) > 1 or contradict,
             )
 
 
-def _told(parts: Sequence[str], positions: Sequence[int]) -> list[str]:
-    there = {parts[i] for i in positions}
-    return [part for part in PARTS if part in there]
+def _parts_of(parts: Sequence[str], positions: Sequence[int]) -> list[str]:
+    present = {parts[i] for i in positions}
+    return [part for part in PARTS if part in present]
 
 
-def verdict(report: Report) -> list[str]:
-    """The report in a few lines, the last of them for those who read no other."""
+def summary(report: Report) -> list[str]:
+    """The report in a few lines; the last one is the conclusion."""
     dataset, samples = report.dataset, report.samples
-    there = Counter(report.parts)
-    parts = ", ".join(f"{there[p]:,} {p}" for p in PARTS if there[p]) or "no split"
-    whose = "" if samples.parts or parts == "no split" else f" (held out by us, validation with seed {SEED})"
+    present = Counter(report.parts)
+    parts = ", ".join(f"{present[p]:,} {p}" for p in PARTS if present[p]) or "no split"
+    origin = "" if samples.parts or parts == "no split" else f" (our split, validation with seed {SEED})"
     sizes = Counter(samples.classes[label] for label in samples.labels).most_common()
     (large, most), (small, least) = sizes[0], sizes[-1]
     spread = f"{least:,} ({small}) to {most:,} images ({large}), ratio 1:{most / least:.1f}"
     kinds = dict.fromkeys(p.kind for p in report.problems)
     serious = [kind for kind in kinds if any(p.serious for p in report.problems if p.kind == kind)]
-    spoils = [*serious, *(["counts"] if report.complaints else [])]
+    findings = [*serious, *(["counts"] if report.errors else [])]
     return [
-        f"{dataset.title}: {len(samples):,} images of {len(sizes)} classes; {parts}{whose}",
+        f"{dataset.title}: {len(samples):,} images of {len(sizes)} classes; {parts}{origin}",
         f"classes: {spread if least < most else f'{most:,} images each'}",
-        *(f"counts: {complaint}" for complaint in report.complaints),
+        *(f"counts: {error}" for error in report.errors),
         *(_line(kind, [p for p in report.problems if p.kind == kind], samples) for kind in kinds),
         *(f"caveat: {caveat}" for caveat in dataset.caveats),
-        f"verdict: {'look at: ' + ', '.join(spoils) if spoils else 'no serious problems found'}",
+        f"summary: {'serious: ' + ', '.join(findings) if findings else 'no serious problems found'}",
     ]
 
 
 def _line(kind: str, problems: Sequence[Problem], samples: Samples) -> str:
-    """How many, how many of them matter, and the first, one that matters where there is one."""
+    """The number of findings and of serious ones, and the first, a serious one if there is any."""
     sets = {p.set for p in problems if p.set}
-    matter = {p.set for p in problems if p.set and p.serious}
+    serious_sets = {p.set for p in problems if p.set and p.serious}
     first = next((p for p in problems if p.serious), problems[0])
     detail = f" ({first.detail})" if first.detail else ""
     count = f"{len(problems):,} {'images' if len(problems) > 1 else 'image'}"
     if sets:
         count += f" in {len(sets):,} {'sets' if len(sets) > 1 else 'set'}"
-        count += f", {len(matter):,} across parts or labels" if matter else ""
+        count += f", {len(serious_sets):,} across parts or labels" if serious_sets else ""
     return f"{kind}: {count}; first {samples.names[first.position]}{detail}"
 
 
 def write(path: Path, report: Report) -> None:
-    """A line per problem."""
+    """Write a CSV row per problem."""
     samples = report.samples
     with atomic_write(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")

@@ -1,9 +1,9 @@
-"""Which pictures are the same, and which nearly so.
+"""Find exact and near duplicates.
 
-Nearly: the perceptual hashes differ in few of their 64 bits, and the thumbnails correlate. Of real photographs halved in
-size, saved at JPEG quality 30, turned grey or changed in brightness or contrast by 30 %, more than 97 % are found (of
-64-pixel satellite tiles at quality 30, 80 %); of those cropped by 4 % half; mirrored or turned ones are not. Of the 364
-million pairs in EuroSAT two are called alike. imagehash has the same hash but no search for pairs; imagededup has both,
+Near duplicates: the perceptual hashes differ in few of their 64 bits, and the thumbnails correlate. Of real photographs
+halved in size, saved at JPEG quality 30, turned grey or changed in brightness or contrast by 30 %, more than 97 % are found
+(of 64-pixel satellite tiles at quality 30, 80 %); of those cropped by 4 % half; mirrored or rotated ones are not. Of the 364
+million pairs in EuroSAT two are false positives. imagehash has the same hash but no search for pairs; imagededup has both
 and needs torch.
 """
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 32  # pixels of a thumbnail
-BITS = 8  # hashes that differ in more of their 64 bits belong to different pictures
-CORRELATION = 0.95  # thumbnails that correlate less do too
-CONTRAST = 2.0  # standard deviation in grey values: in a flatter thumbnail there is nothing to compare
-PAIRS = 1 << 22  # compared at once, to keep the memory small
+BITS = 8  # near duplicates differ in at most so many of the 64 bits
+CORRELATION = 0.95  # of the thumbnails of near duplicates, at least
+CONTRAST = 2.0  # standard deviation in grey values of a thumbnail that has enough texture to compare
+PAIRS = 1 << 22  # compared at once; bounds the memory
 
 
 def thumbnail(image: "Image.Image") -> "np.ndarray":
-    """(SIDE, SIDE) uint8, grey; proportions are not kept."""
+    """(SIDE, SIDE) uint8, grey; the aspect ratio is not preserved."""
     import numpy as np
     from PIL import Image
 
@@ -31,7 +31,7 @@ def thumbnail(image: "Image.Image") -> "np.ndarray":
 
 
 def phash(thumbnail: "np.ndarray") -> int:
-    """64 bits: which of the 8 x 8 lowest frequencies lie above their median."""
+    """64 bits: which of the 8 x 8 lowest frequencies are above their median."""
     import numpy as np
     from scipy.fft import dctn
 
@@ -39,33 +39,33 @@ def phash(thumbnail: "np.ndarray") -> int:
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
 
 
-def same(keys: Sequence[Hashable]) -> list[list[int]]:
+def exact(keys: Sequence[Hashable]) -> list[list[int]]:
     """The positions of every key that occurs more than once."""
-    places: dict[Hashable, list[int]] = defaultdict(list)
+    positions_of: dict[Hashable, list[int]] = defaultdict(list)
     for i, key in enumerate(keys):
-        places[key].append(i)
-    return [positions for positions in places.values() if len(positions) > 1]
+        positions_of[key].append(i)
+    return [positions for positions in positions_of.values() if len(positions) > 1]
 
 
 def near(thumbnails: "np.ndarray") -> list[list[int]]:
-    """Sets of (N, SIDE, SIDE) uint8 thumbnails that a chain of near pairs holds together."""
+    """Connected components of near pairs among (N, SIDE, SIDE) uint8 thumbnails."""
     import numpy as np
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    kept = np.flatnonzero([picture.std() > CONTRAST for picture in thumbnails])
-    if len(kept) < 2:
+    textured = np.flatnonzero([picture.std() > CONTRAST for picture in thumbnails])
+    if len(textured) < 2:
         return []
-    hashes = np.array([phash(thumbnails[i]) for i in kept], np.uint64)
+    hashes = np.array([phash(thumbnails[i]) for i in textured], np.uint64)
     one, two = _pairs(hashes)
-    alike = _correlation(thumbnails[kept[one]], thumbnails[kept[two]]) > CORRELATION
-    graph = coo_array((alike[alike], (one[alike], two[alike])), (len(kept), len(kept)))
+    similar = _correlation(thumbnails[textured[one]], thumbnails[textured[two]]) > CORRELATION
+    graph = coo_array((similar[similar], (one[similar], two[similar])), (len(textured), len(textured)))
     _, component = connected_components(graph, directed=False)
-    return [[int(kept[i]) for i in positions] for positions in same(component.tolist())]
+    return [[int(textured[i]) for i in positions] for positions in exact(component.tolist())]
 
 
 def _pairs(hashes: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Every pair of positions, each once, whose hashes differ in `BITS` bits at most."""
+    """All pairs of positions whose hashes differ in at most `BITS` bits."""
     import numpy as np
 
     rows = max(1, PAIRS // len(hashes))

@@ -1,4 +1,4 @@
-"""What an image shows: its size, its mode, whether it lies on its side, its content and a thumbnail of it."""
+"""Compute the facts of an image that `check` compares: size, mode, orientation, digest, thumbnail."""
 
 import hashlib
 import os
@@ -21,28 +21,28 @@ class ImageStats:
     size: tuple[int, int]  # (H, W) in pixels, as stored
     mode: str
     upright: bool
-    digest: bytes  # of the decoded pixels: the same picture in another file format has the same
+    digest: bytes  # of the decoded pixels, whatever the file format
     thumbnail: "np.ndarray"
 
 
 def image_stats(images: Sequence) -> list[ImageStats | str]:
-    """A `Look` at every image, or why it cannot be read. Pillow releases the interpreter's lock in its threads."""
+    """The stats of every image, or the reason why it cannot be read. Pillow releases the GIL, so threads run in parallel."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        looks = pool.map(lambda i: _look(images[i]), range(len(images)))
-        return list(tqdm(looks, "look", len(images), unit="img", leave=False, disable=None))
+        stats = pool.map(lambda i: _stats_of(images[i]), range(len(images)))
+        return list(tqdm(stats, "read", len(images), unit="img", leave=False, disable=None))
 
 
-def _look(source: "str | np.ndarray") -> ImageStats | str:
+def _stats_of(source: "str | np.ndarray") -> ImageStats | str:
     from PIL import Image
 
     try:
         image = open_image(source)
-        mode, size, turn = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
+        mode, size, orientation = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
         image = rgb(upright(image))
         return ImageStats(
             size=size,
             mode=mode,
-            upright=turn in (0, 1),
+            upright=orientation in (0, 1),
             digest=hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest(),
             thumbnail=duplicates.thumbnail(image),
         )

@@ -1,8 +1,8 @@
-"""One published file, from the first mirror that has it: resumed, checked, whole or named `.part`.
+"""Download one published file from the first mirror that has it, with resume and checksum; unfinished it is named `.part`.
 
-The transport is the standard library's: certificates, redirects and proxies are all we need of one. pooch checks hashes
-but neither resumes nor knows mirrors; torchvision does neither, imports torch and falls back from https to http;
-huggingface_hub's `http_get` resumes, but is internal, believes any 206 and knows neither hashes nor mirrors.
+The transport is the standard library's. pooch checks hashes but has neither resume nor mirrors; torchvision has neither,
+imports torch and falls back from https to http; huggingface_hub's `http_get` resumes, but is internal, accepts any 206 and
+has neither hashes nor mirrors.
 """
 
 import hashlib
@@ -21,133 +21,137 @@ from ...errors import UserError
 from ...spec import File
 
 TIMEOUT = 30.0  # seconds without a byte
-TRIES = 20  # per mirror, as long as each brings something new
+MAX_TRIES = 20  # per mirror, while each adds bytes
 PAUSE = 1.0  # seconds between two tries
 
 
-class Broken(Exception):
-    """A mirror failed; the next try or the next mirror may do better."""
+class MirrorError(Exception):
+    """A mirror failed; the next attempt or mirror may succeed."""
 
 
 def download(file: File, path: Path) -> None:
-    """The file at `path`, checked: it is there already, or a mirror has it.
+    """Put the file at `path`, unless it is there already, and verify it.
 
     Raises:
-        UserError: what is there is not the published file, or no mirror has that.
+        UserError: the file at `path` is not the published one, or no mirror serves that.
     """
     if path.exists():
-        if wrong := _wrong(file, path):
-            raise UserError(f"{path} is not the published file ({wrong}): delete it and run again")
+        if mismatch := _mismatch(file, path):
+            raise UserError(f"{path} is not the published file ({mismatch}): delete it and run again")
         return
-    part, failures = part_of(path), []
+    unfinished, failures = partial_path(path), []
     for url in file.mirrors:
-        for _ in range(TRIES):
-            before = size(part)
+        for _ in range(MAX_TRIES):
+            before = file_size(unfinished)
             try:
-                _receive(url, file, part)
-                if not (wrong := _wrong(file, part)):
-                    os.replace(part, path)
+                _receive(url, file, unfinished)
+                if not (mismatch := _mismatch(file, unfinished)):
+                    os.replace(unfinished, path)
                     return
-                part.unlink()  # if another try had begun it, this mirror may be right: once more, from the beginning
-            except Broken as error:
-                wrong = str(error)
-            if size(part) == before:
+                unfinished.unlink()  # its beginning may come from another mirror: try once more from zero
+            except MirrorError as error:
+                mismatch = str(error)
+            if file_size(unfinished) == before:
                 break
             time.sleep(PAUSE)
-        failures.append(f"{urlsplit(url).netloc}: {wrong}")
-    kept = f" ({size(part):,} bytes are kept, the next run goes on from there)" if size(part) else ""
+        failures.append(f"{urlsplit(url).netloc}: {mismatch}")
+    progress = (
+        f" ({file_size(unfinished):,} bytes are saved, the next run resumes there)"
+        if file_size(unfinished)
+        else ""
+    )
     raise UserError(
-        f"cannot fetch {file.name}{kept}: {'; '.join(failures)}; try again later, or put {facts(file)} into {path.parent}"
+        f"cannot fetch {file.name}{progress}: {'; '.join(failures)}; try again later, or put {describe(file)} into {path.parent}"
     )
 
 
-def part_of(path: Path) -> Path:
-    """Where a file lies as long as it is not whole."""
+def partial_path(path: Path) -> Path:
+    """Where the unfinished download of `path` lies."""
     return path.with_name(f"{path.name}.part")
 
 
-def size(path: Path) -> int:
-    """In bytes; 0 where there is no file."""
+def file_size(path: Path) -> int:
+    """In bytes; 0 if there is no file."""
     return path.stat().st_size if path.exists() else 0
 
 
-def facts(file: File) -> str:
-    """Its name and what it is checked against."""
-    known = [f"{file.bytes:,} bytes"] if file.bytes else []
-    known += [file.digest.replace(":", " ")] if file.digest else []
-    return f"{file.name} ({', '.join(known) or 'no checksum is published'})"
+def describe(file: File) -> str:
+    """The file's name, size and checksum."""
+    checks = [f"{file.bytes:,} bytes"] if file.bytes else []
+    checks += [file.digest.replace(":", " ")] if file.digest else []
+    return f"{file.name} ({', '.join(checks) or 'no published checksum'})"
 
 
-def _receive(url: str, file: File, part: Path) -> None:
-    """Append to `part` what it lacks."""
+def _receive(url: str, file: File, unfinished: Path) -> None:
+    """Append the missing bytes to `unfinished`."""
     from tqdm import tqdm
 
-    if file.bytes and size(part) >= file.bytes:
+    if file.bytes and file_size(unfinished) >= file.bytes:
         return
     try:
         with (
-            open(part, "ab") as out,
+            open(unfinished, "ab") as out,
             tqdm(desc=file.name, total=file.bytes, unit="B", unit_scale=True, disable=None) as bar,
         ):
-            for at, chunk in _stream(url, file, out.tell()):
-                if at != out.tell():  # the server begins anew
-                    out.seek(at)
+            for position, chunk in _stream(url, file, out.tell()):
+                if position != out.tell():  # the server starts from zero
+                    out.seek(position)
                     out.truncate()
                 out.write(chunk)
-                bar.update(at + len(chunk) - bar.n)
-    except OSError:  # the disk's, as the network's are `Broken`: give back what we took
-        part.unlink(missing_ok=True)
+                bar.update(position + len(chunk) - bar.n)
+    except OSError:  # of the disk (those of the network are `MirrorError`): free the space
+        unfinished.unlink(missing_ok=True)
         raise
     finally:
-        if not size(part):
-            part.unlink(missing_ok=True)
+        if not file_size(unfinished):
+            unfinished.unlink(missing_ok=True)
 
 
-def _stream(url: str, file: File, have: int) -> Iterator[tuple[int, bytes]]:
-    """(position, bytes) from position `have` on, or from 0 if the server cannot go on.
+def _stream(url: str, file: File, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (position, bytes) from `offset` on, or from 0 if the server cannot resume.
 
-    Errors of the network alone become `Broken`: those of whoever writes the bytes do not pass through here.
+    Only errors of the network become `MirrorError`; errors of writing arise in the caller.
     """
-    headers = {"User-Agent": "clash-of-backbones", **({"Range": f"bytes={have}-"} if have else {})}
+    headers = {"User-Agent": "clash-of-backbones", **({"Range": f"bytes={offset}-"} if offset else {})}
     try:
         with urlopen(Request(url, headers=headers), timeout=TIMEOUT) as response:
-            at, total = _extent(response, have)
+            position, total = _content_range(response, offset)
             if file.bytes and total not in (None, file.bytes):
-                raise Broken(f"{total:,} bytes, expected {file.bytes:,}")
+                raise MirrorError(f"{total:,} bytes, expected {file.bytes:,}")
             if response.headers.get_content_type() == "text/html":
-                raise Broken("a web page instead of the file")
+                raise MirrorError("a web page instead of the file")
             total = total or file.bytes
-            while at != total and (chunk := response.read1(1 << 20)):
-                if total and at + len(chunk) > total:
-                    raise Broken(f"more than {total:,} bytes")
-                yield at, chunk
-                at += len(chunk)
-            if total and at < total:
-                raise Broken(f"connection lost after {at:,} of {total:,} bytes")
+            while position != total and (chunk := response.read1(1 << 20)):
+                if total and position + len(chunk) > total:
+                    raise MirrorError(f"more than {total:,} bytes")
+                yield position, chunk
+                position += len(chunk)
+            if total and position < total:
+                raise MirrorError(f"connection lost after {position:,} of {total:,} bytes")
     except HTTPError as error:
         error.close()
-        if error.code != 416 or not have:
-            raise Broken(f"{error.code} {error.reason}") from None
-        yield from _stream(url, file, 0)  # what we have is longer than its file, so not the beginning of that
+        if error.code != 416 or not offset:
+            raise MirrorError(f"{error.code} {error.reason}") from None
+        yield from _stream(url, file, 0)  # the partial file is longer than the published one
     except (OSError, HTTPException) as error:
-        raise Broken(str(getattr(error, "reason", error)) or type(error).__name__) from None
+        raise MirrorError(str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
-def _extent(response: HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Where the answer begins, and the bytes of the whole file where they are told."""
+def _content_range(response: HTTPResponse, offset: int) -> tuple[int, int | None]:
+    """The position of the first byte of the response, and the size of the complete file if the server gives it."""
     if response.status == 206:
-        told = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if not told or int(told[1]) != have:
-            raise Broken("another part of the file than asked for")
-        return have, None if told[2] == "*" else int(told[2])
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != offset:
+            raise MirrorError("the server sent another range than requested")
+        return offset, None if match[2] == "*" else int(match[2])
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
-def _wrong(file: File, path: Path) -> str:
-    """What tells it from the published file; empty where nothing does."""
-    if file.bytes is not None and size(path) != file.bytes:
-        return f"{size(path):,} bytes, expected {file.bytes:,}"
+def _mismatch(file: File, path: Path) -> str:
+    """How the file at `path` differs from the published one; empty if it does not."""
+    if file.bytes is not None and file_size(path) != file.bytes:
+        return f"{file_size(path):,} bytes, expected {file.bytes:,}"
     if file.digest is None:
         return ""
     algorithm, _, expected = file.digest.partition(":")

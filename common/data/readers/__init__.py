@@ -1,7 +1,7 @@
-"""What lies on the disk -> `Samples`: one reader per kind of layout.
+"""Readers of data folders, one per layout.
 
-Every reader takes the data folder and the sheet's classes and returns all labelled images, undecoded, with their
-official parts and the groups that no split may tear. Heavy libraries are imported where they are needed.
+A reader takes the data folder and the data sheet's classes and returns `Samples`: all labelled images, not decoded, with
+their official parts and the groups that a split keeps whole. Heavy libraries are imported inside the functions.
 """
 
 from .arrays import cifar100_pickles, cifar_batches, sklearn_digits

@@ -1,4 +1,4 @@
-"""Galaxy10's HDF5 file: 3.5 GB of images, read one by one."""
+"""Read Galaxy10's HDF5 file: 3.5 GB of images, one at a time."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +14,13 @@ FILE = "Galaxy10_DECals.h5"
 
 
 class StoredImages:
-    """The (N, H, W, 3) uint8 images of an HDF5 file, each read when it is asked for, from any thread."""
+    """The (N, H, W, 3) uint8 images of an HDF5 file, each read on access, from any thread."""
 
     def __init__(self, path: Path, key: str):
         import h5py
 
         self.path = str(path)
-        self._images = h5py.File(path, "r")[key]  # h5py lets one thread at a time into the file
+        self._images = h5py.File(path, "r")[key]  # h5py serializes access to the file
         self.shape = self._images.shape
 
     def __len__(self) -> int:
@@ -33,8 +33,8 @@ class StoredImages:
 def galaxy10_hdf5(root: Path, classes: Classes) -> Samples:
     """Galaxy10 DECaLS: `images` (N, 256, 256, 3) uint8, `ans` 0..9, `ra` and `dec` in degrees.
 
-    Pictures of the same position, to a millionth of a degree, are of the same galaxy, and form a group. `redshift` and `pxscale`
-    (arc seconds per pixel) are not read.
+    Images of the same position, to a millionth of a degree, show the same galaxy and form a group. `redshift` and
+    `pxscale` (arc seconds per pixel) are not read.
     """
     import h5py
 

@@ -1,4 +1,4 @@
-"""PlantVillage: class folders, and a map that tells which pictures show the same leaf."""
+"""Read PlantVillage: class folders, grouped by leaf."""
 
 import json
 from dataclasses import replace
@@ -13,10 +13,10 @@ LEAF_MAP = "leaf-map.json"
 
 
 def leaf_folders(root: Path, classes: Classes) -> Samples:
-    """Class folders; where `leaf-map.json` lies in or below `root`, the pictures of a leaf form a group.
+    """Class folders; with `leaf-map.json` in or below `root`, the images of a leaf form a group.
 
-    The map is {identifier: ["<class>:::<leaf>", ...]}: the identifier is the end of the original file's name, and
-    the same one may occur in several classes. A picture without a leaf is grouped with its own copies.
+    The map is {identifier: ["<class>:::<leaf>", ...]}: the identifier is the end of the original file name, and
+    several classes may share it. An image without a leaf forms a group with its copies.
     """
     samples = class_folders(root, classes)
     base = locate(root, lambda folder: (folder / LEAF_MAP).is_file())
@@ -29,11 +29,13 @@ def leaf_folders(root: Path, classes: Classes) -> Samples:
         raise UserError(f"cannot read {base / LEAF_MAP} ({error}): fetch it again") from None
     if not any(found):
         raise UserError(
-            f"{base / LEAF_MAP} knows none of the images, such as {samples.names[0]}: it belongs to the edition with "
+            f"{base / LEAF_MAP} has none of the images, such as {samples.names[0]}: it belongs to the edition with "
             f"the original file names (huggingface.co/datasets/mohanty/PlantVillage); use that one, or remove the map"
         )
-    own = [f"{name.split('/')[0]}/{_identifier(name)}" for name in samples.names]
-    return replace(samples, groups=[leaf or alone for leaf, alone in zip(found, own, strict=True)])
+    fallback = [f"{name.split('/')[0]}/{_identifier(name)}" for name in samples.names]
+    return replace(
+        samples, groups=[leaf or identifier for leaf, identifier in zip(found, fallback, strict=True)]
+    )
 
 
 def _leaf(name: str, leaves: dict[str, list[str]]) -> str | None:
@@ -44,5 +46,5 @@ def _leaf(name: str, leaves: dict[str, list[str]]) -> str | None:
 
 
 def _identifier(name: str) -> str:
-    """`Class/0a5e9323-dbad___RS_HL 100 copy 2.JPG` -> `rs_hl 100`, as the authors of the map do."""
+    """`Class/0a5e9323-dbad___RS_HL 100 copy 2.JPG` -> `rs_hl 100`, as the map's authors do."""
     return Path(name).stem.lower().split("___")[-1].split("copy")[0].strip()

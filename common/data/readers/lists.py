@@ -1,4 +1,4 @@
-"""Text and JSON lists beside a folder of images."""
+"""Read datasets whose labels are text or JSON lists beside a folder of images."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,15 @@ from .files import folder_with, image_files, lines, listed_images
 def tiny_imagenet(root: Path, classes: Classes) -> Samples:
     """TinyImageNet: `train/<wnid>/images/*.JPEG`, flat `val/images/` with `val_annotations.txt`; val is our test.
 
-    Classes are sorted by WordNet id, as class folders and ImageNet itself are, not in the order of `wnids.txt`,
-    which is arbitrary; `words.txt` makes them readable. A line of `val_annotations.txt` is name, wnid, box
-    between tabs. The boxes of train (`<wnid>_boxes.txt`) and the unlabelled `test/` are not read.
+    Classes are sorted by WordNet id, as in ImageNet, not in the arbitrary order of `wnids.txt`; `words.txt` has their
+    names. A line of `val_annotations.txt` is name, wnid, box, separated by tabs. The boxes of train
+    (`<wnid>_boxes.txt`) and the unlabelled `test/` are not read.
     """
     tree = "tiny-imagenet-200/{wnids.txt,words.txt,train/,val/}"
     base = folder_with(root, ("wnids.txt", "words.txt", "val/val_annotations.txt"), tree)
     wnids = sorted(lines(base / "wnids.txt"))
-    words = dict(line.split("\t", 1) for line in lines(base / "words.txt") if "\t" in line)
-    if unnamed := [wnid for wnid in wnids if wnid not in words]:
+    names = dict(line.split("\t", 1) for line in lines(base / "words.txt") if "\t" in line)
+    if unnamed := [wnid for wnid in wnids if wnid not in names]:
         raise UserError(f"{unnamed[0]} of wnids.txt is not in words.txt in {base}: fetch them again")
     rows: list[tuple[str, str, str]] = []  # (name, wnid, part)
     for wnid in wnids:
@@ -30,11 +30,11 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
         rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in found]
     listed = [line.split("\t") for line in lines(base / "val" / "val_annotations.txt")]
     rows += [(f"val/images/{row[0]}", row[1] if len(row) > 1 else "", "test") for row in listed]
-    return _samples(base, rows, tuple(wnids), tuple(f"{wnid} {words[wnid].split(',')[0]}" for wnid in wnids))
+    return _samples(base, rows, tuple(wnids), tuple(f"{wnid} {names[wnid].split(',')[0]}" for wnid in wnids))
 
 
 def cub_lists(root: Path, classes: Classes) -> Samples:
-    """CUB-200-2011: four text files of `<id> <value>`; in `train_test_split.txt` 1 is train and 0 is test."""
+    """CUB-200-2011: four text files of `<id> <value>`; in `train_test_split.txt` 1 is train, 0 is test."""
     files = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
     base = folder_with(root, files, f"CUB_200_2011/{{images/,{','.join(files)}}}")
     try:
@@ -83,7 +83,7 @@ def _samples(
     labels: tuple[str, ...],
     classes: tuple[str, ...] | None = None,
 ) -> Samples:
-    """From (name, label, part) per image; `classes` are the labels' names where these are not names themselves."""
+    """From (name, label, part) per image; `classes` are the display names of `labels`."""
     index = {label: i for i, label in enumerate(labels)}
     if unknown := [(name, label) for name, label, _ in rows if label not in index]:
         raise UserError(

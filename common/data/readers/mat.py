@@ -1,4 +1,4 @@
-"""MATLAB lists beside folders of images."""
+"""Read datasets whose labels are MATLAB lists beside folders of images."""
 
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,8 @@ def flowers_mat(root: Path, classes: Classes) -> Samples:
 def dogs_mat(root: Path, classes: Classes) -> Samples:
     """Stanford Dogs: `{train,test}_list.mat` (`file_list`: "<class>/<file>"), images below `Images/`.
 
-    The class is the file's folder: `n02085620-Chihuahua`. Sorted, they are in the order of the lists' own
-    `labels` (1..120), which are not read; nor are `annotation_list` and file_list.mat.
+    The class is the file's folder: `n02085620-Chihuahua`. Sorted, they have the order of the lists'
+    `labels` (1..120), which are not read; neither are `annotation_list` and file_list.mat.
     """
     files = ("train_list.mat", "test_list.mat")
     base = folder_with(
@@ -50,8 +50,8 @@ def dogs_mat(root: Path, classes: Classes) -> Samples:
 def cars_mat(root: Path, classes: Classes) -> Samples:
     """Stanford Cars: `cars_{train,test}/`, `devkit/`, `cars_test_annos_withlabels.mat`; or `{train,test}/<class>/`.
 
-    The test labels lie beside the devkit or in it; the devkit's own `cars_test_annos.mat` has none.
-    Of `annotations` the fields `fname` and `class` (1..196) are read, not the box.
+    The test labels lie beside the devkit or in it; its `cars_test_annos.mat` has none. Of `annotations` the fields
+    `fname` and `class` (1..196) are read, not the box.
     """
     meta = "devkit/cars_meta.mat"
     base = locate(root, lambda folder: (folder / meta).is_file())
@@ -63,12 +63,12 @@ def cars_mat(root: Path, classes: Classes) -> Samples:
     labelled = "cars_test_annos_withlabels.mat"
     tests = next((path for path in (base / labelled, base / "devkit" / labelled) if path.is_file()), None)
     if tests is None:
-        raise UserError(f"no {labelled} in {base}: the devkit's own list of test images has no classes")
+        raise UserError(f"no {labelled} in {base}: the devkit's list of test images has no classes")
     names, labels, parts = [], [], []
     for part, path in (("train", base / "devkit" / "cars_train_annos.mat"), ("test", tests)):
         (rows,) = _load(path, "annotations")
         if not {"fname", "class"} <= set(rows.dtype.names or ()):
-            raise UserError(f"{path} names no images with classes: it is not the list that it should be")
+            raise UserError(f"{path} has no fields fname and class: fetch it again")
         names += [f"cars_{part}/{name}" for name in rows["fname"]]
         labels += [int(label) - 1 for label in rows["class"]]
         parts += [part] * len(rows)
@@ -76,10 +76,10 @@ def cars_mat(root: Path, classes: Classes) -> Samples:
 
 
 def _load(path: Path, *keys: str) -> list[Any]:
-    """Arrays of a .mat file, one dimension or more.
+    """Read arrays of a .mat file, with one dimension or more.
 
     Raises:
-        UserError: the file is not there, is broken or lacks one of them.
+        UserError: the file is missing, broken or lacks one of `keys`.
     """
     import numpy as np
     from scipy.io import loadmat
@@ -87,7 +87,7 @@ def _load(path: Path, *keys: str) -> list[Any]:
     try:
         content = loadmat(path, squeeze_me=True)
         return [np.atleast_1d(content[key]) for key in keys]
-    except Exception as error:  # broken files make the reader fail in every way there is
+    except Exception as error:  # a broken file can raise anything
         raise UserError(f"cannot read {path.name} in {path.parent} ({error}): fetch it again") from None
 
 

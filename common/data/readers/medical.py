@@ -1,4 +1,4 @@
-"""Medical images: what a file's name or a table tells about the patient."""
+"""Read medical datasets, grouped by patient."""
 
 import csv
 import json
@@ -22,29 +22,29 @@ PATIENTS = "pneumonia-challenge-dataset-mappings_2018.json"
 def breakhis_slides(magnification: str) -> Reader:
     """A reader of BreakHis' `{benign,malignant}/**/SOB_<B|M>_<TYPE>-<YY>-<SLIDE>-<MAGNIFICATION>-<SEQ>.png`.
 
-    All but the class is read from that name: a slide's folder is spelt otherwise (`SOB_M_DC_14-11951`).
-    Letters after the slide's number tell several slides of a patient apart, so that the number is the patient. With
+    Patient and magnification come from the file name: a slide's folder is spelt differently (`SOB_M_DC_14-11951`).
+    Letters after the slide's number distinguish slides of one patient; the number is the patient. With
     a `fold` the parts are those of the authors' `dsfold<fold>.txt`: `imgname|mag|fold|grp`.
     """
 
     def read(root: Path, classes: Classes, fold: int | None = None) -> Samples:
-        every = class_folders(root, classes)
-        slides = [SLIDE.fullmatch(Path(name).name) for name in every.names]
+        all_samples = class_folders(root, classes)
+        slides = [SLIDE.fullmatch(Path(name).name) for name in all_samples.names]
         if None in slides:
             raise UserError(
-                f"{every.names[slides.index(None)]} is not a BreakHis name: expected SOB_M_DC-14-2523-40-001.png"
+                f"{all_samples.names[slides.index(None)]} is not a BreakHis name: expected SOB_M_DC-14-2523-40-001.png"
             )
-        keep = [i for i, slide in enumerate(slides) if f"{slide['magnification']}x" == magnification]
-        if not keep:
+        selected = [i for i, slide in enumerate(slides) if f"{slide['magnification']}x" == magnification]
+        if not selected:
             raise UserError(f"no image of magnification {magnification} in {root}")
-        names = [every.names[i] for i in keep]
+        names = [all_samples.names[i] for i in selected]
         return replace(
-            every,
-            images=[every.images[i] for i in keep],
+            all_samples,
+            images=[all_samples.images[i] for i in selected],
             names=names,
-            labels=[every.labels[i] for i in keep],
+            labels=[all_samples.labels[i] for i in selected],
             parts=_fold(root, fold, names) if fold else None,
-            groups=[slides[i]["patient"] for i in keep],
+            groups=[slides[i]["patient"] for i in selected],
         )
 
     return read
@@ -63,8 +63,8 @@ def _fold(root: Path, fold: int, names: list[str]) -> list[str]:
 def rsna_csv(root: Path, classes: Classes) -> Samples:
     """RSNA: `stage_2_train_labels.csv`, a row per box, and `stage_2_train_images/<patientId>.dcm` (or .png, .jpg).
 
-    `patientId` is per image. The real patient is told by RSNA's mapping to the NIH's file names, where it is there.
-    Names are without suffix: DICOM and PNG are split alike.
+    `patientId` is per image. The real patient comes from RSNA's mapping to the NIH's file names, if it is there.
+    Names have no suffix, so that DICOM and PNG have the same split.
     """
     rows, paths = _rows(root)
     targets: dict[str, int] = {}
@@ -81,7 +81,7 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
 
 
 def rsna_boxes(root: Path, classes: Classes) -> Samples:
-    """The same with a sample per row, so that an image with several boxes is there several times: a group."""
+    """The same with a sample per row: an image with several boxes occurs several times, and forms a group."""
     rows, paths = _rows(root)
     numbered: Counter[str] = Counter()
     names: list[str] = []
@@ -115,10 +115,10 @@ def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str]]:
         if folder.is_dir()
         else {}
     )
-    named = {name for name, _ in rows}
-    if missing := sorted(named - paths.keys()):
+    listed = {name for name, _ in rows}
+    if missing := sorted(listed - paths.keys()):
         raise UserError(
-            f"{len(missing)} of {len(named)} images missing in {folder}, the first is {missing[0]}.dcm"
+            f"{len(missing)} of {len(listed)} images missing in {folder}, the first is {missing[0]}.dcm"
         )
     return rows, paths
 
@@ -133,4 +133,4 @@ def _patients(root: Path, names: list[str]) -> list[str] | None:
         patients = {row["subset_img_id"]: row["img_id"].split("_")[0] for row in rows}
         return [patients[name] for name in names]
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{base / PATIENTS} tells no patient ({error}): fetch it again") from None
+        raise UserError(f"{base / PATIENTS} maps no patient ({error}): fetch it again") from None

@@ -1,4 +1,4 @@
-"""Official parts under other names."""
+"""Rename official parts."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +7,7 @@ from ...spec import Classes, Reader, Samples
 
 
 def parts_as(load: Reader, **parts: str) -> Reader:
-    """The reader with other parts: `val="train"` merges validation into train, `val=""` leaves it out."""
+    """Wrap a reader and rename its parts: `val="train"` merges validation into train, `val=""` drops it."""
 
     def read(root: Path, classes: Classes, **chosen: int) -> Samples:
         samples = load(root, classes, **chosen)

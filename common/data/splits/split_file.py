@@ -1,4 +1,4 @@
-"""A split as text: a line `path,label,part` per image, under a header of these words."""
+"""Read and write a split as CSV: `path,label,part`, a row per image."""
 
 import csv
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ HEADER = ("path", "label", "part")
 
 
 def write(path: Path, samples: Samples, split: Split) -> None:
-    """The images of all parts in the order of the samples, told by name and class."""
+    """Write name, class and part of every image that is in a part, in the order of the samples."""
     part_of = {i: part for part in PARTS for i in getattr(split, part)}
     with open(path, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -23,10 +23,10 @@ def write(path: Path, samples: Samples, split: Split) -> None:
 
 
 def apply(path: Path, samples: Samples) -> Samples:
-    """The samples with the parts that the file tells. Images that it leaves out are in no part.
+    """The samples with the parts of the file; images that it does not list are in no part.
 
     Raises:
-        UserError: not such a file, or it speaks of other images, classes or parts.
+        UserError: not such a file, or its images, classes or parts are not those of the data.
     """
     position = {name: i for i, name in enumerate(samples.names)}
     parts = [""] * len(samples)
@@ -37,8 +37,8 @@ def apply(path: Path, samples: Samples) -> Samples:
         i = position[name]
         if label not in samples.classes:
             raise UserError(f"{where}: no class {label!r} in the data")
-        if label != (own := samples.classes[samples.labels[i]]):
-            raise UserError(f"{where}: {name} is {own!r} in the data, not {label!r}")
+        if label != (actual := samples.classes[samples.labels[i]]):
+            raise UserError(f"{where}: {name} is {actual!r} in the data, not {label!r}")
         if part not in PARTS:
             raise UserError(f"{where}: no part {part!r}, expected {', '.join(PARTS)}")
         if parts[i]:
@@ -50,7 +50,7 @@ def apply(path: Path, samples: Samples) -> Samples:
 def _rows(path: Path) -> Sequence[tuple[int, list[str]]]:
     expected = f"expected CSV rows of {','.join(HEADER)}, with that header"
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets may begin with a mark
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets may write a byte order mark
             reader = csv.reader(file)
             rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:

@@ -1,7 +1,7 @@
-"""Who is in train, val and test: stratified, groups whole, seeded, the same on every machine.
+"""Split into train, val and test: stratified, grouped, seeded, the same on every machine.
 
-An image's place in a draw is the SHA-256 of the seed and its name, so a split does not depend on directory
-order, platform or library version, and adding an image moves no other.
+Images are drawn in the order of the SHA-256 of seed and name, so a split does not depend on directory order,
+platform or library version, and adding an image moves no other.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from math import ceil
 from ...errors import UserError
 from ...spec import PARTS, Dataset, Holdout, Official, Samples, Split
 
-VAL_FRACTION = 0.1  # of train, where a dataset has no validation set of its own
+VAL_FRACTION = 0.1  # of train, for a dataset without an official validation set
 
 
 def holdout(
@@ -25,12 +25,12 @@ def holdout(
     seed: int,
     purpose: str,
 ) -> set[int]:
-    """Positions of `ceil(fraction * n)` images of every class, see `draw`."""
+    """Positions of `ceil(fraction * n)` images of every class, see `sample_units`."""
     return sample_units(names, labels, groups, class_counts(labels, fraction), seed, purpose)
 
 
 def class_counts(labels: Sequence[int], fraction: float) -> dict[int, int]:
-    """`ceil(fraction * n)` for every class of n images: the one rule by which a fraction becomes a count."""
+    """`ceil(fraction * n)` for every class of n images: the only rule that turns a fraction into a count."""
     return {label: ceil(fraction * n) for label, n in Counter(labels).items()}
 
 
@@ -42,15 +42,15 @@ def sample_units(
     seed: int,
     purpose: str,
 ) -> set[int]:
-    """Positions of `wanted[class]` images of every class, drawn without tearing a group.
+    """Positions of `wanted[class]` images of every class, drawn in whole groups.
 
-    Without groups the count is exact. With groups, whole groups are taken in drawn order while that brings the
-    classes closer to their counts. `purpose` keeps the draws of one seed (test, val) independent.
+    Without groups the count is exact. With groups, a group is taken, in drawn order, if that brings the classes closer
+    to their counts. `purpose` makes the draws of one seed (test, val) independent.
     """
     missing = dict(wanted)
     taken: set[int] = set()
     for members in _shuffled(groups or names, seed, purpose):
-        if len(members) == 1:  # what follows, for the many that are in no group
+        if len(members) == 1:  # the general rule below, faster
             label = labels[members[0]]
             if missing[label] > 0:
                 taken.add(members[0])
@@ -65,11 +65,11 @@ def sample_units(
 
 
 def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
-    """The positions of every unit (a group, or the name of a single image), the units in the order of a draw."""
+    """The positions of every unit (a group, or the name of a single image); units are in drawn order."""
     return _order(tuple(units), seed, purpose)
 
 
-@lru_cache(maxsize=4)  # the test images of a dataset are drawn alike for all seeds of a sweep
+@lru_cache(maxsize=4)  # all seeds of a sweep draw the same test images
 def _order(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
     members: dict[str, list[int]] = defaultdict(list)
     for i, unit in enumerate(units):
@@ -79,11 +79,11 @@ def _order(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
 
 
 def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
-    """Test as told by the samples or held out; validation told too or carved from train with the run's `seed`."""
+    """Official parts, or a held-out test set; without an official validation set, carve it from train with `seed`."""
     n = len(samples)
     if isinstance(dataset.split, Official) or samples.parts:
         if not samples.parts:
-            raise ValueError(f"{dataset.name}: an official split, but its reader tells no parts")
+            raise ValueError(f"{dataset.name}: an official split, but its reader returns no parts")
         parts = list(samples.parts)
     else:
         rule = dataset.split
@@ -103,7 +103,7 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
 
 
 def without_val(samples: Samples, split: Split) -> Split:
-    """The same split, with what was carved from train for validation back in train."""
+    """The split with the validation images that were carved from train back in train."""
     if samples.parts and "val" in samples.parts:
         return split
     train, test = set(split.train + split.val), set(split.test)
@@ -114,12 +114,12 @@ def without_val(samples: Samples, split: Split) -> Split:
 def reduce_train(
     samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None
 ) -> Split:
-    """The same split with less to learn from: `shots` training images of every class, or `fraction` of them.
+    """The split with fewer training images: `shots` of every class, or `fraction` of them.
 
-    Validation shrinks in the same proportion, class by class and rounded up, so every class keeps one image. Test
-    stays as it is. The subsets of one seed are nested: who is among the first 1 is among the first 5. Shots are
-    images, whatever their groups: no part gains an image, so no group is torn between parts. A fraction takes
-    whole groups, as a smaller study would have, until every class has its share: a group that passes it is kept whole.
+    Validation shrinks in the same proportion, per class and rounded up, so every class keeps one image. Test does not
+    change. The subsets of one seed are nested: those of 1 shot are among those of 5. Shots count images, whatever their
+    groups: no part gains an image, so no group is in two parts. A fraction takes whole groups, as a smaller
+    study would have, until every class has its share.
 
     Raises:
         UserError: a class has fewer training images than `shots`.
@@ -127,23 +127,23 @@ def reduce_train(
     if shots is None and fraction is None:
         return split
     train, val = ([samples.labels[i] for i in part] for part in (split.train, split.val))
-    there = Counter(train)
-    least = min(there, key=lambda label: there[label])
-    if shots and there[least] < shots:
+    available = Counter(train)
+    least = min(available, key=lambda label: available[label])
+    if shots and available[least] < shots:
         raise UserError(
-            f"--shots {shots}: class {samples.classes[least]!r} has {there[least]} images in train, the fewest of all"
+            f"--shots {shots}: class {samples.classes[least]!r} has {available[least]} images in train, the fewest of all"
         )
-    wanted = dict.fromkeys(there, shots) if shots else class_counts(train, fraction)
-    wanted_val = {label: -(-n * wanted[label] // there[label]) for label, n in Counter(val).items()}
+    wanted = dict.fromkeys(available, shots) if shots else class_counts(train, fraction)
+    wanted_val = {label: -(-n * wanted[label] // available[label]) for label, n in Counter(val).items()}
     units = samples.names if shots or not samples.groups else samples.groups
-    few = {
+    reduced = {
         "train": _first(samples.labels, units, split.train, wanted, seed),
         "val": _first(samples.labels, units, split.val, wanted_val, seed),
         "test": split.test,
     }
-    part_of = {i: part for part, positions in few.items() for i in positions}
+    part_of = {i: part for part, positions in reduced.items() for i in positions}
     parts = [part_of.get(i, "") for i in range(len(samples))]
-    return Split(**few, fingerprint=fingerprint(samples, parts))
+    return Split(**reduced, fingerprint=fingerprint(samples, parts))
 
 
 def _first(
@@ -153,39 +153,39 @@ def _first(
     wanted: Mapping[int, int],
     seed: int,
 ) -> tuple[int, ...]:
-    """Those of `positions` whose unit is drawn while one of its classes has seen fewer images than `wanted`.
+    """Those of `positions` whose unit is drawn while one of its classes has had fewer than `wanted` images.
 
-    What a class has seen does not depend on what was taken: that is why a smaller subset lies in a larger one.
+    Every drawn unit counts, taken or not: that makes a smaller subset part of a larger one.
     """
     taken: list[int] = []
     seen: Counter[int] = Counter()
     for members in _shuffled([units[i] for i in positions], seed, "few"):
-        own = [positions[j] for j in members]
-        gain = Counter(labels[i] for i in own)
+        members = [positions[j] for j in members]
+        gain = Counter(labels[i] for i in members)
         if any(seen[label] < wanted[label] for label in gain):
-            taken += own
+            taken += members
         seen += gain
     return tuple(sorted(taken))
 
 
 def fingerprint(samples: Samples, parts: Sequence[str]) -> str:
-    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part`, of images in a part."""
+    """The first 16 hex digits of the SHA-256 of the sorted lines `name,class,part` of all images in a part."""
     rows = zip(samples.names, samples.labels, parts, strict=True)
     lines = sorted(f"{name},{samples.classes[label]},{part}\n" for name, label, part in rows if part)
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def test_fingerprint(samples: Samples, split: Split) -> str:
-    """`fingerprint` of the test images alone: it does not depend on the seed."""
+    """`fingerprint` of the test images; it does not depend on the seed."""
     test = set(split.test)
     return fingerprint(samples, ["test" if i in test else "" for i in range(len(samples))])
 
 
 def check_counts(dataset: Dataset, samples: Samples) -> None:
-    """Compare what was read with the sheet: every official part, or the sum of what is held out and what is not.
+    """Compare the counts with the data sheet's: of every official part, or in all.
 
     Raises:
-        UserError: another number of classes or images than the sheet states.
+        UserError: another number of classes or images than in the data sheet.
     """
     if isinstance(dataset.classes, int) and len(samples.classes) != dataset.classes:
         raise UserError(
@@ -194,7 +194,7 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
         )
     if dataset.counts is None:
         return
-    if isinstance(dataset.split, Holdout):  # its groups, or a fold, shift images between the parts
+    if isinstance(dataset.split, Holdout):  # with groups or folds the parts vary in size
         found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
     else:
         found, expected = Counter(samples.parts), dataset.counts
@@ -209,7 +209,7 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
 
 
 def present_classes(samples: Samples) -> Samples:
-    """A subset's labels, renumbered over the classes that it holds."""
+    """Drop classes without images and renumber the labels."""
     present = sorted(set(samples.labels))
     index = {label: i for i, label in enumerate(present)}
     return replace(
@@ -219,24 +219,24 @@ def present_classes(samples: Samples) -> Samples:
     )
 
 
-def subset(samples: Samples, keep: Sequence[int]) -> Samples:
-    """The samples of these positions, without their images: they are decoded by now."""
+def subset(samples: Samples, positions: Sequence[int]) -> Samples:
+    """The samples at these positions, without their images, which are decoded by now."""
 
-    def kept(values: Sequence | None) -> list | None:
-        return None if values is None else [values[i] for i in keep]
+    def select(values: Sequence | None) -> list | None:
+        return None if values is None else [values[i] for i in positions]
 
     return replace(
         samples,
         images=None,
-        names=kept(samples.names),
-        labels=kept(samples.labels),
-        parts=kept(samples.parts),
-        groups=kept(samples.groups),
+        names=select(samples.names),
+        labels=select(samples.labels),
+        parts=select(samples.parts),
+        groups=select(samples.groups),
     )
 
 
 def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> None:
-    """Every part needs an image of every class.
+    """Check that every part has an image of every class.
 
     Raises:
         UserError: names the first class that a part lacks.
@@ -245,8 +245,8 @@ def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> Non
         if empty := set(range(len(samples.classes))) - {samples.labels[i] for i in positions}:
             first, more = min(empty), f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
             count = sum(label == first for label in samples.labels)
-            whole = ", whole groups" if samples.groups else ""
+            note = ", whole groups" if samples.groups else ""
             raise UserError(
-                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{whole}){more}: "
+                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{note}){more}: "
                 f"{' and '.join(members)} each need one, so add images or drop the class"
             )

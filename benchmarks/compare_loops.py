@@ -55,8 +55,8 @@ from common.run import provenance  # noqa: E402
 from common.run.results import write_json  # noqa: E402
 from common.spec import Augment  # noqa: E402
 from common.training import recipes  # noqa: E402
-from common.training.cpu_kernels import place  # noqa: E402
-from common.training.device import accelerator as choose_device  # noqa: E402
+from common.training.cpu_kernels import move_to  # noqa: E402
+from common.training.device import make_accelerator as choose_device  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
 
 CLASSES = 8
@@ -109,7 +109,7 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
             pixels=pixels_to_device(pixels, accelerator.device), indices=np.arange(len(labels)), labels=np.array(labels),
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
-        place(net, accelerator.device, torch.channels_last)
+        move_to(net, accelerator.device, torch.channels_last)
         recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr)
         augment = Augment(crop=0.5, flip=True)
         finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)
@@ -312,7 +312,7 @@ def main() -> None:
 
     rows = [build.get_backbone(name) for name in options.models]
     settings = {k: v for k, v in vars(options).items() if k not in ("models", "out")}
-    about = {**provenance.of(device, "each run's"), "cores": os.cpu_count(), **settings}
+    about = {**provenance.collect(device, "each run's"), "cores": os.cpu_count(), **settings}
     runs: list[dict] = []
     with tempfile.TemporaryDirectory() as folder:
         with multiprocessing.Pool() as pool:

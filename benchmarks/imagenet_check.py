@@ -23,7 +23,7 @@ from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
 from common.run import provenance  # noqa: E402
 from common.statistics import intervals  # noqa: E402
-from common.training.device import accelerator  # noqa: E402
+from common.training.device import make_accelerator  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     options = parser.parse_args()
 
     row = build.get_backbone(options.model)
-    device = accelerator("auto", "fp32", row.cpu_bf16)
+    device = make_accelerator("auto", "fp32", row.cpu_bf16)
     net = build.create_model(
         row, 1000, weights.load_weights(row, "imagenet", offline=True)[0], keep_head=True
     ).to(device.device)
@@ -72,7 +72,7 @@ def main() -> None:
         "backbone": row.name,
         "n": len(rows),
         **{name: {"value": scores[name], "interval": found[name]} for name in scores},
-        **provenance.of(device.device, "fp32"),
+        **provenance.collect(device.device, "fp32"),
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(

@@ -31,7 +31,7 @@ from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
 from common.spec import Augment, Phase, Recipe  # noqa: E402
 from common.training import recipes  # noqa: E402
-from common.training.device import accelerator as choose_device  # noqa: E402
+from common.training.device import make_accelerator as choose_device  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
 

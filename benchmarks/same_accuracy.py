@@ -158,7 +158,7 @@ def load(name: str, args: argparse.Namespace, seed: int) -> tuple[int, list, lis
     parts = (split.train, split.val, [split.test[i * len(split.test) // n] for i in range(n)])
     same = {
         **dict(zip(("train", "val", "n"), map(len, parts), strict=True)),
-        "epochs": args.epochs or recipes.epochs_for(max(1, len(split.train) // BATCH)),
+        "epochs": args.epochs or recipes.default_epochs(max(1, len(split.train) // BATCH)),
         "workers": args.workers,
         "fingerprint": split.fingerprint,  # with all of its test set
     }
@@ -182,7 +182,7 @@ def one(
 ) -> dict:
     sheet, row = TASKS[name], build.get_backbone("efficientnet_lite0")
     preprocess = row.preprocess(sheet.image_size)
-    accelerator = device.accelerator(args.device, "auto", row.cpu_bf16)
+    accelerator = device.make_accelerator(args.device, "auto", row.cpu_bf16)
     where = accelerator.device
 
     def ours(images: Sequence, labels: np.ndarray) -> Batches:
@@ -297,8 +297,10 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = read(args.out)
-    accelerator = device.accelerator(args.device, "auto", build.get_backbone("efficientnet_lite0").cpu_bf16)
-    about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    accelerator = device.make_accelerator(
+        args.device, "auto", build.get_backbone("efficientnet_lite0").cpu_bf16
+    )
+    about = provenance.collect(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     for name in args.tasks:
         for seed in args.seeds:
             *data, same = load(name, args, seed)

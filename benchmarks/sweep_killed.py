@@ -123,7 +123,7 @@ def main() -> None:
         "runs_gone_on_with": sum(bool(steps) for steps in resumed),
         "same_runs": expected.keys() == found.keys(),
         "same_bits": sum(expected[name] == found.get(name) for name in expected),
-        **provenance.of(torch.device("cpu"), "fp32"),
+        **provenance.collect(torch.device("cpu"), "fp32"),
     }
     del told["command"]
     write_json(options.out, told)

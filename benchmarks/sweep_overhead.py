@@ -150,7 +150,7 @@ def whole_question() -> dict[str, object]:
     for sheet in sheets:
         train = sheet.counts["train"] - (0 if "val" in sheet.counts else sheet.counts["train"] // 10)
         val = sheet.counts.get("val", sheet.counts["train"] // 10)
-        epochs = recipes.epochs_for(max(1, train // 32))
+        epochs = recipes.default_epochs(max(1, train // 32))
         looks = epochs * (train + val / 3) + sheet.counts["test"] / 3
         pixels += looks * sheet.image_size[0] * sheet.image_size[1]
     hours = {name: 3 * pixels / rates[name] / 3600 for name in names}
@@ -177,7 +177,7 @@ def main() -> None:
             "scaling": scaling(folder),
             "seconds": overhead(folder, options.rounds),
         }
-    told |= provenance.of(torch.device("cpu"), "fp32")
+    told |= provenance.collect(torch.device("cpu"), "fp32")
     write_json(options.out, told)
 
 

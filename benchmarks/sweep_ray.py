@@ -65,7 +65,7 @@ def main() -> None:
         "once_each": sorted(folders) == sorted(expected),
         "same_bits": sum(expected[name] == found.get(name) for name in expected),
         "ray": ray.__version__,
-        **provenance.of(torch.device("cpu"), "fp32"),
+        **provenance.collect(torch.device("cpu"), "fp32"),
     }
     del told["command"]
     write_json(options.out, told)

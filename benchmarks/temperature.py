@@ -33,7 +33,7 @@ def likeliest(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(nll, bounds=np.log(calibration.RANGE), method="bounded").x))
 
 
-FITS = {"none": lambda *_: 1.0, "likeliest": likeliest, "ours": calibration.temperature}
+FITS = {"none": lambda *_: 1.0, "likeliest": likeliest, "ours": calibration.fit_temperature}
 
 
 def judged(logits: np.ndarray, labels: np.ndarray, n: int, rng: np.random.Generator) -> dict:

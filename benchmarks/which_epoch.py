@@ -28,7 +28,7 @@ from common.models import build, weights  # noqa: E402
 from common.run import provenance  # noqa: E402
 from common.spec import RunConfig  # noqa: E402
 from common.training import device, recipes  # noqa: E402
-from common.training.cpu_kernels import place  # noqa: E402
+from common.training.cpu_kernels import move_to  # noqa: E402
 from common.training.evaluate import evaluate  # noqa: E402
 from common.training.finetune import finetune  # noqa: E402
 
@@ -75,8 +75,8 @@ def train(asked: RunConfig) -> dict:
     row = build.get_backbone(asked.model)
     preprocess = row.preprocess(asked.image_size)
     data = load_dataset(asked, preprocess)
-    recipe = recipes.recipe(asked, row, max(1, len(data.split.train) // asked.batch_size))
-    accelerator = device.accelerator("auto", "auto", row.cpu_bf16)
+    recipe = recipes.from_config(asked, row, max(1, len(data.split.train) // asked.batch_size))
+    accelerator = device.make_accelerator("auto", "auto", row.cpu_bf16)
     torch.manual_seed(asked.seed)
     net = build.create_model(
         row, len(data.samples.classes), weights.load_weights(row, "imagenet", offline=True)[0]
@@ -86,7 +86,7 @@ def train(asked: RunConfig) -> dict:
     parts["test"] = replace(
         parts["test"], indices=parts["test"].indices[few], labels=parts["test"].labels[few]
     )
-    place(net, accelerator.device, parts["train"].memory_format)
+    move_to(net, accelerator.device, parts["train"].memory_format)
     epochs: list[Epoch] = []
 
     def judge(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
@@ -116,7 +116,7 @@ def train(asked: RunConfig) -> dict:
         lambda record: None,
     )
     images = {part: len(parts[part].labels) for part in ("train", "val", "test")}
-    return {**images, "epochs": epochs, **provenance.of(accelerator.device, accelerator.mixed_precision)}
+    return {**images, "epochs": epochs, **provenance.collect(accelerator.device, accelerator.mixed_precision)}
 
 
 def table(rows: Sequence[dict]) -> None:

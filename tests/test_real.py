@@ -17,7 +17,7 @@ from common.models import build, weights
 def test_real_weights_know_real_photographs(real) -> None:
     """Lite0 on every tenth ImageNet class, one picture each, through our preprocessing. A sanity check, not a score."""
     from common.data.loader import Batches
-    from common.training.device import accelerator
+    from common.training.device import make_accelerator
     from common.training.evaluate import evaluate
 
     folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
@@ -28,7 +28,7 @@ def test_real_weights_know_real_photographs(real) -> None:
     )
     pixels, bad = decode(images, row.preprocess(), None)
     labels = np.arange(0, 1000, 10)
-    run = accelerator("cpu", "fp32", False)
+    run = make_accelerator("cpu", "fp32", False)
     data = Batches(
         pixels=pixels,
         labels=labels,

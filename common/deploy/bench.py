@@ -20,7 +20,7 @@ from ..models import build
 from ..run import provenance
 from ..spec import Augment
 from ..training import device, recipes
-from ..training.cpu_kernels import place
+from ..training.cpu_kernels import move_to
 from ..training.finetune import finetune
 
 CLASSES = 10
@@ -79,11 +79,11 @@ def bench(
     row = build.get_backbone(model)
     row.check_size(size or (row.size, row.size))
     preprocess = row.preprocess(size or (row.size, row.size))
-    accelerator = device.accelerator(where, precision, row.cpu_bf16)
+    accelerator = device.make_accelerator(where, precision, row.cpu_bf16)
     net = build.create_model(row, CLASSES, None)
     macs = cost.macs(net, preprocess.size)
     n = steps * batch_size
-    with tempfile.TemporaryFile() as file, device.batch_limits(batch_size):
+    with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
         pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
         pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
         real = Batches(
@@ -95,8 +95,8 @@ def bench(
             device=accelerator.device,
         )
         batches = {"still": SyntheticBatches(real), "real": real}
-        place(net, accelerator.device, real.memory_format)
-        cost.forget_peak(accelerator.device)
+        move_to(net, accelerator.device, real.memory_format)
+        cost.reset_peak_memory(accelerator.device)
         records: dict[str, list[dict]] = {"still": [], "real": []}
 
         def epoch(kind: str) -> None:
@@ -114,7 +114,7 @@ def bench(
     rate = {kind: statistics.median(told) for kind, told in rates.items()}
     computed = 3 * macs * rate["real"]  # a backward pass costs two forward passes
     best = cost.matmul_rate(accelerator.device, NUMBERS[accelerator.mixed_precision])
-    about = provenance.of(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    about = provenance.collect(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     del about["command"]  # this process' own
     return {
         "backbone": row.name,

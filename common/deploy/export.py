@@ -35,7 +35,7 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
         UserError: no finished run, the file exists or has no folder, or a package is missing.
     """
     path = run_folder / results.BEST
-    about = results.read_about(path)
+    about = results.read_model_card(path)
     out = out or run_folder / f"model{SUFFIX[kind]}"
     check_new(out, "-o")
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):

@@ -29,14 +29,14 @@ def predict(
         raise UserError(f"--top {top}: expected 1 or more")
     images = [image for given in inputs for image in _images(given)]
     _check_any_opens(images)  # before torch takes its seconds
-    about = results.read_about(path)
+    about = results.read_model_card(path)
 
     import numpy as np
     import torch
 
     from ..data.loader import Batches
     from ..models import build, weights
-    from ..training.device import accelerator as choose_device
+    from ..training.device import make_accelerator as choose_device
     from ..training.evaluate import evaluate
 
     row, classes = build.get_backbone(about["backbone"]), about["classes"]

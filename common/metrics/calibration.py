@@ -8,12 +8,12 @@ from numpy import ndarray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
-from .classification import ECE_BINS, bin_of
+from .classification import ECE_BINS, bin_indices
 
 RANGE = (0.01, 100.0)  # of temperatures: the ends are for logits that no finite temperature can serve
 
 
-def temperature(logits: ndarray, labels: ndarray) -> float:
+def fit_temperature(logits: ndarray, labels: ndarray) -> float:
     """T that minimises the NLL of logits / T (Guo et al. 2017, https://arxiv.org/abs/1706.04599, section 4.2).
 
     Fit it to validation images, divide the test logits by it: classes and top-1 stay, probabilities move. Above one the
@@ -43,7 +43,7 @@ def reliability(logits: ndarray, labels: ndarray, bins: int = ECE_BINS) -> tuple
     Bins are of equal width, those of the calibration error: sum(images * |accuracy - confidence|) / N is the ECE.
     """
     confidence = softmax(np.asarray(logits, np.float64), axis=1).max(1)
-    place = bin_of(confidence, bins)
+    place = bin_indices(confidence, bins)
     images = np.bincount(place, minlength=bins)
     with np.errstate(invalid="ignore"):
         said, right = (

@@ -29,7 +29,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
     nll = -log_softmax(logits, axis=1)[np.arange(n), labels]
     probabilities = softmax(logits, axis=1)
     confidence = probabilities.max(1)
-    bins = bin_of(confidence, ECE_BINS)
+    bins = bin_indices(confidence, ECE_BINS)
     cells = labels * classes + logits.argmax(1)
     in_top5 = (logits > own[:, None]).sum(1) < 5
     ranked = [_Ranked(probabilities[:, c], labels == c) for c in ([1] if classes == 2 else range(classes))]
@@ -55,7 +55,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
     return scores
 
 
-def headline(sheets: str, classes: int) -> str:
+def primary_metric(sheets: str, classes: int) -> str:
     """The metric for model selection and headline: the sheet's, but AUROC, not top-1, for two classes."""
     return "auroc" if classes == 2 and sheets == "top1" else sheets
 
@@ -65,7 +65,7 @@ def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
     return scorer(logits, labels)(np.ones(len(labels)))
 
 
-def effective(metric: str, labels: ndarray) -> float:
+def effective_sample_size(metric: str, labels: ndarray) -> float:
     """Of how many images a score is a share, as far as its error goes: all; or, where classes count alike, fewer if some are rare.
 
     A mean of C classes of n_c images, all equally well recognised, has the error of a share of C^2 / sum(1 / n_c). AUROC is taken
@@ -82,7 +82,7 @@ def standard_error(share: float, images: float) -> float:
     return math.sqrt(share * (1 - share) / (images + 2))
 
 
-def bin_of(confidence: ndarray, bins: int) -> ndarray:
+def bin_indices(confidence: ndarray, bins: int) -> ndarray:
     """(N,) confidences in 0..1 -> (N,) the bin of equal width that each falls into."""
     return np.minimum((confidence * bins).astype(int), bins - 1)
 

@@ -40,13 +40,13 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     a, b = torch.randn(2, n, n, device=device).to(dtype)
     best = math.inf
     for _ in range(5):
-        with Clock(device) as clock:
+        with Timer(device) as clock:
             a @ b
         best = min(best, clock.seconds)
     return n**3 / best
 
 
-def forget_peak(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> None:
     """Let `peak_memory` count from here; where the system does not offer it, it goes on counting."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -72,13 +72,13 @@ def peak_memory(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-class Clock:
+class Timer:
     """Seconds of a `with` block, the device's queue included."""
 
     def __init__(self, device: torch.device):
         self.device = device
 
-    def __enter__(self) -> "Clock":
+    def __enter__(self) -> "Timer":
         self._start = self._now()
         return self
 

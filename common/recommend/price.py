@@ -14,7 +14,7 @@ from ..models.registry import Backbone
 from ..spec import Speed
 from ..training import recipes
 from ..training.autotune import step_times
-from ..training.device import out_of_memory
+from ..training.device import is_out_of_memory
 
 FORM = 2  # of what is measured: one more makes older prices void
 
@@ -68,7 +68,7 @@ def training_seconds(
     if price.step_seconds is None:
         return None
     steps = max(1, train // batch_size)
-    return recipes.epochs_for(steps) * (steps * price.step_seconds + val / images_per_second)
+    return recipes.default_epochs(steps) * (steps * price.step_seconds + val / images_per_second)
 
 
 def _price(build: Callable[[], nn.Module], size: tuple[int, int]) -> Price:
@@ -85,11 +85,11 @@ def _measure(
     precision: str,
 ) -> Price:
     plain = _price(build, size)
-    cost.forget_peak(device)
+    cost.reset_peak_memory(device)
     try:
         took = step_times(build, device, (batch_size, 3, *size), Speed(precision=precision))
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         return plain
     return replace(plain, step_seconds=took["step_seconds"], peak_memory_bytes=cost.peak_memory(device))

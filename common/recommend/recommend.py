@@ -131,7 +131,7 @@ def recommend(config: Question, tell: Tell) -> tuple[dict[str, Any], Material]:
         "dropped": dropped,
         "left_out": left_out,
         "seconds": time.perf_counter() - started,
-        **provenance.of(where, first.precision),
+        **provenance.collect(where, first.precision),
     }, material
 
 
@@ -153,7 +153,7 @@ def _judge(
         preprocess=row.preprocess(run.image_size),
         device=where,
         machine=provenance.device_name(where),
-        precision=device.number_format(where, run.precision, row.cpu_bf16),
+        precision=device.resolve_precision(where, run.precision, row.cpu_bf16),
         seed=run.seed,
     )
     new = cached_features(extractor, material.images, material.looks[look], run.dataset.native)
@@ -231,7 +231,7 @@ def _row(
 ) -> dict[str, Any]:
     """A line of the answer's table; without `measured` it tells of training what is remembered."""
     row = build.get_backbone(run.model)
-    precision = device.number_format(where, run.precision, row.cpu_bf16)
+    precision = device.resolve_precision(where, run.precision, row.cpu_bf16)
     machine, classes = provenance.device_name(where), len(material.samples.classes)
     cost = price(row, classes, run.image_size, run.batch_size, where, machine, precision, measured)
     told, train, val = asdict(standing), len(material.learn.train), len(material.learn.val)

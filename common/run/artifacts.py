@@ -16,20 +16,20 @@ from . import plots, results
 MISTAKES = 12  # to show
 
 
-def scored(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+def score_with_intervals(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
     """{metric: {"value", "interval"}} of a split."""
     scores = classification.score(logits, labels)
     found = intervals.bootstrap(classification.scorer(logits, labels), len(labels), seed)
     return {name: {"value": value, "interval": found.get(name)} for name, value in scores.items()}
 
 
-def calibrated(
+def calibrated_scores(
     logits: np.ndarray, labels: np.ndarray, temperature: float | None, seed: int
 ) -> dict[str, dict[str, Any]] | None:
     """The scores of probabilities that a temperature changes; None without one."""
     if temperature is None:
         return None
-    scores = scored(logits / temperature, labels, seed)
+    scores = score_with_intervals(logits / temperature, labels, seed)
     return {name: scores[name] for name in ("nll", "ece")}
 
 

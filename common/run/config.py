@@ -79,8 +79,8 @@ def model_config(
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
         "macs": cost.macs(net, preprocess.size),
-        "code": provenance.code(config.dataset.script),
-        **provenance.of(device, precision),
+        "code": provenance.code_hash(config.dataset.script),
+        **provenance.collect(device, precision),
     }
 
 
@@ -95,22 +95,25 @@ def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Pr
     }
 
 
-def changed(config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int) -> list[dict[str, Any]]:
+def list_changes(
+    config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int
+) -> list[dict[str, Any]]:
     """All changes on the way, those of this start after `step` at their end: {"step", name: [before, after]}."""
     now = {name: [old[name], new[name]] for name in config.changes if old[name] != new[name]}
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
 
 
-def determining(settings: dict[str, Any]) -> dict[str, Any]:
+def determining_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Of a run's settings those that its result depends on."""
     return {name: value for name, value in settings.items() if name not in FREE}
 
 
-def check_same(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
+def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
     """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
     folder = config.out
     old, new = (
-        _flat({k: v for k, v in determining(of).items() if k not in config.changes}) for of in (old, new)
+        _flat({k: v for k, v in determining_settings(of).items() if k not in config.changes})
+        for of in (old, new)
     )
     other = [
         f"{name} was {old.get(name)}, is {new.get(name)}"

@@ -16,7 +16,7 @@ from ..files.atomic import atomic_write
 from ..models import build, weights
 from ..spec import RunConfig
 from . import provenance, results
-from .config import check_same, model_card, model_config, static_config
+from .config import check_unchanged, model_card, model_config, static_config
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +65,10 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
     from . import artifacts
 
     where, classes = device.find(config.device), len(samples.classes)
-    precision = device.number_format(where, config.precision, row.cpu_bf16)
+    precision = device.resolve_precision(where, config.precision, row.cpu_bf16)
     file = weights.fetch(row, config.weights, config.offline)
     net = seeded_model(row, file[0], classes, config.seed)
-    metric = classification.headline(dataset.metric, classes)
+    metric = classification.primary_metric(dataset.metric, classes)
     settings = {
         **static_config(config, row, recipes.PROBE, preprocess, samples, split, data.n_unreadable),
         **model_config(config, net, preprocess, file[1], where, precision),
@@ -78,7 +78,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         "compiled": False,
     }
     if config.resume:  # it takes seconds: it begins anew, in its folder
-        check_same(config, results.read_json(config.out / results.CONFIG), settings)
+        check_unchanged(config, results.read_json(config.out / results.CONFIG), settings)
     about = model_card(row, samples, dataset, preprocess)
     about["temperature"] = 1.0  # that of validation is in the head
 
@@ -107,7 +107,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         with atomic_write(config.out / "split.csv") as part:
             split_file.write(part, samples, split)
         tell(settings)
-        cost.forget_peak(where)
+        cost.reset_peak_memory(where)
         learn = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         seen = features_of(learn)
         train, val = (
@@ -117,7 +117,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
         groups = None
         if samples.groups:
             groups = np.unique(of(samples.groups, split.train), return_inverse=True)[1]
-        with cost.Clock(where) as fitting:
+        with cost.Timer(where) as fitting:
             tried = _fit(train, val, classes, groups)
         for one in tried:
             log(one.record)
@@ -130,7 +130,7 @@ def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str
 
         test = Part(test_seen.values, of(samples.labels, split.test))
         logits = test.features @ best.weight.T + best.bias
-        scores = artifacts.scored(logits, test.labels, config.seed)
+        scores = artifacts.score_with_intervals(logits, test.labels, config.seed)
         result = {
             **settings,
             "test": scores,
@@ -174,7 +174,7 @@ def _fit(train: Part, val: Part, classes: int, groups: "np.ndarray | None") -> l
     found = []
     with single_threaded_blas():
         for step, (ridge, error) in enumerate(ridge_path(train.features, train.labels, classes, groups)):
-            temperature = calibration.temperature(ridge.logits(val.features), val.labels)
+            temperature = calibration.fit_temperature(ridge.logits(val.features), val.labels)
             weight, bias = ridge.layer(temperature)
             scores = classification.score(val.features @ weight.T + bias, val.labels)
             record = {
@@ -198,5 +198,5 @@ def _neighbours(train: Part, test: Part, classes: int, seed: int) -> dict[str, A
     with single_threaded_blas():
         said = knn_votes(train.features, train.labels, classes, test.features)
     shares = said / said.sum(1, keepdims=True)
-    scores = artifacts.scored(np.log(shares + 1e-12), test.labels, seed)
+    scores = artifacts.score_with_intervals(np.log(shares + 1e-12), test.labels, seed)
     return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

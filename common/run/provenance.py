@@ -27,7 +27,7 @@ LIBRARIES = (
 )
 
 
-def of(device: "torch.device", precision: str) -> dict[str, Any]:
+def collect(device: "torch.device", precision: str) -> dict[str, Any]:
     """The code, the libraries and the machine that made a result."""
     import torch
 
@@ -73,7 +73,7 @@ def commit() -> str | None:
     return f"{head}-dirty" if changed else head
 
 
-def code(script: str) -> str:
+def code_hash(script: str) -> str:
     """A fingerprint of all that decides what a run of a script (without .py) computes."""
     common = Path(__file__).resolve().parents[1]
     rooms = ("data", "models", "training", "metrics", "transfer")

@@ -16,8 +16,8 @@ from ..models.registry import Backbone
 from ..spec import Preprocess, Recipe, RunConfig, Samples
 from ..training import finetune as training
 from ..training import lr_search as halving
-from ..training.cpu_kernels import place
-from .config import determining
+from ..training.cpu_kernels import move_to
+from .config import determining_settings
 
 
 def about(
@@ -31,7 +31,7 @@ def about(
         return None
     machine = {name: settings[name] for name in ("device", "threads")}
     pictures = content_hash(samples.images, preprocess.size, preprocess)
-    return {**determining(settings), **machine, "images": pictures}
+    return {**determining_settings(settings), **machine, "images": pictures}
 
 
 def search(
@@ -57,7 +57,7 @@ def search(
     def train_shortly(short: Recipe) -> dict[str, float | None]:
         torch.manual_seed(config.seed)
         net = build.create_model(row, classes, state)
-        place(net, accelerator.device, train.memory_format)
+        move_to(net, accelerator.device, train.memory_format)
         augment, seed = config.dataset.augment, config.seed
         try:
             trained = training.finetune(

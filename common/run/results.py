@@ -125,7 +125,7 @@ def write_weights(path: Path, net: "torch.nn.Module", about: dict[str, Any]) -> 
         save_file(state, part, {"about": json.dumps(about)})
 
 
-def read_about(path: Path) -> dict[str, Any]:
+def read_model_card(path: Path) -> dict[str, Any]:
     """The header that `write_weights` wrote.
 
     Raises:

@@ -18,7 +18,7 @@ from ..models import build, weights
 from ..models.registry import Backbone
 from ..spec import RunConfig, Speed
 from . import provenance, results
-from .config import changed, check_same, model_card, model_config, static_config
+from .config import check_unchanged, list_changes, model_card, model_config, static_config
 
 
 def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any] | None:
@@ -42,16 +42,16 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
 
     from ..metrics import calibration, classification, cost
     from ..training import checkpoint, device, heartbeat, recipes
-    from ..training.cpu_kernels import place
+    from ..training.cpu_kernels import move_to
     from ..training.evaluate import evaluate
     from ..training.finetune import finetune
-    from ..training.lr_search import winner
+    from ..training.lr_search import best_rate
     from . import artifacts, rates
 
     epoch = max(1, len(split.train) // config.batch_size)  # steps
-    recipe = recipes.recipe(config, row, epoch)
+    recipe = recipes.from_config(config, row, epoch)
     speed = _speed(config, row, len(samples.classes), recipe.steps)
-    accelerator = device.accelerator(config.device, speed.precision, row.cpu_bf16, config.micro_batches)
+    accelerator = device.make_accelerator(config.device, speed.precision, row.cpu_bf16, config.micro_batches)
     first = accelerator.is_main_process
     tell = tell if first else (lambda record: None)
     torch.manual_seed(config.seed)
@@ -60,8 +60,8 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
     parts = make_loaders(config, data, speed.channels_last, accelerator)
     train, test = parts["train"], parts["test"]
     judge = parts[recipe.choose_on]  # val; test by the paper's protocol, and every result says so
-    alive = heartbeat.touch(config.out)
-    metric = classification.headline(dataset.metric, len(samples.classes))
+    alive = heartbeat.keep_alive(config.out)
+    metric = classification.primary_metric(dataset.metric, len(samples.classes))
 
     def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         logits = evaluate(net, judge, accelerator, alive)
@@ -83,25 +83,25 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
         "changed": [],
     }
     if config.lr == "auto":
-        with device.batch_limits(config.batch_size // config.micro_batches):
+        with device.batch_errors(config.batch_size // config.micro_batches):
             known_by = rates.about(config, settings, samples, preprocess)
             tried = old.get("lr_search") or rates.search(
                 config, row, len(samples.classes), state, train, choose, recipe, known_by, accelerator, tell
             )
         first_phase, *others = recipe.phases
-        recipe = replace(recipe, phases=(replace(first_phase, lr=winner(tried)), *others))
+        recipe = replace(recipe, phases=(replace(first_phase, lr=best_rate(tried)), *others))
         settings |= {"lr_search": tried, "recipe": asdict(recipe)}
     saved = None
     if config.resume:
-        check_same(config, old, settings)
+        check_unchanged(config, old, settings)
         saved = checkpoint.load(config.out, best=config.resume == "best")
-        settings["changed"] = changed(config, old, settings, saved["progress"]["step"] if saved else 0)
+        settings["changed"] = list_changes(config, old, settings, saved["progress"]["step"] if saved else 0)
 
     with (
         results.run_folder(
             config, settings, saved["progress"]["records"] if saved else [], write=first
         ) as log,
-        device.batch_limits(config.batch_size // config.micro_batches),
+        device.batch_errors(config.batch_size // config.micro_batches),
     ):
 
         def report(record: dict[str, Any]) -> None:
@@ -112,10 +112,10 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
             with atomic_write(config.out / "split.csv") as part:
                 split_file.write(part, samples, split)
         tell(settings)
-        place(net, accelerator.device, train.memory_format)
+        move_to(net, accelerator.device, train.memory_format)
         if speed.compiled:
             net.compile()
-        cost.forget_peak(accelerator.device)
+        cost.reset_peak_memory(accelerator.device)
         keeping = checkpoint.CheckpointConfig(
             folder=config.out, every=config.save_every or recipes.save_every(recipe), write=first
         )
@@ -131,7 +131,7 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
             report,
             keeping,
             saved,
-            classification.effective(metric, judge.labels),
+            classification.effective_sample_size(metric, judge.labels),
         )
         last = (
             classification.score(evaluate(net, test, accelerator, alive), test.labels)
@@ -143,22 +143,24 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
             results.write_weights(config.out / results.LAST, net, about)
         net.load_state_dict(trained.weights)
         if recipe.choose_on == "val":
-            about["temperature"] = calibration.temperature(
+            about["temperature"] = calibration.fit_temperature(
                 evaluate(net, judge, accelerator, alive), judge.labels
             )
         if first:
             results.write_weights(config.out / results.BEST, net, about)
-        with cost.Clock(accelerator.device) as testing:
+        with cost.Timer(accelerator.device) as testing:
             logits = evaluate(net, test, accelerator, alive)  # the one look at test
         if not first:
             return None
 
         result = {
             **settings,
-            "test": artifacts.scored(logits, test.labels, config.seed),
+            "test": artifacts.score_with_intervals(logits, test.labels, config.seed),
             "test_last": last,
             "temperature": about["temperature"],  # of validation
-            "test_calibrated": artifacts.calibrated(logits, test.labels, about["temperature"], config.seed),
+            "test_calibrated": artifacts.calibrated_scores(
+                logits, test.labels, about["temperature"], config.seed
+            ),
             "best": trained.best,
             "last": trained.records[-1],
             "resumed_at": trained.breaks,
@@ -175,8 +177,8 @@ def run(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, 
         }
         title = f"{dataset.title}, {row.name}"
         artifacts.write(config.out, title, trained.records, result, logits, samples, split, test.picture)
-        checkpoint.forget(config.out)
-        heartbeat.end(config.out)
+        checkpoint.remove(config.out)
+        heartbeat.remove(config.out)
         return result
 
 

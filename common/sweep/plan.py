@@ -97,7 +97,7 @@ def _cell(planned: Planned, split: Split) -> Cell:
     row = build.get_backbone(run.model)
     train, val, test = (len(part) for part in (split.train, split.val, split.test))
     epoch = max(1, train // run.batch_size)
-    recipe = recipes.recipe(run, row, epoch)
+    recipe = recipes.from_config(run, row, epoch)
     steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
     model = row.name.replace(":", "_").replace(".", "_")
     return Cell(

@@ -17,8 +17,8 @@ from ..errors import disk_errors
 from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..spec import Speed
-from .cpu_kernels import place
-from .device import batch_limits, cannot_compile, fast_precisions, out_of_memory, prepare
+from .cpu_kernels import move_to
+from .device import batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
 FORM = 2  # of what is timed: one more makes older times void
 STEPS = 20  # of each setting
@@ -82,14 +82,14 @@ def _measure(
         try:
             times.append((speed, step_times(build, device, batch, speed)))
         except RuntimeError as error:
-            if last_chance or not (out_of_memory(error) or cannot_compile(error)):
+            if last_chance or not (is_out_of_memory(error) or is_compile_error(error)):
                 raise
         if device.type == "cuda":
             torch.cuda.empty_cache()
         bar.update()
 
     with tqdm(total=len(plain) + 1, desc="tune", unit="setting", leave=False, disable=None) as bar:
-        with batch_limits(batch[0]):
+        with batch_errors(batch[0]):
             for speed in plain:
                 add(speed, last_chance=speed == plain[-1] and not times)
         fastest, _ = min(times, key=lambda told: told[1]["step_seconds"])
@@ -102,7 +102,7 @@ def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batc
     prepare(device, speed.precision)
     form = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().train()
-    place(net, device, form)
+    move_to(net, device, form)
     if speed.compiled:
         net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)

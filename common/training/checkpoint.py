@@ -105,7 +105,7 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
     return _read(best)["net"]
 
 
-def forget(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """A finished run has no more use for them."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def place(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
+def move_to(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
     """Move a network to where it trains. On a CPU two kinds of convolution are computed otherwise."""
     net.to(device, memory_format=memory_format)
     if device.type != "cpu":

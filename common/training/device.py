@@ -49,7 +49,7 @@ def prepare(device: torch.device, precision: str) -> None:
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
-def number_format(device: torch.device, precision: str, cpu_bf16: bool) -> str:
+def resolve_precision(device: torch.device, precision: str, cpu_bf16: bool) -> str:
     """`precision` with "auto" made fp32, bf16 or fp16.
 
     On CUDA it is bfloat16 where the GPU computes it, else float16 with a scaled loss; on a CPU that computes it
@@ -58,14 +58,14 @@ def number_format(device: torch.device, precision: str, cpu_bf16: bool) -> str:
     return fast_precisions(device)[-1 if cpu_bf16 else 0] if precision == "auto" else precision
 
 
-def accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
+def make_accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `number_format`.
 
     Raises:
         UserError: CUDA asked for and not there, or float16 without CUDA.
     """
     where = find(device)
-    precision = number_format(where, precision, cpu_bf16)
+    precision = resolve_precision(where, precision, cpu_bf16)
     prepare(where, precision)
     mixed = precision.replace("fp32", "no")
     plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one
@@ -89,18 +89,18 @@ def _cpu_computes_bf16() -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """torch.OutOfMemoryError on a GPU, a plain error from the CPU's allocator."""
     return isinstance(error, torch.OutOfMemoryError) or "tried to allocate" in str(error)
 
 
-def cannot_compile(error: RuntimeError) -> bool:
+def is_compile_error(error: RuntimeError) -> bool:
     """What TorchDynamo and its compilers raise, such as for want of a C++ compiler."""
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 @contextmanager
-def batch_limits(batch_size: int) -> Iterator[None]:
+def batch_errors(batch_size: int) -> Iterator[None]:
     """Tell what to do where the memory does not suffice for a batch, or a batch not for its statistics.
 
     Raises:
@@ -115,11 +115,11 @@ def batch_limits(batch_size: int) -> Iterator[None]:
             "batch norm has a single value per channel: take a larger -bs or --image_size"
         ) from None
     except RuntimeError as error:
-        if cannot_compile(error):
+        if is_compile_error(error):
             raise UserError(
                 f"the network cannot be compiled here ({str(error).splitlines()[0]}): drop --compile"
             ) from None
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         half = batch_size // 2
         smaller = (

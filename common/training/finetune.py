@@ -21,9 +21,9 @@ from ..metrics.classification import standard_error
 from ..spec import Augment, Phase, Recipe
 from . import checkpoint
 from .checkpoint import CheckpointConfig, Progress
-from .heartbeat import pulse
+from .heartbeat import progress_writer
 from .optimizer import optimizer_and_schedule
-from .signals import asked_to_stop
+from .signals import stop_signal
 
 Scores = dict[str, float]
 
@@ -78,7 +78,7 @@ def finetune(
     batches = train.train(augment, seed, at.step)
     sums = torch.tensor(at.sums, device=accelerator.device) / accelerator.num_processes
 
-    beat = pulse(keeping.folder, recipe.steps) if keeping and keeping.write else lambda at: None
+    beat = progress_writer(keeping.folder, recipe.steps) if keeping and keeping.write else lambda at: None
 
     def joules() -> float:
         return accelerator.reduce(torch.tensor(meter() - before, device=accelerator.device), "sum").item()
@@ -89,7 +89,7 @@ def finetune(
         _check_number(at.sums[0], at)
         checkpoint.save(keeping, at, parts, better)
 
-    with asked_to_stop(accelerator) if keeping else nullcontext(lambda step: 0) as asked:
+    with stop_signal(accelerator) if keeping else nullcontext(lambda step: 0) as asked:
         while at.phase < len(recipe.phases):
             phase = recipe.phases[at.phase]
             if best and at.step == at.began:

@@ -18,7 +18,7 @@ FILE = "progress.json"  # in the run folder while it trains
 EVERY = 2.0  # seconds
 
 
-def pulse(folder: Path, steps: int) -> Callable[["Progress"], None]:
+def progress_writer(folder: Path, steps: int) -> Callable[["Progress"], None]:
     """Returns a function that writes the run's progress, at most every `EVERY` seconds."""
     before = float("-inf")
 
@@ -43,7 +43,7 @@ def pulse(folder: Path, steps: int) -> Callable[["Progress"], None]:
     return beat
 
 
-def touch(folder: Path) -> Callable[[], None]:
+def keep_alive(folder: Path) -> Callable[[], None]:
     """What shows, while a run evaluates, that it still lives: its file becomes newer."""
     before = float("-inf")
 
@@ -57,6 +57,6 @@ def touch(folder: Path) -> Callable[[], None]:
     return beat
 
 
-def end(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """A finished run gives no sign of life."""
     (folder / FILE).unlink(missing_ok=True)

@@ -32,7 +32,7 @@ def search(recipe: Recipe, trial: Callable[[Recipe], float | None]) -> Tried:
     return tried
 
 
-def winner(tried: Tried) -> float:
+def best_rate(tried: Tried) -> float:
     """The rate of the best score among those that were trained the longest; of equal ones the lowest."""
     longest = max(each["steps"] for each in tried)
     return min((each for each in tried if each["steps"] == longest), key=_rank)["lr"]

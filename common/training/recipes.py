@@ -66,7 +66,7 @@ def published(dataset: Dataset) -> Published:
     return dataset.published or Published()
 
 
-def recipe(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
+def from_config(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
     """The protocol's recipe with what was asked for in its place; an epoch is so many steps."""
     if config.protocol == "scratch":
         base = Recipe(
@@ -75,7 +75,7 @@ def recipe(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
     elif config.protocol == "paper":
         base = paper(published(config.dataset), epoch)
     else:
-        base = clean(epochs_for(epoch), epoch, row.lr)
+        base = clean(default_epochs(epoch), epoch, row.lr)
     ours = {
         "steps": config.epochs * epoch if config.epochs else config.steps,
         "optimizer": config.optimizer,
@@ -139,7 +139,7 @@ def clean(epochs: int, epoch: int, lr: float) -> Recipe:
     )
 
 
-def epochs_for(steps_per_epoch: int) -> int:
+def default_epochs(steps_per_epoch: int) -> int:
     return max(EPOCHS, ceil(MIN_STEPS / steps_per_epoch))
 
 

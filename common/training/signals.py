@@ -13,7 +13,7 @@ EVERY = 10  # steps after which several processes agree
 
 
 @contextmanager
-def asked_to_stop(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
+def stop_signal(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
     """Within the block a signal is noted, and a second one of its kind acts as it always does.
 
     Yields step -> the number of the signal that came, 0 without one; the same on every process. Threads other than

@@ -30,7 +30,7 @@ from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..models import build, weights
 from ..models.registry import Backbone
 from ..spec import Preprocess
-from ..training.device import out_of_memory, prepare
+from ..training.device import is_out_of_memory, prepare
 
 FORM = 1  # version of the computation: a new one invalidates older files
 MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; more is no faster
@@ -134,7 +134,7 @@ def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, preci
             with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
                 features = _forward(net, batches, backbone.name)
         except RuntimeError as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             if batches.batch_size == 1:
                 raise UserError("out of memory for a single image: take a smaller --image_size") from None

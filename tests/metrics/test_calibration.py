@@ -19,7 +19,7 @@ def drawn(true_temperature: float, n: int = 3000, classes: int = 7) -> tuple[np.
 @pytest.mark.parametrize("true", [0.4, 1.0, 3.0])
 def test_temperature_against_torch(true: float) -> None:
     logits, labels = drawn(true)
-    found, doubt = calibration.temperature(logits, labels), 0.5 / (len(labels) + 1)
+    found, doubt = calibration.fit_temperature(logits, labels), 0.5 / (len(labels) + 1)
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -39,7 +39,7 @@ def test_temperature_against_torch(true: float) -> None:
 def test_temperature_improves_calibration_and_keeps_top1() -> None:
     logits, labels = drawn(3.0)
     before = classification.score(logits, labels)
-    after = classification.score(logits / calibration.temperature(logits, labels), labels)
+    after = classification.score(logits / calibration.fit_temperature(logits, labels), labels)
     assert after["ece"] < 0.05 < 0.2 < before["ece"] and after["nll"] < before["nll"]
     assert after["top1"] == before["top1"]
 
@@ -48,16 +48,16 @@ def test_few_images_that_are_all_right_are_no_certainty() -> None:
     """Half a wrong one in n + 1: what the probability of the right class averages to where all logits are alike."""
     for n in (12, 150):
         logits = np.tile([3.0, 0.0, 0.0], (n, 1))
-        confident = softmax(logits / calibration.temperature(logits, np.zeros(n, int)), axis=1)[0, 0]
+        confident = softmax(logits / calibration.fit_temperature(logits, np.zeros(n, int)), axis=1)[0, 0]
         assert confident == pytest.approx(1 - 0.5 / (n + 1), abs=1e-4)
 
 
 def test_temperature_at_its_ends() -> None:
     logits, labels = drawn(1.0)
-    assert calibration.temperature(logits, logits.argmin(1)) == pytest.approx(100, rel=1e-3)
-    assert 0.01 <= calibration.temperature(np.zeros((5, 3)), np.zeros(5, int)) <= 100
+    assert calibration.fit_temperature(logits, logits.argmin(1)) == pytest.approx(100, rel=1e-3)
+    assert 0.01 <= calibration.fit_temperature(np.zeros((5, 3)), np.zeros(5, int)) <= 100
     huge = logits.astype(np.float32) * 1e4
-    assert np.isfinite(calibration.temperature(huge, labels))
+    assert np.isfinite(calibration.fit_temperature(huge, labels))
 
 
 @pytest.mark.parametrize("bins", [classification.ECE_BINS, 4])

@@ -13,7 +13,7 @@ from tiny import batches, net, recipe
 from common import Augment
 from common.metrics import energy
 from common.training import checkpoint
-from common.training.device import accelerator
+from common.training.device import make_accelerator
 from common.training.finetune import Fitted, finetune
 
 CUDA = torch.device("cuda", 0)
@@ -48,7 +48,7 @@ def test_nothing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(folder: Path, saved: dict | None) -> Fitted:
-    run, keeping = accelerator("cpu", "fp32", False), checkpoint.CheckpointConfig(folder=folder, every=5)
+    run, keeping = make_accelerator("cpu", "fp32", False), checkpoint.CheckpointConfig(folder=folder, every=5)
     how = recipe(epochs=2)
     return finetune(
         net(), "4", batches(), Augment(), lambda _: (1.0, {}), how, run, 0, lambda _: None, keeping, saved

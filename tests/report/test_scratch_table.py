@@ -31,7 +31,7 @@ def asked(data: Path, *options: str) -> RunConfig:
 )
 def test_the_published_recipe(cifar_tree: Path, model, batch, optimizer, lr, decay) -> None:
     run = asked(cifar_tree, "--protocol", "scratch", "-model", model)
-    recipe = recipes.recipe(run, get_backbone(model), epoch=195)
+    recipe = recipes.from_config(run, get_backbone(model), epoch=195)
     (phase,) = recipe.phases
     assert (run.weights, run.batch_size, run.image_size) == ("none", batch, (32, 32))
     assert (run.dataset.augment.shift, run.dataset.augment.flip, run.dataset.augment.crop) == (1 / 8, True, 1)
@@ -57,7 +57,7 @@ def test_every_part_may_be_another(cifar_tree: Path, tmp_path: Path) -> None:
     run = asked(
         cifar_tree, *words, "--steps", "70", "--weight_decay", "0.1", "--config", "mine.toml", "--lr", "0.2"
     )
-    recipe = recipes.recipe(run, get_backbone("resnet50"), epoch=10)
+    recipe = recipes.from_config(run, get_backbone("resnet50"), epoch=10)
     (phase,) = recipe.phases
     assert (phase.steps, phase.optimizer, phase.lr, phase.weight_decay) == (70, "adamw", 0.2, 0.1)
     assert (recipe.eval_every, run.batch_size, run.subset, run.image_size) == (7, 64, True, (64, 64))
@@ -66,7 +66,7 @@ def test_every_part_may_be_another(cifar_tree: Path, tmp_path: Path) -> None:
 
 def test_epochs_count_steps(cifar_tree: Path) -> None:
     run = asked(cifar_tree, "--epochs", "3")
-    assert recipes.recipe(run, get_backbone("resnet50"), epoch=10).phases[0].steps == 30
+    assert recipes.from_config(run, get_backbone("resnet50"), epoch=10).phases[0].steps == 30
 
 
 def test_best_and_last_and_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:

@@ -19,7 +19,7 @@ from common import main
 from common.data.images.decode import decode
 from common.models.build import create_model, get_backbone
 from common.models.weights import load_state_dict
-from common.run.results import read_about
+from common.run.results import read_model_card
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
@@ -58,7 +58,7 @@ def test_two_processes_make_one_network(class_tree) -> None:
     printed = two(*TINY, "--data_dir", images, "--out", "out", launcher=ACCELERATE)
     assert len(printed.splitlines()) == 1, "one result line"
 
-    about = read_about(Path("out/best.safetensors"))
+    about = read_model_card(Path("out/best.safetensors"))
     net = create_model(
         get_backbone("timm:test_resnet"), 3, load_state_dict(Path("out/best.safetensors")), keep_head=True
     ).eval()

@@ -24,9 +24,9 @@ from common.models.build import get_backbone
 from common.run.rates import search as search_rate
 from common.spec import Augment, Dataset, Phase, Preprocess, Published, Recipe, RunConfig
 from common.training import recipes
-from common.training.device import accelerator
+from common.training.device import make_accelerator
 from common.training.finetune import Fitted, finetune
-from common.training.lr_search import RATES, search, winner
+from common.training.lr_search import RATES, best_rate, search
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8"]
 
@@ -71,7 +71,7 @@ def test_the_papers_recipe(flowers_tree: Path) -> None:
     )
     assert (run.split, run.image_size, run.batch_size) == ("paper", (256, 256), 32)
     assert run.dataset.augment == Augment(trivial=True)
-    recipe = recipes.recipe(run, get_backbone("swin_t"), epoch=7)
+    recipe = recipes.from_config(run, get_backbone("swin_t"), epoch=7)
     first, second = recipe.phases
     assert (first.optimizer, first.lr, first.weight_decay, first.patience) == ("adamw", 1e-3, 0.01, 20)
     assert first.decay_all, "there are no groups in their code"
@@ -143,7 +143,7 @@ def test_patience(scores, patience, ends) -> None:
     recipe, told = Recipe(name="t", phases=phases, eval_every=1), iter([*scores, *[0.0] * 50])
     log: list[dict] = []
     net = nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
-    run = accelerator("cpu", "fp32", False)
+    run = make_accelerator("cpu", "fp32", False)
     finetune(
         net, "1", small(np.arange(16) % 2), Augment(), lambda n: (next(told), {}), recipe, run, 0, log.append
     )
@@ -162,7 +162,7 @@ def test_the_search_halves() -> None:
 
     tried = search(recipe, trial)
     assert seen == [*((lr, 20, 20) for lr in RATES["adamw"]), (3e-4, 50, 50), (1e-4, 50, 50)]
-    assert winner(tried) == 1e-4 and [each["score"] for each in tried][-2:] == [0.91, 0.95]
+    assert best_rate(tried) == 1e-4 and [each["score"] for each in tried][-2:] == [0.91, 0.95]
 
 
 def test_a_run_that_searches_its_rate(class_tree) -> None:
@@ -170,8 +170,8 @@ def test_a_run_that_searches_its_rate(class_tree) -> None:
     result = ran(folder.DATASET, "--data_dir", images, "--epochs", 4, "--lr", "auto")
     tried = result["lr_search"]
     assert [each["steps"] for each in tried] == [2] * 5 + [5] * 2
-    assert result["recipe"]["phases"][0]["lr"] == winner(tried)
-    other = ran(folder.DATASET, "--data_dir", images, "--epochs", 4, "--lr", winner(tried), out="same")
+    assert result["recipe"]["phases"][0]["lr"] == best_rate(tried)
+    other = ran(folder.DATASET, "--data_dir", images, "--epochs", 4, "--lr", best_rate(tried), out="same")
     assert Path("out/best.safetensors").read_bytes() == Path("same/best.safetensors").read_bytes()
     assert other["lr_search"] is None
 
@@ -276,7 +276,7 @@ def test_rare_classes_count_more() -> None:
         recipe = Recipe(name="t", phases=(Phase(steps=1, lr=0.0),), eval_every=1, class_weights=weighted)
         torch.manual_seed(0)
         net, log = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), []
-        run = accelerator("cpu", "fp32", False)
+        run = make_accelerator("cpu", "fp32", False)
         finetune(net, "1", small(labels), Augment(), lambda n: (0.0, {}), recipe, run, 0, log.append)
         losses.append(log[0]["train_loss"])
     x, y = next(data.train(Augment(), 0))
@@ -292,7 +292,10 @@ def test_pieces_of_a_batch_weigh_classes_as_the_whole_does() -> None:
     ends = []
     for pieces in (1, 8, 32):
         torch.manual_seed(0)
-        net, run = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), accelerator("cpu", "fp32", False, pieces)
+        net, run = (
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 2)),
+            make_accelerator("cpu", "fp32", False, pieces),
+        )
         data = replace(small(np.array([0] * 29 + [1] * 3), micro_batches=pieces), batch_size=32)
         finetune(net, "1", data, Augment(), lambda n: (0.0, {}), recipe, run, 0, lambda record: None)
         ends.append(net[1].weight.detach())

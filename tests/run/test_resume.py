@@ -44,13 +44,13 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, act, *options: object)
     """Run until the random numbers of a step are asked for; then `act`."""
     plain = finetune.derive_seed
 
-    def number(*what: object) -> int:
+    def seed_of(*what: object) -> int:
         if what[0] == "step" and what[2] == step:
             act()
         return plain(*what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "number", number)
+        patch.setattr(finetune, "derive_seed", seed_of)
         start(*options)
 
 
@@ -102,8 +102,8 @@ import torch, folder
 from common import main
 from common.training import checkpoint, finetune
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-plain, keep = finetune.number, torch.save
-def number(*what):
+plain, keep = finetune.derive_seed, torch.save
+def derive_seed(*what):
     if what[0] == "step" and str(what[2]) == where:
         kill()
     return plain(*what)
@@ -112,7 +112,7 @@ def save(content, file):
     if where == f"save {content['progress']['step']}":
         file.flush()
         kill()
-finetune.number, torch.save = number, save
+finetune.derive_seed, torch.save = derive_seed, save
 main(folder.DATASET, sys.argv[1:])
 """
     env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -147,8 +147,8 @@ def test_a_signal_saves_and_says_how_to_go_on(class_tree, monkeypatch, capsys, n
 
 
 def test_a_signal_after_training_says_how_to_go_on(class_tree, monkeypatch, capsys) -> None:
-    options, fit = [*CLEAN, "--data_dir", class_tree(n=20)], calibration.temperature
-    monkeypatch.setattr(calibration, "temperature", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    options, fit = [*CLEAN, "--data_dir", class_tree(n=20)], calibration.fit_temperature
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(SystemExit) as stop:
         start(*options, "--out", "out")
     assert stop.value.code == 128 + signal.SIGTERM
@@ -156,7 +156,7 @@ def test_a_signal_after_training_says_how_to_go_on(class_tree, monkeypatch, caps
         f"stopped by SIGTERM; continue with: {this_python()} folder.py --resume out"
         in capsys.readouterr().err
     )
-    monkeypatch.setattr(calibration, "temperature", fit)
+    monkeypatch.setattr(calibration, "fit_temperature", fit)
     start("--resume", "out")
     start(*options, "--out", "whole")
     assert ends(Path("out")) == ends(Path("whole"))
@@ -183,7 +183,7 @@ def test_another_run_cannot_take_its_place(class_tree, monkeypatch, capsys, tmp_
     assert "cannot resume out as another run: batch_size was 8, is 4;" in said
     assert "recipe.phases.0.lr was 0.0003, is 0.01" in refused(capsys, "--resume", out, "--lr", "0.01")
     with monkeypatch.context() as patch:
-        patch.setattr("common.run.provenance.code", lambda script: "other")
+        patch.setattr("common.run.provenance.code_hash", lambda script: "other")
         assert "code was " in refused(capsys, "--resume", out)
     with open(out / ".lock") as held:
         import fcntl

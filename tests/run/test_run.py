@@ -16,7 +16,7 @@ import flowers102
 import folder
 from common import main
 from common.__main__ import main as command
-from common.run.results import read_about
+from common.run.results import read_model_card
 
 FILES = {
     ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "curve.png", "log.jsonl", "options.yaml", "predictions.csv",
@@ -60,7 +60,7 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     logits = np.load("out/test_logits.npy")
     assert len(rows) == 12 and logits.shape == (12, 3)
     assert sum(row["label"] == row["predicted"] for row in rows) / 12 == pytest.approx(test["top1"]["value"])
-    assert read_about(Path("out/best.safetensors"))["classes"] == ["ant", "bee", "cow"]
+    assert read_model_card(Path("out/best.safetensors"))["classes"] == ["ant", "bee", "cow"]
 
     command(["predict", "out", *(str(images / row["image"]) for row in rows), "--top", "1"])
     said = [line.rsplit(": ", 1)[1].split()[0] for line in capsys.readouterr().out.splitlines()]

@@ -13,10 +13,10 @@ from torch import nn
 from common import Augment
 from common.data.loader import Batches
 from common.errors import UserError
-from common.metrics.classification import effective, standard_error
+from common.metrics.classification import effective_sample_size, standard_error
 from common.models.build import create_model, get_backbone
 from common.spec import Phase, Recipe
-from common.training.device import accelerator, batch_limits
+from common.training.device import batch_errors, make_accelerator
 from common.training.evaluate import evaluate
 from common.training.finetune import Fitted, finetune
 from common.training.optimizer import factor, optimizer_and_schedule
@@ -27,7 +27,7 @@ def train(
     model: nn.Module, choose, how: Recipe | None = None, data: Batches | None = None
 ) -> tuple[Fitted, list[dict]]:
     log: list[dict] = []
-    run = accelerator("cpu", "fp32", False)
+    run = make_accelerator("cpu", "fp32", False)
     trained = finetune(
         model, "4", data or batches(), Augment(flip=True), choose, how or recipe(), run, 0, log.append
     )
@@ -35,7 +35,7 @@ def train(
 
 
 def test_it_learns() -> None:
-    model, run = net(), accelerator("cpu", "fp32", False)
+    model, run = net(), make_accelerator("cpu", "fp32", False)
     train(model, lambda n: (1.0, {}))
     assert (evaluate(model, batches(), run).argmax(1) == batches().labels).mean() == 1
 
@@ -65,15 +65,17 @@ def test_the_last_within_a_standard_error_is_kept(judges: int, chosen: int) -> N
     scores = iter([0.5, 0.9, 0.8, 0.88, 0.85])
     trained = finetune(
         net(), "4", batches(), Augment(), lambda n: (next(scores), {}), recipe(epochs=5, within=1.0),
-        accelerator("cpu", "fp32", False), 0, lambda record: None, judges=judges,
+        make_accelerator("cpu", "fp32", False), 0, lambda record: None, judges=judges,
     )  # fmt: skip
     assert trained.best["epoch"] == chosen and trained.best_score == 0.9
 
 
 def test_of_how_many_images_a_score_tells() -> None:
     even, odd = np.arange(100) % 2, np.array([0] * 90 + [1] * 10)
-    assert effective("top1", odd) == 100 and effective("auroc", even) == pytest.approx(100)
-    assert effective("balanced_accuracy", odd) == pytest.approx(36)
+    assert effective_sample_size("top1", odd) == 100 and effective_sample_size(
+        "auroc", even
+    ) == pytest.approx(100)
+    assert effective_sample_size("balanced_accuracy", odd) == pytest.approx(36)
     dice = np.random.default_rng(0)
     means = [(dice.random(90) < 0.8).mean() / 2 + (dice.random(10) < 0.8).mean() / 2 for _ in range(20_000)]
     assert np.std(means) == pytest.approx(math.sqrt(0.8 * 0.2 / 36), rel=0.03)
@@ -193,7 +195,7 @@ def test_forward_and_loss_run_in_the_precision_asked_for(monkeypatch: pytest.Mon
         return plain(*args, **more)
 
     monkeypatch.setattr("common.training.finetune.F.cross_entropy", watched)
-    run = accelerator("cpu", "bf16", True)
+    run = make_accelerator("cpu", "bf16", True)
     finetune(model, "4", batches(), Augment(), lambda n: (1.0, {}), recipe(1), run, 0, lambda r: None)
     assert set(computed) == set(loss_under) == {torch.bfloat16}
 
@@ -204,7 +206,7 @@ def test_micro_batches_make_the_same_step() -> None:
     def trained(pieces: int) -> torch.Tensor:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Identity(), nn.Linear(8, 2))
-        run = accelerator("cpu", "fp32", False, micro_batches=pieces)
+        run = make_accelerator("cpu", "fp32", False, micro_batches=pieces)
         data = batches(micro_batches=pieces)
         finetune(model, "4", data, Augment(flip=True), lambda n: (1.0, {}), recipe(2), run, 0, lambda r: None)
         return model[4].weight
@@ -219,17 +221,17 @@ def test_micro_batches_make_the_same_step() -> None:
 def test_out_of_memory_names_the_next_smaller_batch() -> None:
     with (
         pytest.raises(UserError, match="out of memory at a batch of 32: try -bs 16, or --micro_bs 16"),
-        batch_limits(32),
+        batch_errors(32),
     ):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    with pytest.raises(UserError, match="try a smaller --image_size"), batch_limits(1):
+    with pytest.raises(UserError, match="try a smaller --image_size"), batch_errors(1):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="shape"), batch_limits(32):
+    with pytest.raises(RuntimeError, match="shape"), batch_errors(32):
         torch.zeros(2) @ torch.zeros(3, 1).T.expand(4, 3).reshape(7, 1)
 
 
 def test_batch_norm_of_a_single_value() -> None:
-    with pytest.raises(UserError, match="take a larger -bs"), batch_limits(1):
+    with pytest.raises(UserError, match="take a larger -bs"), batch_errors(1):
         nn.BatchNorm1d(3)(torch.zeros(1, 3))
 
 
@@ -237,6 +239,6 @@ def test_fp16_needs_cuda() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is CUDA here")
     with pytest.raises(UserError, match="--precision fp16 needs CUDA"):
-        accelerator("cpu", "fp16", False)
+        make_accelerator("cpu", "fp16", False)
     with pytest.raises(UserError, match="torch finds no CUDA device"):
-        accelerator("cuda", "auto", False)
+        make_accelerator("cuda", "auto", False)

@@ -1,0 +1,136 @@
+"""The true scores of fine-tuned candidates, as far as test images and training seeds determine them.
+
+K candidates, S seeds of training, N test images, R draws. The mean score of a run is m[k, s] = mu[k] + a[k, s] + e[k, s]:
+
+- e, the images: the covariance over candidates of the scores per image, seeds averaged, divided by N. Groups of
+  images (of a patient, of a clip) are sampled as a whole.
+- a ~ N(0, sigma_a^2), the seeds: what training once more would have changed. Candidates with two seeds or more inform
+  sigma_a, beside a log-normal prior; with one seed each the prior alone determines it.
+- mu[k] ~ N(common mean, tau^2), tau half-normal: the best of many looks better than it is, and this shrinks it.
+
+sigma_a and tau are integrated over a grid; all else is Gaussian and closed (Gelman et al. 2013, Bayesian Data Analysis,
+section 5.4). How well calibrated it is: docs/statistics.md.
+"""
+
+import numpy as np
+from numpy import ndarray
+
+# The priors, in points: hundredths of accuracy
+SEED_SD, SEED_LOG_SD = 0.5, 0.6  # median and log-SD of sigma_a
+SPREAD = 3.0  # scale of tau
+SIGMA_A = np.geomspace(0.05, 5, 15)
+TAU = np.geomspace(0.1, 30, 15)
+ACCURACY_SD = 0.357  # over images, at 85 %
+PSEUDO_IMAGES = 0.5  # which a candidate alone gets wrong: no count of right answers is certain
+DRAWS = 20_000
+MARGIN = 0.005  # half a point: practically equivalent
+
+
+def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> ndarray:
+    """Draws from the posterior of the candidates' true mean scores.
+
+    Args:
+        scores: (K, S, N) score per image, higher is better: 0 or 1 for wrong or right, or any other, such as minus the
+            loss. Where a slice [k, s] is NaN, candidate k has no such seed.
+        seed: of the draws.
+        groups: (N,) the group of each image; None: images are independent.
+
+    Returns:
+        (R, K) draws of mu.
+
+    Raises:
+        ValueError: fewer than two images or groups; a candidate without a seed; a score that is not finite.
+    """
+    scores = np.asarray(scores, float)
+    present = ~np.isnan(scores).all(2)
+    units = np.arange(scores.shape[2]) if groups is None else np.unique(groups, return_inverse=True)[1]
+    _check(scores, present, units)
+    point = _point(scores[present])
+    scores = scores / point
+    by_image = np.nanmean(scores, axis=1)
+    means, pseudo = by_image.mean(1), PSEUDO_IMAGES / (0.01 * (units.max() + 1)) ** 2
+    images = _covariance_of_mean(by_image, units) + pseudo * np.eye(len(means))
+    within = images + SIGMA_A[:, None, None] ** 2 * np.diag(1 / present.sum(1))
+    log_weights = _log_evidence(means, within[:, None] + TAU[:, None, None] ** 2 * np.eye(len(means)))
+    log_weights += (_log_seed_prior(SIGMA_A) + _log_seed_likelihood(scores, present, units))[:, None]
+    log_weights += np.log(TAU) - (TAU / SPREAD) ** 2 / 2  # on a geometric grid a density needs its Jacobian
+    weights = np.exp(log_weights - log_weights.max())
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(DRAWS, weights.ravel() / weights.sum()).reshape(weights.shape)
+    draws = [_sample(means, within[i], TAU[j], counts[i, j], rng) for i, j in np.argwhere(counts)]
+    return point * rng.permutation(np.concatenate(draws))
+
+
+def p_best(draws: ndarray) -> ndarray:
+    """(R, K) -> (K,): P(the candidate is the best), which sums to one."""
+    return np.bincount(draws.argmax(1), minlength=draws.shape[1]) / len(draws)
+
+
+def p_equivalent(draws: ndarray, margin: float = MARGIN) -> ndarray:
+    """(R, K) -> (K,): P(the candidate is at most `margin` below the best one)."""
+    return (draws >= draws.max(1, keepdims=True) - margin).mean(0)
+
+
+def expected_regret(draws: ndarray) -> ndarray:
+    """(R, K) -> (K,): the mean of what taking the candidate loses against the best one, in the score's unit."""
+    return (draws.max(1, keepdims=True) - draws).mean(0)
+
+
+def _check(scores: ndarray, present: ndarray, units: ndarray) -> None:
+    if not present.any(1).all():
+        raise ValueError(f"candidate {int(present.any(1).argmin())} has no seed")
+    if not np.isfinite(scores[present]).all():
+        raise ValueError(f"{int((~np.isfinite(scores[present])).sum())} scores are not finite")
+    if units.max() < 1:
+        raise ValueError("one image, or one group of images, gives no variance: at least two are needed")
+
+
+def _point(scores: ndarray) -> float:
+    """A point of these (M, N) scores: 0.01 of right answers; of other scores, what is as small beside their SD."""
+    sd = scores.std(1).mean()
+    return 0.01 if np.isin(scores, (0, 1)).all() or not sd else 0.01 * sd / ACCURACY_SD
+
+
+def _covariance_of_mean(scores: ndarray, units: ndarray) -> ndarray:
+    """(M, N) scores per image -> (M, M) covariance of their means, if units (N,) are a sample of all units."""
+    n_units = units.max() + 1
+    totals = np.zeros((n_units, len(scores)))
+    np.add.at(totals, units, (scores - scores.mean(1, keepdims=True)).T)
+    return totals.T @ totals / scores.shape[1] ** 2 * n_units / (n_units - 1)
+
+
+def _log_seed_prior(sigma_a: ndarray) -> ndarray:
+    """Log-normal density times the Jacobian of a geometric grid."""
+    return -((np.log(sigma_a / SEED_SD) / SEED_LOG_SD) ** 2) / 2
+
+
+def _log_seed_likelihood(scores: ndarray, present: ndarray, units: ndarray) -> ndarray:
+    """(G,) for the grid of sigma_a: how much the seeds of one candidate differ, beyond the images on which they do."""
+    result = np.zeros(len(SIGMA_A))
+    for runs in (scores[k, present[k]] for k in range(len(scores))):
+        n = len(runs) - 1
+        if n:
+            flips = np.trace(_covariance_of_mean(runs - runs.mean(0), units)) / n
+            variance = SIGMA_A**2 + flips
+            result -= n / 2 * (np.log(variance) + runs.mean(1).var(ddof=1) / variance)
+    return result
+
+
+def _log_evidence(means: ndarray, covariance: ndarray) -> ndarray:
+    """(...) log density of the (K,) means under (..., K, K) covariances, their common mean integrated out (flat prior)."""
+    precision = np.linalg.inv(covariance)
+    totals = precision.sum((-2, -1))
+    residual = means - (precision.sum(-2) @ means / totals)[..., None]
+    distance = (residual[..., None, :] @ precision @ residual[..., None])[..., 0, 0]
+    return (np.linalg.slogdet(precision)[1] - np.log(totals) - distance) / 2
+
+
+def _sample(means: ndarray, within: ndarray, tau: float, n: int, rng: np.random.Generator) -> ndarray:
+    """(n, K) draws of mu, given both scales."""
+    precision = np.linalg.inv(within + tau**2 * np.eye(len(means)))
+    total = precision.sum()
+    centre = rng.normal(precision.sum(0) @ means / total, total**-0.5, (n, 1))
+    shrunk = centre + tau**2 * (means - centre) @ precision
+    covariance = tau**2 * (np.eye(len(means)) - tau**2 * precision)
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return shrunk + rng.normal(size=(n, len(means))) * np.sqrt(values.clip(0)) @ vectors.T

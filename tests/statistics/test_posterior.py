@@ -8,7 +8,7 @@ from benchmarks.p_best_calibration import simulate
 from common.statistics import paired
 from common.statistics.posterior import SPREAD, expected_regret, p_best, p_equivalent, posterior
 
-SETTING = {"candidates": 3, "images": 2_000, "seeds": 1, "seed_sd": 0.7, "spread": 1.0, "tails": "normal"}
+SETTING = {"candidates": 3, "images": 4_000, "seeds": 1, "seed_sd": 0.5, "spread": 0.5, "tails": "normal"}
 
 
 def scores(*accuracies: float, seeds: int = 1, images: int = 1_000, seed: int = 0) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_p_best_is_calibrated_and_the_bootstrap_is_not() -> None:
         bold = np.array(values) >= 0.7
         excess[name] = np.mean(np.array(values)[bold]) - np.mean(np.array(right)[bold])
     assert excess["posterior"] < 0.1
-    assert excess["bootstrap"] > 0.12
+    assert excess["bootstrap"] > 0.15
 
 
 def test_intervals_cover_with_groups() -> None:

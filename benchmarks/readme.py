@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.cli.main import result_line  # noqa: E402
+from common.cli.format import format_result  # noqa: E402
 from common.models.registry import (  # noqa: E402
     BACKBONES,
     CIFAR,
@@ -152,7 +152,7 @@ def digits(every: list[Run], begin: str) -> list[Run]:
 def last_line(every: list[Run]) -> str:
     """What `make run` ends with."""
     run = digits(every, "fine-tuned")[0]
-    return f"```\n{result_line(run, Path(f'runs/digits-{FIRST}-s0-...'))}\n```"
+    return f"```\n{format_result(run, Path(f'runs/digits-{FIRST}-s0-...'))}\n```"
 
 
 def answer() -> str:

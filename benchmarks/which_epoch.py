@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from common.cli import catalog  # noqa: E402
-from common.cli.parse import check, choose, parse  # noqa: E402
+from common.cli.parse import make_config, parse  # noqa: E402
 from common.data.dataset import load_dataset, make_loaders  # noqa: E402
 from common.metrics import classification  # noqa: E402
 from common.models import build, weights  # noqa: E402
@@ -67,7 +67,7 @@ def asked_for(task: str, data: Path, seed: int) -> RunConfig:
     ]
     sheet = catalog.find(name)
     options = parse((sheet,), [*told, *options, "--offline"])
-    return check(choose((sheet,), options), options)
+    return make_config((sheet,), options)
 
 
 def train(asked: RunConfig) -> dict:

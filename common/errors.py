@@ -1,4 +1,4 @@
-"""What the person at the keyboard can fix."""
+"""Errors that the user can fix."""
 
 import argparse
 import errno
@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import NoReturn
 
-# how the messages begin that a sweep knows an answer to
+# Beginnings of the messages that a sweep recognises and retries with other settings
 DIVERGED = "the loss is NaN or infinite"
 OUT_OF_MEMORY = "out of memory at a batch of"
-FULL = (errno.ENOSPC, errno.EDQUOT)
-FULL_WORDS = (*map(os.strerror, FULL), "requested and ")  # NumPy's: 100 requested and 3 written
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+DISK_FULL_TEXTS = (*map(os.strerror, DISK_FULL), "requested and ")  # NumPy's: 100 requested and 3 written
 
 
 class UserError(Exception):
@@ -25,21 +25,21 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes take one line; it names the option or command that may have been meant."""
+    """An argument parser whose errors take one line and suggest the nearest option or command."""
 
     def error(self, message: str) -> NoReturn:
         known = {
             **self._option_string_actions,
             **{name: None for action in self._actions for name in action.choices or ()},
         }
-        wrong = re.findall(r"unrecognized arguments: (-[^\s=]+)|invalid choice: '(\w+)'", message)
-        near = get_close_matches("".join(*wrong), known, 1, cutoff=0.8) if wrong else ()
+        unknown = re.findall(r"unrecognized arguments: (-[^\s=]+)|invalid choice: '(\w+)'", message)
+        near = get_close_matches("".join(*unknown), known, 1, cutoff=0.8) if unknown else ()
         hint = f"; did you mean {near[0]}?" if near else ""
         self.exit(2, f"error: {message}{hint} ({self.prog} --help)\n")
 
 
 class Stopped(Exception):
-    """A signal ended the run after a step; all that it had is saved."""
+    """A signal ended the run after a step; its state is saved."""
 
     def __init__(self, number: int, step: int):
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step:,}")
@@ -48,7 +48,7 @@ class Stopped(Exception):
 
 @contextmanager
 def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
-    """Turn a disk that is full, read-only or gone into a message that names the place, and the option for another."""
+    """A full, read-only or vanished disk becomes a `UserError` that names `where`, and the option to change it."""
     try:
         yield
     except UserError:
@@ -63,14 +63,14 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
         if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
-            raise UserError(f"{where} is gone: somebody has moved or removed it meanwhile") from None
+            raise UserError(f"{where} is gone: it was moved or removed meanwhile") from None
         raise
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
-    """Whether that is behind an error: torch raises its own upon it, safetensors and NumPy keep no more than words."""
+    """Whether a full disk caused the error: torch chains its own to it, safetensors and NumPy keep only the message."""
     while error:
-        if getattr(error, "errno", None) in FULL or any(words in str(error) for words in FULL_WORDS):
+        if getattr(error, "errno", None) in DISK_FULL or any(text in str(error) for text in DISK_FULL_TEXTS):
             return True
         error = error.__cause__ or error.__context__
     return False

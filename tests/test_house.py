@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from common.cli import catalog
-from common.cli.options import parser
+from common.cli.options import build_parser
 from common.spec import Dataset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ def test_options_are_frozen() -> None:
     for sheet in catalog.datasets():
         sheets.setdefault(sheet.script, []).append(sheet)
     options = {
-        script: {action.option_strings[-1] for action in parser(*variants)._actions}
+        script: {action.option_strings[-1] for action in build_parser(*variants)._actions}
         for script, variants in sheets.items()
     }
     common = {

@@ -28,7 +28,7 @@ def test_every_command_parses() -> None:
     from common.__main__ import main
     from common.cli import catalog
     from common.cli.commands import sweep
-    from common.cli.options import parser
+    from common.cli.options import build_parser
 
     scripts = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
     lines = [line for block in re.findall(r"```bash\n(.*?)```", README, re.S) for line in block.splitlines()]
@@ -36,11 +36,11 @@ def test_every_command_parses() -> None:
     for words in (shlex.split(line, comments=True) for line in lines):
         script = words[1].removesuffix(".py") if len(words) > 1 else ""
         if script in scripts:
-            parser(*scripts[script]).parse_args(words[2:])
+            build_parser(*scripts[script]).parse_args(words[2:])
             checked["scripts"] += 1
         if words[1:4] == ["-m", "common", "sweep"]:
             _, rest = sweep._parser().parse_known_args(words[4:])
-            parser(*scripts["eurosat"]).parse_args(rest)
+            build_parser(*scripts["eurosat"]).parse_args(rest)
             checked["sweep"] += 1
         elif words[1:3] == ["-m", "common"] or script == "split":
             with pytest.MonkeyPatch.context() as patch, pytest.raises(Parsed):

@@ -1,4 +1,4 @@
-"""From argv to a `Run`, checked as far as can be without torch."""
+"""From argv to a `RunConfig`, checked as far as is possible without torch."""
 
 import argparse
 import ctypes
@@ -17,60 +17,49 @@ from ..run.results import OPTIONS, RESULT
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
-from .options import parser
+from .options import build_parser
 
 CHECKPOINTS = ("last", "best")
 PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is optimistic."
-SEEDS = 2**63  # torch takes no larger one
+MAX_SEED = 2**63  # exclusive; torch's limit
 COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
 
 
 def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options, of `--config FILE` or of the run that `--resume` names, and of `argv`, which goes before them.
+    """The options of `argv`, which take precedence over those of `--config FILE` or of the run that `--resume` names.
 
     Raises:
-        UserError: such a file is not there, or holds something else than options.
+        UserError: that file is missing or invalid.
     """
-    p = parser(*sheets)
+    parser = build_parser(*sheets)
     argv = sys.argv[1:] if argv is None else list(argv)
-    options = p.parse_args(argv)
+    options = parser.parse_args(argv)
     if options.resume:
         if options.out:
-            raise UserError("--resume continues in its own folder: drop --out")
-        folder, which = options.resume, "last"
+            raise UserError("--resume continues in its own run folder: drop --out")
+        folder, checkpoint = options.resume, "last"
         if folder.name in CHECKPOINTS and not folder.is_dir():
-            folder, which = folder.parent, folder.name
+            folder, checkpoint = folder.parent, folder.name
         if not (folder / OPTIONS).is_file():
             raise UserError(f"no run to resume in {folder}: expected its {OPTIONS}")
-        changes = tuple(name for name in CHANGEABLE if getattr(options, name) != p.get_default(name))
-        options = p.parse_args([*config_file.words(folder / OPTIONS, p), *argv])
-        options.out, options.resume, options.changes = folder, which, changes
+        changes = tuple(name for name in CHANGEABLE if getattr(options, name) != parser.get_default(name))
+        options = parser.parse_args([*config_file.read_argv(folder / OPTIONS, parser), *argv])
+        options.out, options.resume, options.changes = folder, checkpoint, changes
     elif options.config:
-        options = p.parse_args([*config_file.words(options.config, p), *argv])
-    options.options = config_file.told(options, p)
+        options = parser.parse_args([*config_file.read_argv(options.config, parser), *argv])
+    options.options = config_file.to_dict(options, parser)
     return options
 
 
-def choose(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
-    """The sheet as the options vary it; the paper's protocol has the paper's split, where that is another."""
-    dataset = sheets[0]
-    if dataset.variant:
-        option = dataset.variant[0]
-        dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
-    if options.protocol == "paper" and dataset.paper:
-        options.split = "paper"
-    return split_as(dataset, options.fold, options.split)
-
-
-def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
-    """The sheet with an official fold, and with the paper's split.
+def with_split(dataset: Dataset, fold: int | None, split: str) -> Dataset:
+    """The data sheet with an official fold, or with the paper's split.
 
     Raises:
-        UserError: there is no such fold or no such split, or they are two different splits.
+        UserError: no such fold, no such split, or a fold of the other split.
     """
     if fold is not None and not 1 <= fold <= dataset.folds:
-        there = f"1 to {dataset.folds}" if dataset.folds else "none"
-        raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {there}")
+        folds = f"1 to {dataset.folds}" if dataset.folds else "none"
+        raise UserError(f"--fold {fold}: {dataset.title} has these official folds: {folds}")
     if split == "paper":
         if not dataset.paper:
             raise UserError(f"--split paper: the paper has no other split of {dataset.title}")
@@ -87,50 +76,18 @@ def split_as(dataset: Dataset, fold: int | None, split: str) -> Dataset:
     return replace(dataset, fold=fold, load=partial(dataset.load, fold=fold)) if fold else dataset
 
 
-def check(dataset: Dataset, options: argparse.Namespace) -> RunConfig:
-    """All that can be known before torch is loaded.
+def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> RunConfig:
+    """The config of one run; fills in the protocol's defaults.
 
     Raises:
-        UserError: something that the user can fix.
+        UserError: an option is invalid, or data or weights are missing.
     """
-    least_of = {"seed": 0, **dict.fromkeys(COUNTS, 1)}
-    for name, least in least_of.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.seed >= SEEDS:
-        raise UserError(f"--seed {options.seed}: expected less than 2^63")
-    if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
-        raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
-    if options.fraction is not None and not 0 < options.fraction <= 1:
-        raise UserError(f"--fraction {options.fraction}: expected a share of train above 0, such as 0.1")
-    if options.split_file and not options.split_file.is_file():
-        raise UserError(f"no split file {options.split_file}")
-    build.check_name(options.model)
-    if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
-        raise UserError(
-            "--protocol paper has its own optimizers, and no validation set: drop --optimizer and --lr auto"
-        )
-    if options.protocol == "probe":
-        _check_probe(options)
-    if options.tune and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError("--tune works with a single process only")
-    if options.device == "cuda" and not gpus():
-        raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
-    folder = options.data_dir
-    if not (options.download or has_data(dataset, folder)):
-        elsewhere = "; --data_dir names another place" if "--data_dir" not in dataset.get else ""
-        fetched = "; --download fetches it" if any(file.mirrors for file in dataset.sources) else ""
-        missing = "empty" if folder.is_dir() else "not there"
-        raise UserError(f"no data in {folder} ({missing}): {dataset.get}{elsewhere}{fetched}")
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    model = options.model.replace(":", "_")
-    out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
-    if options.resume and (out / RESULT).exists():
-        raise UserError(f"the run in {out} is finished: there is nothing to resume")
-    if out.exists() and not options.resume:
-        raise UserError(f"run folder {out} exists already: name another with --out, or move it away")
-    row = build.get_backbone(options.model)  # of timm's networks, the slow part
+    dataset = _select(sheets, options)
+    _check_values(options)
+    _check_protocol(options)
+    _check_data(dataset, options)
+    out = _run_folder(dataset, options)
+    row = build.get_backbone(options.model)  # slow for timm's
     for name, value in defaults(options.protocol, row, dataset).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -145,25 +102,84 @@ def check(dataset: Dataset, options: argparse.Namespace) -> RunConfig:
     return RunConfig(dataset=dataset, out=out, **{name: getattr(options, name) for name in names})
 
 
-def has_data(dataset: Dataset, folder: Path) -> bool:
-    """Whether there is anything to read."""
-    return dataset.bundled or (folder.is_dir() and any(folder.iterdir()))
+def _select(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset:
+    """The variant and the split that the options name; `--protocol paper` implies the paper's split."""
+    dataset = sheets[0]
+    if dataset.variant:
+        option = dataset.variant[0]
+        dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
+    if options.protocol == "paper" and dataset.paper:
+        options.split = "paper"
+    return with_split(dataset, options.fold, options.split)
 
 
-def _check_probe(options: argparse.Namespace) -> None:
-    """Raises: UserError: something is asked for that has no meaning where nothing is trained."""
-    asked = {name: getattr(options, name) for name in UNUSED_BY_PROBE}
-    given = [name for name, value in asked.items() if value is not None and value is not False]
+def _check_values(options: argparse.Namespace) -> None:
+    minimum = {"seed": 0, **dict.fromkeys(COUNTS, 1)}
+    for name, least in minimum.items():
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.seed >= MAX_SEED:
+        raise UserError(f"--seed {options.seed}: expected less than 2^63")
+    if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
+        raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
+    if options.fraction is not None and not 0 < options.fraction <= 1:
+        raise UserError(f"--fraction {options.fraction}: expected more than 0 and at most 1, such as 0.1")
+    if options.split_file and not options.split_file.is_file():
+        raise UserError(f"no split file {options.split_file}")
+    build.check_name(options.model)
+    if options.device == "cuda" and not count_gpus():
+        raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
+
+
+def _check_protocol(options: argparse.Namespace) -> None:
+    """Raises: UserError: options that the protocol cannot honour."""
+    if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
+        raise UserError(
+            "--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto"
+        )
+    parallel = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    if options.tune and parallel:
+        raise UserError("--tune works with a single process only")
+    if options.protocol != "probe":
+        return
+    values = {name: getattr(options, name) for name in UNUSED_BY_PROBE}
+    unused = [name for name, value in values.items() if value is not None and value is not False]
     if options.augment == "none":
-        given.remove("augment")
-    if given:
-        raise UserError(f"--protocol probe trains nothing: drop --{', --'.join(given)}")
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        unused.remove("augment")
+    if unused:
+        raise UserError(f"--protocol probe trains nothing: drop --{', --'.join(unused)}")
+    if parallel:
         raise UserError("--protocol probe works with a single process only")
 
 
-def gpus() -> int:
-    """How many GPUs a CUDA driver tells of, asked without torch."""
+def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
+    folder = options.data_dir
+    if options.download or has_data(dataset, folder):
+        return
+    other = "; or pass its folder as --data_dir" if "--data_dir" not in dataset.get else ""
+    download = "; --download downloads it" if any(file.mirrors for file in dataset.sources) else ""
+    state = "empty" if folder.is_dir() else "not found"
+    raise UserError(f"no data in {folder} ({state}): {dataset.get}{other}{download}")
+
+
+def has_data(dataset: Dataset, folder: Path) -> bool:
+    return dataset.bundled or (folder.is_dir() and any(folder.iterdir()))
+
+
+def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:
+    """Raises: UserError: the run to resume is finished, or the folder of a new run exists."""
+    model, stamp = options.model.replace(":", "_"), time.strftime("%Y%m%d-%H%M%S")
+    out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
+    if options.resume and (out / RESULT).exists():
+        raise UserError(f"the run in {out} is finished: nothing to resume")
+    if out.exists() and not options.resume:
+        raise UserError(f"run folder {out} exists already: choose another with --out, or move it away")
+    return out
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs according to the driver, without torch."""
     count = ctypes.c_int(0)
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

@@ -190,7 +190,7 @@ def test_bundled_digits(capsys) -> None:
     ("options", "says"),
     [
         (["eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
-        (["eurosat"], "no data in data/eurosat (not there)"),
+        (["eurosat"], "no data in data/eurosat (not found)"),
         (["images", "--data_dir", "images"], "no dataset 'images'"),
         (["images", "--out", "old.csv"], "old.csv exists already"),
         (["images/ant"], "no class folders in images/ant"),

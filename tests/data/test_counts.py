@@ -5,7 +5,7 @@ from miniatures import listed
 
 from common import Holdout
 from common.cli import catalog
-from common.cli.parse import split_as
+from common.cli.parse import with_split
 from common.data.splits.splits import holdout, split
 
 # fmt: off
@@ -58,7 +58,7 @@ BOXES = (20_672, 9_555)  # RSNA's rows without and with one
 def test_the_papers_split(name: str) -> None:
     sizes = BOXES if name == "rsna_pneumonia" else CLASS_SIZES[name]
     samples = listed({f"c{i}": n for i, n in enumerate(sizes)})
-    rest = split(split_as(SHEETS[name], None, "paper"), samples, seed=0)
+    rest = split(with_split(SHEETS[name], None, "paper"), samples, seed=0)
     assert SHEETS[name].paper.counts == {"train": len(rest.train) + len(rest.val), "test": len(rest.test)}
 
 

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from common.cli import config_file
-from common.cli.options import parser, rate, size
+from common.cli.arguments import image_size, learning_rate
+from common.cli.options import build_parser
 from common.data.download.download import MirrorError, _content_range
 from common.data.splits import split_file
 from common.errors import UserError
@@ -79,7 +80,7 @@ def test_options_file(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     }
     path = tmp_path / f"options.{suffix}"
     path.write_bytes(data.draw(bent(plain[suffix])))
-    words = only_user_errors(lambda: config_file.words(path, parser(folder.DATASET)))
+    words = only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
     assert words is None or all(word.startswith("-") for word in words)
 
 
@@ -90,7 +91,7 @@ def test_options_of_any_kind(tmp_path: Path, options: dict) -> None:
 
     path = tmp_path / "options.yaml"
     path.write_text(json.dumps(options))
-    only_user_errors(lambda: config_file.words(path, parser(folder.DATASET)))
+    only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
 
 
 @OFTEN
@@ -101,13 +102,13 @@ def test_options_of_any_kind(tmp_path: Path, options: dict) -> None:
 def test_a_rate_and_a_size(text: str) -> None:
     import argparse
 
-    for read in (rate, size):
+    for read in (learning_rate, image_size):
         try:
             found = read(text)
         except argparse.ArgumentTypeError as error:
             assert text in str(error) or repr(text) in str(error)
         else:
-            assert found == "auto" or (0 < found < 100 if read is rate else min(found) > 0)
+            assert found == "auto" or (0 < found < 100 if read is learning_rate else min(found) > 0)
 
 
 # what a server tells

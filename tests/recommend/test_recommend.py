@@ -414,9 +414,9 @@ def test_a_dataset_of_ours(free: None) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ([], "no data given"),
+        ([], "no data: name a dataset"),
         (["eurosatt"], "did you mean 'eurosat'?"),
-        (["--data_dir", "nowhere"], "no data in nowhere (not there)"),
+        (["--data_dir", "nowhere"], "no data in nowhere (not found)"),
         (["--data_dir", "images", "-model", "resnt50"], "did you mean 'resnet50'?"),
         (["--data_dir", "images", "--budget", "soon"], "'soon' is not a duration: expected 90s, 10m or 2h"),
         (["--data_dir", "images", "--finetune", "1"], "--finetune 1: expected 2 or more"),

@@ -8,7 +8,7 @@ import pytest
 import cifar10
 from common import main
 from common.__main__ import main as command
-from common.cli.parse import check, choose, parse
+from common.cli.parse import make_config, parse
 from common.models.build import get_backbone
 from common.spec import RunConfig
 from common.training import recipes
@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def asked(data: Path, *options: str) -> RunConfig:
     words = [*options, "--data_dir", str(data)]
     namespace = parse((cifar10.DATASET,), words)
-    return check(choose((cifar10.DATASET,), namespace), namespace)
+    return make_config((cifar10.DATASET,), namespace)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import flowers102
 import folder
 from common import main
 from common.cli import catalog
-from common.cli.parse import check, choose, parse
+from common.cli.parse import make_config, parse
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.errors import UserError
@@ -43,7 +43,7 @@ def ran(dataset: Dataset, *options: object, out: str = "out") -> dict:
 
 def asked(sheet: Dataset, data: Path, *options: str) -> RunConfig:
     namespace = parse((sheet,), [*options, "--data_dir", str(data)])
-    return check(choose((sheet,), namespace), namespace)
+    return make_config((sheet,), namespace)
 
 
 def test_what_the_published_code_does() -> None:

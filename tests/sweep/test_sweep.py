@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from common.__main__ import main
-from common.cli.planned_runs import Wanted, planned
+from common.cli.grid import Grid, expand
 from common.run.provenance import this_python
 from common.sweep import attempt, ledger, prices, value, view, workers
 from common.sweep.attempt import How, Outcome, carry_out
@@ -357,8 +357,10 @@ def test_an_array_job_does_the_shards(class_tree, tmp_path: Path, monkeypatch, c
 def test_every_magnification_is_told_to_its_script(tmp_path: Path) -> None:
     """What a sheet's own parser takes for its default is another than the script's."""
     (tmp_path / "breakhis" / "x").mkdir(parents=True)
-    wanted = Wanted(datasets=["breakhis"], models=["resnet50"], seeds=[0], few=[], data=tmp_path, options=[])
-    runs, _ = planned(wanted)
+    grid = Grid(
+        datasets=["breakhis"], models=["resnet50"], seeds=[0], train_sizes=[], data=tmp_path, options=[]
+    )
+    runs, _ = expand(grid)
     assert [run.words[run.words.index("--magnification") + 1] for run in runs] == [
         "40x",
         "100x",

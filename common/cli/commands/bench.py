@@ -6,25 +6,23 @@ from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...models import build
 from ...models.registry import BACKBONES
+from ..arguments import add_device, image_size
 from ..main import report_user_errors
-from ..options import size
 
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common bench", description=__doc__)
-    parser.add_argument(
-        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: all with ImageNet weights)"
-    )
-    parser.add_argument(
-        "--image_size", type=size, metavar="S|HxW", help="pixels (default: those that `list` shows)"
-    )
+    # fmt: off
+    parser.add_argument("-model", "--model", nargs="+", metavar="NAME",
+                        help="backbones (default: all with ImageNet weights)")
+    parser.add_argument("--image_size", type=image_size, metavar="S|HxW",
+                        help="input size in pixels (default: the column `at` of `list`)")
     parser.add_argument("-bs", "--batch_size", type=int, default=32, metavar="N", help="default: %(default)s")
-    parser.add_argument(
-        "--steps", type=int, default=20, metavar="N", help="steps per measurement (default: %(default)s)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results as JSON to a new file")
+    parser.add_argument("--steps", type=int, default=20, metavar="N",
+                        help="steps per measurement (default: %(default)s)")
+    add_device(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results to a new JSON file")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def measure() -> None:
@@ -54,7 +52,7 @@ def main(argv: list[str]) -> None:
                 flush=True,
             )
             rows.append(row)
-            if options.out:  # after each: what is measured is not lost
+            if options.out:  # after each, so that an interruption loses none
                 results.write_json(options.out, rows)
 
     report_user_errors(measure)

@@ -1,4 +1,4 @@
-"""find problems in a dataset or in your own folder"""
+"""find problems in a dataset or in your folder"""
 
 from pathlib import Path
 
@@ -6,25 +6,20 @@ from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from .. import catalog
 from ..main import report_user_errors
-from ..parse import split_as
+from ..parse import with_split
 
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common check", description=__doc__)
-    parser.add_argument("what", metavar="DATASET|FOLDER", help="one that `list` shows, or class folders")
-    parser.add_argument(
-        "--data_dir", type=Path, metavar="DIR", help="where the dataset lies (default: data/DATASET)"
-    )
-    parser.add_argument(
-        "--fold", type=int, metavar="N", help="the official fold to look at, where there are some"
-    )
-    parser.add_argument(
-        "--split",
-        choices=("clean", "paper"),
-        default="clean",
-        help="whose split to look at (default: %(default)s)",
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the list of all findings as CSV, new")
+    # fmt: off
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="a dataset of `list`, or class folders")
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
+    parser.add_argument("--fold", type=int, metavar="N",
+                        help="the official fold to check (default: the data sheet's)")
+    parser.add_argument("--split", choices=("clean", "paper"), default="clean",
+                        help="the data sheet's split or the paper's (default: %(default)s)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> None:
@@ -33,9 +28,9 @@ def main(argv: list[str]) -> None:
         else:
             sheet = catalog.find(options.what)
             folder = options.data_dir or Path("data") / sheet.script
-        sheet = split_as(sheet, options.fold, options.split)
+        sheet = with_split(sheet, options.fold, options.split)
         if not sheet.bundled and not folder.is_dir():
-            raise UserError(f"no data in {folder} (not there): {sheet.get}; --data_dir names another place")
+            raise UserError(f"no data in {folder} (not found): {sheet.get}; or pass its folder as --data_dir")
         if options.out:
             check_new(options.out, "--out")
 

@@ -8,15 +8,12 @@ from ..main import report_user_errors
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common export", description=__doc__)
+    # fmt: off
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--format", choices=("onnx", "torchscript", "safetensors"), default="onnx")
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        metavar="FILE",
-        help="new (default: model.onnx, .pt or .safetensors in the run folder)",
-    )
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE",
+                        help="new file (default: model.onnx, .pt or .safetensors in the run folder)")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def write() -> None:

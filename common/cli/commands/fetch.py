@@ -9,29 +9,27 @@ from ..main import report_user_errors
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common fetch", description=__doc__)
-    parser.add_argument(
-        "names", nargs="+", metavar="NAME", help="a dataset (python -m common list shows them)"
-    )
-    parser.add_argument(
-        "--data_dir", type=Path, metavar="DIR", help="data folder of a single dataset (default: data/NAME)"
-    )
-    parser.add_argument(
-        "--offline", action="store_true", help="no network: verify and unpack files downloaded by hand"
-    )
+    # fmt: off
+    parser.add_argument("names", nargs="+", metavar="NAME", help="a dataset of `python -m common list`")
+    parser.add_argument("--data_dir", type=Path, metavar="DIR",
+                        help="data folder of a single dataset (default: data/NAME)")
+    parser.add_argument("--offline", action="store_true",
+                        help="no network access: verify and unpack files downloaded by hand")
+    # fmt: on
     options = parser.parse_args(argv)
 
-    def bring() -> None:
+    def fetch_all() -> None:
         from ...data.download.fetch import fetch
 
         if options.data_dir and len(options.names) > 1:
             raise UserError(
-                f"--data_dir is the folder of one dataset, not of {len(options.names)}: fetch them one by one"
+                f"--data_dir is for one dataset, not for {len(options.names)}: fetch them one by one"
             )
         for sheet in [catalog.find(name) for name in options.names]:
             folder = options.data_dir or Path("data") / sheet.script
-            new = fetch(sheet, folder, options.offline)
-            old = f" is there already, not checked (python -m common check {sheet.script} counts its images)"
-            where = sheet.get if sheet.bundled else f"{folder}{'' if new else old}"
-            print(f"{sheet.title}: {where}")
+            fetched = fetch(sheet, folder, options.offline)
+            note = f" exists already, not verified (python -m common check {sheet.script} counts its images)"
+            state = sheet.get if sheet.bundled else f"{folder}{'' if fetched else note}"
+            print(f"{sheet.title}: {state}")
 
-    report_user_errors(bring)
+    report_user_errors(fetch_all)

@@ -8,9 +8,9 @@ from .. import catalog
 
 def main(argv: list[str]) -> None:
     Parser(prog="python -m common list", description=__doc__).parse_args(argv)
-    head = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
-    for title, rows in (("backbone", BACKBONES), ("later ones", MODERN)):
-        print(f"{title:26} {head}")
+    header = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
+    for title, rows in (("backbone", BACKBONES), ("newer backbones", MODERN)):
+        print(f"{title:26} {header}")
         for row in rows:
             top1 = "" if row.top1 is None else f"{100 * row.top1:5.2f} %"
             print(
@@ -18,7 +18,7 @@ def main(argv: list[str]) -> None:
                 f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
             )
         print()
-    print("and any timm model: -model timm:NAME\n")
+    print("any other timm model: -model timm:NAME\n")
     print(f"{'from scratch only':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
     for row in CIFAR:
         print(f"{row.name:21} {row.params / 1e6:6.2f} M {row.macs / 1e9:5.3f} G {row.size:4}")
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
 
 
 def _download(sheet: Dataset) -> str:
-    """How large, where a program can have it."""
+    """Download size, or why there is none."""
     if not sheet.sources:
         return "bundled" if sheet.bundled else ""
     if not all(file.mirrors for file in sheet.sources):

@@ -9,25 +9,26 @@ from ..main import report_user_errors
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common predict", description=__doc__)
+    # fmt: off
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
-    parser.add_argument(
-        "--top", type=int, default=3, metavar="K", help="classes to show (default: %(default)s)"
-    )
+    parser.add_argument("--top", type=int, default=3, metavar="K",
+                        help="classes to show (default: %(default)s)")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> int:
         from ...deploy.predict import predict
 
-        unread = 0
+        unreadable = 0
         for image, classes in predict(options.run, options.images, options.top):
             if isinstance(classes, str):
                 print(f"{image}: cannot be read ({classes})", file=sys.stderr)
-                unread += 1
+                unreadable += 1
             else:
                 print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
 
-        return unread
+        return unreadable
 
     if report_user_errors(show):
         sys.exit(1)

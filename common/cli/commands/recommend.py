@@ -12,86 +12,67 @@ from ...models.registry import BACKBONES
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
 from .. import catalog
+from ..arguments import add_device, add_image_filters, add_offline, duration, image_size
 from ..main import report_user_errors
-from ..options import seconds, size
-from ..parse import check, choose, parse
+from ..parse import make_config, parse
 
 
 def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
-    report_user_errors(lambda: _answer(options))
+    report_user_errors(lambda: _recommend(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    p = Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m common recommend",
         description="Rank backbones by a linear probe on their frozen features; the test images are not used.",
         allow_abbrev=False,
     )
-    p.add_argument(
-        "dataset",
-        nargs="?",
-        metavar="DATASET|FOLDER",
-        help="one that `list` shows, or class folders (default: those in --data_dir)",
-    )
-    p.add_argument(
-        "--data_dir", type=Path, metavar="DIR", help="where the images lie (default: data/DATASET)"
-    )
-    p.add_argument(
-        "-model", "--model", nargs="+", metavar="NAME", help="backbones (default: the first table of `list`)"
-    )
-    p.add_argument(
-        "--weights",
-        choices=("imagenet", "none"),
-        default="imagenet",
-        help="none: random weights, to compare architectures only (default: %(default)s)",
-    )
-    p.add_argument(
-        "--random_missing",
-        action="store_true",
-        help="use random weights, marked as such, where ImageNet's are missing, instead of skipping the backbone",
-    )
-    p.add_argument(
-        "--image_size",
-        type=size,
-        metavar="S|HxW",
-        help="pixels; a backbone that needs more gets more (default: the sheet's)",
-    )
-    p.add_argument(
-        "--group_by", metavar="REGEX", help="keep images together whose CLASS/NAME has the same capture group"
-    )
-    p.add_argument("--shots", type=int, metavar="K", help="as if there were K training images per class")
-    p.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="probe a stratified sample of about N images (--finetune takes all)",
-    )
-    p.add_argument(
-        "--budget",
-        type=seconds,
-        metavar="10m",
-        help="target time (s, m, h): weak backbones are dropped early, on fewer images",
-    )
-    p.add_argument(
-        "--finetune",
-        type=int,
-        metavar="K",
-        help="then fine-tune the first K and compare them on the test images",
-    )
-    p.add_argument("--subset", action="store_true", help="accept other counts than the sheet's")
-    p.add_argument("--skip_bad", action="store_true", help="leave out images that cannot be read")
-    p.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of folds, draws and random weights (default: 0)"
-    )
-    p.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    p.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
-    p.add_argument("--offline", action="store_true", help="open no network connection")
-    p.add_argument("--out", type=Path, metavar="FILE", help="write the answer as JSON, new")
-    return p
+    _add_data(parser.add_argument_group("data"))
+    _add_backbones(parser.add_argument_group("backbones"))
+    _add_effort(parser.add_argument_group("effort"))
+    machine = parser.add_argument_group("device and output")
+    add_device(machine)
+    add_offline(machine)
+    machine.add_argument("--out", type=Path, metavar="FILE", help="write the answer to a new JSON file")
+    return parser
 
 
-def _answer(options: argparse.Namespace) -> None:
+# fmt: off
+def _add_data(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("dataset", nargs="?", metavar="DATASET|FOLDER",
+                       help="a dataset of `list`, or class folders (default: those in --data_dir)")
+    group.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
+    add_image_filters(group)
+    group.add_argument("--group_by", metavar="REGEX",
+                       help="keep images whose CLASS/NAME has the same capture group on one side of a split")
+    group.add_argument("--shots", type=int, metavar="K", help="simulate K training images per class")
+    group.add_argument("--limit", type=int, metavar="N",
+                       help="probe a stratified sample of about N images (--finetune takes all)")
+
+
+def _add_backbones(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("-model", "--model", nargs="+", metavar="NAME",
+                       help="backbones (default: the first table of `list`)")
+    group.add_argument("--weights", choices=("imagenet", "none"), default="imagenet",
+                       help="none: random weights, to compare architectures only (default: %(default)s)")
+    group.add_argument("--random_missing", action="store_true",
+                       help="where ImageNet weights are missing, use random ones, marked as such, instead of skipping the backbone")
+    group.add_argument("--image_size", type=image_size, metavar="S|HxW",
+                       help="input size in pixels; raised for backbones that need more (default: the data sheet's)")
+
+
+def _add_effort(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--budget", type=duration, metavar="10m",
+                       help="target time (s, m, h): weak backbones are dropped early, on fewer images")
+    group.add_argument("--finetune", type=int, metavar="K",
+                       help="then fine-tune the first K and compare them on the test images")
+    group.add_argument("--seed", type=int, default=0, metavar="N",
+                       help="of folds, samples and random weights (default: 0)")
+# fmt: on
+
+
+def _recommend(options: argparse.Namespace) -> None:
     for name, least in (("limit", 1), ("finetune", 2)):
         value = getattr(options, name)
         if value is not None and value < least:
@@ -99,7 +80,7 @@ def _answer(options: argparse.Namespace) -> None:
     if options.out and not _unfinished(options.out):
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
-        raise UserError("no data given: name a dataset, or pass --data_dir with a folder of class folders")
+        raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
     if options.dataset and not options.data_dir and Path(options.dataset).is_dir():
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
@@ -111,15 +92,15 @@ def _answer(options: argparse.Namespace) -> None:
     from ...recommend import finals, words
     from ...recommend.recommend import Question, recommend
 
-    def tell(line: str) -> None:
+    def log(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
     question = Question(runs, left_out, options.group_by, options.limit, options.budget)
-    answer, material = recommend(question, tell)
+    answer, material = recommend(question, log)
     answer["advice"] = words.advice(answer)
     print(words.table(answer), flush=True)
     if options.finetune:
-        answer["finals"] = None  # not yet
+        answer["finals"] = None  # pending
     else:
         print(answer["advice"])
     if options.out:
@@ -130,9 +111,9 @@ def _answer(options: argparse.Namespace) -> None:
         chosen = sorted((r for r in runs if r.model in first), key=lambda r: first.index(r.model))
         try:
             folder = finals.place(chosen, script, material)
-            answer["finals"] = finals.play(chosen, script, folder, material, tell)
+            answer["finals"] = finals.play(chosen, script, folder, material, log)
         except KeyboardInterrupt:
-            tell("stopped; run the same command to continue")
+            log("stopped; run the same command to continue")
             raise
         print(words.finals(answer["finals"]))
         if options.out:
@@ -140,37 +121,37 @@ def _answer(options: argparse.Namespace) -> None:
 
 
 def _unfinished(out: Path) -> bool:
-    """Whether the file is an answer of this very command that broke off while it fine-tuned."""
+    """Whether the file is the answer of an interrupted `--finetune` of this same command."""
     try:
-        told = json.loads(out.read_text("utf-8"))
+        answer = json.loads(out.read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return (
-        isinstance(told, dict)
-        and told.get("finals", ...) is None
-        and told.get("command") == provenance.command()
+        isinstance(answer, dict)
+        and answer.get("finals", ...) is None
+        and answer.get("command") == provenance.command()
     )
 
 
 def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
-    """What the sheet's script is told for every backbone."""
-    told = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
+    """The arguments of the sheet's script that all backbones share."""
+    arguments = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
     if options.data_dir:
-        told += ["--data_dir", str(options.data_dir)]
+        arguments += ["--data_dir", str(options.data_dir)]
     if options.shots is not None:
-        told += ["--shots", str(options.shots)]
+        arguments += ["--shots", str(options.shots)]
     if sheet.variant:
-        told += [f"--{sheet.variant[0]}", sheet.variant[1]]
-    return told + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
+        arguments += [f"--{sheet.variant[0]}", sheet.variant[1]]
+    return arguments + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
 
 
 def _runs(
     sheet: Dataset, arguments: list[str], options: argparse.Namespace
 ) -> tuple[tuple[RunConfig, ...], dict[str, str]]:
-    """A checked run per backbone; and those whose ImageNet weights are missing, with the reason."""
+    """A config per backbone, and the backbones without ImageNet weights, with the reason."""
     runs: dict[str, RunConfig] = {}
     left_out: dict[str, str] = {}
-    # the hub's own cache knows what it holds; what may be missing must be known before the data is read
+    # only `fetch` looks into the Hugging Face cache
     find = weights.fetch if options.offline or options.random_missing else weights.locate
     for name in options.model or [row.name for row in BACKBONES]:
         row, choice = build.get_backbone(name), options.weights
@@ -183,8 +164,7 @@ def _runs(
             choice = "none"
         pixels = "x".join(map(str, row.fitting(options.image_size or sheet.image_size)))
         more = ["-model", row.name, "--weights", choice, "--image_size", pixels]
-        asked = parse((sheet,), [*arguments, *more])
-        runs[row.name] = check(choose((sheet,), asked), asked)
+        runs[row.name] = make_config((sheet,), parse((sheet,), [*arguments, *more]))
     if not runs:
         name, reason = next(iter(left_out.items()))
         raise UserError(

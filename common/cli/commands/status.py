@@ -8,16 +8,17 @@ from ..main import report_user_errors
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common status", description=__doc__)
-    parser.add_argument(
-        "out", type=Path, nargs="?", default=Path("runs/sweep"), metavar="FOLDER", help="default: %(default)s"
-    )
+    # fmt: off
+    parser.add_argument("out", type=Path, nargs="?", default=Path("runs/sweep"), metavar="FOLDER",
+                        help="default: %(default)s")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> None:
         from ...sweep import view
 
         if not options.out.is_dir():
-            raise UserError(f"no folder {options.out}: expected one that holds run folders")
+            raise UserError(f"no folder {options.out}: expected the parent of run folders")
         print(view.status(options.out))
 
     report_user_errors(show)

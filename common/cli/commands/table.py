@@ -1,4 +1,4 @@
-"""the table of the networks trained from scratch, from run folders"""
+"""table of the networks trained from scratch, from their run folders"""
 
 from pathlib import Path
 
@@ -8,10 +8,11 @@ from ..main import report_user_errors
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common table", description=__doc__)
+    # fmt: off
     parser.add_argument("what", choices=("scratch",))
-    parser.add_argument(
-        "runs", type=Path, nargs="*", default=[Path("runs")], metavar="FOLDER", help="default: runs"
-    )
+    parser.add_argument("runs", type=Path, nargs="*", default=[Path("runs")], metavar="FOLDER",
+                        help="default: runs")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> None:

@@ -12,13 +12,10 @@ def main(argv: list[str]) -> None:
         description="Weighted Kendall's tau of every score, and of two static rankings, with fine-tuned test scores.",
         epilog="Runs count if test images, image size and weights match and the protocol is clean; seeds are averaged.",
     )
-    parser.add_argument(
-        "paths",
-        type=Path,
-        nargs="+",
-        metavar="PATH",
-        help="recommendations (recommend --out), folders of run folders, .jsonl files of results",
-    )
+    # fmt: off
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH",
+                        help="recommendations (recommend --out), folders of run folders, .jsonl files of results")
+    # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> None:

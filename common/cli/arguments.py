@@ -1,0 +1,56 @@
+"""Options shared by several commands, with their value types."""
+
+import argparse
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+# fmt: off
+def add_device(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                       help="default: the GPU if there is one")
+    group.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto",
+                       help="of forward pass and loss (default: a fast one for the device)")
+
+
+def add_image_filters(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--subset", action="store_true",
+                       help="accept image counts that differ from the data sheet's")
+    group.add_argument("--skip_bad", action="store_true",
+                       help="leave out unreadable images; the result counts them")
+
+
+def add_offline(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--offline", action="store_true", help="no network access")
+# fmt: on
+
+
+def learning_rate(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive learning rate, such as 1e-3, or auto")
+    return value
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: expected 224 or 448x672 (height x width)")
+    return int(sides[0]), int(sides[-1])
+
+
+def duration(text: str) -> float:
+    """Seconds, of a number with or without a unit."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")
+    try:
+        if (value := float(number) * SECONDS[unit]) > 0:
+            return value
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a duration: expected 90s, 10m or 2h")

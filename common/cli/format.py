@@ -1,0 +1,82 @@
+"""Formats the log records of a run as lines, its result as the last one."""
+
+from pathlib import Path
+from typing import Any
+
+from ..spec import RunConfig
+
+
+def format_record(config: RunConfig, record: dict[str, Any]) -> str:
+    """The line of a log record: the start of a run, a trial of the rate search, an evaluation, or a probe's penalty."""
+    if "trial" in record:
+        score = record["score"]
+        text = "no finite loss" if score is None else f"{100 * score:.2f} % on val"
+        return f"learning rate {record['trial']:g}, {record['steps']:,} steps: {text}"
+    if "penalty" in record:
+        return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
+    return _format_evaluation(record) if "step" in record else _format_start(config, record)
+
+
+def _format_evaluation(record: dict[str, Any]) -> str:
+    epoch, part = record["epoch"], "test" if "test_top1" in record else "val"
+    position = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
+    return (
+        f"{position}: loss {record['train_loss']:.3f}, {part} top1 "
+        f"{100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}; {record['train_seconds']:.0f} s, "
+        f"{record['train_images_per_second']:.0f} img/s"
+    )
+
+
+def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
+    split, (height, width) = record["split"], record["preprocess"]["size"]
+    skipped = record["skipped_images"]
+    rate = f", learning rate {record['recipe']['phases'][0]['lr']:g}" if record.get("lr_search") else ""
+    return (
+        f"{config.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
+        f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; "
+        f"{record['backbone']} from {record['weights']}, "
+        f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
+        f"{', compiled' * record['compiled']}{rate} on {record['device']} -> {config.out}"
+    )
+
+
+def format_result(result: dict[str, Any], out: Path) -> str:
+    """Dataset, backbone, headline metric with its interval, selected epoch, cost and run folder, in one line."""
+    metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
+    interval = (
+        " [{:.2f}, {:.2f}]".format(*(100 * x for x in metric["interval"])) if metric["interval"] else ""
+    )
+    second = ""
+    if result["metric"] == "auroc":  # which says nothing about a decision threshold
+        second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
+    method, selected = _method(result)
+    return (
+        f"{_dataset(result)} {result['backbone']} {method}: {result['metric']} {100 * metric['value']:.2f} %{interval}{second} "
+        f"on {split['test']:,} test images; {selected} "
+        f"chosen on {split[result['chosen_on']]:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
+    )
+
+
+def _dataset(result: dict[str, Any]) -> str:
+    """The dataset, in brackets what sets it apart from the data sheet's."""
+    differences = {
+        f"fold {result['fold']}": result["fold"],
+        "subset": result["subset"],
+        f"{result['shots']} shots": result["shots"],
+        f"{result['fraction']} of train": result["fraction"],
+        "split from a file": result["split_file"],
+        "the paper's split": result["split"]["kind"] == "paper",
+    }
+    text = ", ".join(text for text, holds in differences.items() if holds)
+    return result["dataset"] + (f" ({text})" if text else "")
+
+
+def _method(result: dict[str, Any]) -> tuple[str, str]:
+    """("fine-tuned", "epoch 3 of 10"): how the network was trained, what was selected."""
+    best, random = result["best"], result["weights"] == "none"
+    if result["protocol"] == "probe":
+        method = "random and frozen, linear probe" if random else "frozen, linear probe"
+        return method, f"penalty {best['penalty']:.2g}"
+    unit = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
+    return "from scratch" if random else "fine-tuned", f"{unit} {best[unit]:,} of {result['last'][unit]:,}"

@@ -45,7 +45,9 @@ def test_no_augmentation_returns_the_images() -> None:
 
 def test_the_grid_equals_affine_grid() -> None:
     affine = torch.randn(5, 2, 3)
-    torch.testing.assert_close(_grid(affine, (9, 7)), F.affine_grid(affine, [5, 3, 9, 7], align_corners=False))
+    torch.testing.assert_close(
+        _grid(affine, (9, 7)), F.affine_grid(affine, [5, 3, 9, 7], align_corners=False)
+    )
 
 
 def test_the_identity_resizes_as_evaluation_does() -> None:

@@ -190,7 +190,9 @@ def test_a_damaged_entry_is_decoded_again(
     assert len(decoded) == 4 * N
 
 
-def test_a_disk_that_is_too_small_is_found_before_decoding(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_too_small_is_found_before_decoding(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 20_000))
     with pytest.raises(UserError, match=r"take 0.0 GB in .* set CLASH_CACHE to another folder"):
@@ -206,9 +208,7 @@ def test_a_disk_that_fills_up_is_one_line(images: list[str], monkeypatch: pytest
     assert np.array_equal(decode_cached(images, SMALL, None)[0], decode(images, SMALL, None)[0])
 
 
-def test_a_cache_that_is_not_writable_is_one_line(
-    images: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_is_not_writable_is_one_line(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLASH_CACHE", images[0])
     with pytest.raises(UserError, match=r"cannot write to .*CLASH_CACHE"):
         decode_cached(images, SMALL, None)

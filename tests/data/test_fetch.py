@@ -1,36 +1,31 @@
 """Downloads from a server that misbehaves on purpose: the data folder is complete or absent."""
 
 import errno
-import gzip
 import hashlib
 import io
-import os
-import re
 import socket
-import stat
-import subprocess
-import sys
-import tarfile
-import threading
-import time
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fetch_server import (
+    CONTENT,
+    Server,
+    no_sockets,
+    published,
+    refusal,
+    sheet,
+    tarred,
+    tree,
+    unfinished,
+    zipped,
+)
 
 import common.data.download.download as transport
 import common.data.download.unpack as unpacking
-from common.cli.catalog import datasets
 from common.data.download.fetch import fetch
 from common.errors import UserError
-from common.spec import Dataset, File, Official
-
-from fetch_server import CONTENT, Server, no_sockets, published, refusal, sheet, tarred, tree, unfinished, zipped
-
-
+from common.spec import Dataset, File
 
 # a good day
 
@@ -103,7 +98,9 @@ def test_a_server_without_ranges_begins_anew(toy: Dataset, server: Server, tmp_p
 
 
 @pytest.mark.parametrize("content_range", ["bytes 0-9/10", "bytes 999-9999/10000", "", "bytes */7"])
-def test_another_range_than_requested(toy: Dataset, server: Server, tmp_path: Path, content_range: str) -> None:
+def test_another_range_than_requested(
+    toy: Dataset, server: Server, tmp_path: Path, content_range: str
+) -> None:
     begun = unfinished(tmp_path, server.files["toy.zip"][:1_000])
     server.headers["Content-Range"] = content_range
     assert "the server sent another range than requested" in refusal(toy, tmp_path / "toy")
@@ -257,8 +254,6 @@ def test_a_folder_that_cannot_be_replaced(toy: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="move away what is there"):
         fetch(toy, tmp_path / "toy")
     assert [p.name for p in (tmp_path / "toy-downloads").iterdir()] == ["toy.zip"]
-
-
 
 
 # without a network, and where a program is not let in

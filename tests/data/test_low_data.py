@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from miniatures import listed
 from mistakes import mistake
 from tiny import TINY
-from miniatures import listed
 
 import folder
 from common import main
@@ -22,7 +22,9 @@ from common.spec import Samples, Split
 SIZES = {"a": 30, "b": 50, "c": 200}
 
 
-def reduced(samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None) -> Split:
+def reduced(
+    samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None
+) -> Split:
     full = splits.split(folder.DATASET, samples, seed)
     return splits.reduce_train(samples, full, seed, shots, fraction)
 

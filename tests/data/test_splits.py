@@ -6,12 +6,11 @@ from dataclasses import replace
 from math import ceil
 
 import pytest
+from miniatures import listed
 
 import digits
 import eurosat
-from miniatures import listed
-
-from common import Holdout, Samples
+from common import Holdout
 from common.data.splits import splits
 from common.errors import UserError
 

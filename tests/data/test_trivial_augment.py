@@ -63,7 +63,9 @@ def test_an_operation_equals_torchvision_on_tensors(name: str, size: tuple[int, 
     magnitudes = every_magnitude(name)
     result = ours(image, name, magnitudes)
     assert result.dtype == torch.float32 and torch.equal(result, result.byte().float())
-    assert worst_fraction(result != torchvision_result(image, name, magnitudes)) <= (0.001 if name in TIES else 0)
+    assert worst_fraction(result != torchvision_result(image, name, magnitudes)) <= (
+        0.001 if name in TIES else 0
+    )
 
 
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
@@ -103,9 +105,7 @@ def test_directions_and_strengths() -> None:
     assert bright("Identity", 0) == [[2, 1]]
     assert bright("TranslateX", 2.9) == [[2, 3]] and bright("TranslateY", -1.5) == [[1, 1]]
     assert bright("Rotate", 90) == [[3, 2]] and bright("TranslateX", -2) == []
-    assert (
-        ours(image, "Brightness", [-0.5]).max() == 100 and ours(image, "Brightness", [0.9]).max() == 255
-    )
+    assert ours(image, "Brightness", [-0.5]).max() == 100 and ours(image, "Brightness", [0.9]).max() == 255
     assert ours(image, "Posterize", [2]).max() == 192 and ours(image, "Solarize", [100]).max() == 55
 
 

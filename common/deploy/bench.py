@@ -1,4 +1,4 @@
-"""How fast the networks train on this machine, and whether their images keep up with them."""
+"""Training throughput of backbones on this machine, with synthetic batches against the real input pipeline."""
 
 import multiprocessing
 import statistics
@@ -7,52 +7,55 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from accelerate import Accelerator
+from torch import Tensor, nn
 
 from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError
 from ..metrics import cost
 from ..models import build
+from ..models.registry import Backbone
 from ..run import provenance
-from ..spec import Augment
+from ..spec import Augment, Preprocess
 from ..training import device, recipes
 from ..training.cpu_kernels import move_to
 from ..training.finetune import finetune
 
 CLASSES = 10
-AUGMENT = Augment(crop=0.5, flip=True)  # what most data sheets do
-TURNS = 4  # of each, after the first, in which everything warms up
-NUMBERS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUGMENT = Augment(crop=0.5, flip=True)  # as in most data sheets
+ROUNDS = 4  # measured epochs of each kind; one more before them is the warm-up
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class SyntheticBatches:
-    """The same random batch again and again: what a network could do if data cost nothing."""
+    """One random batch, repeated: the throughput of the network alone."""
 
-    of: Batches
+    batches: Batches  # their shape, device and number
 
     @property
     def steps(self) -> int:
-        return self.of.steps
+        return self.batches.steps
 
     @property
     def micro_batches(self) -> int:
-        return self.of.micro_batches
+        return self.batches.micro_batches
 
     def train(self, augment: Augment, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        images = torch.randn(self.of.batch_size, 3, *self.of.preprocess.size, device=self.of.device)
-        images = images.contiguous(memory_format=self.of.memory_format)
-        labels = torch.arange(self.of.batch_size, device=self.of.device) % CLASSES
+        like = self.batches
+        images = torch.randn(like.batch_size, 3, *like.preprocess.size, device=like.device)
+        images = images.contiguous(memory_format=like.memory_format)
+        labels = torch.arange(like.batch_size, device=like.device) % CLASSES
         while True:
             yield images, labels
 
 
 def bench_each(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
-    """A row per network, each from a process of its own: none inherits the memory of another."""
+    """`bench` of every model, each in a new process, so that memory is measured from zero."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for model in models:
@@ -67,68 +70,83 @@ def bench_each(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]
 def bench(
     model: str, size: tuple[int, int] | None, batch_size: int, steps: int, where: str, precision: str
 ) -> dict[str, Any]:
-    """Random pixels on the disk, through the path of a real run, against a batch that is already there.
+    """Throughput of training on random pixels, read as a run reads them, and on one batch in memory.
 
-    Both train with the same loop, `steps` steps by turns; the figures are medians of four turns.
-    The weights are random: speed does not depend on them.
+    Epochs of `steps` steps alternate between the two; figures are medians over four epochs of each. The weights are
+    random: speed does not depend on them.
 
-    Returns: images per second `synthetic` and `end_to_end`, the `ratios` of the turns and their median, `data_seconds`
-    per step, parameters, MACs, peak memory in bytes, and `utilization`: MACs per second against those of a large
-    matrix product.
+    Returns: images per second `synthetic` and `end_to_end`, the `ratios` of the epochs and their median, `data_seconds`
+    per step, parameters, MACs, peak memory in bytes, and `utilization`: MACs per second as a fraction of those of a
+    large matrix product.
     """
-    row = build.get_backbone(model)
-    row.check_size(size or (row.size, row.size))
-    preprocess = row.preprocess(size or (row.size, row.size))
-    accelerator = device.make_accelerator(where, precision, row.cpu_bf16)
-    net = build.create_model(row, CLASSES, None)
-    macs = cost.macs(net, preprocess.size)
-    n = steps * batch_size
+    backbone = build.get_backbone(model)
+    size = size or (backbone.size, backbone.size)
+    backbone.check_size(size)
+    accelerator = device.make_accelerator(where, precision, backbone.cpu_bf16)
+    net = build.create_model(backbone, CLASSES, None)
+    macs = cost.macs(net, size)
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
-        pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
-        pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
-        real = Batches(
-            pixels=pixels_to_device(pixels, accelerator.device),
-            indices=np.arange(n),
-            labels=np.arange(n) % CLASSES,
-            preprocess=preprocess,
-            batch_size=batch_size,
-            device=accelerator.device,
+        real = _random_batches(file, backbone.preprocess(size), batch_size, steps, accelerator.device)
+        synthetic_records, real_records = _train_in_turns(
+            net, backbone, (SyntheticBatches(real), real), accelerator
         )
-        batches = {"still": SyntheticBatches(real), "real": real}
-        move_to(net, accelerator.device, real.memory_format)
-        cost.reset_peak_memory(accelerator.device)
-        records: dict[str, list[dict]] = {"still": [], "real": []}
-
-        def epoch(kind: str) -> None:
-            finetune(
-                net, row.head, batches[kind], AUGMENT, lambda _: (0.0, {}), recipes.clean(1, steps, row.lr), accelerator, 0,
-                records[kind].append,
-            )  # fmt: skip
-            accelerator.free_memory()  # it keeps the optimizers that it has prepared
-
-        for kind in ("still", "real") * (1 + TURNS):
-            epoch(kind)
         peak = cost.peak_memory(accelerator.device)
-    rates = {kind: [r["train_images_per_second"] for r in told[1:]] for kind, told in records.items()}
-    pairs = [real / still for real, still in zip(rates["real"], rates["still"], strict=True)]
-    rate = {kind: statistics.median(told) for kind, told in rates.items()}
-    computed = 3 * macs * rate["real"]  # a backward pass costs two forward passes
-    best = cost.matmul_rate(accelerator.device, NUMBERS[accelerator.mixed_precision])
-    about = provenance.collect(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
-    del about["command"]  # this process' own
+    rates, synthetic_rates = (
+        [record["train_images_per_second"] for record in records]
+        for records in (real_records, synthetic_records)
+    )
+    ratios = sorted(rate / synthetic for rate, synthetic in zip(rates, synthetic_rates, strict=True))
+    rate = statistics.median(rates)
+    matmul_rate = cost.matmul_rate(accelerator.device, DTYPES[accelerator.mixed_precision])
+    environment = provenance.collect(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
+    del environment["command"]  # of this process
     return {
-        "backbone": row.name,
-        "size": preprocess.size,
-        "synthetic": rate["still"],
-        "end_to_end": rate["real"],
-        "ratio": statistics.median(pairs),
-        "ratios": sorted(pairs),
-        "data_seconds": statistics.median(r["data_seconds"] for r in records["real"][1:]) / steps,
+        "backbone": backbone.name,
+        "size": size,
+        "synthetic": statistics.median(synthetic_rates),
+        "end_to_end": rate,
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+        "data_seconds": statistics.median(record["data_seconds"] for record in real_records) / steps,
         "parameters": cost.parameters(net),
         "macs": macs,
         "peak_memory_bytes": peak,
-        "utilization": computed / best,
+        "utilization": 3 * macs * rate / matmul_rate,  # a backward pass costs two forward passes
         "batch_size": batch_size,
         "steps": steps,
-        **about,
+        **environment,
     }
+
+
+def _random_batches(
+    file: IO[bytes], preprocess: Preprocess, batch_size: int, steps: int, where: torch.device
+) -> Batches:
+    """An epoch of `steps` steps, its pixels in `file`."""
+    n = steps * batch_size
+    pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
+    pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
+    return Batches(
+        pixels=pixels_to_device(pixels, where),
+        indices=np.arange(n),
+        labels=np.arange(n) % CLASSES,
+        preprocess=preprocess,
+        batch_size=batch_size,
+        device=where,
+    )
+
+
+def _train_in_turns(
+    net: nn.Module, backbone: Backbone, sources: Sequence[Any], accelerator: Accelerator
+) -> list[list[dict[str, Any]]]:
+    """The records of `ROUNDS` epochs on each source, without the warm-up."""
+    move_to(net, accelerator.device, sources[-1].memory_format)
+    cost.reset_peak_memory(accelerator.device)
+    records: list[list[dict[str, Any]]] = [[] for _ in sources]
+    for _ in range(1 + ROUNDS):
+        for batches, log in zip(sources, records, strict=True):
+            recipe = recipes.clean(1, batches.steps, backbone.lr)
+            finetune(
+                net, backbone.head, batches, AUGMENT, lambda _: (0.0, {}), recipe, accelerator, 0, log.append
+            )
+            accelerator.free_memory()  # it holds the optimizers that it prepared
+    return [epochs[1:] for epochs in records]

@@ -1,8 +1,8 @@
-"""A finished run's network for other programs, with classes and preprocessing inside, compared before it is handed over.
+"""Export of a finished run's network, with classes and preprocessing, verified against the original.
 
-ONNX and TorchScript take images (batch, 3, H, W) float32, red green blue in 0..1, resized as the preprocessing says, and
-give logits (batch, classes): the normalisation is inside. A safetensors file holds the weights alone. What else one must know
-stands as JSON under "about": in ONNX's metadata, in an extra file of TorchScript, in the header of safetensors.
+ONNX and TorchScript take images (batch, 3, H, W) float32, RGB in 0..1, resized as in `preprocess`, and return logits
+(batch, classes); they normalise inside. A safetensors file holds the weights alone. Classes, preprocessing and
+temperature are JSON under "about": in ONNX's metadata, an extra file of TorchScript, the header of safetensors.
 """
 
 import json
@@ -22,63 +22,60 @@ if TYPE_CHECKING:
     from torch import nn
 
 SUFFIX = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
-BATCHES = (1, 7)  # that are compared
-CLOSE = 1e-4
-INPUT = "images: float32 (batch, 3, H, W), RGB in 0..1, resized as `preprocess` says; normalised inside"
+BATCH_SIZES = (1, 7)  # of the verification
+TOLERANCE = 1e-4
+INPUT = "images: float32 (batch, 3, H, W), RGB in 0..1, resized as in `preprocess`; normalised inside"
 OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of logits / temperature (null: 1)"
 
 
 def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
-    """Write the network of a run as `kind`; returns the file and the largest difference, see `_difference`.
+    """Write the network of a run as `kind`; returns the file and the largest difference of a logit, see `_difference`.
 
     Raises:
-        UserError: no finished run, the file exists or has no folder, or a package is missing.
+        UserError: no finished run, an existing file, no such folder, or a missing package.
     """
     path = run_folder / results.BEST
-    about = results.read_model_card(path)
+    metadata = results.read_model_card(path)
     out = out or run_folder / f"model{SUFFIX[kind]}"
     check_new(out, "-o")
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
-        raise UserError(f"ONNX needs packages that are not here: pip install {' '.join(missing)}")
+        raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
 
     from ..models import build, weights
 
-    row = build.get_backbone(about["backbone"])
-    net = build.create_model(row, len(about["classes"]), weights.load_state_dict(path), keep_head=True).eval()
-    return out, write_verified(net, about, kind, out)
+    backbone = build.get_backbone(metadata["backbone"])
+    state_dict = weights.load_state_dict(path)
+    net = build.create_model(backbone, len(metadata["classes"]), state_dict, keep_head=True).eval()
+    return out, write_verified(net, metadata, kind, out)
 
 
-def write_verified(net: "nn.Module", about: dict[str, Any], kind: str, out: Path) -> float:
-    """Write `net`, in evaluation mode, and compare what was written with it; returns the largest difference.
+def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: Path) -> float:
+    """Write `net`, in evaluation mode, read the file and compare logits; returns the largest difference.
 
     Raises:
-        RuntimeError: a logit differs by more than 1e-4 (of the largest logit, if that is above 1): a bug, nothing is written.
+        RuntimeError: a logit differs by more than `TOLERANCE`: a bug; nothing is written.
     """
-    preprocess = about["preprocess"]
-    about = {**about, "preprocess": asdict(preprocess)}
+    preprocess = metadata["preprocess"]
+    metadata = {**metadata, "preprocess": asdict(preprocess)}
     model = net
     if kind != "safetensors":
-        model, about = (
-            _normalised(net, preprocess.mean, preprocess.std),
-            {**about, "input": INPUT, "output": OUTPUT},
-        )
+        model = _with_normalisation(net, preprocess.mean, preprocess.std)
+        metadata |= {"input": INPUT, "output": OUTPUT}
     write, read = {
         "onnx": (_write_onnx, _read_onnx),
         "torchscript": (_write_torchscript, _read_torchscript),
-        "safetensors": (_write_safetensors, _reader_of(net)),
+        "safetensors": (_write_safetensors, _safetensors_reader(net)),
     }[kind]
     with atomic_write(out, "-o") as part, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of what is constant in a trace, which is compared; of TorchScript's age
-        write(model, preprocess.size, json.dumps(about), part)
+        warnings.simplefilter("ignore")  # constants of a trace, which is verified; TorchScript's deprecation
+        write(model, preprocess.size, json.dumps(metadata), part)
         difference = _difference(model, read(part), preprocess.size)
-        if not difference <= CLOSE:
+        if not difference <= TOLERANCE:
             raise RuntimeError(f"the exported network differs by {difference:.3g} from its original")
     return difference
 
 
-def _normalised(net: "nn.Module", mean: tuple[float, ...], std: tuple[float, ...]) -> "nn.Module":
+def _with_normalisation(net: "nn.Module", mean: tuple[float, ...], std: tuple[float, ...]) -> "nn.Module":
     import torch
     from torch import nn
 
@@ -96,24 +93,25 @@ def _normalised(net: "nn.Module", mean: tuple[float, ...], std: tuple[float, ...
 
 
 def _difference(model: "nn.Module", other: Callable, size: tuple[int, int]) -> float:
-    """The largest of a logit, as a share of the largest logit where that is above 1: float32 keeps shares."""
+    """The largest difference of a logit, relative to the largest logit where that is above 1."""
     import torch
 
-    dice, found = torch.Generator().manual_seed(0), []
+    generator, differences = torch.Generator().manual_seed(0), []
     with torch.inference_mode():
-        for batch in BATCHES:
-            images = torch.rand(batch, 3, *size, generator=dice)
+        for batch_size in BATCH_SIZES:
+            images = torch.rand(batch_size, 3, *size, generator=generator)
             logits = model(images)
-            found.append(((logits - other(images)).abs().max() / logits.abs().max().clamp(min=1)).item())
-    return torch.tensor(found).max().item()  # which keeps a NaN
+            difference = (logits - other(images)).abs().max() / logits.abs().max().clamp(min=1)
+            differences.append(difference.item())
+    return torch.tensor(differences).max().item()  # unlike max(), propagates NaN
 
 
-def _write_onnx(model: "nn.Module", size: tuple[int, int], told: str, path: Path) -> None:
+def _write_onnx(model: "nn.Module", size: tuple[int, int], metadata: str, path: Path) -> None:
     import onnx
     import torch
 
     images = torch.rand(2, 3, *size)
-    with _attention_in_steps(model):
+    with _unfused_attention(model):
         program = torch.onnx.export(
             model,
             (images,),
@@ -124,13 +122,13 @@ def _write_onnx(model: "nn.Module", size: tuple[int, int], told: str, path: Path
             verbose=False,
         )
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {"about": told})
+    onnx.helper.set_model_props(proto, {"about": metadata})
     onnx.save(proto, path)
 
 
 @contextmanager
-def _attention_in_steps(model: "nn.Module") -> Iterator[None]:
-    """timm's attention as products and a softmax: in one piece, of five dimensions as in Hiera, torch cannot say it in ONNX."""
+def _unfused_attention(model: "nn.Module") -> Iterator[None]:
+    """timm's attention as products and a softmax: torch exports no fused attention of five dimensions (Hiera) to ONNX."""
     fused = [module for module in model.modules() if getattr(module, "fused_attn", False)]
     for module in fused:
         module.fused_attn = False
@@ -149,11 +147,11 @@ def _read_onnx(path: Path) -> Callable:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _write_torchscript(model: "nn.Module", size: tuple[int, int], told: str, path: Path) -> None:
+def _write_torchscript(model: "nn.Module", size: tuple[int, int], metadata: str, path: Path) -> None:
     import torch
 
-    traced = torch.jit.trace(model, torch.rand(2, 3, *size), check_trace=False)  # `_difference` checks
-    torch.jit.save(traced, path, _extra_files={"about": told})
+    traced = torch.jit.trace(model, torch.rand(2, 3, *size), check_trace=False)  # `_difference` compares
+    torch.jit.save(traced, path, _extra_files={"about": metadata})
 
 
 def _read_torchscript(path: Path) -> Callable:
@@ -162,13 +160,13 @@ def _read_torchscript(path: Path) -> Callable:
     return torch.jit.load(path)
 
 
-def _write_safetensors(model: "nn.Module", size: tuple[int, int], told: str, path: Path) -> None:
+def _write_safetensors(model: "nn.Module", size: tuple[int, int], metadata: str, path: Path) -> None:
     from safetensors.torch import save_model
 
-    save_model(model, path, {"about": told})
+    save_model(model, path, {"about": metadata})
 
 
-def _reader_of(net: "nn.Module") -> Callable[[Path], Callable]:
+def _safetensors_reader(net: "nn.Module") -> Callable[[Path], Callable]:
     import copy
 
     from safetensors.torch import load_model

@@ -1,12 +1,17 @@
-"""A finished run's network on new pictures: the stored classes, the stored preprocessing."""
+"""Predictions of a finished run's network for new images, with its classes and preprocessing."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..data.images.decode import decode, open_image
 from ..data.readers import image_files
 from ..errors import UserError
 from ..run import results
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor, nn
 
 BATCH = 32
 CHUNK = 1024  # images in memory at once
@@ -17,10 +22,10 @@ def predict(
 ) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
-    Of an image that cannot be read, why.
+    An image that cannot be read has the reason in place of its classes.
 
     Raises:
-        UserError: no finished run there, no such image, or none that can be read.
+        UserError: no finished run, no such image, or none that can be read.
     """
     path = run_folder / results.BEST
     if not path.is_file():
@@ -28,37 +33,46 @@ def predict(
     if top < 1:
         raise UserError(f"--top {top}: expected 1 or more")
     images = [image for given in inputs for image in _images(given)]
-    _check_any_opens(images)  # before torch takes its seconds
-    about = results.read_model_card(path)
+    _check_any_opens(images)  # before torch is imported
+    metadata = results.read_model_card(path)
 
+    from ..models import build, weights
+    from ..training.device import make_accelerator
+
+    backbone, classes = build.get_backbone(metadata["backbone"]), metadata["classes"]
+    accelerator = make_accelerator("auto", "fp32", backbone.cpu_bf16)
+    net = build.create_model(backbone, len(classes), weights.load_state_dict(path), keep_head=True)
+    for start in range(0, len(images), CHUNK):
+        chunk = images[start : start + CHUNK]
+        probabilities, unreadable = _probabilities(net, chunk, metadata, accelerator)
+        values, labels = (part.tolist() for part in probabilities.topk(min(top, len(classes))))
+        for i, image in enumerate(chunk):
+            ranked = [(classes[label], p) for label, p in zip(labels[i], values[i], strict=True)]
+            yield image, unreadable.get(i) or ranked
+
+
+def _probabilities(
+    net: "nn.Module", images: list[str], metadata: dict[str, Any], accelerator: "Accelerator"
+) -> tuple["Tensor", dict[int, str]]:
+    """(images, classes) probabilities, and for those that cannot be read, by position, the reason."""
     import numpy as np
     import torch
 
     from ..data.loader import Batches
-    from ..models import build, weights
-    from ..training.device import make_accelerator as choose_device
     from ..training.evaluate import evaluate
 
-    row, classes = build.get_backbone(about["backbone"]), about["classes"]
-    accelerator = choose_device("auto", "fp32", row.cpu_bf16)
-    net = build.create_model(row, len(classes), weights.load_state_dict(path), keep_head=True)
     net.to(accelerator.device, memory_format=torch.channels_last)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
-        pixels, bad = decode(chunk, about["preprocess"], about["native"])
-        batches = Batches(
-            pixels=pixels,
-            indices=np.arange(len(chunk)),
-            labels=np.zeros(len(chunk), np.int64),  # not known, not used
-            preprocess=about["preprocess"],
-            batch_size=BATCH,
-            device=accelerator.device,
-        )
-        logits = torch.from_numpy(evaluate(net, batches, accelerator))
-        probabilities = (logits / (about.get("temperature") or 1)).softmax(1)
-        likely, which = (rows.tolist() for rows in probabilities.topk(min(top, len(classes))))
-        for i, image in enumerate(chunk):
-            yield image, bad.get(i) or [(classes[c], p) for c, p in zip(which[i], likely[i], strict=True)]
+    pixels, unreadable = decode(images, metadata["preprocess"], metadata["native"])
+    batches = Batches(
+        pixels=pixels,
+        indices=np.arange(len(images)),
+        labels=np.zeros(len(images), np.int64),  # unknown, not used
+        preprocess=metadata["preprocess"],
+        batch_size=BATCH,
+        device=accelerator.device,
+    )
+    logits = torch.from_numpy(evaluate(net, batches, accelerator))
+    return (logits / (metadata.get("temperature") or 1)).softmax(1), unreadable
 
 
 def _images(given: Path) -> list[str]:
@@ -73,11 +87,11 @@ def _images(given: Path) -> list[str]:
 
 
 def _check_any_opens(images: list[str]) -> None:
-    why = None
+    first_error = None
     for image in images:
         try:
             open_image(image)
             return
-        except Exception as error:  # whatever a broken file makes its reader do
-            why = why or error
-    raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({why})")
+        except Exception as error:  # a broken file makes its reader raise anything
+            first_error = first_error or error
+    raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({first_error})")

@@ -82,9 +82,11 @@ def test_groups_are_left_out_whole(class_tree, monkeypatch: pytest.MonkeyPatch) 
         return replace(samples, groups=[f"{label}/{i // 2}" for i, label in enumerate(samples.labels)])
 
     seen = []
-    left_out = linear_probe._left_out
+    leave_out_error = linear_probe._leave_out_error
     monkeypatch.setattr(
-        linear_probe, "_left_out", lambda r, groups, p: seen.append(groups) or left_out(r, groups, p)
+        linear_probe,
+        "_leave_out_error",
+        lambda r, groups, p: seen.append(groups) or leave_out_error(r, groups, p),
     )
     result = probed(replace(folder.DATASET, load=twins), images)
     assert len(seen) == len(PENALTIES) and len(seen[0]) == result["split"]["train"]

@@ -1,4 +1,4 @@
-"""A user's mistake, made through the real script: one line, exit status 2, nothing written, no torch on the way."""
+"""Runs a script that must end in a user error: one line, exit status 2, nothing written, torch not imported."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ import sys
 class Block:
     def find_spec(self, name, *_):
         if name == "torch":
-            raise AssertionError("torch was loaded on the way to a user's mistake")
+            raise AssertionError("torch was imported before a user error")
 sys.meta_path.insert(0, Block())
 sys.argv = sys.argv[1:]
 import runpy
@@ -21,7 +21,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def mistake(cwd: Path, script: str, *options: object, torch: bool = False) -> str:
-    """Run a script that must fail; its one line of complaint."""
+    """The one-line error of a script that must fail."""
     before = sorted(cwd.rglob("*"))
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TORCH_HOME": str(cwd / "hub")}
     start = [str(ROOT / script)] if torch else ["-c", BLOCK, str(ROOT / script)]

@@ -105,11 +105,11 @@ def test_sheets_are_found() -> None:
     ]  # fmt: skip
 
 
-def test_a_sheet_is_short_and_tells_its_caveats() -> None:
+def test_a_sheet_is_short_and_states_its_caveats() -> None:
     for sheet in catalog.datasets():
-        told = (*sheet.caveats, *([sheet.paper.note] if sheet.paper else []))
+        caveats = (*sheet.caveats, *([sheet.paper.note] if sheet.paper else []))
         assert len((ROOT / f"{sheet.script}.py").read_text("utf-8").splitlines()) <= 70, sheet.name
-        assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in told), sheet.name
+        assert all(len(caveat) <= 110 and caveat.endswith(".") for caveat in caveats), sheet.name
         assert "\n" not in sheet.get and sheet.image_size, sheet.name
 
 

@@ -1,4 +1,4 @@
-"""What the user can fix: one line, exit status 2, nothing written, no torch on the way."""
+"""User errors: one line, exit status 2, nothing written, torch not imported."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from mistakes import mistake
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "expected"),
     [
         (("-model", "resnt50"), "did you mean 'resnet50'?"),
         (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
@@ -38,17 +38,17 @@ from mistakes import mistake
         (("--epoch", 3), "unrecognized arguments"),
     ],
 )
-def test_options(tmp_path: Path, options: tuple, says: str) -> None:
-    assert says in mistake(tmp_path, "eurosat.py", *options)
+def test_options(tmp_path: Path, options: tuple, expected: str) -> None:
+    assert expected in mistake(tmp_path, "eurosat.py", *options)
 
 
-def test_pieces_of_a_batch(tmp_path: Path, class_tree) -> None:
+def test_micro_batch_size(tmp_path: Path, class_tree) -> None:
     message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--micro_bs", 5)
     assert "--micro_bs 5: expected a divisor of -bs 32" in message
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "expected"),
     [
         ("epoch: 3", "unknown option 'epoch': did you mean 'epochs'?"),
         ("lr: fast", "argument --lr: 'fast' is not a positive learning rate"),
@@ -60,12 +60,12 @@ def test_pieces_of_a_batch(tmp_path: Path, class_tree) -> None:
         ("resume: runs", "unknown option 'resume'"),
     ],
 )
-def test_options_from_a_file(tmp_path: Path, content: str, says: str) -> None:
+def test_options_from_a_file(tmp_path: Path, content: str, expected: str) -> None:
     (tmp_path / "my.yaml").write_text(content)
-    assert says in mistake(tmp_path, "eurosat.py", "--config", "my.yaml")
+    assert expected in mistake(tmp_path, "eurosat.py", "--config", "my.yaml")
 
 
-def test_images_too_small_for_a_network(tmp_path: Path, class_tree) -> None:
+def test_image_size_below_the_minimum(tmp_path: Path, class_tree) -> None:
     message = mistake(tmp_path, "eurosat.py", "--data_dir", class_tree(), "-model", "inception")
     assert "inception_v3 needs images of 75 pixels or more, not 64x64: pass --image_size 96" in message
 
@@ -75,7 +75,7 @@ def test_empty_data(tmp_path: Path) -> None:
     assert "(empty): unpack EuroSAT.zip" in mistake(tmp_path, "eurosat.py")
 
 
-def test_offline_weights_not_in_the_cache(tmp_path: Path, class_tree) -> None:
+def test_offline_without_cached_weights(tmp_path: Path, class_tree) -> None:
     message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "-model", "swin", "--offline")
     assert (
         "swin_t-704ceda3.pth" in message
@@ -102,14 +102,14 @@ def test_existing_run_folder(tmp_path: Path, class_tree) -> None:
     assert "exists already" in mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--out", "old")
 
 
-def test_counts_that_do_not_match(tmp_path: Path, class_tree) -> None:
+def test_wrong_counts(tmp_path: Path, class_tree) -> None:
     import eurosat
 
     message = mistake(tmp_path, "eurosat.py", "--data_dir", class_tree(eurosat.DATASET.classes, n=2))
     assert "found 20 images in all (expected 27,000)" in message and "--subset" in message
 
 
-def test_counts_of_official_parts(tmp_path: Path, cifar_tree: Path) -> None:
+def test_wrong_counts_of_official_parts(tmp_path: Path, cifar_tree: Path) -> None:
     message = mistake(tmp_path, "cifar10.py", "--data_dir", cifar_tree)
     assert "100 images train (expected 50,000), 20 images test (expected 10,000)" in message
 
@@ -132,7 +132,7 @@ def test_too_few_images(tmp_path: Path, class_tree) -> None:
     assert "class 'ant' has no image in" in message and "(2 in all)" in message
 
 
-def test_half_a_split(tmp_path: Path, class_tree) -> None:
+def test_train_folder_without_test(tmp_path: Path, class_tree) -> None:
     message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(base="images/train"))
     assert "holds train/: expected train/ and test/" in message
 
@@ -140,15 +140,13 @@ def test_half_a_split(tmp_path: Path, class_tree) -> None:
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff no picture", None])
 def test_unreadable_image(tmp_path: Path, class_tree, content: bytes | None) -> None:
     folder = class_tree()
-    victim = folder / "bee" / "bee_3.jpg"
-    victim.write_bytes(
-        victim.read_bytes()[:300] if content is None else content
-    )  # None: cut off in the middle
+    path = folder / "bee" / "bee_3.jpg"
+    path.write_bytes(path.read_bytes()[:300] if content is None else content)  # None: truncated
     message = mistake(tmp_path, "folder.py", "--data_dir", folder)
-    assert f"1 of 30 images cannot be read, the first is {victim}" in message and "--skip_bad" in message
+    assert f"1 of 30 images cannot be read, the first is {path}" in message and "--skip_bad" in message
 
 
-def test_labels_outside_the_sheet(tmp_path: Path, class_tree) -> None:
+def test_unknown_class_folder(tmp_path: Path, class_tree) -> None:
     import eurosat
 
     folder = class_tree((*eurosat.DATASET.classes, "Volcano"), n=1)
@@ -156,7 +154,7 @@ def test_labels_outside_the_sheet(tmp_path: Path, class_tree) -> None:
     assert "labels outside the sheet: class folder 'Volcano'" in message
 
 
-def test_labels_outside_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
+def test_unknown_label_in_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
     import pickle
 
     path = cifar_tree / "cifar-10-batches-py" / "data_batch_2"
@@ -168,7 +166,7 @@ def test_labels_outside_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
     )
 
 
-def test_a_pickle_that_runs_code(tmp_path: Path, cifar_tree: Path) -> None:
+def test_malicious_pickle(tmp_path: Path, cifar_tree: Path) -> None:
     path = cifar_tree / "cifar-10-batches-py" / "data_batch_2"
     path.write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
     assert "refuses os.system" in mistake(tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset")
@@ -181,7 +179,7 @@ def test_missing_flower(tmp_path: Path, flowers_tree: Path) -> None:
 
 
 def test_weights_of_another_architecture(tmp_path: Path, class_tree) -> None:
-    """The one mistake that needs torch: only the network itself knows its keys."""
+    """The one user error that needs torch: the keys are those of the network."""
     import torch
     from safetensors.torch import save_file
 

@@ -1,4 +1,4 @@
-"""Every data sheet's script, run as a user runs it, on the miniature of its official layout."""
+"""Every data sheet's script on a miniature of its official layout."""
 
 import json
 import runpy
@@ -15,7 +15,7 @@ TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32",
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -47,16 +47,16 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     ],
 )
 def test_a_run(run, script: str, parts: tuple[int, int, int], capsys: pytest.CaptureFixture) -> None:
-    getattr(miniatures, script)(Path("data") / script)  # where a user without --data_dir puts it
+    getattr(miniatures, script)(Path("data") / script)  # the default --data_dir
     result = run(script)
     split = result["split"]
     assert (split["train"], split["val"], split["test"]) == parts
     (sheet,) = (sheet for sheet in catalog.datasets() if sheet.name == script)
     assert result["dataset"] == script and result["metric"] == sheet.metric and result["fold"] == sheet.fold
     assert result["caveats"] == list(sheet.caveats)
-    told = "fold 1, subset" if script == "dtd" else "subset"
+    limits = "fold 1, subset" if script == "dtd" else "subset"
     assert capsys.readouterr().out.startswith(
-        f"{script} ({told}) timm:test_resnet from scratch: {sheet.metric} "
+        f"{script} ({limits}) timm:test_resnet from scratch: {sheet.metric} "
     )
 
 
@@ -96,7 +96,7 @@ def test_the_papers_split(run, script: str, parts: tuple[int, int, int], capsys)
 
 
 @pytest.mark.parametrize(
-    ("script", "options", "says"),
+    ("script", "options", "expected"),
     [
         ("breakhis", ["--magnification", "50x"], "invalid choice: '50x'"),
         ("dtd", ["--fold", "11"], "--fold 11: DTD has these official folds: 1 to 10"),
@@ -106,7 +106,7 @@ def test_the_papers_split(run, script: str, parts: tuple[int, int, int], capsys)
         ("dtd", ["--split", "paper", "--split_file", "mine.csv"], "not allowed with argument --split"),
     ],
 )
-def test_a_split_that_is_not_there(run, script: str, options: list[str], says: str, capsys) -> None:
+def test_invalid_split_options(run, script: str, options: list[str], expected: str, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         run(script, *options)
-    assert stop.value.code == 2 and says in capsys.readouterr().err
+    assert stop.value.code == 2 and expected in capsys.readouterr().err

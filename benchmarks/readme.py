@@ -24,7 +24,7 @@ from common.models.registry import (  # noqa: E402
     MODERN,
     Backbone,
 )
-from common.recommend import validate, words  # noqa: E402
+from common.recommend import text, validate  # noqa: E402
 from common.report import scratch_table  # noqa: E402
 from common.report.read import row_of  # noqa: E402
 from common.report.sections import sections  # noqa: E402
@@ -158,14 +158,14 @@ def last_line(every: list[Run]) -> str:
 def answer() -> str:
     """What `recommend --finetune` has answered."""
     (seen,) = (told for told in runs(ANSWERS) if told.get("finals"))
-    return f"```\n{words.table(seen)}\n{words.finals(seen['finals'])}\n```"
+    return f"```\n{text.format_table(seen)}\n{text.format_finals(seen['finals'])}\n```"
 
 
 def validated(every: list[Run]) -> str:
     """How well the answers foretold what the runs say."""
     agreements = validate.validate(runs(ANSWERS), every)
     means = {score: validate.mean(agreements, score) for score in validate.SCORES}
-    return f"```\n{words.agreements(agreements, means, validate.SCORES)}\n```"
+    return f"```\n{text.format_agreements(agreements, means, validate.SCORES)}\n```"
 
 
 def times() -> str:

@@ -1,4 +1,4 @@
-"""Predictions of several backbones for the same images -> their order, and how sure it is."""
+"""The ranking of several backbones by their predictions for the same images, with its uncertainty."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from numpy import ndarray
 
 from ..statistics import paired
 
-SURE = 0.95
-SLOWER = 2_000  # resamples where each takes a call per backbone
+CONFIDENCE = 0.95
+SLOW_RESAMPLES = 2_000  # where every resample takes a call per backbone
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class Standing:
     score: float
     interval: tuple[float, float]
     p_best: float  # share of the resamples in which it is the best; a tie is split
-    behind: float  # the leader's score less its own
+    behind: float  # the leader's score minus its own
     behind_interval: tuple[float, float]
-    tied: bool  # not told apart from the leader: Holm's procedure over all others at 5 %
+    tied: bool  # not significantly different from the leader: Holm's procedure over all others at 5 %
     equivalent: bool  # at most half a point behind the leader in 95 % of the resamples
 
 
@@ -36,34 +36,27 @@ def rank(
 ) -> list[Standing]:
     """The best first. `predicted` (K, N) int and `labels` (N,) int are classes; `metric` top1 or balanced_accuracy.
 
-    Images are resampled, whole groups of them where there are some, the same for all backbones.
+    Images, or whole groups of them, are resampled alike for all backbones.
     """
-    if metric == "top1" and groups is None:
-        draws = paired.resample_means(predicted == labels, seed)
-    else:
-        units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
-        scorers = [_scorer(one, labels, metric, units) for one in predicted]
-        draws = paired.resample_scores(scorers, units.max() + 1, seed, SLOWER)
-    scores = [accuracy(one, labels, metric) for one in predicted]
+    resampled = _resample(predicted, labels, metric, seed, groups)
+    scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
-    behind = draws[:, [leader]] - draws
-    bounds, behind_bounds = (np.quantile(d, (0.025, 0.975), axis=0).T.tolist() for d in (draws, behind))
-    p_best, near = paired.share_best(draws), paired.share_equivalent(draws, leader)
-    others = [k for k in range(len(names)) if k != leader]
-    # p as in compare.paired_bootstrap
-    sides = np.minimum((behind <= paired.ROUNDING).sum(0), (behind >= -paired.ROUNDING).sum(0))
-    p = paired.holm(np.minimum(1, 2 * (sides[others] + 1) / (len(draws) + 1)))
-    tied = {leader} | {k for k, p_k in zip(others, p, strict=True) if p_k > 1 - SURE}
+    behind = resampled[:, [leader]] - resampled
+    intervals, behind_intervals = (
+        np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled, behind)
+    )
+    p_best, p_equivalent = paired.share_best(resampled), paired.share_equivalent(resampled, leader)
+    tied = _tied(behind, leader)
     return [
         Standing(
             name=names[k],
             score=scores[k],
-            interval=tuple(bounds[k]),
+            interval=tuple(intervals[k]),
             p_best=float(p_best[k]),
             behind=scores[leader] - scores[k],
-            behind_interval=tuple(behind_bounds[k]),
+            behind_interval=tuple(behind_intervals[k]),
             tied=k in tied,
-            equivalent=bool(near[k] >= SURE),
+            equivalent=bool(p_equivalent[k] >= CONFIDENCE),
         )
         for k in sorted(range(len(names)), key=lambda k: (-scores[k], k))
     ]
@@ -75,13 +68,30 @@ def accuracy(predicted: ndarray, labels: ndarray, metric: str) -> float:
     return _scorer(predicted, labels, metric, units)(np.ones(len(labels)))
 
 
-def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:
-    """How often each unit (an image, a group) was drawn -> the score."""
-    right, strata = predicted == labels, labels if metric == "balanced_accuracy" else np.zeros_like(labels)
+def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None) -> ndarray:
+    """(R, K) scores."""
+    if metric == "top1" and groups is None:
+        return paired.resample_means(predicted == labels, seed)
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    scorers = [_scorer(row, labels, metric, units) for row in predicted]
+    return paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
 
-    def score(times: ndarray) -> float:
-        weights = times[units]
-        there, hits = np.bincount(strata, weights), np.bincount(strata, weights * right)
-        return float((hits[there > 0] / there[there > 0]).mean())
+
+def _tied(behind: ndarray, leader: int) -> set[int]:
+    """See `Standing.tied`; p-values as in `paired.paired_bootstrap`. `behind`: (R, K)."""
+    others = [k for k in range(behind.shape[1]) if k != leader]
+    tails = np.minimum((behind <= paired.ROUNDING).sum(0), (behind >= -paired.ROUNDING).sum(0))
+    p_values = paired.holm(np.minimum(1, 2 * (tails[others] + 1) / (len(behind) + 1)))
+    return {leader} | {k for k, p in zip(others, p_values, strict=True) if p > 1 - CONFIDENCE}
+
+
+def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:
+    """Maps how often each unit (an image, a group) was drawn to the score."""
+    correct, strata = predicted == labels, labels if metric == "balanced_accuracy" else np.zeros_like(labels)
+
+    def score(counts: ndarray) -> float:
+        weights = counts[units]
+        totals, hits = np.bincount(strata, weights), np.bincount(strata, weights * correct)
+        return float((hits[totals > 0] / totals[totals > 0]).mean())
 
     return score

@@ -89,16 +89,16 @@ def _recommend(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ...recommend import finals, words
-    from ...recommend.recommend import Question, recommend
+    from ...recommend import finalists, text
+    from ...recommend.recommend import RecommendConfig, recommend
 
     def log(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
-    question = Question(runs, left_out, options.group_by, options.limit, options.budget)
-    answer, material = recommend(question, log)
-    answer["advice"] = words.advice(answer)
-    print(words.table(answer), flush=True)
+    config = RecommendConfig(runs, left_out, options.group_by, options.limit, options.budget)
+    answer, data = recommend(config, log)
+    answer["advice"] = text.format_advice(answer)
+    print(text.format_table(answer), flush=True)
     if options.finetune:
         answer["finals"] = None  # pending
     else:
@@ -110,12 +110,11 @@ def _recommend(options: argparse.Namespace) -> None:
         script = [str(catalog.ROOT / f"{sheet.script}.py"), *arguments]
         chosen = sorted((r for r in runs if r.model in first), key=lambda r: first.index(r.model))
         try:
-            folder = finals.place(chosen, script, material)
-            answer["finals"] = finals.play(chosen, script, folder, material, log)
+            answer["finals"] = finalists.run(chosen, script, data, log)
         except KeyboardInterrupt:
             log("stopped; run the same command to continue")
             raise
-        print(words.finals(answer["finals"]))
+        print(text.format_finals(answer["finals"]))
         if options.out:
             results.write_json(options.out, answer)
 

@@ -19,10 +19,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ...recommend import validate, words
+        from ...recommend import text, validate
 
         agreements = validate.validate(*validate.read(options.paths))
         means = {score: validate.mean(agreements, score) for score in validate.SCORES}
-        print(words.agreements(agreements, means, validate.SCORES))
+        print(text.format_agreements(agreements, means, validate.SCORES))
 
     report_user_errors(show)

@@ -1,0 +1,84 @@
+"""The cost of training a backbone on this machine: parameters, MACs, step time, memory. Measured once, then cached."""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+
+from ..files import disk_cache
+from ..metrics import cost
+from ..models import build
+from ..models.registry import Backbone
+from ..spec import Speed
+from ..training import recipes
+from ..training.autotune import step_times
+from ..training.device import is_out_of_memory
+
+FORM = 2  # of the cached figures; increase it to invalidate older ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """Training steps of a backbone on a device."""
+
+    row: Backbone
+    classes: int
+    batch_size: int
+    image_size: tuple[int, int]  # (H, W) in pixels
+    device: torch.device
+    device_name: str
+    precision: str  # fp32, bf16 or fp16
+
+
+@dataclass(frozen=True)
+class Cost:
+    parameters: int
+    macs: int  # of an image
+    step_seconds: float | None  # of a training step; None: not measured, or out of memory
+    peak_memory_bytes: int | None  # while training: allocated on the GPU, or resident in this process
+
+
+def estimate(workload: Workload, measure: bool) -> Cost:
+    """From the cache, or measured now; without `measure`, a step that is not in the cache has no time and memory."""
+    key = {
+        "form": FORM,
+        "network": (workload.row.library, workload.row.arch, workload.row.head, workload.classes),
+        "batch": (workload.batch_size, *workload.image_size),
+        "machine": workload.device_name,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "precision": workload.precision,
+    }
+    if figures := disk_cache.load("prices", key):
+        return Cost(**figures)
+    found = _estimate(workload, measure)
+    if found.step_seconds is not None:  # the memory may suffice another time
+        disk_cache.store("prices", key, asdict(found))
+    return found
+
+
+def training_seconds(
+    cost: Cost, images_per_second: float, n_train: int, n_val: int, batch_size: int
+) -> float | None:
+    """Of one run of the default recipe: its steps, and an evaluation on validation after every epoch."""
+    if cost.step_seconds is None:
+        return None
+    steps = max(1, n_train // batch_size)
+    return recipes.default_epochs(steps) * (steps * cost.step_seconds + n_val / images_per_second)
+
+
+def _estimate(workload: Workload, measure: bool) -> Cost:
+    make = partial(build.create_model, workload.row, workload.classes, None)
+    network = make()
+    static = (cost.parameters(network), cost.macs(network, workload.image_size))
+    if not measure:
+        return Cost(*static, None, None)
+    batch = (workload.batch_size, 3, *workload.image_size)
+    cost.reset_peak_memory(workload.device)
+    try:
+        times = step_times(make, workload.device, batch, Speed(precision=workload.precision))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return Cost(*static, None, None)
+    return Cost(*static, times["step_seconds"], cost.peak_memory(workload.device))

@@ -1,0 +1,80 @@
+"""The scores of one backbone on frozen features: linear probe, kNN, LogME, H-score."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..files.disk_cache import cached
+from ..models import build, weights
+from ..run import provenance
+from ..spec import RunConfig
+from ..training import device as devices
+from ..transfer import linear_probe, transferability
+from ..transfer.features import Extractor, cached_features
+from . import ranking
+from .dataset import ProbeData, Round
+
+FORM = 2  # of the cached scores; increase it to invalidate older ones
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The features of a backbone for the images of a round, and what they achieve."""
+
+    features: np.ndarray  # (N, D) float32
+    images_per_second: float
+    predicted: list[int]  # (N,) classes, by the probe
+    scores: dict[str, float]  # probe, knn: accuracies; logme; h_score
+
+
+def evaluate(
+    config: RunConfig, data: ProbeData, round_: Round, previous: ProbeResult | None, device: torch.device
+) -> ProbeResult:
+    """Extract the features of the round's new images and score all; `previous`: the result of the round before."""
+    row = build.get_backbone(config.model)
+    path, sha256 = weights.fetch(row, config.weights, config.offline)
+    extractor = Extractor(
+        backbone=row,
+        weights=path,
+        sha256=sha256,
+        preprocess=row.preprocess(config.image_size),
+        device=device,
+        machine=provenance.device_name(device),
+        precision=devices.resolve_precision(device, config.precision, row.cpu_bf16),
+        seed=config.seed,
+    )
+    new = cached_features(extractor, data.images, round_.positions[-round_.n_new :], config.dataset.native)
+    values = np.concatenate([previous.features, new.values]) if previous else new.values
+    classes = len(data.samples.classes)
+    inputs = (values, round_.labels, classes, round_.folds, round_.groups, data.metric)
+    key = {"form": FORM, "known": [_digest(part) for part in inputs]}
+    scores = cached("judged", key, lambda: _scores(values, round_, classes, data.metric))
+    return ProbeResult(values, new.images_per_second, **scores)
+
+
+def _digest(part: Any) -> str:
+    content = np.ascontiguousarray(part) if isinstance(part, np.ndarray) else str(part).encode()
+    return hashlib.sha256(content).hexdigest()
+
+
+def _scores(values: np.ndarray, round_: Round, classes: int, metric: str) -> dict[str, Any]:
+    labels, folds = round_.labels, round_.folds
+    balanced = metric == "balanced_accuracy"
+    logits = linear_probe.out_of_fold(values, labels, classes, folds, round_.groups, balanced)
+    predicted = logits.argmax(1)
+    with linear_probe.single_threaded_blas():
+        neighbours = linear_probe.knn_out_of_fold(values, labels, classes, folds).argmax(1)
+        logme = transferability.logme(values, labels, classes)
+        h_score = transferability.h_score(values, labels, classes)
+    return {
+        "predicted": predicted.tolist(),
+        "scores": {
+            "probe": ranking.accuracy(predicted, labels, metric),
+            "knn": ranking.accuracy(neighbours, labels, metric),
+            "logme": logme,
+            "h_score": h_score,
+        },
+    }

@@ -1,0 +1,226 @@
+"""A recommendation as text: progress lines, the ranked table, the advice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Row = Mapping[str, Any]
+METRICS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
+CHEAPER = 0.8  # of the leader's training time: the most that counts as cheaper
+SKEW = 1.5  # times its even share: the largest class beyond which balanced accuracy is the metric
+POWER = 1.96 + 0.84  # standard errors of a difference that is significant at 5 % in four of five samples
+AFFORDABLE = 20  # times as many images: the most to suggest
+
+
+def format_score(backbone: str, weights: str, n_images: int, metric: str, scores: Mapping[str, float]) -> str:
+    """The scores of a backbone after a round."""
+    return (
+        f"{_name(backbone, weights)}, {n_images:,} images: probe {METRICS[metric]} {_percent(scores['probe'])}, "
+        f"kNN {_percent(scores['knn'])}, LogME {scores['logme']:.3f}, H-score {scores['h_score']:.2f}"
+    )
+
+
+def format_dropped(row: Row, metric: str) -> str:
+    return (
+        f"{row['name']} is dropped: probe {METRICS[metric]} {_percent(row['score'])} on {row['images']:,} images, "
+        f"{_behind(row)} behind the leader, P(best) {row['p_best']:.2f}; the remaining images would take "
+        f"{format_duration(row['needed_seconds'])}"
+    )
+
+
+def format_table(answer: Row) -> str:
+    """The data, and the backbones in order."""
+    return "\n".join(
+        [*_data_lines(answer), *_table_lines(answer["backbones"], answer), *_omitted_lines(answer)]
+    )
+
+
+def _data_lines(answer: Row) -> list[str]:
+    of = f" of {answer['of']:,}" if answer["images"] < answer["of"] else ""
+    groups = f" in {answer['groups']:,} groups" if answer["groups"] else ""
+    lines = [
+        f"{answer['dataset']}: {answer['images']:,}{of} images{groups} of {answer['classes']} classes; "
+        f"{answer['held_out']:,} test images held out"
+    ]
+    if answer["metric"] == "balanced_accuracy":
+        even, largest = _percent(1 / answer["classes"]), _percent(answer["largest_class"])
+        lines.append(
+            f"Ranked by balanced accuracy (class mean): the data sheet's metric, or the largest class has {largest} of the "
+            f"images, more than {SKEW} times its even share of {even}."
+        )
+    return lines
+
+
+def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
+    metric = METRICS[answer["metric"]]
+    complete = all(row["training_seconds"] for row in rows)
+    return [
+        f"    {'backbone':22} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
+        f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
+        *(_table_line(place, row) for place, row in enumerate(rows, 1)),
+        "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it.",
+        f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
+        f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
+        + ("." if complete else "; -: not measured (out of budget or memory)."),
+    ]
+
+
+def _omitted_lines(answer: Row) -> list[str]:
+    lines = [
+        f"dropped after {row['images']:,} images: {row['name']}, {_percent(row['score'])}, {_behind(row)} behind"
+        for row in answer["dropped"]
+    ]
+    if answer["left_out"]:
+        lines.append(f"left out, for the reasons above: {', '.join(answer['left_out'])}")
+    return lines
+
+
+def format_advice(answer: Row) -> str:
+    """Which backbone to take, what is cheaper and as good, how certain that is, and what would settle it."""
+    first, *others = answer["backbones"]
+    if not others:
+        name = _name(first["backbone"], first["weights"])
+        return f"Only {name} was scored: there is nothing to compare it with."
+    tied = [row for row in others if row["tied"]]
+    more = _more_images(first, tied, answer["images"])
+    settle = "fine-tuning may change the order: --finetune 3 compares the top three on the test images."
+    if len(tied) == len(others):
+        return f"{_advice_if_all_tied(answer)}; {more}{settle}"
+    return (
+        f"Take {_name(first['backbone'], first['weights'])}: {METRICS[answer['metric']]} {_percent(first['score'])} "
+        f"{_interval(first['interval'])}, P(best) {first['p_best']:.2f}, {_behind(others[0])} ahead of "
+        f"{_name(others[0]['backbone'], others[0]['weights'])}; {_cheaper_alternative(first, others)}; {more}{settle}"
+    )
+
+
+def _advice_if_all_tied(answer: Row) -> str:
+    rows = answer["backbones"]
+    measured = all(row["training_seconds"] for row in rows)
+    cheapest = min(rows, key=lambda row: row["training_seconds" if measured else "macs"])
+    return (
+        f"All {len(rows)} are equal within the noise of {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
+        f"take the {'cheapest' if measured else 'one with the fewest operations'}, "
+        f"{_name(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)})"
+    )
+
+
+def _cheaper_alternative(first: Row, others: Sequence[Row]) -> str:
+    """The cheapest of those that are equivalent to the first, or else tied with it."""
+    seconds = first["training_seconds"]
+    measured = [row for row in others if seconds and row["training_seconds"]]
+    cheaper = [row for row in measured if row["training_seconds"] <= CHEAPER * seconds]
+    for quality, flag in (("as good", "equivalent"), ("perhaps as good", "tied")):
+        if rows := [row for row in cheaper if row[flag]]:
+            best = min(rows, key=lambda row: row["training_seconds"])
+            return f"cheaper and {quality}: {_name(best['backbone'], best['weights'])} ({_cost(best)} instead of {_cost(first)})"
+    comparable = [row for row in others if row["tied"] or row["equivalent"]]
+    if all(row["training_seconds"] for row in (first, *comparable)):
+        return "nothing cheaper is as good"
+    return "whether something cheaper is as good was not measured"
+
+
+def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
+    """The number of images at which the difference to the nearest tied backbone would be significant."""
+    if not tied or tied[0]["behind"] <= 0:
+        return ""
+    low, high = tied[0]["behind_interval"]
+    needed = n_images * (POWER * (high - low) / (2 * 1.96) / tied[0]["behind"]) ** 2
+    if needed > AFFORDABLE * n_images:
+        return ""
+    pair = f"{first['backbone']} and {tied[0]['backbone']}"
+    return f"about {float(f'{needed:.2g}'):,.0f} images would tell {pair} apart; "
+
+
+def format_finals(finals: Row) -> str:
+    """The ranking of the fine-tuned networks on the test images."""
+    rows = finals["backbones"]
+    metric = METRICS[finals["metric"]]
+    lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each:"]
+    lines += [
+        f"{place:2}{_mark(place, row)} {row['name']:22} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
+        f"P(best) {row['p_best']:.2f} -> {finals['runs'][row['name']]}"
+        for place, row in enumerate(rows, 1)
+    ]
+    first, tied = rows[0], [row["name"] for row in rows[1:] if row["tied"]]
+    if len(rows) == 1:
+        lines.append("Only one backbone was fine-tuned: there is nothing to compare it with.")
+    elif tied:
+        lines.append(
+            f"On the test images {first['name']} is tied with {' and '.join(tied)}: try more seeds or images, or take the cheapest."
+        )
+    else:
+        lines.append(
+            f"Best on test: {first['name']}, {_behind(rows[1])} ahead of {rows[1]['name']}; other seeds may change this."
+        )
+    return "\n".join(lines)
+
+
+def format_agreements(
+    agreements: Sequence[Any],
+    means: Mapping[str, tuple[float, Sequence[float] | None] | None],
+    scores: Mapping[str, str],
+) -> str:
+    """The weighted taus of each dataset, and their means."""
+
+    def line(title: str, count: object, cells: Sequence[str]) -> str:
+        return f"{title:18} {count:>3} " + " ".join(f"{cell:>14}" for cell in cells)
+
+    lines = [line("weighted tau", "n", list(scores.values()))]
+    for one in agreements:
+        cells = ["-" if one.tau[score] is None else f"{one.tau[score]:.2f}" for score in scores]
+        lines.append(line(one.dataset, one.backbones, cells))
+    n_datasets = len({(one.dataset, one.test_fingerprint) for one in agreements})
+    cells = ["-" if means[score] is None else f"{means[score][0]:.2f}" for score in scores]
+    lines.append(line("mean", n_datasets, cells))
+    if any(means[score] and means[score][1] for score in scores):
+        cells = [
+            "-" if means[score] is None else "[{:.2f}, {:.2f}]".format(*means[score][1]) for score in scores
+        ]
+        lines.append(line("95 %", "", cells))
+    else:
+        lines.append(
+            f"No interval: it needs three datasets or more, not {n_datasets}. With few backbones this is anecdotal."
+        )
+    return "\n".join(lines)
+
+
+def _table_line(place: int, row: Row) -> str:
+    memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
+    training = "-" if row["training_seconds"] is None else format_duration(row["training_seconds"])
+    return (
+        f"{place:2}{_mark(place, row)} {row['backbone']:22} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
+        f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {row['p_best']:7.2f} {_percent(row['knn']):>7} {row['logme']:7.3f} "
+        f"{row['h_score']:7.2f} {row['parameters'] / 1e6:5.1f} M {row['macs'] / 1e9:6.2f} {row['images_per_second']:7.0f} "
+        f"{memory:>7} {training:>8}"
+    )
+
+
+def _mark(place: int, row: Row) -> str:
+    return " " if place == 1 else "=" if row["equivalent"] else "~" if row["tied"] else " "
+
+
+def _cost(row: Row) -> str:
+    if row["training_seconds"]:
+        return f"training about {format_duration(row['training_seconds'])}"
+    return f"{row['macs'] / 1e9:.2f} GMACs, training not measured"
+
+
+def _name(backbone: str, weights: str) -> str:
+    return f"{backbone} (random weights)" if weights == "none" else backbone
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
+
+
+def _interval(interval: Sequence[float]) -> str:
+    return "[{:.1f}, {:.1f}]".format(*(100 * bound for bound in interval))
+
+
+def _behind(row: Row) -> str:
+    return f"{100 * row['behind']:.1f} points {_interval(row['behind_interval'])}"
+
+
+def format_duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

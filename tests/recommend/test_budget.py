@@ -1,0 +1,124 @@
+"""Decisive features are found; under a budget, successive halving drops the others."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from folders import SMALL, TINY, class_folders, noise, run_recommend
+
+from common.models import build
+from common.recommend import cost_model, dataset, probe, recommend
+from common.transfer.features import Features
+
+
+@pytest.fixture(autouse=True)
+def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are not measured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost_model, "step_times", lambda *_: {"step_seconds": 0.5})
+
+
+def fake_features(good: str, images_per_second: float = 100.0):
+    """Noise, in which only the features of `good` separate the classes."""
+
+    def extract(extractor, images, rows, native) -> Features:
+        row = extractor.backbone
+        rng = np.random.default_rng(len(row.name))
+        labels = np.asarray([Path(images[i]).parent.name == "b" for i in rows])
+        values = rng.normal(size=(len(rows), 16)).astype(np.float32)
+        values[:, 0] += 10.0 * labels * (row.name == good)
+        return Features(values, images_per_second)
+
+    return extract
+
+
+def test_decisive_features_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = class_folders("noise", {"a": 30, "b": 30}, noise)
+    for good in TINY:
+        monkeypatch.setattr(probe, "cached_features", fake_features(good))
+        first, *others = run_recommend("--data_dir", data, "-model", *TINY, *SMALL)["backbones"]
+        assert first["backbone"] == good and first["score"] == 1 and first["knn"] > 0.8
+        assert all(first[score] > max(row[score] for row in others) for score in ("logme", "h_score"))
+        assert not any(row["tied"] for row in others)
+
+
+def test_a_budget_drops_the_worst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    data = class_folders("noise", {"a": 200, "b": 200}, noise)
+    monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=1.0))
+    options = ("--data_dir", data, "-model", *TINY, *SMALL)
+    answer = run_recommend(*options, "--budget", "20m")  # after 40 images, 3 x (280 + costs) seconds to go
+    assert [row["backbone"] for row in answer["backbones"]] == [TINY[1]]
+    assert {row["name"] for row in answer["dropped"]} == {TINY[0], TINY[2]}
+    assert {row["images"] for row in answer["dropped"]} == {40, 80} and answer["images"] == 320
+    assert "is dropped: probe top-1" in capsys.readouterr().err
+    monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=0.1))
+    answer = run_recommend(*options, "--budget", "5m")  # a second round would take 2 x 400 seconds
+    assert answer["images"] == 40 and answer["of"] == 320 and len(answer["dropped"]) == 1
+    assert "the budget allows only 40 of 320 images" in capsys.readouterr().err
+    assert len(run_recommend(*options, "--budget", "10h")["backbones"]) == 3
+
+
+def test_no_cost_is_measured_after_the_budget(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    data = class_folders("noise", {"a": 200, "b": 200}, noise)
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    now, extract = 0.0, fake_features(TINY[1])
+
+    def slow(*args) -> Features:
+        nonlocal now
+        now += 100
+        return extract(*args)
+
+    monkeypatch.setattr(probe, "cached_features", slow)
+    monkeypatch.setattr(recommend, "time", SimpleNamespace(perf_counter=lambda: now))
+    answer = run_recommend(*options, "--budget", "150s")
+    (row,) = answer["backbones"]  # the other is dropped
+    assert row["parameters"] > 0 and row["macs"] > 0
+    assert row["training_seconds"] is None and row["peak_memory_bytes"] is None
+    assert "-: not measured" in capsys.readouterr().out
+    assert all(row["training_seconds"] for row in run_recommend(*options)["backbones"])
+    (row,) = run_recommend(*options, "--budget", "150s")["backbones"]
+    assert row["training_seconds"], "the cache takes no time"
+
+
+def test_a_cost_without_step_time_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cost(measure: bool) -> cost_model.Cost:
+        workload = cost_model.Workload(
+            row=build.get_backbone(TINY[0]), classes=2, batch_size=8, image_size=(32, 32), device=torch.device("cpu"),
+            device_name="a machine", precision="fp32",
+        )  # fmt: skip
+        return cost_model.estimate(workload, measure)
+
+    def out_of_memory(*_: object) -> dict:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(cost_model, "step_times", out_of_memory)
+    assert cost(measure=True).step_seconds is None
+    monkeypatch.setattr(cost_model, "step_times", lambda *_: {"step_seconds": 0.5})
+    assert cost(measure=False).step_seconds is None
+    assert cost(measure=True).step_seconds == cost(measure=False).step_seconds == 0.5
+
+
+def test_rounds_of_large_groups() -> None:
+    """Parts without new images, or of too few groups, are no rounds."""
+    groups = np.array([0] * 6 + [1] * 3 + [2] * 3 + [3])
+    parts = [[0, 1, 2], [0, 1, 2], [0, 1, 2, 6, 7], [0, 1, 2, 6, 7, 9], [*range(13)]]
+    labels = np.zeros(13, int)
+    rounds = dataset._rounds(parts, labels, groups, 0)
+    new = [one.positions[-one.n_new :].tolist() for one in rounds]
+    assert new == [[0, 1, 2, 6, 7, 9], [3, 4, 5, 8, 10, 11, 12]]
+    assert [one.n_new for one in dataset._rounds(parts, labels, None, 0)] == [3, 2, 1, 7]
+
+
+def test_groups_under_a_budget() -> None:
+    """Three patients have three quarters of the images."""
+    data = class_folders("patients", {"a": 200, "b": 200}, noise)
+    for label in "ab":
+        for path in Path(data, label).glob("*.png"):
+            i = int(path.stem.split("_")[1])
+            path.rename(path.with_name(f"p{i // 50 if i < 150 else i // 10}_{i}.png"))
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"/(p\d+)_", "--budget", "10h")
+    assert run_recommend(*options)["groups"] >= 3

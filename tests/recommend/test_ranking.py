@@ -1,0 +1,32 @@
+"""The ranking of backbones, and its uncertainty."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from common.recommend import ranking
+from common.statistics import paired
+
+
+def test_ranking_with_uncertainty() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    predicted = np.where(rng.random((4, 400)) < [[0.7], [0.9], [0.89], [0.5]], labels, (labels + 1) % 3)
+    standings = ranking.rank(list("abcd"), predicted, labels, "top1", 0)
+    assert [one.name for one in standings[:2]] in (["b", "c"], ["c", "b"]) and standings[3].name == "d"
+    assert sum(one.p_best for one in standings) == pytest.approx(1)
+    assert [one.tied for one in standings] == [True, True, False, False]
+    correct = dict(zip("abcd", predicted == labels, strict=True))
+    for one in standings:
+        other = paired.paired_bootstrap(correct[standings[0].name], correct[one.name])
+        assert one.behind == pytest.approx(other.difference)
+        assert one.behind_interval == pytest.approx((other.low, other.high), abs=0.006)
+    balanced = ranking.rank(list("abcd"), predicted, labels, "balanced_accuracy", 0)
+    for one in balanced:
+        assert one.score == pytest.approx(balanced_accuracy_score(labels, predicted["abcd".index(one.name)]))
+    same = ranking.rank(["x", "y"], predicted[:1].repeat(2, 0), labels, "top1", 0)
+    assert same[1].equivalent and same[1].tied and [one.p_best for one in same] == [0.5, 0.5]
+    doubled = ranking.rank(
+        list("abcd"), predicted.repeat(4, 1), labels.repeat(4), "top1", 0, np.arange(400).repeat(4)
+    )
+    assert doubled[0].interval == pytest.approx(standings[0].interval, abs=0.005)  # copies add no information

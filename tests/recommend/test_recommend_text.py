@@ -1,0 +1,42 @@
+"""The advice: what is cheaper, as far as costs were measured."""
+
+from common.recommend import text
+
+ROW = {"weights": "imagenet", "interval": (0.8, 0.9), "p_best": 0.5, "behind_interval": (-0.01, 0.01)}
+
+
+def advice(*rows: dict) -> str:
+    return text.format_advice({"metric": "top1", "images": 100, "backbones": [ROW | row for row in rows]})
+
+
+def test_only_measured_backbones_are_called_cheaper() -> None:
+    def advise(*seconds: float | None) -> str:
+        return advice(*(
+            {
+                "backbone": name, "score": score, "behind": 0.85 - score, "tied": name != "c", "equivalent": False,
+                "training_seconds": time, "macs": 10**9 * (3 - place),
+            }
+            for place, (name, score, time) in enumerate(zip("abc", (0.85, 0.84, 0.7), seconds, strict=True))
+        ))  # fmt: skip
+
+    expected = "cheaper and perhaps as good: b (training about 10 s instead of training about 60 s)"
+    assert expected in advise(60, 10, 5)
+    assert "nothing cheaper is as good" in advise(60, 59, 5)
+    assert "not measured" in advise(None, 10, 5) and "instead of" not in advise(None, 10, 5)
+    for seconds in ((60, None, None), (None, None, None)):
+        assert "whether something cheaper is as good was not measured" in advise(*seconds)
+
+
+def test_of_equal_backbones_the_cheapest_is_advised() -> None:
+    def advise(*seconds: float | None) -> str:
+        return advice(*(
+            {
+                "backbone": name, "score": 0.85, "behind": 0.0, "tied": name != "a", "equivalent": True,
+                "training_seconds": time, "macs": macs * 10**9,
+            }
+            for name, time, macs in zip("ab", seconds, (4, 1), strict=True)
+        ))  # fmt: skip
+
+    assert "take the cheapest, a (training about 50 s)" in advise(50, 60)
+    expected = "take the one with the fewest operations, b (1.00 GMACs, training not measured)"
+    assert expected in advise(50, None)

@@ -1,0 +1,54 @@
+"""Frozen features."""
+
+import numpy as np
+import pytest
+import torch
+
+from common.data.loader import Batches
+from common.errors import UserError
+from common.models import build
+from common.transfer import features
+from common.transfer.features import Features
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
+)
+def test_features_are_what_the_head_is_given(name: str) -> None:
+    row = build.get_backbone(name)
+    torch.manual_seed(0)
+    net = build.create_model(row, 7, None).eval()
+    head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
+    with torch.inference_mode():
+        expected = net(images)
+        assert torch.equal(head(features.remove_head(net, row.head)(images)), expected)
+
+
+def test_a_batch_is_halved_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = build.get_backbone("timm:test_resnet")
+    preprocess = row.preprocess((32, 32))
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), np.uint8)
+    batches = Batches(
+        pixels=pixels, indices=np.arange(10), labels=np.zeros(10, int), preprocess=preprocess, batch_size=16,
+        device=torch.device("cpu"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    net = build.create_model(row, 2, None)
+    whole = features.forward_features(net, row, batches, "fp32").values
+    forward, tried = features._forward, []
+
+    def tight(net, batches: Batches, title: str) -> Features:
+        tried.append(batches.batch_size)
+        if batches.batch_size > limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return forward(net, batches, title)
+
+    monkeypatch.setattr(features, "_forward", tight)
+    torch.manual_seed(0)
+    net, limit = build.create_model(row, 2, None), 4
+    assert np.allclose(features.forward_features(net, row, batches, "fp32").values, whole, atol=1e-5)
+    assert tried == [16, 8, 4]
+    limit = 0
+    with pytest.raises(UserError, match="out of memory for a single image"):
+        features.forward_features(build.create_model(row, 2, None), row, batches, "fp32")

@@ -26,9 +26,9 @@ from common.models.registry import (  # noqa: E402
 )
 from common.recommend import text, validate  # noqa: E402
 from common.report import scratch_table  # noqa: E402
-from common.report.read import row_of  # noqa: E402
-from common.report.sections import sections  # noqa: E402
-from common.report.tables import listing  # noqa: E402
+from common.report.runs import parse_result  # noqa: E402
+from common.report.sections import build_sections  # noqa: E402
+from common.report.tables import run_table  # noqa: E402
 
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 README = ROOT / "README.md"
@@ -74,8 +74,8 @@ def start(run: Run) -> str:
 
 def results(every: list[Run]) -> str:
     """The report's listing of all runs, each named after its line."""
-    rows = [row_of(run, Path(str(line))) for line, run in enumerate(every)]
-    return listing(sections(rows, {}))
+    rows = [parse_result(run, Path(str(line))) for line, run in enumerate(every)]
+    return run_table(build_sections(rows, {}))
 
 
 def backbones(rows: tuple[Backbone, ...]) -> str:
@@ -293,7 +293,7 @@ def filled(text: str) -> str:
         "backbones": backbones(BACKBONES),
         "modern": backbones(MODERN),
         "cifar": cifar(),
-        "scratch": scratch_table.table(runs(SCRATCH)),
+        "scratch": scratch_table.format_table(runs(SCRATCH)),
         "results": results(runs()),
         "speed": speed(),
         "sweeps": sweeps(),

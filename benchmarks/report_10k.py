@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from common.metrics import classification  # noqa: E402
 from common.models.registry import BACKBONES  # noqa: E402
-from common.report.read import read  # noqa: E402
+from common.report.runs import load_runs  # noqa: E402
 from common.run import provenance, results  # noqa: E402
 
 DATASETS, SEEDS, IMAGES, CLASSES = 20, 50, 400, tuple("abcdefghij")
@@ -96,7 +96,7 @@ def main() -> None:
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
-            read([runs])
+            load_runs([runs])
             seconds.append(time.perf_counter() - start)
         told |= {"read, seconds": seconds, "page without predictions": page(runs, Path(place) / "a")}
         predict(runs)

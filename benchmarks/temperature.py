@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from common.metrics import calibration, classification  # noqa: E402
-from common.report.predictions import read  # noqa: E402
+from common.report.predictions import read_predictions  # noqa: E402
 from common.run.results import read_json, write_json  # noqa: E402
 
 IMAGES, DRAWS, LEAST = (12, 30, 70, 150, 500), 12, 60  # LEAST: images that judge
@@ -55,7 +55,8 @@ def main() -> None:
     rng, draws, runs = np.random.default_rng(0), defaultdict(list), defaultdict(set)
     for folder in sorted(args.runs):
         result = read_json(folder / "result.json")
-        _, labels, _, logits = read(folder)
+        predictions = read_predictions(folder)
+        labels, logits = predictions.labels, predictions.logits
         for n in (n for n in IMAGES if n + LEAST <= len(labels)):
             key = result["dataset"], n
             draws[key] += [judged(logits, labels, n, rng) for _ in range(DRAWS)]

@@ -1,127 +1,115 @@
-"""A report's charts, each a function from numbers to an SVG element."""
+"""Charts of the report: numbers -> SVG."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from numpy import ndarray
 
 from . import svg
-from .svg import INK, LINE, SOFT, Looks
-from .verdicts import Ranking
+from .significance import Ranking
+from .svg import INK, LINE, SOFT, Style
 
-Line = Sequence[tuple[float, float]]
+Curve = Sequence[tuple[float, float]]
 
 
-def ranks(ranking: Ranking, looks: Looks, label: str) -> Markup:
-    """Critical difference diagram (Demsar 2006, figure 1), upright: bars join those that cannot be told apart."""
+class Labels(NamedTuple):
+    x: str
+    y: str
+    alt: str  # text alternative of the chart
+
+
+def ranks(ranking: Ranking, style: Style, alt: str) -> Markup:
+    """Critical difference diagram (Demsar 2006, figure 1), upright. Bars join ranks that do not differ significantly."""
     k = len(ranking.backbones)
-    with svg.drawing(0.9 + 0.27 * (k + 1)) as (figure, axes):
+    with svg.new_figure(0.9 + 0.27 * (k + 1)) as (figure, axes):
         for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
             axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
-            axes.plot(rank, i, marker=looks[name]["marker"], color=looks[name]["color"], ms=7, zorder=3)
-            axes.annotate(
-                f"{rank:.2f}",
-                (rank, i),
-                (7, 0),
-                textcoords="offset points",
-                va="center",
-                color=SOFT,
-                fontsize=8,
-            )
-        right, step = 1.16 * k, 0.03 * k  # beyond the last number
+            axes.plot(rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3)
+            at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(f"{rank:.2f}", (rank, i), **at, color=SOFT, fontsize=8)
+        right, step = 1.16 * k, 0.03 * k  # right of the last label
         for i, clique in enumerate(ranking.cliques):
             axes.plot([right + step * i] * 2, [min(clique) - 0.25, max(clique) + 0.25], color=INK, lw=3.2)
         width = min(ranking.cd, k - 1)
-        more = "" if width == ranking.cd else " (wider than the scale)"
+        suffix = "" if width == ranking.cd else " (wider than the scale)"
         axes.plot([1, 1 + width], [-1.05] * 2, color=INK, lw=1.2, marker="|", ms=7)
-        axes.text(
-            1, -1.35, f"critical difference {ranking.cd:.2f}{more}", color=SOFT, fontsize=8, va="bottom"
-        )
+        label = f"critical difference {ranking.cd:.2f}{suffix}"
+        axes.text(1, -1.35, label, color=SOFT, fontsize=8, va="bottom")
         axes.set_yticks(range(k), ranking.backbones, color=INK)
-        axes.set(
-            xlabel="mean rank (1 is best)",
-            ylim=(k - 0.4, -2.1),
-            xlim=(1 - 0.03 * k, right + step * len(ranking.cliques)),
-        )
+        axes.set(xlabel="mean rank (1 is best)", ylim=(k - 0.4, -2.1))
+        axes.set_xlim(1 - 0.03 * k, right + step * len(ranking.cliques))
         axes.set_xticks(range(1, k + 1))
         axes.grid(axis="y", visible=False)
         axes.spines["left"].set_visible(False)
         axes.tick_params(length=0)
-        return svg.svg(figure, label)
+        return svg.to_svg(figure, alt)
 
 
 def pareto(
     points: Mapping[str, tuple[float, float, tuple[float, float] | None]],
     front: Sequence[str],
-    looks: Looks,
-    axis: str,
-    score: str,
+    style: Style,
+    labels: Labels,
     more_is_better: bool,
-    label: str,
 ) -> Markup:
-    """`points`: (cost, score in %, its interval) by backbone; those on the front are joined, the others faint."""
-    with svg.drawing(3.4) as (figure, axes):
+    """`points`: (cost, score in %, its interval) by backbone. The front is joined by steps, the others are faint."""
+    with svg.new_figure(3.4) as (figure, axes):
         axes.set_xscale("log")
-        step = sorted((points[name][:2] for name in front), reverse=more_is_better)
-        axes.plot(*zip(*step, strict=True), color=SOFT, lw=1, zorder=1, drawstyle="steps-post")
+        steps = sorted((points[name][:2] for name in front), reverse=more_is_better)
+        axes.plot(*zip(*steps, strict=True), color=SOFT, lw=1, zorder=1, drawstyle="steps-post")
         for name, (cost, value, interval) in points.items():
-            look, alpha = looks[name], 1 if name in front else 0.45
+            line, alpha = style[name], 1 if name in front else 0.45
             if interval:
-                axes.plot([cost, cost], interval, color=look["color"], lw=1.2, alpha=alpha, zorder=2)
-            axes.plot(cost, value, marker=look["marker"], color=look["color"], ms=7.5, alpha=alpha, zorder=3)
+                axes.plot([cost, cost], interval, color=line["color"], lw=1.2, alpha=alpha, zorder=2)
+            axes.plot(cost, value, marker=line["marker"], color=line["color"], ms=7.5, alpha=alpha, zorder=3)
         axes.margins(x=0.22, y=0.14)
-        axes.set(xlabel=axis, ylabel=score)
-        _plain_log(axes)
+        axes.set(xlabel=labels.x, ylabel=labels.y)
+        _format_log_axis(axes)
         if more_is_better:
             axes.invert_xaxis()
-        _name(axes, {name: point[:2] for name, point in points.items()}, front)
-        return svg.svg(figure, label)
+        _label_points(axes, {name: point[:2] for name, point in points.items()}, front)
+        return svg.to_svg(figure, labels.alt)
 
 
-def curves(lines: Mapping[str, Line], looks: Looks, x: str, y: str, label: str, log: bool = False) -> Markup:
-    """A line per name, its points marked where they are few."""
-    with svg.drawing(2.9) as (figure, axes):
-        for name, line in lines.items():
-            look = dict(looks[name]) if len(line) <= 30 else {**looks[name], "marker": None}
-            axes.plot(*zip(*line, strict=True), **look, ms=4.5)
-        axes.set(xlabel=x, ylabel=y)
+def curves(curves: Mapping[str, Curve], style: Style, labels: Labels, log: bool = False) -> Markup:
+    """One line per name, with markers up to 30 points. `log`: logarithmic x axis."""
+    with svg.new_figure(2.9) as (figure, axes):
+        for name, curve in curves.items():
+            marker = style[name]["marker"] if len(curve) <= 30 else None
+            axes.plot(*zip(*curve, strict=True), **{**style[name], "marker": marker}, ms=4.5)
+        axes.set(xlabel=labels.x, ylabel=labels.y)
         if log:
             axes.set_xscale("log")
-            _plain_log(axes)
-            at = sorted({point for line in lines.values() for point, _ in line})
-            axes.set_xticks(at if len(at) <= 7 else axes.get_xticks())
+            _format_log_axis(axes)
+            ticks = sorted({x for curve in curves.values() for x, _ in curve})
+            axes.set_xticks(ticks if len(ticks) <= 7 else axes.get_xticks())
         else:
             axes.xaxis.get_major_locator().set_params(integer=True)
-        return svg.svg(figure, label)
+        return svg.to_svg(figure, labels.alt)
 
 
-def reliability(points: Mapping[str, tuple[ndarray, ndarray]], looks: Looks, label: str) -> Markup:
-    """`points`: stated confidence and share of right answers per bin, by backbone."""
-    with svg.drawing(4.4) as (figure, axes):
+def reliability(points: Mapping[str, tuple[ndarray, ndarray]], style: Style, alt: str) -> Markup:
+    """`points`: confidence and accuracy per bin, by backbone."""
+    with svg.new_figure(4.4) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=SOFT, lw=1, ls=(0, (1, 2)))
         for name, (confidence, accuracy) in points.items():
-            axes.plot(100 * confidence, 100 * accuracy, **looks[name], ms=4.5)
-        axes.set(
-            xlabel="confidence (%)",
-            ylabel="accuracy (%)",
-            xlim=(0, 102),
-            ylim=(0, 102),
-            aspect="equal",
-        )
-        return svg.svg(figure, label)
+            axes.plot(100 * confidence, 100 * accuracy, **style[name], ms=4.5)
+        axes.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 102), ylim=(0, 102), aspect="equal")
+        return svg.to_svg(figure, alt)
 
 
-def confusion(counts: ndarray, classes: Sequence[str], label: str) -> Markup:
-    """Rows: true classes, as shares of their images."""
+def confusion(counts: ndarray, classes: Sequence[str], alt: str) -> Markup:
+    """Rows: true classes, shaded by the fraction of their images."""
     from matplotlib.colors import ListedColormap
 
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     n = len(classes)
     ramp = np.ones((256, 4)) * [0.16, 0.42, 0.70, 1]
-    ramp[:, 3] = np.linspace(0, 1, 256) ** 0.6  # faint over light and dark pages alike
-    with svg.drawing(4.3 if n <= 30 else 3.8, 4.9) as (figure, axes):
-        axes.imshow(shares, cmap=ListedColormap(ramp), vmin=0, vmax=1, interpolation="nearest")
+    ramp[:, 3] = np.linspace(0, 1, 256) ** 0.6  # transparent, for light and dark pages
+    with svg.new_figure(4.3 if n <= 30 else 3.8, 4.9) as (figure, axes):
+        axes.imshow(fractions, cmap=ListedColormap(ramp), vmin=0, vmax=1, interpolation="nearest")
         axes.set(xlabel="predicted", ylabel="true")
         axes.grid(visible=False)
         axes.spines[:].set_visible(True)
@@ -131,13 +119,13 @@ def confusion(counts: ndarray, classes: Sequence[str], label: str) -> Markup:
             axes.set_yticks(range(n), classes, fontsize=min(8, 180 / n))
         if n <= 12:
             for i, j in np.argwhere(counts):
-                colour = "white" if shares[i, j] > 0.5 else INK
+                colour = "white" if fractions[i, j] > 0.5 else INK
                 axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=7, color=colour)
-        return svg.svg(figure, label)
+        return svg.to_svg(figure, alt)
 
 
-def _plain_log(axes) -> None:
-    """Numbers such as 20 and 500 on a logarithmic axis, not powers of ten."""
+def _format_log_axis(axes) -> None:
+    """Tick labels such as 20 and 500 instead of powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = axes.get_xlim()
@@ -150,12 +138,12 @@ def _plain_log(axes) -> None:
     axes.tick_params(which="both", length=0)
 
 
-def _name(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str]) -> None:
-    """Names beside their points, those of the front first; where there is no room, none (the legend has it)."""
+def _label_points(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str]) -> None:
+    """Names next to their points, the front first; omitted where there is no room."""
     figure = axes.figure
     figure.draw_without_rendering()
-    frame, taken = axes.get_window_extent(), []
-    spots = {name: axes.transData.transform(point) for name, point in points.items()}
+    frame, placed = axes.get_window_extent(), []
+    pixels = {name: axes.transData.transform(point) for name, point in points.items()}
     for name in sorted(points, key=lambda name: name not in front):
         for dx, dy, side in ((0, 9, "center"), (-8, 0, "right"), (0, -9, "center"), (8, 0, "left")):
             text = axes.annotate(
@@ -164,13 +152,13 @@ def _name(axes, points: Mapping[str, tuple[float, float]], front: Sequence[str])
             )  # fmt: skip
             text.set_in_layout(False)
             box = text.get_window_extent().expanded(1.02, 1.05)
-            clear = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            near = any(
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+            covers_point = any(
                 box.x0 - 4 < x < box.x1 + 4 and box.y0 - 3 < y < box.y1 + 3
-                for other, (x, y) in spots.items()
+                for other, (x, y) in pixels.items()
                 if other != name
             )
-            if clear and not near and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
+            if inside and not covers_point and not any(box.overlaps(other) for other in placed):
+                placed.append(box)
                 break
             text.remove()

@@ -1,25 +1,25 @@
-"""Accuracy against cost: what each backbone takes, and which give the most for it."""
+"""Accuracy against cost: Pareto fronts."""
 
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .sections import Question, Section
-from .verdicts import Ranking
+from .sections import DatasetResults, Section
+from .significance import Ranking
 
 Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A column of what a run records."""
+    """A cost that runs record."""
 
     name: str
     short: str
     title: str
-    scale: float  # from what is recorded to the title's unit
+    scale: float = 1  # from the recorded unit to that of the title
     more_is_better: bool = False
-    measured: bool = True  # on a machine, so that two machines cannot be compared
+    measured: bool = True  # depends on the machine, so comparable on one machine only
 
 
 COSTS = (
@@ -28,12 +28,11 @@ COSTS = (
     Cost(
         name="train_images_per_second",
         short="images/s",
-        title="images per second, training",
-        scale=1,
+        title="training images per second",
         more_is_better=True,
     ),
     Cost(name="peak_memory_bytes", short="memory", title="peak memory (GB)", scale=1e-9),
-    Cost(name="train_seconds", short="time", title="seconds to train", scale=1),
+    Cost(name="train_seconds", short="time", title="seconds to train"),
     Cost(name="joules", short="energy", title="energy to train (kJ)", scale=1e-3),
 )
 
@@ -43,60 +42,62 @@ class Tradeoff:
     """Scores against one cost."""
 
     cost: Cost
-    over: tuple[str, ...]  # the datasets that scores and costs are means over
+    datasets: tuple[str, ...]  # that scores and costs are means over
     points: Mapping[str, tuple[float, float, Interval]]  # by backbone: (cost, score, its interval)
-    front: tuple[str, ...]  # of the cheapest first: nothing else is both cheaper and better
+    front: tuple[str, ...]  # Pareto-optimal backbones, the cheapest first
 
 
 def tradeoffs(section: Section, ranking: Ranking | None) -> tuple[Tradeoff, ...]:
-    """One per cost that all have recorded, on one machine if it was measured.
+    """One per cost that all runs have recorded, on a single machine if it depends on the machine.
 
-    Scores are means over the ranked datasets, costs geometric means; without a ranking they are those of the dataset that
-    most backbones were run on.
+    Over the ranked datasets, scores are means and costs geometric means; without a ranking they are those of the
+    dataset with the most backbones.
     """
-    questions = _questions(section, ranking)
-    names = ranking.backbones if ranking else tuple(questions[0].cells)
+    datasets = _compared_datasets(section, ranking)
+    names = ranking.backbones if ranking else tuple(datasets[0].cells)
     if len(names) < 2:
         return ()
-    rows = [row for q in questions for name in names for row in q.cells[name].rows]
-    one_machine = len({(row.machine, row.threads) for row in rows}) == 1
-    found = []
+    runs = [run for dataset in datasets for name in names for run in dataset.cells[name].runs]
+    one_machine = len({(run.machine, run.threads) for run in runs}) == 1
+    results = []
     for cost in COSTS:
-        prices = {name: [q.cells[name].cost(cost.name) for q in questions] for name in names}
-        if (cost.measured and not one_machine) or not all(price for own in prices.values() for price in own):
+        values = {name: [dataset.cells[name].cost(cost.name) for dataset in datasets] for name in names}
+        complete = all(value for recorded in values.values() for value in recorded)
+        if (cost.measured and not one_machine) or not complete:
             continue
         points = {
-            name: (cost.scale * statistics.geometric_mean(own), *_score(questions, ranking, name))
-            for name, own in prices.items()
+            name: (cost.scale * statistics.geometric_mean(recorded), *_score(datasets, ranking, name))
+            for name, recorded in values.items()
         }
-        front = _front({name: point[:2] for name, point in points.items()}, cost.more_is_better)
-        over = ranking.units if ranking else (questions[0].name,)
-        found.append(Tradeoff(cost=cost, over=over, points=points, front=front))
-    return tuple(found)
+        front = _pareto_front({name: point[:2] for name, point in points.items()}, cost.more_is_better)
+        compared = ranking.units if ranking else (datasets[0].name,)
+        results.append(Tradeoff(cost=cost, datasets=compared, points=points, front=front))
+    return tuple(results)
 
 
-def macs(section: Section, ranking: Ranking, name: str) -> float:
-    """A backbone's multiply-adds per image, geometric mean over the ranked datasets (their pixels differ)."""
-    return statistics.geometric_mean(q.cells[name].cost("macs") for q in _questions(section, ranking))
+def mean_macs(section: Section, ranking: Ranking, name: str) -> float:
+    """A backbone's multiply-adds per image, geometric mean over the ranked datasets (their image sizes differ)."""
+    datasets = _compared_datasets(section, ranking)
+    return statistics.geometric_mean(dataset.cells[name].cost("macs") for dataset in datasets)
 
 
-def _questions(section: Section, ranking: Ranking | None) -> list[Question]:
+def _compared_datasets(section: Section, ranking: Ranking | None) -> list[DatasetResults]:
     if ranking:
-        return [q for q in section.questions if q.unit in ranking.units]
-    return [max(section.questions, key=lambda q: len(q.cells))]
+        return [dataset for dataset in section.datasets if dataset.unit in ranking.units]
+    return [max(section.datasets, key=lambda dataset: len(dataset.cells))]
 
 
-def _score(questions: list[Question], ranking: Ranking | None, name: str) -> tuple[float, Interval]:
+def _score(datasets: list[DatasetResults], ranking: Ranking | None, name: str) -> tuple[float, Interval]:
     if ranking:
         return float(ranking.scores[:, ranking.backbones.index(name)].mean()), None
-    return questions[0].cells[name].score(questions[0].metric)
+    return datasets[0].cells[name].score(datasets[0].metric)
 
 
-def _front(points: Mapping[str, tuple[float, float]], more_is_better: bool) -> tuple[str, ...]:
-    """The backbones than which none is cheaper and as good, or as cheap and better."""
-    price = {name: -cost if more_is_better else cost for name, (cost, _) in points.items()}
+def _pareto_front(points: Mapping[str, tuple[float, float]], more_is_better: bool) -> tuple[str, ...]:
+    """Backbones to which no other is at least equal in both cost and score, and better in one."""
+    costs = {name: -cost if more_is_better else cost for name, (cost, _) in points.items()}
     front: list[str] = []
-    for name in sorted(points, key=lambda name: (price[name], -points[name][1])):
+    for name in sorted(points, key=lambda name: (costs[name], -points[name][1])):
         if not front or points[name][1] > points[front[-1]][1]:
             front.append(name)
     return tuple(front)

@@ -8,101 +8,103 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from ..statistics.paired import MARGIN
-from . import charts, extras, svg
-from .chapters import chapter, scores
-from .read import METRICS, Found, Row
+from . import charts
+from .ablations import LowData, low_data, optimism
+from .runs import METRICS, LoadedRuns, Run
+from .section_view import score_table, section_view
 from .sections import Section
+from .svg import Style, make_style
 
 
-def page(found: Found, sections: Sequence[Section]) -> str:
-    """The page's HTML. Runs on little of train have a chapter of their own where others are there."""
-    names = sorted({row.backbone for row in found.rows})
-    looks = svg.looks(names)
-    shown = [section for section in sections if not section.terms.few] or sections
-    few = [section for section in sections if section not in shown]
+def render_page(loaded: LoadedRuns, sections: Sequence[Section]) -> str:
+    """The page's HTML. Low-data sections are shown on their own if there are others."""
+    names = sorted({run.backbone for run in loaded.finished})
+    style = make_style(names)
+    main = [section for section in sections if not section.setting.low_data] or sections
+    rest = [section for section in sections if section not in main]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["p"] = lambda p: "< 0.001" if p < 0.001 else f"{p:.3f}"
     return environment.get_template("report.html.jinja").render(
-        runs=len(found.rows),
+        runs=len(loaded.finished),
         backbones=len(names),
-        datasets=len({question.unit for section in sections for question in section.questions}),
+        datasets=len({dataset.unit for section in sections for dataset in section.datasets}),
         margin=f"{100 * MARGIN:g}",
-        sections=[chapter(section, looks) for section in shown],
-        few=[scores(section, section.backbones, {}) for section in few],
-        low_data=[_low_data(low, looks) for low in extras.low_data(sections)],
-        optimism=extras.optimism(sections),
-        machines=_machines(found.rows),
-        left_out=_left_out(found, sections),
+        sections=[section_view(section, style) for section in main],
+        low_data_curves=[_low_data_view(low, style) for low in low_data(sections)],
+        low_data_tables=[score_table(section, section.backbones, {}) for section in rest],
+        optimism=optimism(sections),
+        machines=_machines(loaded.finished),
+        excluded=_excluded(loaded, sections),
         commands=[_commands(section) for section in sections],
     )
 
 
-def _low_data(low: extras.LowData, looks: svg.Looks) -> dict[str, Any]:
-    if low.lines.keys() - looks.styles.keys():  # names with their protocols
-        looks = svg.looks(tuple(low.lines))
-    told = []
-    for name, protocol, images in low.overtakes:
-        when = f"from {images:,.0f} images on" if images else "at no training set size that both have"
-        told.append(f"{name}: protocol {protocol} overtakes the probe {when}.")
-    lines = {name: [(x, 100 * y) for x, y in line] for name, line in low.lines.items()}
-    label = f"{METRICS[low.metric]} against training images, {low.dataset}: " + "; ".join(
-        f"{name} {line[0][1]:.1f} % at {line[0][0]:,.0f}, {line[-1][1]:.1f} % at {line[-1][0]:,.0f}"
-        for name, line in lines.items()
+def _low_data_view(low: LowData, style: Style) -> dict[str, Any]:
+    if low.curves.keys() - style.lines.keys():  # names with their protocols
+        style = make_style(tuple(low.curves))
+    metric, notes = METRICS[low.metric], []
+    for name, protocol, images in low.crossovers:
+        crossover = f"from {images:,.0f} images on" if images else "at no training set size that both have"
+        notes.append(f"{name}: protocol {protocol} overtakes the probe {crossover}.")
+    curves = {name: [(x, 100 * y) for x, y in curve] for name, curve in low.curves.items()}
+    alt = f"{metric} against training images, {low.dataset}: " + "; ".join(
+        f"{name} {curve[0][1]:.1f} % at {curve[0][0]:,.0f}, {curve[-1][1]:.1f} % at {curve[-1][0]:,.0f}"
+        for name, curve in curves.items()
     )
     return {
         "dataset": low.dataset,
         "title": low.title,
-        "key": looks.key(tuple(low.lines)),
-        "svg": charts.curves(lines, looks, "training images", f"{METRICS[low.metric]} (%)", label, log=True),
-        "caption": f"{METRICS[low.metric]} on test against the number of training images; means over seeds.",
-        "told": told,
+        "legend": style.legend(tuple(low.curves)),
+        "svg": charts.curves(curves, style, charts.Labels("training images", f"{metric} (%)", alt), log=True),
+        "caption": f"{metric} on test against the number of training images; means over seeds.",
+        "notes": notes,
     }
 
 
-def _machines(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What the runs were made on and with, the most frequent first."""
-    counted = Counter(
+def _machines(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Machines and versions with their number of runs, the most frequent first."""
+    columns = ("machine", "threads", "precision", "versions", "commit")
+    counts = Counter(
         (
-            row.machine,
-            row.threads,
-            row.precision,
-            ", ".join(f"{name} {number}" for name, number in row.versions.items()),
-            row.commit,
+            run.machine,
+            run.threads,
+            run.precision,
+            ", ".join(f"{name} {number}" for name, number in run.versions.items()),
+            run.commit,
         )
-        for row in rows
+        for run in runs
     )
-    head = ("machine", "threads", "precision", "versions", "commit")
-    return [{**dict(zip(head, made, strict=True)), "runs": n} for made, n in counted.most_common()]
+    return [{**dict(zip(columns, values, strict=True)), "runs": n} for values, n in counts.most_common()]
 
 
-def _left_out(found: Found, sections: Sequence[Section]) -> list[str]:
-    """Every run that the tables do not show, and why."""
-    lines = [f"{folder}: not finished" for folder in found.unfinished]
-    lines += [f"{folder}: unreadable ({why})" for folder, why in found.unreadable]
-    for section in sections:
-        for question in section.questions:
-            lines += [
-                f"{section.terms.title}, {question.name}, {name}: {cell.others} more, with settings that did worse on "
-                "validation or with a duplicate seed"
-                for name, cell in question.cells.items()
-                if cell.others
-            ]
+def _excluded(loaded: LoadedRuns, sections: Sequence[Section]) -> list[str]:
+    """Every run that is not in the tables, with the reason."""
+    lines = [f"{folder}: not finished" for folder in loaded.unfinished]
+    lines += [f"{folder}: unreadable ({reason})" for folder, reason in loaded.unreadable]
+    lines += [
+        f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more, with a lower validation score "
+        "or a duplicate seed"
+        for section in sections
+        for dataset in section.datasets
+        for name, cell in dataset.cells.items()
+        if cell.excluded
+    ]
     return lines
 
 
 def _commands(section: Section) -> dict[str, Any]:
     return {
-        "title": section.terms.title,
+        "title": section.setting.title,
         "cells": [
             {
-                "dataset": question.name,
+                "dataset": dataset.name,
                 "backbone": name,
-                "seeds": [row.seed for row in cell.rows],
-                "command": f"python {cell.rows[0].command}" if cell.rows[0].command else "not recorded",
+                "seeds": [run.seed for run in cell.runs],
+                "command": f"python {cell.runs[0].command}" if cell.runs[0].command else "not recorded",
             }
-            for question in section.questions
-            for name, cell in question.cells.items()
+            for dataset in section.datasets
+            for name, cell in dataset.cells.items()
         ],
     }

@@ -1,4 +1,4 @@
-"""Every backbone's predictions on every test image, for paired tests, calibration and confusion matrices."""
+"""Predictions of all backbones on the test images of a dataset, for paired tests, calibration, confusion matrices."""
 
 import csv
 from collections.abc import Mapping
@@ -10,94 +10,104 @@ from numpy import ndarray
 from scipy.stats import rankdata
 
 from ..metrics import classification
-from .sections import Question
+from .sections import DatasetResults
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """A question's test images and what was said of them; N images, C classes."""
+    """Shapes: N test images, C classes, S seeds."""
 
     labels: ndarray  # (N,)
     classes: tuple[str, ...]
-    right: Mapping[str, ndarray]  # by backbone: (S, N) bool, a row per seed
+    correct: Mapping[str, ndarray]  # by backbone: (S, N) bool
     margins: Mapping[str, ndarray]  # by backbone: (S, N) the last class's logit less the first's
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
-    without: tuple[str, ...]  # backbones of which some run has no predictions of these images
+    missing: tuple[str, ...]  # backbones with a run that has no predictions of these images
 
     def values(self, backbone: str, metric: str) -> ndarray:
-        """(N,) values whose mean over images is the backbone's score, mean over seeds; their resamples spread as it does.
+        """(N,) values, averaged over seeds, whose mean is the backbone's score and whose resampled means spread like it.
 
-        In top-1; in balanced accuracy; of two classes in AUROC (placements, DeLong et al. 1988, Biometrics 44:837).
+        `metric`: top1, balanced_accuracy, or auroc for two classes (placements, DeLong et al. 1988, Biometrics 44:837).
         """
         if metric == "auroc":
             return np.mean([_placements(margin, self.labels) for margin in self.margins[backbone]], axis=0)
-        right = self.right[backbone].mean(0)
-        return _by_class(right, self.labels) if metric == "balanced_accuracy" else right
+        correct = self.correct[backbone].mean(0)
+        return _class_balanced(correct, self.labels) if metric == "balanced_accuracy" else correct
 
 
-def predictions_of(question: Question) -> Predictions | None:
-    """The predictions of all runs of a question; None: no backbone has kept any."""
-    images, labels, classes = None, np.empty(0, int), ()
-    right, margins, logits, confusion, without = {}, {}, {}, {}, []
-    for name, cell in question.cells.items():
-        said = [read(row.folder) for row in cell.rows]
-        if images is None and None not in said:
-            images, labels, classes, _ = said[0]
-        if None in said or any(one[0] != images or one[2] != classes for one in said):
-            without.append(name)
+@dataclass(frozen=True)
+class RunPredictions:
+    """Predictions of one run."""
+
+    images: tuple[str, ...]  # N names
+    labels: ndarray  # (N,)
+    classes: tuple[str, ...]
+    logits: ndarray  # (N, C)
+
+
+def load_predictions(dataset: DatasetResults) -> Predictions | None:
+    """Predictions of all runs on a dataset; None if no backbone has them for all its seeds."""
+    first: RunPredictions | None = None
+    correct, margins, logits, confusion, missing = {}, {}, {}, {}, []
+    for name, cell in dataset.cells.items():
+        seeds = [read_predictions(run.folder) for run in cell.runs]
+        if first is None and None not in seeds:
+            first = seeds[0]
+        if None in seeds or any(s.images != first.images or s.classes != first.classes for s in seeds):
+            missing.append(name)
             continue
-        right[name] = np.stack([own.argmax(1) == labels for *_, own in said])
-        margins[name] = np.stack([own[:, -1].astype(float) - own[:, 0] for *_, own in said])
-        logits[name] = said[0][3]
-        confusion[name] = sum(classification.confusion(own, labels) for *_, own in said)
-    if images is None:
+        correct[name] = np.stack([s.logits.argmax(1) == first.labels for s in seeds])
+        margins[name] = np.stack([s.logits[:, -1].astype(float) - s.logits[:, 0] for s in seeds])
+        logits[name] = seeds[0].logits
+        confusion[name] = sum(classification.confusion(s.logits, first.labels) for s in seeds)
+    if first is None:
         return None
     return Predictions(
-        labels=labels,
-        classes=classes,
-        right=right,
+        labels=first.labels,
+        classes=first.classes,
+        correct=correct,
         margins=margins,
         logits=logits,
         confusion=confusion,
-        without=tuple(without),
+        missing=tuple(missing),
     )
 
 
-def read(folder: Path) -> tuple[tuple[str, ...], ndarray, tuple[str, ...], ndarray] | None:
-    """A run's test images, their labels (N,), the classes, the logits (N, C); None: it has not kept them whole."""
+def read_predictions(folder: Path) -> RunPredictions | None:
+    """The test predictions in a run folder; None if they are missing or damaged."""
     try:
         logits = np.load(folder / "test_logits.npy")
         with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
             classes = tuple(next(csv.reader(file))[1:])
         with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))[1:]
-        place = {name: i for i, name in enumerate(classes)}
-        labels = np.array([place[row[1]] for row in rows])
+        label_of = {name: i for i, name in enumerate(classes)}
+        labels = np.array([label_of[row[1]] for row in rows])
     except (OSError, ValueError, LookupError, StopIteration):
         return None
     if logits.shape != (len(labels), len(classes)):
         return None
-    return tuple(row[0] for row in rows), labels, classes, logits
+    return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits)
 
 
-def _by_class(values: ndarray, labels: ndarray) -> ndarray:
-    """Mean over classes of the means of `values` within each, as a mean over images."""
+def _class_balanced(values: ndarray, labels: ndarray) -> ndarray:
+    """(N,) -> (N,): the mean of the class means of `values`, written as a mean over images."""
     counts = np.bincount(labels)
     means = np.bincount(labels, values) / np.maximum(counts, 1)
-    there = np.count_nonzero(counts)
-    return means[counts > 0].mean() + (values - means[labels]) * len(labels) / (counts[labels] * there)
+    present = np.count_nonzero(counts)
+    return means[counts > 0].mean() + (values - means[labels]) * len(labels) / (counts[labels] * present)
 
 
-def _placements(margin: ndarray, labels: ndarray) -> ndarray:
-    """The AUROC of class 1 against class 0, as a mean over images of their placements.
+def _placements(margins: ndarray, labels: ndarray) -> ndarray:
+    """(N,): the AUROC of class 1 against class 0, written as a mean over images of their placements.
 
-    A placement is the share of the other class's images that are on the right side of one.
+    The placement of an image is the fraction of the other class's images that it is ranked correctly against.
     """
     placed = np.empty(len(labels))
     for label, sign in ((1, 1), (0, -1)):
-        own = labels == label
-        above = rankdata(sign * margin)[own] - rankdata(sign * margin[own])  # ties half
-        placed[own] = above / np.count_nonzero(~own)
-    values = _by_class(placed, labels)
-    return 2 * values - values.mean()  # both classes' images move the whole score, not a half of it each
+        members = labels == label
+        above = rankdata(sign * margins)[members] - rankdata(sign * margins[members])  # a tie counts half
+        placed[members] = above / np.count_nonzero(~members)
+    values = _class_balanced(placed, labels)
+    return 2 * values - values.mean()  # the images of either class move the whole score, not half of it

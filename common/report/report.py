@@ -1,4 +1,4 @@
-"""Run folders -> a page, a CSV of all runs and Markdown tables, beside each other."""
+"""Run folders -> an HTML page with a CSV of all runs and Markdown tables next to it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,32 +6,32 @@ from pathlib import Path
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
 from . import tables
-from .read import Found, read
-from .sections import sections
+from .runs import LoadedRuns, load_runs
+from .sections import build_sections
 
 CSV, MARKDOWN = "results.csv", "tables.md"
 
 
-def report(folders: Sequence[Path], out: Path, domains: Mapping[str, str]) -> Found:
-    """Write the page `out`, and `results.csv` and `tables.md` beside it. `domains` tells that of a dataset.
+def write_report(folders: Sequence[Path], out: Path, domains: Mapping[str, str]) -> LoadedRuns:
+    """Write the page `out`, and `results.csv` and `tables.md` next to it. `domains`: {data sheet: domain}.
 
     Raises:
-        UserError: one of the three is there already, cannot be written, or there are no runs.
+        UserError: one of the three files exists already or cannot be written, or there are no runs.
     """
     for path in (out, out.with_name(CSV), out.with_name(MARKDOWN)):
         if path.exists():
             raise UserError(f"{path} exists already: name a page in another folder with -o, or move it away")
-    found = read(folders)
-    told = sections(found.rows, domains)
+    loaded = load_runs(folders)
+    sections = build_sections(loaded.finished, domains)
 
-    from .page import page
+    from .page import render_page
 
-    text = page(found, told)
+    html = render_page(loaded, sections)
     with disk_errors(out.parent, "-o"):
         out.parent.mkdir(parents=True, exist_ok=True)
-    tables.write_csv(out.with_name(CSV), found.rows, told)
+    tables.write_csv(out.with_name(CSV), loaded.finished, sections)
     with atomic_write(out.with_name(MARKDOWN), "-o") as part:
-        part.write_text(tables.markdown(told), "utf-8")
+        part.write_text(tables.to_markdown(sections), "utf-8")
     with atomic_write(out, "-o") as part:
-        part.write_text(text, "utf-8")
-    return found
+        part.write_text(html, "utf-8")
+    return loaded

@@ -1,67 +1,67 @@
-"""What may be compared with what: rows -> sections of questions (datasets) and cells (a backbone on one of them)."""
+"""Runs -> sections of comparable results: a table of cells, datasets by backbones."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .read import Row, Score, Terms
+from .runs import Run, Score, Setting
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A backbone on a dataset: runs that differ in their seed alone."""
 
-    rows: tuple[Row, ...]  # one per seed
-    others: int  # runs of the same backbone with other settings, or of the same seed again
+    runs: tuple[Run, ...]  # one per seed
+    excluded: int  # runs of the same backbone with other hyperparameters, or repeats of a seed
 
     @property
     def value(self) -> float:
-        """The headline, mean over seeds."""
-        return self.score(self.rows[0].metric)[0]
+        """The headline score, mean over seeds."""
+        return self.score(self.runs[0].metric)[0]
 
     @property
-    def unlike(self) -> str:
-        """What its seeds do not share beside the seed."""
-        found = {
-            "precisions": sorted({row.precision for row in self.rows}),
-            "micro-batch sizes": sorted({row.micro_bs for row in self.rows}),
+    def seed_differences(self) -> str:
+        """What the runs differ in beside their seed; "" if nothing."""
+        values = {
+            "precisions": sorted({run.precision for run in self.runs}),
+            "micro-batch sizes": sorted({run.micro_bs for run in self.runs}),
         }
-        several = [f"{name} {' and '.join(map(str, values))}" for name, values in found.items() if values[1:]]
+        several = [f"{name} {' and '.join(map(str, found))}" for name, found in values.items() if found[1:]]
         return f"its seeds were trained with {', '.join(several)}" if several else ""
 
     def deviation(self, metric: str) -> float | None:
-        """Standard deviation over seeds; None: there is one."""
-        values = [row.scores[metric][0] for row in self.rows]
+        """Standard deviation over seeds; None for a single seed."""
+        values = [run.scores[metric][0] for run in self.runs]
         return statistics.stdev(values) if len(values) > 1 else None
 
     def score(self, metric: str) -> Score:
-        """Mean over seeds of a score, and of the ends of its interval over test images."""
-        scores = [row.scores[metric] for row in self.rows]
+        """The score and the ends of its interval over test images, means over seeds."""
+        scores = [run.scores[metric] for run in self.runs]
         ends = [interval for _, interval in scores if interval]
         interval = tuple(map(statistics.mean, zip(*ends, strict=True))) if len(ends) == len(scores) else None
         return statistics.mean(value for value, _ in scores), interval
 
     def cost(self, name: str) -> float | None:
-        """Mean over seeds; None: a run has not recorded it."""
-        costs = [row.cost.get(name) for row in self.rows]
+        """Mean over seeds; None if a run has not recorded it."""
+        costs = [run.cost.get(name) for run in self.runs]
         return None if None in costs else statistics.mean(costs)
 
 
 @dataclass(frozen=True)
-class Test:
-    """Test images of a dataset."""
+class TestSet:
+    """The test images that runs were evaluated on."""
 
     name: str  # "eurosat", "dtd fold 3" ...
-    unit: str  # what counts once in rankings: BreakHis' magnifications, and the folds of a dataset, are one
+    unit: str  # datasets of one unit count once in rankings: BreakHis' magnifications, a dataset's folds
     sheet: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
-    """A dataset with its split, and every backbone's answer."""
+class DatasetResults:
+    """A row of a section's table: the results of all backbones on one test set."""
 
-    name: str  # see `Test`
+    name: str  # these three: see `TestSet`
     unit: str
     domain: str
     metric: str
@@ -69,13 +69,14 @@ class Question:
 
     @property
     def caveats(self) -> tuple[str, ...]:
-        of_runs = (c for cell in self.cells.values() for row in cell.rows for c in row.caveats)
-        of_cells = (f"{name}: {cell.unlike}" for name, cell in self.cells.items() if cell.unlike)
+        of_runs = (c for cell in self.cells.values() for run in cell.runs for c in run.caveats)
+        differences = ((name, cell.seed_differences) for name, cell in self.cells.items())
+        of_cells = (f"{name}: {difference}" for name, difference in differences if difference)
         return tuple(dict.fromkeys([*of_runs, *of_cells]))
 
     @property
-    def first(self) -> Row:
-        return next(iter(self.cells.values())).rows[0]
+    def first(self) -> Run:
+        return next(iter(self.cells.values())).runs[0]
 
     @property
     def leader(self) -> str:
@@ -85,120 +86,126 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """Questions whose scores may stand in one table."""
+    """Results that may be compared in one table."""
 
-    terms: Terms
-    questions: tuple[Question, ...]
+    setting: Setting
+    datasets: tuple[DatasetResults, ...]
 
     @property
     def backbones(self) -> tuple[str, ...]:
-        return tuple(sorted({name for question in self.questions for name in question.cells}))
+        return tuple(sorted({name for dataset in self.datasets for name in dataset.cells}))
 
     @property
     def missing(self) -> tuple[tuple[str, str], ...]:
         """(dataset, backbone) without a run."""
-        return tuple((q.name, name) for q in self.questions for name in self.backbones if name not in q.cells)
+        return tuple((d.name, name) for d in self.datasets for name in self.backbones if name not in d.cells)
 
 
-def sections(rows: Sequence[Row], domains: Mapping[str, str]) -> tuple[Section, ...]:
-    """All rows in their sections: all of train before little of it, whole datasets before subsets, large before small.
+def build_sections(runs: Sequence[Run], domains: Mapping[str, str]) -> tuple[Section, ...]:
+    """All runs, by setting: full training sets before low data, complete datasets before subsets, large before small.
 
-    `domains` tells the domain of a dataset.
+    `domains`: {data sheet: domain}.
     """
-    worlds: dict[tuple, list[Row]] = defaultdict(list)
-    for row in rows:
-        worlds[row.terms.subset, row.terms.split].append(row)
-    by_terms: dict[Terms, dict[Test, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for world in worlds.values():
-        for test, members in _tests(world):
-            for row in members:
-                by_terms[row.terms][test].append(row)
-    found = [Section(terms=terms, questions=_questions(tests, domains)) for terms, tests in by_terms.items()]
-
-    def place(section: Section) -> tuple:
-        terms, cells = section.terms, sum(len(q.cells) for q in section.questions)
-        images = section.questions[0].first.images[0]
-        whole = replace(terms, few="").title
-        return bool(terms.few), terms.subset, len(section.backbones) < 2, -cells, whole, images
-
-    return tuple(sorted(found, key=place))
-
-
-def _tests(rows: Sequence[Row]) -> Iterator[tuple[Test, list[Row]]]:
-    """Rows by what they were tested on, whose name is the same however they were trained."""
-    by_test: dict[tuple, list[Row]] = defaultdict(list)
-    for row in rows:
-        key = row.sheet, row.dataset, row.fold or 0, row.split_file or "", row.classes, row.images[2]
-        by_test[key].append(row)
-    alike: dict[tuple, int] = defaultdict(int)  # how many tests would carry the same name
-    for _, dataset, fold, file, *_ in by_test:
-        alike[dataset, fold, file] += 1
-    for (sheet, dataset, fold, file, classes, images), members in by_test.items():
-        name = dataset + f" fold {fold}" * bool(fold) + f" (split of {file})" * bool(file)
-        if alike[dataset, fold, file] > 1:
-            name += f" ({classes} classes, {images:,} test images)"
-        whole = not file and alike[dataset, fold, file] == 1
-        unit = sheet.partition("-")[0] if whole and dataset == sheet else dataset if whole else name
-        for images_of, own in _one_test(members):
-            more = f" (test images {images_of})" * bool(images_of)
-            yield Test(name + more, unit + more, sheet), own
-
-
-def _questions(tests: Mapping[Test, Sequence[Row]], domains: Mapping[str, str]) -> tuple[Question, ...]:
-    questions = [
-        Question(
-            name=test.name,
-            unit=test.unit,
-            domain=domains.get(test.sheet, "other"),
-            metric=rows[0].metric,
-            cells=_cells(rows),
-        )
-        for test, rows in tests.items()
+    by_split: dict[tuple, list[Run]] = defaultdict(list)
+    for run in runs:
+        by_split[run.setting.subset, run.setting.split].append(run)
+    by_setting: dict[Setting, dict[TestSet, list[Run]]] = defaultdict(lambda: defaultdict(list))
+    for members in by_split.values():
+        for test_set, tested in _test_sets(members):
+            for run in tested:
+                by_setting[run.setting][test_set].append(run)
+    sections = [
+        Section(setting=setting, datasets=_datasets(sets, domains)) for setting, sets in by_setting.items()
     ]
-    return tuple(sorted(questions, key=lambda q: (q.domain, q.name)))
+
+    def order(section: Section) -> tuple:
+        setting, cells = section.setting, sum(len(dataset.cells) for dataset in section.datasets)
+        images = section.datasets[0].first.images[0]
+        title = replace(setting, low_data="").title
+        return bool(setting.low_data), setting.subset, len(section.backbones) < 2, -cells, title, images
+
+    return tuple(sorted(sections, key=order))
 
 
-def _one_test(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The rows as they are; or, where they were tested on other images under one name (two folders), by fingerprint.
+def _test_sets(runs: Sequence[Run]) -> Iterator[tuple[TestSet, list[Run]]]:
+    """Runs by test set. A test set has the same name in all settings."""
+    groups: dict[tuple, list[Run]] = defaultdict(list)
+    for run in runs:
+        key = run.sheet, run.dataset, run.fold or 0, run.split_file or "", run.classes, run.images[2]
+        groups[key].append(run)
+    namesakes: dict[tuple, int] = defaultdict(int)
+    for _, dataset, fold, file, *_ in groups:
+        namesakes[dataset, fold, file] += 1
+    for (sheet, dataset, fold, file, classes, images), members in groups.items():
+        name = dataset + f" fold {fold}" * bool(fold) + f" (split of {file})" * bool(file)
+        unique = namesakes[dataset, fold, file] == 1
+        if not unique:
+            name += f" ({classes} classes, {images:,} test images)"
+        unit = name
+        if unique and not file:
+            unit = sheet.partition("-")[0] if dataset == sheet else dataset
+        for fingerprint, tested in _by_fingerprint(members):
+            suffix = f" (test images {fingerprint})" * bool(fingerprint)
+            yield TestSet(name + suffix, unit + suffix, sheet), tested
 
-    Older results do not tell on which: beside one set of images they are taken for runs on it, beside several for others.
+
+def _by_fingerprint(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
+    """Runs by the fingerprint of their test images; ("", all runs) if there is only one.
+
+    Older results have no fingerprint: next to a single fingerprint they count as the same, next to several as "unknown".
     """
-    if len({row.tested for row in rows} - {""}) < 2:
-        return [("", list(rows))]
-    tests = sorted({row.tested for row in rows})
-    return [(one or "unknown", [row for row in rows if row.tested == one]) for one in tests]
+    fingerprints = sorted({run.test_fingerprint for run in runs})
+    if len(set(fingerprints) - {""}) < 2:
+        return [("", list(runs))]
+    return [(f or "unknown", [run for run in runs if run.test_fingerprint == f]) for f in fingerprints]
 
 
-def _cells(rows: Sequence[Row]) -> dict[str, Cell]:
-    """By backbone. Of several settings the one that did best on validation: the test set chooses nothing here.
+def _datasets(
+    test_sets: Mapping[TestSet, Sequence[Run]], domains: Mapping[str, str]
+) -> tuple[DatasetResults, ...]:
+    datasets = [
+        DatasetResults(
+            name=test_set.name,
+            unit=test_set.unit,
+            domain=domains.get(test_set.sheet, "other"),
+            metric=runs[0].metric,
+            cells=_cells(runs),
+        )
+        for test_set, runs in test_sets.items()
+    ]
+    return tuple(sorted(datasets, key=lambda dataset: (dataset.domain, dataset.name)))
 
-    Where no validation score tells (it was test that chose the epochs), the one with the most seeds.
+
+def _cells(runs: Sequence[Run]) -> dict[str, Cell]:
+    """By backbone. Of several hyperparameters those with the best validation score are shown, never the best on test.
+
+    Without validation scores (test has selected the epochs), those with the most seeds.
     """
-    variants: dict[str, dict[str, dict[int, Row]]] = defaultdict(lambda: defaultdict(dict))
-    runs: dict[str, int] = defaultdict(int)
-    for row in rows:
-        seeds = variants[row.backbone][row.settings]
-        if row.seed not in seeds or _goes_before(row, seeds[row.seed]):
-            seeds[row.seed] = row
-        runs[row.backbone] += 1
+    variants: dict[str, dict[str, dict[int, Run]]] = defaultdict(lambda: defaultdict(dict))
+    counts: dict[str, int] = defaultdict(int)
+    for run in runs:
+        seeds = variants[run.backbone][run.hyperparameters]
+        if run.seed not in seeds or _supersedes(run, seeds[run.seed]):
+            seeds[run.seed] = run
+        counts[run.backbone] += 1
 
-    def merit(variant: Mapping[int, Row]) -> tuple[float, int]:
-        chosen = [row.chosen for row in variant.values()]
-        return (0.0 if None in chosen else statistics.mean(chosen), len(variant))
+    def quality(variant: Mapping[int, Run]) -> tuple[float, int]:
+        scores = [run.val_score for run in variant.values()]
+        return (0.0 if None in scores else statistics.mean(scores), len(variant))
 
     cells = {}
     for name in sorted(variants):
-        best = max(variants[name].values(), key=merit)
+        best = max(variants[name].values(), key=quality)
         members = tuple(best[seed] for seed in sorted(best))
-        cells[name] = Cell(rows=members, others=runs[name] - len(members))
+        cells[name] = Cell(runs=members, excluded=counts[name] - len(members))
     return cells
 
 
-def _goes_before(row: Row, other: Row) -> bool:
-    """Of the same seed again: the later one; of other number formats or pieces, the one that did better on validation."""
-    if (row.precision, row.micro_bs) == (other.precision, other.micro_bs) or None in (
-        row.chosen,
-        other.chosen,
-    ):
+def _supersedes(run: Run, earlier: Run) -> bool:
+    """Whether a repeat of a seed replaces the earlier run.
+
+    It does, unless it has another precision or micro-batch size and a lower validation score.
+    """
+    if (run.precision, run.micro_bs) == (earlier.precision, earlier.micro_bs):
         return True
-    return row.chosen >= other.chosen
+    return None in (run.val_score, earlier.val_score) or run.val_score >= earlier.val_score

@@ -1,130 +1,118 @@
-"""Sections as Markdown, every run as a line of CSV. The README's table of results is made here, too."""
+"""Result tables: Markdown per section, CSV of all runs."""
 
 import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..files.atomic import atomic_write
-from .read import METRICS, SCRATCH, Row
-from .sections import Cell, Question, Section
+from .runs import METRICS, SCRATCH, Run
+from .sections import Cell, DatasetResults, Section
 
-SPREAD = "Mean ± standard deviation over seeds (n); of a single run its 95 % bootstrap interval over test images (1)."
+SPREAD = "Mean ± standard deviation over seeds (n); for a single run its 95 % interval over test images (1)."
 SUBSETS = "Subsets are not comparable with published results."
 
 
-def figure(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> str:
+def format_score(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> str:
     """`98.31 [98.00, 98.58] (1)`, or `99.08 ± 0.69 (3)` over seeds."""
     value, interval = cell.score(metric)
     spread = ""
-    if len(cell.rows) > 1:
+    if len(cell.runs) > 1:
         spread = f" ± {scale * cell.deviation(metric):.{digits}f}"
     elif interval:
         low, high = (scale * end for end in interval)
         spread = f" [{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{scale * value:.{digits}f}{spread} ({len(cell.rows)})"
+    return f"{scale * value:.{digits}f}{spread} ({len(cell.runs)})"
 
 
-def listing(sections: Sequence[Section]) -> str:
-    """A line per dataset, backbone, size and start, and what to know of them."""
-    cells = [(s, q, name, cell) for s in sections for q in s.questions for name, cell in q.cells.items()]
+def run_table(sections: Sequence[Section]) -> str:
+    """One row per cell, with its settings, notes and caveats. README and docs use it, too."""
+    cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
     head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
-    lines = sorted(_listed(*told) for told in cells)
-    rows = [row for *_, cell in cells for row in cell.rows]
-    machines = sorted({_machine(row) for row in rows})
-    caveats = sorted({(row.dataset, i, caveat) for row in rows for i, caveat in enumerate(row.caveats)})
-    notes = " ".join([*map(protocol, _unique(sections)), SPREAD, SUBSETS])
+    rows = sorted(_run_table_row(*cell) for cell in cells)
+    runs = [run for *_, cell in cells for run in cell.runs]
+    machines = sorted({_machine(run) for run in runs})
+    caveats = sorted({(run.dataset, i, caveat) for run in runs for i, caveat in enumerate(run.caveats)})
+    by_protocol = {(s.setting.protocol, s.setting.chosen_on): s for s in reversed(sections)}
+    notes = " ".join([*map(protocol_note, reversed(by_protocol.values())), SPREAD, SUBSETS])
     return "\n".join(
         [
             f"| {head} |",
             "|" + "---|" * (head.count("|") + 1),
-            *("| " + " | ".join(line) + " |" for line in lines),
+            *("| " + " | ".join(row) + " |" for row in rows),
             "",
             notes,
             f"Machine: {'; '.join(machines)}.",
             "",
-            *(f"- {_escaped(dataset)}: {caveat}" for dataset, _, caveat in caveats),
+            *(f"- {_escape(dataset)}: {caveat}" for dataset, _, caveat in caveats),
         ]
     )
 
 
-def _listed(section: Section, question: Question, name: str, cell: Cell) -> tuple[str, ...]:
-    terms, row = section.terms, cell.rows[0]
-    more = ("subset" * terms.subset, "the paper's split" * (terms.split == "paper"), terms.few)
-    begin = terms.treated + f" ({terms.start})" * (terms.start not in (SCRATCH, "ImageNet-1k"))
+def _run_table_row(section: Section, dataset: DatasetResults, name: str, cell: Cell) -> tuple[str, ...]:
+    setting, run = section.setting, cell.runs[0]
+    conditions = (
+        "subset" * setting.subset,
+        "the paper's split" * (setting.split == "paper"),
+        setting.low_data,
+    )
+    other_data = setting.pretrained_on not in (SCRATCH, "ImageNet-1k")
     return (
-        _escaped(question.name) + "".join(f" ({what})" for what in more if what),
+        _escape(dataset.name) + "".join(f" ({condition})" for condition in conditions if condition),
         name,
-        "x".join(map(str, row.size)),
-        begin,
-        " / ".join(f"{n:,}" for n in row.images),
-        str(row.epochs),
-        figure(cell, "top1"),
-        figure(cell, "macro_f1"),
-        figure(cell, "nll", 1, 3),
+        "x".join(map(str, run.size)),
+        setting.regime + f" ({setting.pretrained_on})" * other_data,
+        " / ".join(f"{n:,}" for n in run.images),
+        str(run.epochs),
+        format_score(cell, "top1"),
+        format_score(cell, "macro_f1"),
+        format_score(cell, "nll", 1, 3),
         f"{cell.cost('train_seconds'):.0f} s",
     )
 
 
-def _machine(row: Row) -> str:
-    threads = f"{row.threads} thread" + "s" * (row.threads != 1)
-    return f"{row.machine}, {threads}, torch {row.versions['torch']}, {row.precision}"
+def _machine(run: Run) -> str:
+    threads = f"{run.threads} thread" + "s" * (run.threads != 1)
+    return f"{run.machine}, {threads}, torch {run.versions['torch']}, {run.precision}"
 
 
-def protocol(section: Section) -> str:
-    chosen = (
-        "on validation, test seen once"
-        if section.terms.chosen_on == "val"
-        else "on test itself, which is optimistic"
-    )
-    what = (
-        "a linear probe of frozen features, its penalty" if section.terms.protocol == "probe" else "the epoch"
-    )
-    return f"Protocol `{section.terms.protocol}`: {what} chosen {chosen}."
+def protocol_note(section: Section) -> str:
+    protocol, chosen_on = section.setting.protocol, section.setting.chosen_on
+    selected = "the penalty of a linear probe on frozen features" if protocol == "probe" else "the epoch"
+    note = "; test is evaluated once" if chosen_on == "val" else ", which is optimistic"
+    return f"Protocol `{protocol}`: {selected} is chosen on {'validation' if chosen_on == 'val' else 'test'}{note}."
 
 
-def _unique(sections: Sequence[Section]) -> list[Section]:
-    """One of each protocol."""
-    return list({(s.terms.protocol, s.terms.chosen_on): s for s in reversed(sections)}.values())[::-1]
-
-
-def matrix(section: Section) -> str:
-    """Datasets down, backbones across, and what to know of them."""
+def score_matrix(section: Section) -> str:
+    """Datasets by backbones, with notes and caveats."""
     names = section.backbones
     lines = [
         "| dataset | metric | " + " | ".join(f"`{name}`" for name in names) + " |",
         "|" + "---|" * (len(names) + 2),
     ]
-    for question in section.questions:
-        cells = [
-            figure(question.cells[name], question.metric) if name in question.cells else "missing"
+    for dataset in section.datasets:
+        scores = [
+            format_score(dataset.cells[name], dataset.metric) if name in dataset.cells else "missing"
             for name in names
         ]
-        lines.append(
-            f"| {_escaped(question.name)} | {METRICS[question.metric]} (%) | " + " | ".join(cells) + " |"
-        )
-    caveats = [f"- {_escaped(q.name)}: {caveat}" for q in section.questions for caveat in q.caveats]
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"{protocol(section)} {SPREAD}" + f" {SUBSETS}" * section.terms.subset,
-            *(["", *caveats] if caveats else []),
-        ]
-    )
+        lines.append(f"| {_escape(dataset.name)} | {METRICS[dataset.metric]} (%) | {' | '.join(scores)} |")
+    lines += ["", f"{protocol_note(section)} {SPREAD}" + f" {SUBSETS}" * section.setting.subset]
+    if caveats := [f"- {_escape(d.name)}: {caveat}" for d in section.datasets for caveat in d.caveats]:
+        lines += ["", *caveats]
+    return "\n".join(lines)
 
 
-def markdown(sections: Sequence[Section]) -> str:
+def to_markdown(sections: Sequence[Section]) -> str:
     """All tables of a report."""
-    parts = [f"## {section.terms.title}\n\n{matrix(section)}\n" for section in sections]
-    return "\n".join(["# Results", "", *parts, "## All results", "", listing(sections), ""])
+    parts = [f"## {section.setting.title}\n\n{score_matrix(section)}\n" for section in sections]
+    return "\n".join(["# Results", "", *parts, "## All results", "", run_table(sections), ""])
 
 
-def write_csv(path: Path, rows: Sequence[Row], sections: Sequence[Section]) -> None:
-    """A line per run; `in_tables` tells those that the tables are made of."""
-    taken = {
-        row.folder for s in sections for q in s.questions for cell in q.cells.values() for row in cell.rows
+def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> None:
+    """One line per run; `in_tables` marks the runs that the tables are made of."""
+    in_tables = {
+        run.folder for s in sections for d in s.datasets for cell in d.cells.values() for run in cell.runs
     }
-    costs = sorted({name for row in rows for name in row.cost})
+    costs = sorted({name for run in runs for name in run.cost})
     head = [
         "dataset", "fold", "split_file", "split", "fingerprint", "subset", "few", "classes", "train", "val", "test",
         "backbone", "start", "height", "width", "protocol", "chosen_on", "epochs", "seed", "in_tables", "metric",
@@ -132,18 +120,18 @@ def write_csv(path: Path, rows: Sequence[Row], sections: Sequence[Section]) -> N
         "machine", "torch", "commit", "folder", "command",
     ]  # fmt: skip
     with atomic_write(path, "-o") as part, open(part, "w", newline="", encoding="utf-8") as file:
-        lines = csv.writer(file)
-        lines.writerow(head)
-        for row in rows:
-            terms = row.terms
-            scores = [row.scores.get(metric, ("", None)) for metric in METRICS]
-            lines.writerow([
-                row.dataset, row.fold, row.split_file, terms.split, row.fingerprint, terms.subset, terms.few, row.classes, *row.images,
-                row.backbone, terms.start, *row.size, terms.protocol, terms.chosen_on, row.epochs, row.seed, row.folder in taken, row.metric,
-                *(x for value, ends in scores for x in (value, *(ends or ("", "")))), *(row.cost.get(name, "") for name in costs),
-                row.machine, row.versions.get("torch"), row.commit, row.folder, row.command,
+        writer = csv.writer(file)
+        writer.writerow(head)
+        for run in runs:
+            setting = run.setting
+            scores = [run.scores.get(metric, ("", None)) for metric in METRICS]
+            writer.writerow([
+                run.dataset, run.fold, run.split_file, setting.split, run.fingerprint, setting.subset, setting.low_data, run.classes, *run.images,
+                run.backbone, setting.pretrained_on, *run.size, setting.protocol, setting.chosen_on, run.epochs, run.seed, run.folder in in_tables, run.metric,
+                *(x for value, ends in scores for x in (value, *(ends or ("", "")))), *(run.cost.get(name, "") for name in costs),
+                run.machine, run.versions.get("torch"), run.commit, run.folder, run.command,
             ])  # fmt: skip
 
 
-def _escaped(name: str) -> str:
+def _escape(name: str) -> str:
     return name.replace("|", "\\|")

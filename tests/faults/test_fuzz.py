@@ -24,7 +24,7 @@ from common.data.download.download import MirrorError, _content_range
 from common.data.splits import split_file
 from common.errors import UserError
 from common.models import weights
-from common.report.read import row_of
+from common.report.runs import parse_result
 from common.spec import Samples
 
 MORE = os.environ.get("CLASH_EXAMPLES")  # so many examples of each test, others each time
@@ -230,11 +230,11 @@ PLACES = [
 @OFTEN
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
 def test_a_result(changes: list) -> None:
-    """Only what `row_of` documents, and `read` catches."""
+    """Only what `parse_result` documents, and `read` catches."""
     result = copy.deepcopy(RESULT)
     for (*outer, key), value in changes:
         inner = result[outer[0]] if outer else result
         if isinstance(inner, dict):
             inner[key] = value
     with suppress(LookupError, TypeError, AttributeError, ValueError, ArithmeticError):
-        row_of(result, Path("run"))
+        parse_result(result, Path("run"))

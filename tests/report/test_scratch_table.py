@@ -1,4 +1,4 @@
-"""The protocol `scratch` and its table: the published recipe as data, test seen with the best and the last weights."""
+"""Protocol `scratch` and its table: the published recipe, scores of the best and the last weights."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,12 @@ from common.training import recipes
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def asked(data: Path, *options: str) -> RunConfig:
-    words = [*options, "--data_dir", str(data)]
-    namespace = parse((cifar10.DATASET,), words)
+def configure(data: Path, *options: str) -> RunConfig:
+    namespace = parse((cifar10.DATASET,), [*options, "--data_dir", str(data)])
     return make_config((cifar10.DATASET,), namespace)
 
 
@@ -30,7 +29,7 @@ def asked(data: Path, *options: str) -> RunConfig:
     [("resnet18_cifar", 256, "sgd", 0.1, 5e-4), ("vit_tiny_cifar", 512, "adam", 1e-3, 5e-5)],
 )
 def test_the_published_recipe(cifar_tree: Path, model, batch, optimizer, lr, decay) -> None:
-    run = asked(cifar_tree, "--protocol", "scratch", "-model", model)
+    run = configure(cifar_tree, "--protocol", "scratch", "-model", model)
     recipe = recipes.from_config(run, get_backbone(model), epoch=195)
     (phase,) = recipe.phases
     assert (run.weights, run.batch_size, run.image_size) == ("none", batch, (32, 32))
@@ -40,23 +39,11 @@ def test_the_published_recipe(cifar_tree: Path, model, batch, optimizer, lr, dec
     assert phase.decay_all and not phase.warmup and recipe.label_smoothing == 0 and recipe.test_last
 
 
-def test_every_part_may_be_another(cifar_tree: Path, tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text('lr = 0.05\noptimizer = "adamw"\neval_every = 7\nsubset = true\n')
-    words = (
-        "--protocol",
-        "scratch",
-        "-model",
-        "resnet50",
-        "-bs",
-        "64",
-        "--augment",
-        "none",
-        "--image_size",
-        "64",
-    )
-    run = asked(
-        cifar_tree, *words, "--steps", "70", "--weight_decay", "0.1", "--config", "mine.toml", "--lr", "0.2"
-    )
+def test_recipe_options(cifar_tree: Path, tmp_path: Path) -> None:
+    (tmp_path / "options.toml").write_text('lr = 0.05\noptimizer = "adamw"\neval_every = 7\nsubset = true\n')
+    options = "--protocol scratch -model resnet50 -bs 64 --augment none --image_size 64".split()
+    more = "--steps 70 --weight_decay 0.1 --config options.toml --lr 0.2".split()
+    run = configure(cifar_tree, *options, *more)
     recipe = recipes.from_config(run, get_backbone("resnet50"), epoch=10)
     (phase,) = recipe.phases
     assert (phase.steps, phase.optimizer, phase.lr, phase.weight_decay) == (70, "adamw", 0.2, 0.1)
@@ -64,12 +51,12 @@ def test_every_part_may_be_another(cifar_tree: Path, tmp_path: Path) -> None:
     assert run.dataset.augment == recipes.AUGMENTS["none"]
 
 
-def test_epochs_count_steps(cifar_tree: Path) -> None:
-    run = asked(cifar_tree, "--epochs", "3")
+def test_epochs_are_converted_to_steps(cifar_tree: Path) -> None:
+    run = configure(cifar_tree, "--epochs", "3")
     assert recipes.from_config(run, get_backbone("resnet50"), epoch=10).phases[0].steps == 30
 
 
-def test_best_and_last_and_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:
+def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:
     for seed in ("0", "1"):
         main(cifar10.DATASET, [
             "--protocol", "scratch", "-model", "shufflenet_g8_cifar", "--data_dir", str(cifar_tree), "--subset", "-bs", "16",
@@ -101,7 +88,7 @@ def test_best_and_last_and_the_table(cifar_tree: Path, capsys: pytest.CaptureFix
     assert "No finished run of vgg11_cifar" in printed
 
 
-def test_no_run_no_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_no_runs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stop:
         command(["table", "scratch", str(tmp_path)])
     assert stop.value.code == 2 and "no finished run from scratch in" in capsys.readouterr().err

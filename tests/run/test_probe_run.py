@@ -15,8 +15,8 @@ from common import main
 from common.__main__ import main as command
 from common.deploy.predict import predict
 from common.models import build
-from common.report.read import read
-from common.report.sections import sections
+from common.report.runs import load_runs
+from common.report.sections import build_sections
 from common.spec import Dataset, Samples
 from common.transfer import features, linear_probe
 from common.transfer.linear_probe import PENALTIES, fit, ridge_path
@@ -182,10 +182,10 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
         main(folder.DATASET, [
             *TINY, "--data_dir", str(images), *map(str, few), "--epochs", "1", "--out", f"runs/clean{shots}",
         ])  # fmt: skip
-    found = sections(read([Path("runs")]).rows, {})
-    cells = [cell for section in found for question in section.questions for cell in question.cells.values()]
-    assert all(len({row.terms.protocol for row in cell.rows}) == 1 for cell in cells)
-    assert sorted(s.terms.title for s in found) == sorted(
+    found = build_sections(load_runs([Path("runs")]).finished, {})
+    cells = [cell for section in found for dataset in section.datasets for cell in dataset.cells.values()]
+    assert all(len({run.setting.protocol for run in cell.runs}) == 1 for cell in cells)
+    assert sorted(s.setting.title for s in found) == sorted(
         f"{start}, protocol {protocol}, {shots} shots"
         for protocol, start in (("probe", "random and frozen"), ("clean", "from scratch"))
         for shots in (2, 4)
@@ -194,7 +194,9 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
     page = Path("report.html").read_text()
     assert "protocol clean overtakes the probe" in page
     tables = Path("tables.md").read_text()
-    assert "Protocol `probe`: a linear probe of frozen features, its penalty chosen on validation" in tables
+    assert (
+        "Protocol `probe`: the penalty of a linear probe on frozen features is chosen on validation" in tables
+    )
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,6 @@ def main(argv: list[str]) -> None:
     def show() -> None:
         from ...report import scratch_table
 
-        print(scratch_table.table(scratch_table.find(options.runs)))
+        print(scratch_table.format_table(scratch_table.load_results(options.runs)))
 
     report_user_errors(show)

@@ -1,0 +1,136 @@
+"""Analyses across settings: low data, sensitivity to the learning rate, selection on the test set."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from .runs import SCRATCH, Setting
+from .sections import Cell, DatasetResults, Section
+
+PAPER_LR = 1e-3  # the paper's learning rate, for every backbone
+
+Curve = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowData:
+    """Scores against the number of training images."""
+
+    dataset: str
+    title: str  # what the runs share
+    metric: str
+    curves: Mapping[str, Curve]  # by backbone (and protocol): (training images, score)
+    crossovers: tuple[
+        tuple[str, str, float | None], ...
+    ]  # backbone, protocol, images from which it beats the probe
+
+
+@dataclass(frozen=True, kw_only=True)
+class LRSensitivity:
+    """Validation score against the learning rate, in the first round of the search, which has all rates."""
+
+    curves: Mapping[str, Curve]  # by backbone: (learning rate, score), means over seeds
+    regret: Mapping[str, float]  # by backbone: the best rate's score less that of `PAPER_LR`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimism:
+    """The bias of a score whose epoch was selected on the test set."""
+
+    dataset: str
+    backbone: str
+    best: float  # best epoch on test, as often published
+    last: float  # last epoch
+    clean: float | None  # epoch selected on validation (protocol clean); None if there is no such run
+
+
+def low_data(sections: Sequence[Section]) -> tuple[LowData, ...]:
+    """One per dataset that was trained with two or more numbers of images. Protocols are shown together, never ranked."""
+    groups: dict[tuple, dict[tuple[str, str], dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
+    metrics: dict[tuple, str] = {}
+    for section in sections:
+        shared = replace(section.setting, low_data="", protocol="", chosen_on="")
+        for dataset in section.datasets:
+            key = (dataset.name, shared)
+            metrics[key] = dataset.metric
+            for name, cell in dataset.cells.items():
+                images = statistics.mean(run.images[0] for run in cell.runs)
+                groups[key][name, section.setting.protocol][images] = cell.value
+    results = []
+    for (dataset, shared), scores in groups.items():
+        several = {key: by_images for key, by_images in scores.items() if len(by_images) > 1}
+        if several:
+            results.append(_low_data(dataset, shared, metrics[dataset, shared], several))
+    return tuple(sorted(results, key=lambda low: (low.dataset, low.title)))
+
+
+def _low_data(
+    dataset: str, shared: Setting, metric: str, scores: Mapping[tuple[str, str], Mapping[float, float]]
+) -> LowData:
+    """`scores`: {(backbone, protocol): {training images: score}}."""
+    protocols = {protocol for _, protocol in scores}
+    start = shared.pretrained_on if shared.pretrained_on == SCRATCH else f"from {shared.pretrained_on}"
+    return LowData(
+        dataset=dataset,
+        title=start + ", subset" * shared.subset,
+        metric=metric,
+        curves={
+            name + f" ({protocol})" * (len(protocols) > 1): tuple(sorted(by_images.items()))
+            for (name, protocol), by_images in sorted(scores.items())
+        },
+        crossovers=tuple(
+            (name, protocol, _crossover(by_images, scores[name, "probe"]))
+            for (name, protocol), by_images in sorted(scores.items())
+            if protocol != "probe" and (name, "probe") in scores
+        ),
+    )
+
+
+def _crossover(scores: Mapping[float, float], probe: Mapping[float, float]) -> float | None:
+    """The smallest number of images from which on `scores` is above `probe`; None if there is none."""
+    smallest = None
+    for images in sorted(set(scores) & set(probe), reverse=True):
+        if scores[images] <= probe[images]:
+            break
+        smallest = images
+    return smallest
+
+
+def lr_sensitivity(dataset: DatasetResults) -> LRSensitivity | None:
+    """None if no run on this dataset searched for its learning rate."""
+    curves = {name: curve for name, cell in dataset.cells.items() if (curve := _lr_curve(cell))}
+    scores = {name: dict(curve) for name, curve in curves.items()}
+    regret = {name: max(s.values()) - s[PAPER_LR] for name, s in scores.items() if PAPER_LR in s}
+    return LRSensitivity(curves=curves, regret=regret) if curves else None
+
+
+def _lr_curve(cell: Cell) -> Curve:
+    scores: dict[float, list[float]] = defaultdict(list)
+    for run in cell.runs:
+        first_round = min((steps for _, steps, _ in run.lr_search), default=0)
+        for rate, steps, score in run.lr_search:
+            if steps == first_round and score is not None:  # None: the loss was not finite
+                scores[rate].append(score)
+    return tuple((rate, statistics.mean(values)) for rate, values in sorted(scores.items()))
+
+
+def optimism(sections: Sequence[Section]) -> tuple[Optimism, ...]:
+    """For every cell whose epoch was selected on test and that has the last epoch's score."""
+
+    def key(section: Section, dataset: DatasetResults, backbone: str) -> tuple:
+        return replace(section.setting, protocol="", chosen_on=""), dataset.name, backbone
+
+    cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
+    clean = {key(s, d, name): cell.value for s, d, name, cell in cells if s.setting.protocol == "clean"}
+    return tuple(
+        Optimism(
+            dataset=d.name,
+            backbone=name,
+            best=cell.value,
+            last=statistics.mean(run.last for run in cell.runs),
+            clean=clean.get(key(s, d, name)),
+        )
+        for s, d, name, cell in cells
+        if s.setting.chosen_on == "test" and all(run.last is not None for run in cell.runs)
+    )

@@ -1,0 +1,159 @@
+"""Template data of a dataset: paired tests, learning curves, calibration, confusions."""
+
+import json
+from base64 import b64encode
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from ..metrics import calibration
+from ..run.results import MISTAKES
+from . import charts
+from .ablations import LRSensitivity, lr_sensitivity
+from .predictions import Predictions
+from .runs import METRICS
+from .sections import Cell, DatasetResults
+from .significance import PairedTests
+from .svg import Style
+
+MAX_PAIRS = 8  # most confused pairs shown
+MAX_IMAGE_BYTES = 200_000  # larger pictures are not embedded
+
+
+def dataset_view(
+    dataset: DatasetResults, predictions: Predictions | None, tests: PairedTests | None, style: Style
+) -> dict[str, Any]:
+    """Without predictions there are neither tests nor confusions."""
+    sensitivity = lr_sensitivity(dataset)
+    figures = [_learning_curves(dataset, style), sensitivity and _lr_figure(dataset, sensitivity, style)]
+    confusions = {}
+    if predictions:
+        leader = dataset.leader if dataset.leader in predictions.confusion else min(predictions.confusion)
+        counts, classes = predictions.confusion[leader], predictions.classes
+        figures += [
+            _reliability_diagram(dataset, predictions, style),
+            _confusion_matrix(dataset, leader, counts, classes),
+            _mistakes(dataset, leader),
+        ]
+        confusions = {
+            "leader": leader,
+            "confused": _confused_pairs(counts, classes),
+            "untested": predictions.missing,
+        }
+    images, classes = dataset.first.images, dataset.first.classes
+    return {
+        "name": dataset.name,
+        "info": f"{dataset.domain}, {images[2]:,} test images of {classes} classes",
+        "legend": style.legend(tuple(dataset.cells)),
+        "tests": tests,
+        "tested_metric": tests and METRICS[tests.metric],
+        "charts": [figure for figure in figures if figure],
+        "calibrated": [c for name, cell in dataset.cells.items() if (c := _calibration(name, cell))],
+        "regret": sensitivity.regret if sensitivity else {},
+        "validation_images": images[1],
+        **confusions,
+    }
+
+
+def _lr_figure(dataset: DatasetResults, sensitivity: LRSensitivity, style: Style) -> dict[str, Any]:
+    curves = {name: [(lr, 100 * score) for lr, score in curve] for name, curve in sensitivity.curves.items()}
+    alt = f"Validation score against learning rate, {dataset.name}"
+    return {
+        "svg": charts.curves(curves, style, charts.Labels("learning rate", "validation (%)", alt), log=True),
+        "caption": "Learning-rate search: validation score after the first, short round, which includes all rates.",
+    }
+
+
+def _reliability_diagram(dataset: DatasetResults, predictions: Predictions, style: Style) -> dict[str, Any]:
+    points = {}
+    for name, logits in predictions.logits.items():
+        confidence, accuracy, images = calibration.reliability(logits, predictions.labels)
+        enough = images >= len(logits) / 100
+        points[name] = (confidence[enough], accuracy[enough])
+    alt = f"Reliability diagram, {dataset.name}: accuracy against confidence"
+    return {
+        "svg": charts.reliability(points, style, alt),
+        "caption": "Reliability diagram of the first seed; the dotted line is perfect calibration. Bins with fewer "
+        "than 1 % of the images are omitted.",
+    }
+
+
+def _confusion_matrix(
+    dataset: DatasetResults, leader: str, counts: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "svg": charts.confusion(counts, classes, f"Confusion matrix of {leader} on {dataset.name}"),
+        "caption": f"Confusion matrix of {leader}, summed over seeds.",
+    }
+
+
+def _mistakes(dataset: DatasetResults, leader: str) -> dict[str, Any] | None:
+    """`mistakes.jpg` of the leader's first run; None if it has none or it is too large for the page."""
+    path = dataset.cells[leader].runs[0].folder / MISTAKES
+    if not path.is_file() or path.stat().st_size > MAX_IMAGE_BYTES:
+        return None
+    alt = escape(f"Most confident mistakes of {leader} on {dataset.name}")
+    pixels = b64encode(path.read_bytes()).decode()
+    return {
+        "svg": Markup(f'<img src="data:image/jpeg;base64,{pixels}" alt="{alt}">'),
+        "caption": f"Most confident mistakes of {leader}, first seed.",
+    }
+
+
+def _learning_curves(dataset: DatasetResults, style: Style) -> dict[str, Any] | None:
+    """Scores per epoch on validation, or on test where it selected the epoch; None if no epochs were logged."""
+    part = dataset.first.setting.chosen_on
+    key = f"{part}_{dataset.metric}"
+    curves = {}
+    for name, cell in dataset.cells.items():
+        by_epoch: dict[float, list[float]] = defaultdict(list)
+        for run in cell.runs:
+            log = run.folder / "log.jsonl"
+            for line in log.read_text("utf-8").splitlines() if log.exists() else ():
+                record = json.loads(line)
+                # AUROC needs images of all classes; a probe has no epochs
+                if key in record and "epoch" in record:
+                    by_epoch[record["epoch"]].append(100 * record[key])
+        if by_epoch:
+            curves[name] = [(epoch, mean(scores)) for epoch, scores in sorted(by_epoch.items())]
+    if not curves:
+        return None
+    part = "validation" if part == "val" else part
+    metric = METRICS[dataset.metric]
+    alt = f"Learning curves, {dataset.name}: {metric} on {part} per epoch"
+    return {
+        "svg": charts.curves(curves, style, charts.Labels("epoch", f"{metric} on {part} (%)", alt)),
+        "caption": f"Learning curves on {part}, means over seeds.",
+    }
+
+
+def _confused_pairs(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent confusions."""
+    wrong = counts - np.diag(counts.diagonal())
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MAX_PAIRS]
+    pairs = [divmod(int(i), len(classes)) for i in order]
+    return [
+        {
+            "true": classes[i],
+            "predicted": classes[j],
+            "count": int(wrong[i, j]),
+            "fraction": wrong[i, j] / counts[i].sum(),
+        }
+        for i, j in pairs
+        if wrong[i, j]
+    ]
+
+
+def _calibration(name: str, cell: Cell) -> dict[str, Any] | None:
+    """Before and after temperature scaling, means over seeds; None if a run has no temperature."""
+    if not all(run.temperature and run.calibrated for run in cell.runs):
+        return None
+    return {
+        "name": name,
+        "temperature": mean(run.temperature for run in cell.runs),
+        **{m: (cell.score(m)[0], mean(run.calibrated[m] for run in cell.runs)) for m in ("nll", "ece")},
+    }

@@ -1,0 +1,150 @@
+"""Statistical comparison of backbones: ranks over datasets, paired tests within a dataset."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..statistics import paired, ranks
+from .predictions import Predictions
+from .sections import DatasetResults, Section
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """D units and the K backbones that were run on all of them, best mean rank first."""
+
+    units: tuple[str, ...]
+    backbones: tuple[str, ...]
+    scores: np.ndarray  # (D, K)
+    mean_ranks: tuple[float, ...]  # 1 is best
+    friedman: float  # p of "all backbones are equal"
+    cd: float  # critical difference of mean ranks (Nemenyi, 5 %)
+    cliques: tuple[tuple[int, ...], ...]  # positions of backbones whose ranks differ by less than `cd`
+    against_first: Mapping[str, tuple[float, float, float]]  # by backbone: P(worse), P(equivalent), P(better)
+    unranked: tuple[str, ...]  # backbones and datasets that are left out because cells are missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A backbone against the leader of a dataset, on the same test images."""
+
+    backbone: str
+    difference: paired.Difference  # its score less the leader's
+    p: float  # of the paired bootstrap, Holm-corrected over the dataset's comparisons
+    mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected likewise
+    p_best: float  # P(this backbone is the best of the dataset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedTests:
+    """The leader of a dataset against all others."""
+
+    leader: str
+    p_best: float  # P(the leader is the best)
+    metric: str  # the metric compared
+    images: int
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """Backbones that do not differ significantly from the leader at 5 %."""
+        return tuple(c.backbone for c in self.comparisons if c.p >= 0.05)
+
+
+def rank_backbones(section: Section, domain: str | None = None) -> Ranking | None:
+    """The ranking of a section, or of one domain; None if it has fewer than two complete datasets or backbones."""
+    scores = _unit_scores([d for d in section.datasets if domain in (None, d.domain)])
+    present = {(unit, name) for unit, cells in scores.items() for name in cells}
+    all_names = sorted({name for _, name in present})
+    units, names = _largest_complete(sorted(scores), all_names, present)
+    if len(units) < 2 or len(names) < 2:
+        return None
+    table = np.array([[scores[unit][name] for name in names] for unit in units])
+    mean = ranks.mean_ranks(table)
+    order = np.argsort(mean, kind="stable")
+    table, mean, names = table[:, order], mean[order], [names[i] for i in order]
+    cd = ranks.nemenyi_cd(len(names), len(units))
+    return Ranking(
+        units=tuple(units),
+        backbones=tuple(names),
+        scores=table,
+        mean_ranks=tuple(mean.tolist()),
+        friedman=ranks.friedman(table)[1],
+        cd=cd,
+        cliques=tuple(tuple(clique) for clique in ranks.cliques(mean, cd)),
+        against_first={
+            name: paired.bayesian_signed_rank(table[:, k] - table[:, 0], paired.MARGIN)
+            for k, name in enumerate(names)
+            if k
+        },
+        unranked=(*sorted(set(all_names) - set(names)), *sorted(set(scores) - set(units))),
+    )
+
+
+def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTests | None:
+    """Compare the leader with every other backbone; None if fewer than two have predictions.
+
+    The metric is the headline if it is a mean over images (see `Predictions.values`), else top-1.
+    """
+    if len(predictions.correct) < 2:
+        return None
+    supported = {"balanced_accuracy"} | ({"auroc"} if len(predictions.classes) == 2 else set())
+    metric = dataset.metric if dataset.metric in supported else "top1"
+    names = sorted(predictions.correct)
+    values = np.stack([predictions.values(name, metric) for name in names])
+    leader = int(values.mean(1).argmax())
+    draws = paired.resample_means(values)  # the same images for all backbones
+    p_best = paired.share_best(draws)
+    others = [k for k in range(len(names)) if k != leader]
+    differences = [
+        paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader])
+        for k in others
+    ]
+    first_seeds = [predictions.correct[name][0] for name in names]
+    bootstrap = paired.holm([d.p for d in differences])
+    mcnemar = paired.holm([paired.mcnemar(first_seeds[k], first_seeds[leader]) for k in others])
+    comparisons = [
+        Comparison(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), p_best=float(p_best[k]))
+        for k, d, p, m in zip(others, differences, bootstrap, mcnemar, strict=True)
+    ]
+    return PairedTests(
+        leader=names[leader],
+        p_best=float(p_best[leader]),
+        metric=metric,
+        images=len(predictions.labels),
+        comparisons=tuple(sorted(comparisons, key=lambda c: -c.difference.difference)),
+    )
+
+
+def _unit_scores(datasets: Sequence[DatasetResults]) -> dict[str, dict[str, float]]:
+    """{unit: {backbone: headline score}}: means over the datasets of a unit, for backbones that were run on all of them."""
+    units: dict[str, list[DatasetResults]] = {}
+    for dataset in datasets:
+        units.setdefault(dataset.unit, []).append(dataset)
+    return {
+        unit: {
+            name: float(np.mean([d.cells[name].value for d in members]))
+            for name in sorted(set.intersection(*(set(d.cells) for d in members)))
+        }
+        for unit, members in units.items()
+    }
+
+
+def _largest_complete(
+    units: list[str], names: list[str], present: set[tuple[str, str]]
+) -> tuple[list[str], list[str]]:
+    """A table without missing cells: repeatedly drop the unit or backbone with the largest missing fraction.
+
+    Ties drop a unit while more than two are left, else a backbone.
+    """
+    while units and names:
+        missing = {("unit", u): sum((u, n) not in present for n in names) / len(names) for u in units}
+        missing |= {("name", n): sum((u, n) not in present for u in units) / len(units) for n in names}
+        preferred = "unit" if len(units) > 2 else "name"
+        kind, name = worst = max(missing, key=lambda key: (missing[key], key[0] == preferred))
+        if not missing[worst]:
+            break
+        units = [u for u in units if (kind, name) != ("unit", u)]
+        names = [n for n in names if (kind, name) != ("name", n)]
+    return units, names

@@ -1,0 +1,90 @@
+"""The summary at the top of a section: the best backbone, its significance, a cheaper equivalent."""
+
+from collections.abc import Mapping, Sequence
+
+from ..statistics import paired
+from .costs import mean_macs
+from .runs import METRICS
+from .sections import DatasetResults, Section
+from .significance import PairedTests, Ranking
+
+MARGIN = f"{100 * paired.MARGIN:g} points"
+EQUIVALENT = 0.8  # probability of "not worse" from which the summary calls two backbones equivalent
+
+
+def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, PairedTests]) -> tuple[str, ...]:
+    """Two or three sentences: over datasets if there is a ranking, else on the dataset with the most backbones.
+
+    `tests`: by dataset.
+    """
+    if ranking:
+        return _over_datasets(section, ranking)
+    dataset = max(section.datasets, key=lambda d: len(d.cells))
+    leader = dataset.leader
+    score = f"{100 * dataset.cells[leader].value:.2f} % {METRICS[dataset.metric]} on {dataset.name}"
+    if len(dataset.cells) < 2:
+        return f"{leader} reaches {score}.", "No other backbone was run on it: there is nothing to compare."
+    paired_tests = tests.get(dataset.name)
+    compared = (
+        {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
+    )
+    if leader not in compared:
+        return (
+            f"{leader} scores highest: {score}.",
+            "The lead cannot be tested because its predictions, or those of all others, are missing.",
+        )
+    return _on_one_dataset(dataset, paired_tests, sorted(dataset.cells.keys() - compared))
+
+
+def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
+    first, *others = ranking.backbones
+    n, best = len(ranking.units), ranking.mean_ranks[0]
+    ranks = zip(others, ranking.mean_ranks[1:], strict=True)
+    behind = [name for name, rank in ranks if rank - best > ranking.cd]
+    lead = f"{first} has the best mean rank: {best:.2f} among {len(ranking.backbones)} backbones on {n} datasets."
+    if behind:
+        significance = f"Its rank is significantly better than that of {_enumerate(behind)}."
+    else:
+        significance = (
+            f"Over {n} datasets its lead is not significant: the critical difference is {ranking.cd:.2f}."
+        )
+    worse, same, better = ranking.against_first[others[0]]
+    significance += (
+        f" Compared with {others[0]}, the second, it is better by more than {MARGIN} with probability {worse:.2f}, "
+        f"practically equivalent with {same:.2f}, worse with {better:.2f}."
+    )
+    equivalent = [name for name in others if sum(ranking.against_first[name][1:]) >= EQUIVALENT]
+    macs = {name: mean_macs(section, ranking, name) for name in ranking.backbones}
+    return lead, significance, _cheaper(first, equivalent, macs)
+
+
+def _on_one_dataset(dataset: DatasetResults, tests: PairedTests, untested: Sequence[str]) -> tuple[str, ...]:
+    first, metric = tests.leader, METRICS[tests.metric]
+    score = 100 * dataset.cells[first].score(tests.metric)[0]
+    lead = (
+        f"{first} scores highest on {dataset.name}: {score:.2f} % {metric}. "
+        f"It is the best of {len(tests.comparisons) + 1} with probability {tests.p_best:.2f}."
+    )
+    significance = (
+        f"On the {tests.images:,} test images it is not significantly better than {_enumerate(tests.tied)}."
+        if tests.tied
+        else f"On the {tests.images:,} test images it is significantly better than every other."
+    )
+    if untested:
+        significance += f" Not tested because predictions are missing: {_enumerate(untested)}."
+    equivalent = [c.backbone for c in tests.comparisons if c.difference.low > -paired.MARGIN]
+    macs = {name: cell.cost("macs") for name, cell in dataset.cells.items()}
+    return lead, significance, _cheaper(first, equivalent, macs)
+
+
+def _cheaper(first: str, equivalent: Sequence[str], macs: Mapping[str, float]) -> str:
+    """The equivalent backbone with the fewest multiply-adds, if it has fewer than the first."""
+    cheaper = [name for name in equivalent if macs[name] < macs[first]]
+    if not cheaper:
+        return f"No backbone with fewer multiply-adds is shown to be equivalent within {MARGIN}."
+    name = min(cheaper, key=lambda name: macs[name])
+    return f"{name} is equivalent within {MARGIN}, at {macs[name] / macs[first]:.0%} of the multiply-adds."
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,0 +1,114 @@
+"""Rankings over datasets and paired tests within a dataset."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fabricated_runs import build, fabricate, fabricate_grid, text, write_page
+
+from common.metrics import classification
+from common.report.predictions import Predictions, load_predictions
+from common.report.significance import paired_tests, rank_backbones
+from common.statistics import paired
+
+
+def test_missing_cells_are_listed_and_not_ranked(tmp_path: Path) -> None:
+    runs = fabricate_grid(tmp_path)
+    html_text = text(write_page(runs))
+    assert "Missing: swin_t on breakhis-40x." in html_text
+    assert "| missing |" in (runs.parent / "out" / "tables.md").read_text()
+    ranking = rank_backbones(build(runs)[0])
+    assert (ranking.units, ranking.backbones, ranking.unranked) == (
+        ("dtd", "eurosat"), ("resnet50", "convnext_tiny", "swin_t"), ("breakhis",),
+    )  # fmt: skip
+    assert "Not ranked because results are missing: breakhis." in html_text
+
+
+def test_breakhis_is_one_dataset(tmp_path: Path) -> None:
+    runs = fabricate_grid(tmp_path)
+    fabricate(runs / "a", "breakhis-40x", "swin_t", 0, 0.6)
+    section = build(runs)[0]
+    ranking = rank_backbones(section)
+    assert ranking.units == ("breakhis", "dtd", "eurosat")
+    values = [d.cells["resnet50"].value for d in section.datasets if d.unit == "breakhis"]
+    assert len(values) == 2 and ranking.scores[0, ranking.backbones.index("resnet50")] == pytest.approx(
+        np.mean(values)
+    )
+    assert (
+        rank_backbones(section, "other").units == ranking.units and rank_backbones(section, "nature") is None
+    )
+
+
+def test_two_datasets_are_ranked_over_shared_backbones(tmp_path: Path) -> None:
+    for dataset, names in {"dtd": ("a", "b", "c", "d"), "eurosat": ("a", "b")}.items():
+        for name in names:
+            fabricate(tmp_path / "runs" / f"{dataset}-{name}", dataset, name, 0, 0.9)
+    ranking = rank_backbones(build(tmp_path / "runs")[0])
+    assert (ranking.units, set(ranking.backbones), ranking.unranked) == (
+        ("dtd", "eurosat"), {"a", "b"}, ("c", "d"),
+    )  # fmt: skip
+
+
+def test_paired_tests(tmp_path: Path) -> None:
+    runs = fabricate_grid(tmp_path)
+    (dataset,) = [d for d in build(runs)[0].datasets if d.name == "eurosat"]
+    predictions = load_predictions(dataset)
+    tests = paired_tests(dataset, predictions)
+    assert tests.leader == "resnet50" and tests.images == 120
+    for comparison in tests.comparisons:
+        difference = dataset.cells[comparison.backbone].value - dataset.cells["resnet50"].value
+        assert comparison.difference.difference == pytest.approx(difference)
+        assert comparison.difference.low <= difference <= comparison.difference.high
+    assert tests.tied == tuple(
+        comparison.backbone for comparison in tests.comparisons if comparison.p >= 0.05
+    )
+    assert "swin_t" not in tests.tied and tests.p_best + sum(
+        comparison.p_best for comparison in tests.comparisons
+    ) == pytest.approx(1)
+    assert predictions.confusion["swin_t"].sum() == 240
+    weighted = predictions.values("swin_t", "balanced_accuracy").mean()
+    assert weighted == pytest.approx(dataset.cells["swin_t"].score("balanced_accuracy")[0])
+
+
+@pytest.mark.parametrize("metric", ["top1", "balanced_accuracy", "auroc"])
+def test_image_values_match_score_and_spread(metric: str) -> None:
+    """Their mean is the score, and their standard error that of the resampled score."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(800) < 0.2).astype(int)
+    logits = [np.round(8 * rng.normal(size=(800, 2)) + 8 * np.eye(2)[labels]) / 8 for _ in range(2)]
+    predictions = Predictions(
+        labels=labels,
+        classes=("no", "yes"),
+        correct={"a": np.stack([seed.argmax(1) == labels for seed in logits])},
+        margins={"a": np.stack([seed[:, 1] - seed[:, 0] for seed in logits])},
+        logits={},
+        confusion={},
+        missing=(),
+    )
+    values = predictions.values("a", metric)
+    scorers = [classification.scorer(seed, labels) for seed in logits]
+    assert values.mean() == pytest.approx(np.mean([score(np.ones(800))[metric] for score in scorers]))
+    drawn = paired.resample_scores(
+        [lambda w: np.mean([score(w)[metric] for score in scorers])], 800, resamples=400
+    )
+    assert values.std() / np.sqrt(800) == pytest.approx(drawn.std(), rel=0.1)
+
+
+def test_missing_predictions_are_reported(tmp_path: Path) -> None:
+    runs = fabricate_grid(tmp_path)
+    (runs / "eurosat-swin_t-1" / "test_logits.npy").unlink()
+    (runs / "eurosat-convnext_tiny-0" / "test_logits.npy").write_bytes(b"\x93NUMPY, truncated")
+    (dataset,) = [d for d in build(runs)[0].datasets if d.name == "eurosat"]
+    assert load_predictions(dataset).missing == ("convnext_tiny", "swin_t")
+    assert "Not tested because predictions are missing: convnext_tiny, swin_t." in text(write_page(runs))
+
+
+def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
+    for missing in ("convnext_tiny", "resnet50"):
+        for backbone, accuracy in (("convnext_tiny", 0.95), ("resnet50", 0.9), ("swin_t", 0.6)):
+            fabricate(tmp_path / missing / "runs" / backbone, "dtd", backbone, 0, accuracy)
+        (tmp_path / missing / "runs" / missing / "test_logits.npy").unlink()
+    html_text = text(write_page(tmp_path / "convnext_tiny" / "runs"))
+    assert "convnext_tiny scores highest" in html_text and "The lead cannot be tested" in html_text
+    html_text = text(write_page(tmp_path / "resnet50" / "runs"))
+    assert "better than every other. Not tested because predictions are missing: resnet50." in html_text

@@ -17,18 +17,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.cli.format import format_result  # noqa: E402
-from common.models.registry import (  # noqa: E402
+from common.cli.format import format_result
+from common.models.registry import (
     BACKBONES,
     CIFAR,
     MODERN,
     Backbone,
 )
-from common.recommend import text, validate  # noqa: E402
-from common.report import scratch_table  # noqa: E402
-from common.report.runs import parse_result  # noqa: E402
-from common.report.sections import build_sections  # noqa: E402
-from common.report.tables import run_table  # noqa: E402
+from common.recommend import text, validate
+from common.report import scratch_table
+from common.report.runs import parse_result
+from common.report.sections import build_sections
+from common.report.tables import run_table
 
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 README = ROOT / "README.md"

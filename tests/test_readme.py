@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import readme  # noqa: E402
+from benchmarks import readme
 
 
 def test_tables_are_generated() -> None:

@@ -46,6 +46,35 @@ def test_links_resolve(page: str) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, target
 
 
+def test_diffs_fit_the_code() -> None:
+    """Context and removed lines of the diffs in CONTRIBUTING.md are in the files they change."""
+    diffs = re.findall(r"```diff\n--- a/(\S+)\n\+\+\+ b/\S+\n(.*?)```", PAGES["CONTRIBUTING.md"], re.S)
+    assert len(diffs) >= 4
+    for file, diff in diffs:
+        lines = (ROOT / file).read_text("utf-8").splitlines()
+        expected = [line[1:] for line in diff.splitlines() if line[:1] in (" ", "-")]
+        assert [line for line in expected if line and line not in lines] == [], file
+
+
+def test_the_example_reader(tmp_path: Path) -> None:
+    from miniatures import save
+
+    from common.errors import UserError
+
+    (source,) = re.findall(r"```python\n(\"\"\"Images named.*?)```", PAGES["CONTRIBUTING.md"], re.S)
+    space = {"__name__": "common.data.readers.example", "__package__": "common.data.readers"}
+    exec(source, space)
+    save(tmp_path / "images" / "dung_0001.jpg", 0, 0)
+    save(tmp_path / "images" / "ground_beetle_0002.jpg", 1, 1)
+    samples = space["prefixed_images"](tmp_path, ("dung", "ground_beetle"))
+    assert (samples.names, samples.labels) == (
+        ["images/dung_0001.jpg", "images/ground_beetle_0002.jpg"],
+        [0, 1],
+    )
+    with pytest.raises(UserError, match="found 'ground_beetle'"):
+        space["prefixed_images"](tmp_path, ("dung", "leaf"))
+
+
 class ParsedError(Exception):
     """The command line parses; its command is not executed."""
 

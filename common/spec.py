@@ -6,10 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 PARTS = ("train", "val", "test")
-CHANGEABLE = (
-    "precision",
-    "micro_bs",
-)  # what a run may go on with another value of: the result tells from where on
+CHANGEABLE = ("precision", "micro_bs")  # options that may change on --resume; the result records the step
 
 # The names of the classes in the order of their labels; or how many the data itself must name; None: what is there
 Classes = tuple[str, ...] | int | None
@@ -46,10 +43,7 @@ class Official:
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """No official split: hold out `ceil(test * n)` images of every class, drawn by `seed`, groups whole.
-
-    Others have done otherwise: drawn from all images whatever their class, or torn groups.
-    """
+    """No official split: hold out `ceil(test * n)` images, of every class (`stratify`), drawn by `seed`, whole `groups`."""
 
     test: float
     seed: int = 42
@@ -59,12 +53,9 @@ class Holdout:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """The split of arXiv 2406.05612 where it is another than the sheet's: `--split paper` puts it in its place.
+    """The split of arXiv 2406.05612 where it differs from the data sheet's: `--split paper`."""
 
-    `note` tells what is different and which of the paper's counts it reaches; every result carries it.
-    """
-
-    note: str
+    note: str  # how it differs and which of the paper's counts it reaches, in every result
     counts: Mapping[str, int]
     load: Reader | None = None  # None: the sheet's
     split: Holdout | None = None  # None: the sheet's
@@ -103,8 +94,7 @@ class Published:
 class File:
     """A file that a dataset is published in. Archives (.zip, .tar, .tar.gz, .tgz) are unpacked, others stay as they are.
 
-    Without `mirrors` a person has to bring it: a login, a form or a dead address stands in the way, and `steps` says
-    how it is had all the same.
+    Without `mirrors`, behind a login, a form or a dead address, users bring it themselves, as `steps` says.
     """
 
     name: str
@@ -168,6 +158,12 @@ class Preprocess:
     squash: bool = False  # to `size` whatever the proportions; nothing is cut off
     mean: tuple[float, float, float]  # of pixel values in 0..1
     std: tuple[float, float, float]
+    value_range: tuple[float, float] | None = None  # becomes 0..255; None: 8 bits per channel
+    bands: tuple[int, int, int] | None = None  # become red, green and blue, from 1; None: as stored
+
+    def to_dict(self) -> dict[str, Any]:
+        """Without fields that are None, as older versions wrote it."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +243,8 @@ class RunConfig:
     seed: int
     subset: bool
     skip_bad: bool
+    value_range: tuple[float, float] | None
+    bands: tuple[int, int, int] | None
     no_cache: bool
     offline: bool
     shots: int | None  # training images per class; None: all of them

@@ -123,7 +123,7 @@ def test_options_are_frozen() -> None:
         for script, variants in sheets.items()
     }
     common = {
-        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--no_cache", "--batch_size", "--micro_bs",
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--no_cache", "--value_range", "--bands", "--batch_size", "--micro_bs",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
         "--shots", "--fraction", "--split_file", "--augment", "--compile", "--tune", "--protocol", "--steps", "--optimizer", "--weight_decay",
         "--eval_every", "--save_every", "--resume", "--config", "--class_weights", "--balanced_sampling",

@@ -1,6 +1,9 @@
 """Options shared by several commands, with their value types."""
 
 import argparse
+import math
+
+from ..errors import UserError
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -20,9 +23,30 @@ def add_image_filters(group: argparse._ActionsContainer) -> None:
                        help="leave out unreadable images; the result counts them")
 
 
+def add_pixels(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                       help="values shown as black and white, of images with more than 8 bits (default: found in those outside test)")
+    group.add_argument("--bands", type=int, nargs=3, metavar=("R", "G", "B"),
+                       help="bands shown as red, green and blue, of images with more than three; the first is 1")
+
+
 def add_offline(group: argparse._ActionsContainer) -> None:
     group.add_argument("--offline", action="store_true", help="no network access")
 # fmt: on
+
+
+def check_pixels(options: argparse.Namespace) -> None:
+    """Make tuples of `--value_range` and `--bands`. Raises: UserError: an empty range, or a band below 1."""
+    if options.value_range:
+        low, high = options.value_range = tuple(options.value_range)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise UserError(f"--value_range {low:g} {high:g}: expected LOW below HIGH, such as 0 4095")
+    if options.bands:
+        options.bands = tuple(options.bands)
+        if min(options.bands) < 1:
+            raise UserError(
+                f"--bands {' '.join(map(str, options.bands))}: expected numbers from 1, such as 4 3 2"
+            )
 
 
 def learning_rate(text: str) -> float | str:

@@ -28,6 +28,10 @@ def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
             if not isinstance(value, bool):
                 raise UserError(f"{path}: {name} is {value!r}: expected true or false")
             argv += [option] * value
+        elif isinstance(known[name].nargs, int):
+            if not isinstance(value, list | tuple):
+                raise UserError(f"{path}: {name} is {value!r}: expected a list of {known[name].nargs} values")
+            argv += [option, *map(str, value)]
         elif isinstance(value, bool | list | dict) or value is None:
             raise UserError(f"{path}: {name} is {value!r}: expected one value")
         else:
@@ -44,6 +48,8 @@ def to_dict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> dic
             continue
         if name == "image_size":
             value = "x".join(map(str, value))
+        elif isinstance(value, tuple):
+            value = list(value)  # YAML has no tuples
         elif isinstance(value, Path) or (name == "weights" and value not in ("imagenet", "none")):
             value = str(Path(value).absolute())
         content[name] = value
@@ -57,7 +63,8 @@ def to_argv(options: argparse.Namespace, parser: argparse.ArgumentParser) -> lis
     for name, value in to_dict(options, parser).items():
         if value != defaults.get(name):
             option = _actions(parser)[name].option_strings[-1]
-            argv += [option] if value is True else [option, str(value)]
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            argv += [option, *map(str, values)]
     return argv
 
 

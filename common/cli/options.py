@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import Parser
 from ..spec import Dataset
 from ..training.recipes import AUGMENTS
-from .arguments import add_device, add_image_filters, add_offline, image_size, learning_rate
+from .arguments import add_device, add_image_filters, add_offline, add_pixels, image_size, learning_rate
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
@@ -24,6 +24,7 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
     data = parser.add_argument_group("data")
     _add_source(data, dataset, variants)
     add_image_filters(data)
+    add_pixels(data)
     _add_split(data, dataset)
     training = parser.add_argument_group("training")
     _add_protocol(training)

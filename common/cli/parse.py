@@ -17,6 +17,7 @@ from ..run.results import OPTIONS, RESULT
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
+from .arguments import check_pixels
 from .options import build_parser
 
 CHECKPOINTS = ("last", "best")
@@ -84,6 +85,7 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
     """
     dataset = _select(sheets, options)
     _check_values(options)
+    check_pixels(options)
     _check_protocol(options)
     _check_data(dataset, options)
     out = _run_folder(dataset, options)

@@ -7,6 +7,7 @@ from ..errors import UserError
 from ..spec import PARTS, Preprocess, RunConfig, Samples, Split
 from .images.cache import decode_cached
 from .images.decode import decode, raise_unreadable
+from .images.value_range import with_value_range
 from .splits import split_file, splits
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def load_dataset(config: RunConfig, preprocess: Preprocess) -> LoadedDataset:
 
     samples = read_samples(config)
     split = make_split(config, samples)  # before decoding, which may take minutes
+    preprocess = fit_preprocess(config, preprocess, samples, split)
     decoded = decode if config.no_cache else decode_cached
     pixels, bad = decoded(samples.images, preprocess, config.dataset.native)
     if not config.skip_bad:
@@ -56,6 +58,17 @@ def load_dataset(config: RunConfig, preprocess: Preprocess) -> LoadedDataset:
     return LoadedDataset(
         samples=samples, pixels=pixels, indices=np.asarray(indices), split=split, preprocess=preprocess
     )
+
+
+def fit_preprocess(config: RunConfig, preprocess: Preprocess, samples: Samples, split: Split) -> Preprocess:
+    """`preprocess` with `--bands` and with the value range, given or found, which is the same for all seeds.
+
+    Raises:
+        UserError: see `with_value_range`.
+    """
+    preprocess = replace(preprocess, value_range=config.value_range, bands=config.bands)
+    outside_test = sorted(set(range(len(samples))) - set(split.test))
+    return with_value_range(preprocess, samples.images, outside_test, cache=not config.no_cache)
 
 
 def read_samples(config: RunConfig) -> Samples:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.dataset import read_samples
+from ..data.dataset import fit_preprocess, read_samples
 from ..data.images.cache import decode_cached
 from ..data.images.decode import raise_unreadable
 from ..data.splits import splits
@@ -43,6 +43,7 @@ class ProbeData:
     images: Any  # `Samples.images`, or the decoded subset of them
     rounds: tuple[Round, ...]
     metric: str  # top1 or balanced_accuracy
+    value_range: tuple[float, float] | None  # of `Preprocess`
 
     @property
     def n_images(self) -> int:
@@ -70,6 +71,7 @@ def load(config: RunConfig, group_by: str | None, limit: int | None, several_rou
     if isinstance(images, list) and len(members) < len(split.train) + len(split.val):
         images, decoded = [images[i] for i in members], members
     preprocess = build.get_backbone(config.model).preprocess(config.image_size)
+    preprocess = fit_preprocess(config, preprocess, samples, split)
     _, bad = decode_cached(images, preprocess, config.dataset.native)
     if not config.skip_bad:
         raise_unreadable(bad, images if isinstance(images, list) else samples.names)
@@ -86,6 +88,7 @@ def load(config: RunConfig, group_by: str | None, limit: int | None, several_rou
         images=images,
         rounds=tuple(_rounds(parts, labels, groups, config.seed)),
         metric=_metric(config.dataset.metric, labels),
+        value_range=preprocess.value_range,
     )
 
 

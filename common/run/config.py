@@ -44,7 +44,7 @@ def static_config(
         "steps_per_epoch": max(1, len(split.train) // config.batch_size),
         "augment": asdict(config.dataset.augment),
         "balanced_sampling": config.balanced_sampling,
-        "preprocess": asdict(preprocess),
+        "preprocess": preprocess.to_dict(),
         "classes": len(samples.classes),
         "split": {
             "kind": config.split,
@@ -90,7 +90,7 @@ def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Pr
         "backbone": row.name,
         "classes": list(samples.classes),
         "native": dataset.native,
-        "preprocess": asdict(preprocess),
+        "preprocess": preprocess.to_dict(),
         "temperature": None,  # not fitted yet
     }
 

@@ -19,6 +19,7 @@ IDENTITY_FIELDS = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
+PIXEL_FIELDS = ("value_range", "bands")  # likewise, where they are set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,7 @@ def _identity(config: RunConfig, row: Backbone, fingerprint: str) -> str:
     sheet = config.dataset
     key: dict[str, Any] = {
         **{name: getattr(config, name) for name in IDENTITY_FIELDS},
+        **{name: value for name in PIXEL_FIELDS if (value := getattr(config, name))},
         "backbone": row.name,
         "weights": row.weights if config.weights == "imagenet" else _content_hash(config.weights),
         "sheet": [sheet.name, sheet.metric, sheet.native, asdict(sheet.augment)],

@@ -13,7 +13,8 @@ import eurosat
 import flowers102
 from common import class_folders
 from common.data.checks.image_stats import image_stats
-from common.data.images.decode import decode, fit, upright
+from common.data.images.decode import decode, fit
+from common.data.images.open import upright
 from common.errors import UserError
 from common.models.build import get_backbone
 from common.spec import Preprocess

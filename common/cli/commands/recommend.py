@@ -12,7 +12,7 @@ from ...models.registry import BACKBONES
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
 from .. import catalog
-from ..arguments import add_device, add_image_filters, add_offline, duration, image_size
+from ..arguments import add_device, add_image_filters, add_offline, add_pixels, duration, image_size
 from ..main import report_user_errors
 from ..parse import make_config, parse
 
@@ -44,6 +44,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
                        help="a dataset of `list`, or class folders (default: those in --data_dir)")
     group.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
     add_image_filters(group)
+    add_pixels(group)
     group.add_argument("--group_by", metavar="REGEX",
                        help="keep images whose CLASS/NAME has the same capture group on one side of a split")
     group.add_argument("--shots", type=int, metavar="K", help="simulate K training images per class")
@@ -141,6 +142,9 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
         arguments += ["--shots", str(options.shots)]
     if sheet.variant:
         arguments += [f"--{sheet.variant[0]}", sheet.variant[1]]
+    for name in ("value_range", "bands"):
+        if values := getattr(options, name):
+            arguments += [f"--{name}", *map(str, values)]
     return arguments + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from difflib import get_close_matches
+from os.path import expanduser, expandvars
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ NOT_IN_FILES = ("out", "resume", "config", "download", "help")  # of one invocat
 
 def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """The options of a file as command-line arguments, for `parser` to check like any others.
+
+    `~` and `$VAR` are expanded in paths, as a shell does on the command line.
 
     Raises:
         UserError: the file is missing, is neither YAML nor TOML, or names an unknown option.
@@ -35,7 +38,8 @@ def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
         elif isinstance(value, bool | list | dict) or value is None:
             raise UserError(f"{path}: {name} is {value!r}: expected one value")
         else:
-            argv.append(f"{option}={value}")
+            is_path = known[name].type is Path or name == "weights"
+            argv.append(f"{option}={expandvars(expanduser(str(value))) if is_path else value}")
     return argv
 
 

@@ -9,7 +9,6 @@ which the package alone does not. On a busy machine set OMP_WAIT_POLICY=passive.
 
 import argparse
 import copy
-import importlib
 import json
 import statistics
 import sys
@@ -24,34 +23,24 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.models.wavemix import WaveBlock, WaveMix
+from common.models.wavemix import WaveBlock, wavemix
+from common.models.wavemix_package import load_package, reference_wavemix
 from common.run.provenance import device_name
 from common.training.device import prepare
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # as the package chooses at import
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WARMUP = 2  # untimed steps of each
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-
-
-def reference() -> ModuleType:
-    """The package, which imports an unused name from a module that NumPy 2 removed."""
-    numpy_1 = ModuleType("numpy.lib.function_base")
-    numpy_1.hamming = None
-    sys.modules[numpy_1.__name__] = numpy_1
-    try:
-        importlib.import_module("wavemix.classification")
-    finally:
-        del sys.modules[numpy_1.__name__]
-    return sys.modules["wavemix"]
 
 
 def parts(package: ModuleType, size: int) -> dict[str, tuple[nn.Module, nn.Module, tuple[int, int, int]]]:
     """name -> the package's, ours, and the (C, H, W) of their input, for images of `size` pixels."""
     width, side = 192, size // 4  # of the feature maps after the stem
     block = {"mult": 2, "ff_channel": 192, "dropout": 0.5}
-    blocks = package.Level3Waveblock(final_dim=width, **block), WaveBlock(width, level=3, **block)
-    networks = package.classification.WaveMix(), WaveMix()
+    blocks = [package.Level3Waveblock(final_dim=width, **block) for _ in range(2)]
+    blocks[1] = WaveBlock(blocks[1])
+    networks = reference_wavemix(), wavemix()
     return {"block": (*blocks, (width, side, side)), "network": (*networks, (3, size, size))}
 
 
@@ -99,7 +88,7 @@ def main() -> None:
 
     prepare(torch.device(DEVICE), "fp32")
     medians = []
-    for part, (theirs, ours, shape) in parts(reference(), args.size).items():
+    for part, (theirs, ours, shape) in parts(load_package(), args.size).items():
         for precision in ("float32", "bfloat16"):
             x = torch.randn(args.batch, *shape, device=DEVICE, dtype=getattr(torch, precision))
             x.requires_grad_(part == "block")  # images get no gradient, feature maps do

@@ -48,6 +48,8 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     from ..models import build, weights
 
     backbone = build.get_backbone(metadata["backbone"])
+    if backbone.library == "wavemix_package":  # an autograd.Function: not traceable
+        backbone = build.get_backbone("wavemix")  # the same weights, the same logits
     state_dict = weights.load_state_dict(path)
     net = build.create_model(backbone, len(metadata["classes"]), state_dict, keep_head=True).eval()
     return out, write_verified(net, metadata, kind, out)

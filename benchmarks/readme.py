@@ -8,6 +8,7 @@
 """
 
 import argparse
+import ast
 import json
 import re
 import statistics
@@ -59,6 +60,29 @@ def results() -> str:
     """The report's table of all runs, each named after its line."""
     runs = [parse_result(run, Path(str(line))) for line, run in enumerate(load_lines(RUNS))]
     return run_table(build_sections(runs, {}))
+
+
+def tree() -> str:
+    """The files of `common/`, in the order of imports, with the first sentence of their docstrings."""
+    house = (ROOT / "tests" / "test_house.py").read_text("utf-8")
+    order = ast.literal_eval(re.search(r"^ROOMS = (\(.*?\n\))", house, re.M | re.S)[1])
+
+    def lines(folder: Path, depth: int) -> list[str]:
+        found = []
+        for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+            if path.suffix == ".py" and path.read_text("utf-8").strip():
+                docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+                sentence = re.split(r"[.](?:\s|$)", docstring)[0]
+                found.append(f"{'  ' * depth + path.name:30}  {sentence}")
+            elif path.suffix == ".jinja":
+                found.append("  " * depth + path.name)
+            elif path.is_dir() and path.name != "__pycache__":
+                found += ["  " * depth + f"{path.name}/", *lines(path, depth + 1)]
+        return found
+
+    root = [line for line in lines(ROOT / "common", 1) if line.split()[0].endswith(".py") and line[2] != " "]
+    rooms = [line for room in order for line in (f"  {room}/", *lines(ROOT / "common" / room, 2))]
+    return "\n".join(["```", "common/", *root, *rooms, "```"])
 
 
 def datasets() -> str:
@@ -174,6 +198,14 @@ def validated() -> str:
     return f"```\n{text.format_agreements(agreements, means, validate.SCORES)}\n```"
 
 
+def p_best() -> str:
+    """How often a stated P(best) comes true, as `p_best_calibration.py` simulates it."""
+    from benchmarks.p_best_calibration import table
+
+    file = BENCHMARKS / "p_best_calibration.jsonl"
+    return table(load_lines(file)) if file.exists() else f"No {file.name} in `benchmarks/results/` yet."
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -229,6 +261,7 @@ def same_accuracy() -> str:
 
 
 TABLES = {
+    "tree": tree,
     "first_run": first_run,
     "times": times,
     "answer": answer,
@@ -243,6 +276,7 @@ TABLES = {
     "speed": speed,
     "sweeps": sweeps,
     "same_accuracy": same_accuracy,
+    "p_best": p_best,
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

@@ -19,7 +19,7 @@ from common.spec import Phase, Recipe
 from common.training.device import batch_errors, make_accelerator
 from common.training.evaluate import evaluate
 from common.training.finetune import Fitted, finetune
-from common.training.optimizer import factor, optimizer_and_schedule
+from common.training.optimizer import lr_factor, optimizer_and_schedule
 from common.training.recipes import SCRATCH
 
 
@@ -136,9 +136,9 @@ def test_everything_decays_from_scratch() -> None:
 
 def test_rates() -> None:
     phase = Phase(steps=100, lr=1.0, warmup=0.1)
-    assert [factor(phase, step) for step in (0, 10, 55, 100)] == pytest.approx([1 / 11, 1, 0.5, 0])
+    assert [lr_factor(phase, step) for step in (0, 10, 55, 100)] == pytest.approx([1 / 11, 1, 0.5, 0])
     constant = Phase(steps=9, lr=1.0, schedule="constant")
-    assert [factor(constant, i) for i in (0, 8)] == [1.0, 1.0]
+    assert [lr_factor(constant, i) for i in (0, 8)] == [1.0, 1.0]
 
 
 def test_the_rates_of_scratch_are_torchs_cosine() -> None:
@@ -148,7 +148,7 @@ def test_the_rates_of_scratch_are_torchs_cosine() -> None:
         reference = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=phase.lr)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(reference, 50, floor)
         for step in range(50):
-            assert phase.lr * factor(phase, step) == pytest.approx(cosine.get_last_lr()[0])
+            assert phase.lr * lr_factor(phase, step) == pytest.approx(cosine.get_last_lr()[0])
             reference.step()
             cosine.step()
 

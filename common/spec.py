@@ -192,8 +192,8 @@ class Recipe:
     label_smoothing: float = 0.0
     class_weights: bool = False  # a class counts by the inverse of its frequency in train
     choose_on: Literal["val", "test"] = "val"  # what tells the best weights
-    within: float = (
-        0.0  # standard errors of the best score: the last weights in reach of it are kept; 0: the first best
+    tolerance: float = (
+        0.0  # standard errors of the best score: the last weights that close are selected; 0: the first best
     )
     test_last: bool = False  # test is asked about the last weights, too
 
@@ -256,3 +256,8 @@ class RunConfig:
     def micro_batches(self) -> int:
         """Forward passes of a step."""
         return self.batch_size // (self.micro_bs or self.batch_size)
+
+    @property
+    def forward_size(self) -> int:
+        """Images of one forward pass, over all processes."""
+        return self.batch_size // self.micro_batches

@@ -62,7 +62,9 @@ def tune(
         path.parent.mkdir(parents=True, exist_ok=True)  # fails before the timing, not after it
         if not path.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
-            times = [{**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)]
+            times = [
+                {**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)
+            ]
             with atomic_write(path, CACHE_VARIABLE) as part:
                 part.write_text(json.dumps({**key, "times": times}, indent=1), "utf-8")
     times = json.loads(path.read_text("utf-8"))["times"]

@@ -16,7 +16,10 @@ from .task import Task
 # half decades, higher for SGD; the same for all networks, so that no network has a better prior than another
 RATES = {"adamw": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), "sgd": (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)}
 RATES["adam"] = RATES["adamw"]
-RUNGS = ((1 / 10, 5), (1 / 4, 2))  # fraction of the run's steps, number of rates; together the cost of one run
+RUNGS = (
+    (1 / 10, 5),
+    (1 / 4, 2),
+)  # fraction of the run's steps, number of rates; together the cost of one run
 
 Trials = list[dict[str, float | None]]  # {"lr", "steps", "score"}
 

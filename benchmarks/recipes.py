@@ -33,6 +33,7 @@ from common.training import recipes
 from common.training.device import make_accelerator
 from common.training.evaluate import evaluate
 from common.training.finetune import finetune
+from common.training.task import Task
 
 BATCH, STEPS = 32, 500
 TASKS = {  # data sheet, folder of the data, training images, validation images, pixels
@@ -122,14 +123,21 @@ def train(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> 
         memory_format=torch.channels_last
     )
 
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+    def validate(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         scores = classification.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
         return scores["top1"], scores
 
-    changes = dataset.augment if augment is None else augment
-    best = finetune(
-        net, row.head, parts["train"], changes, choose, recipe, accelerator, seed, lambda record: None
-    ).best
+    task = Task(
+        net=net,
+        head=row.head,
+        train=parts["train"],
+        augment=dataset.augment if augment is None else augment,
+        validate=validate,
+        recipe=recipe,
+        accelerator=accelerator,
+        seed=seed,
+    )
+    best = finetune(task, lambda record: None).best
     return {name: best[name] for name in ("epoch", "top1", "macro_f1", "nll", "ece")}
 
 

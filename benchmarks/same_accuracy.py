@@ -50,6 +50,7 @@ from common.statistics import intervals
 from common.training import device, recipes
 from common.training.evaluate import evaluate
 from common.training.finetune import finetune
+from common.training.task import Task
 
 BATCH = 32
 TASKS = {"flowers102": flowers102.DATASET, "cifar10": cifar10.DATASET, "eurosat": eurosat.DATASET}
@@ -204,23 +205,23 @@ def one(
     net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0])
     net.to(where, memory_format=torch.channels_last)
 
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+    def validate(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         top1 = classification.score(evaluate(net, val, accelerator), labels[1])["top1"]
         return top1, {"val_top1": top1}
 
-    recipe, records = recipes.clean(epochs, train.steps, row.lr), []
-    trained = finetune(
-        net,
-        row.head,
-        train,
-        sheet.augment,
-        choose,
-        recipe,
-        accelerator,
-        seed,
-        records.append,
-        judges=len(labels[1]),
+    task = Task(
+        net=net,
+        head=row.head,
+        train=train,
+        augment=sheet.augment,
+        validate=validate,
+        n_selection=len(labels[1]),
+        recipe=recipes.clean(epochs, train.steps, row.lr),
+        accelerator=accelerator,
+        seed=seed,
     )
+    records = []
+    trained = finetune(task, records.append)
     net.load_state_dict(trained.weights)
     right = evaluate(net, test, accelerator).argmax(1) == labels[2]
     return {

@@ -2,13 +2,14 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files.atomic import atomic_write
-from ..spec import Preprocess
+from ..spec import Phase, Preprocess, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BEST, LAST = "best.safetensors", "last.safetensors"
 CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 MISTAKES = "mistakes.jpg"
+RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -30,6 +32,16 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({error})") from None
+
+
+def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded recipe in the fields of this version: renamed ones by their new name, later ones at their default."""
+    phases = [_defaults(Phase) | phase for phase in recipe["phases"]]
+    return {**_defaults(Recipe), **{RENAMED.get(k, k): v for k, v in recipe.items()}, "phases": phases}
+
+
+def _defaults(record: type) -> dict[str, Any]:
+    return {field.name: field.default for field in fields(record) if field.default is not MISSING}
 
 
 def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any]) -> None:

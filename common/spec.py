@@ -79,15 +79,12 @@ class Augment:
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """The settings of arXiv 2406.05612's code for a dataset (github.com/pranavphoenix/Backbones at 6e73e17).
+    """The settings of arXiv 2406.05612's code for a dataset (github.com/pranavphoenix/Backbones at 6e73e17)."""
 
-    Images are squashed to the size; a phase ends after `patience` epochs without a better score.
-    """
-
-    image_size: tuple[int, int] = (256, 256)  # (H, W) in pixels
+    image_size: tuple[int, int] = (256, 256)  # (H, W) in pixels; images are squashed to it
     trivial: bool = False  # TrivialAugmentWide; else no augmentation
     lr: float = 1e-3  # of AdamW
-    patience: tuple[int, int] = (10, 10)  # of AdamW and of SGD
+    patience: tuple[int, int] = (10, 10)  # epochs without a better score, of AdamW and of SGD
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,6 +46,15 @@ def test_readme_is_short() -> None:
     assert len(PAGES["README.md"].splitlines()) <= 250
 
 
+def test_readme_counts() -> None:
+    from common.cli import catalog
+    from common.models.registry import CIFAR
+
+    scripts = {sheet.script for sheet in catalog.datasets() if sheet.counts is not None}
+    assert f"**{len(scripts)} datasets as scripts**" in PAGES["README.md"]
+    assert f"{len(CIFAR)} CIFAR networks from scratch" in PAGES["README.md"]
+
+
 @pytest.mark.parametrize("page", sorted(PAGES))
 def test_links_resolve(page: str) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):

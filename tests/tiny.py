@@ -5,9 +5,7 @@ import torch
 from torch import nn
 
 from common.data.loader import Batches
-from common.spec import Augment, Phase, Preprocess, Recipe
-from common.training.device import make_accelerator
-from common.training.task import Task
+from common.spec import Phase, Preprocess, Recipe
 
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
 
@@ -15,17 +13,18 @@ PLAIN = Preprocess(size=(8, 8), crop=1.0, interpolation="bilinear", mean=(0.5,) 
 
 
 def batches(n: int = 40, batch_size: int = 8, **more) -> Batches:
-    """Images whose brightness shows their class; `labels` and `pixels` among `more` replace these."""
-    labels = more.pop("labels", np.arange(n) % 2)
-    noise = np.random.default_rng(0).integers(0, 60, (len(labels), 8, 8, 3))
+    """Pictures whose brightness tells their class."""
+    labels = np.arange(n) % 2
+    noise = np.random.default_rng(0).integers(0, 60, (n, 8, 8, 3))
     pixels = (noise + 120 * labels[:, None, None, None]).astype(np.uint8)
+    device = torch.device("cpu")
     return Batches(
-        pixels=more.pop("pixels", pixels),
+        pixels=pixels,
         labels=labels,
-        indices=np.arange(len(labels)),
+        indices=np.arange(n),
         preprocess=PLAIN,
         batch_size=batch_size,
-        device=torch.device("cpu"),
+        device=device,
         **more,
     )
 
@@ -38,19 +37,3 @@ def net() -> nn.Module:
 def recipe(epochs: int = 4, **more) -> Recipe:
     phase = Phase(steps=5 * epochs, lr=1e-2, weight_decay=0.05, warmup=0.1)
     return Recipe(name="t", phases=(phase,), eval_every=5, **more)
-
-
-def task(**changes) -> Task:
-    """A task of these; every evaluation scores 1."""
-    defaults = {
-        "net": net(),
-        "head": "4",
-        "train": batches(),
-        "augment": Augment(),
-        "validate": lambda net: (1.0, {}),
-        "recipe": recipe(),
-        "seed": 0,
-    }
-    if "accelerator" not in changes:  # there is one per process
-        changes["accelerator"] = make_accelerator("cpu", "fp32", False)
-    return Task(**defaults | changes)

@@ -3,93 +3,110 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..data.dataset import LoadedDataset
 from ..data.splits import splits
 from ..errors import UserError
 from ..models.registry import Backbone
-from ..spec import PARTS, Dataset, Recipe, RunConfig
+from ..spec import Dataset, Preprocess, Recipe, RunConfig, Samples, Split
 from . import provenance
 
 if TYPE_CHECKING:
     import torch
 
-# may differ in a resumed run: the results are the same, to the last bit on the same machine
-# (weights and split are compared by their hashes)
-IGNORED = (
-    "folder", "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+# what may be another when a run goes on: the results are the same, to the last bit on the same machine
+# (the weights and the split have fingerprints of their own)
+FREE = (
+    "folder", "weights", "split_file", "caveats", "layout", "missing_images", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 
 def static_config(
-    config: RunConfig, backbone: Backbone, recipe: Recipe, dataset: LoadedDataset
+    config: RunConfig,
+    row: Backbone,
+    recipe: Recipe,
+    preprocess: Preprocess,
+    samples: Samples,
+    split: Split,
+    skipped: int,
 ) -> dict[str, Any]:
-    """The settings that do not need the network."""
-    sheet, split = config.dataset, dataset.split
-    n = {part: len(getattr(split, part)) for part in PARTS}
+    """All that is known before the network is built."""
     return {
-        "dataset": sheet.name,
-        "folder": config.data_dir.resolve().name if sheet.name == "folder" else None,
-        "fold": sheet.fold,
-        "backbone": backbone.name,
-        "weights": backbone.weights if config.weights == "imagenet" else config.weights,
+        "dataset": config.dataset.name,
+        "folder": config.data_dir.resolve().name if config.dataset.name == "folder" else None,
+        "fold": config.dataset.fold,
+        "backbone": row.name,
+        "weights": row.weights if config.weights == "imagenet" else config.weights,
         "protocol": recipe.name,
         "chosen_on": recipe.choose_on,
         "seed": config.seed,
         "batch_size": config.batch_size,
         "micro_bs": config.micro_bs or config.batch_size,
         "recipe": asdict(recipe),
-        "steps_per_epoch": steps_per_epoch(config, dataset),
-        "augment": asdict(sheet.augment),
+        "steps_per_epoch": max(1, len(split.train) // config.batch_size),
+        "augment": asdict(config.dataset.augment),
         "balanced_sampling": config.balanced_sampling,
-        "preprocess": dataset.preprocess.to_dict(),
-        "classes": len(dataset.samples.classes),
+        "preprocess": asdict(preprocess),
+        "classes": len(samples.classes),
         "split": {
             "kind": config.split,
             "fingerprint": split.fingerprint,
-            "test_fingerprint": splits.test_fingerprint(dataset.samples, split),
-            **n,
-            "unused": len(dataset.samples) - sum(n.values()),
+            "test_fingerprint": splits.test_fingerprint(samples, split),
+            "train": len(split.train),
+            "val": len(split.val),
+            "test": len(split.test),
+            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
         },
         "split_file": config.split_file and str(config.split_file),
         "shots": config.shots,
         "fraction": config.fraction,
         "subset": config.subset,
-        "skipped_images": dataset.n_unreadable,
-        "caveats": sheet.caveats,
+        "skipped_images": skipped,
+        "caveats": [
+            *config.dataset.caveats,
+            *split.caveats,
+            *(samples.layout.caveats if samples.layout else ()),
+        ],
+        "missing_images": len(samples.missing),
+        "layout": samples.layout and asdict(samples.layout),
     }
 
 
-def steps_per_epoch(config: RunConfig, dataset: LoadedDataset) -> int:
-    return max(1, len(dataset.split.train) // config.batch_size)
+def choose_metric(dataset: Dataset, samples: Samples, split: Split) -> str:
+    """The metric for model selection and headline; AUROC needs every class in validation and in test."""
+    from ..metrics import classification
+
+    metric = classification.primary_metric(dataset.metric, len(samples.classes))
+    evaluated = [part for part in (split.val, split.test) if part]
+    complete = all(len({samples.labels[i] for i in part}) == len(samples.classes) for part in evaluated)
+    return metric if complete or metric != "auroc" else "balanced_accuracy"
 
 
 def model_config(
     config: RunConfig,
     net: "torch.nn.Module",
-    size: tuple[int, int],
+    preprocess: Preprocess,
     weights_sha256: str | None,
     device: "torch.device",
     precision: str,
 ) -> dict[str, Any]:
-    """The settings that need the network, and what computes it."""
+    """All that is known when it is: the network's size, and what computes it."""
     from ..metrics import cost
 
     return {
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
-        "macs": cost.macs(net, size),
+        "macs": cost.macs(net, preprocess.size),
         "code": provenance.code_hash(config.dataset.script),
         **provenance.collect(device, precision),
     }
 
 
-def model_card(backbone: Backbone, dataset: LoadedDataset, sheet: Dataset) -> dict[str, Any]:
-    """The header of a run's weights, see `results.write_weights`."""
+def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preprocess) -> dict[str, Any]:
+    """What stands in the header of a run's weights, see `results.write_weights`."""
     return {
-        "backbone": backbone.name,
-        "classes": list(dataset.samples.classes),
-        "native": sheet.native,
-        "preprocess": dataset.preprocess.to_dict(),
+        "backbone": row.name,
+        "classes": list(samples.classes),
+        "native": dataset.native,
+        "preprocess": asdict(preprocess),
         "temperature": None,  # not fitted yet
     }
 
@@ -97,42 +114,37 @@ def model_card(backbone: Backbone, dataset: LoadedDataset, sheet: Dataset) -> di
 def list_changes(
     config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int
 ) -> list[dict[str, Any]]:
-    """The changes of earlier sessions, then those of this one, made after `step`: {"step", name: [before, after]}."""
+    """All changes on the way, those of this start after `step` at their end: {"step", name: [before, after]}."""
     now = {name: [old[name], new[name]] for name in config.changes if old[name] != new[name]}
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
 
 
 def determining_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that determine a run's result."""
-    return {name: value for name, value in settings.items() if name not in IGNORED}
+    """Of a run's settings those that its result depends on."""
+    return {name: value for name, value in settings.items() if name not in FREE}
 
 
 def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raises: UserError: the settings differ from those in the run folder; names the first ones that do."""
+    """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
     folder = config.out
     old, new = (
-        _flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})
-        for each in (old, new)
+        _flat({k: v for k, v in determining_settings(of).items() if k not in config.changes})
+        for of in (old, new)
     )
-    different = [
+    other = [
         f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    if old.get("code") != new["code"]:
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
         raise UserError(
-            f"cannot resume {folder}: another version of the code started it (code was {old.get('code')}, is "
-            f"{new['code']}). Resume with that version, or start a new run"
-        )
-    if different:
-        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-        raise UserError(
-            f"cannot resume {folder} as another run: {'; '.join(different[:3])}{more}. Keep its options, or start a "
-            "new run (--weights takes a finished one's best.safetensors)"
+            f"cannot resume {folder} as another run: {'; '.join(other[:3])}{more}. Keep its options, or start a new run "
+            "(--weights takes a finished one's best.safetensors)"
         )
 
 
-def _flatten(content: Any, name: str = "") -> dict[str, Any]:
+def _flat(content: Any, name: str = "") -> dict[str, Any]:
     """{"recipe.phases.0.lr": 0.1, ...}"""
     if isinstance(content, dict):
         items = content.items()
@@ -140,4 +152,4 @@ def _flatten(content: Any, name: str = "") -> dict[str, Any]:
         items = enumerate(content)
     else:
         return {name: content}
-    return {k: v for key, value in items for k, v in _flatten(value, f"{name}.{key}".lstrip(".")).items()}
+    return {k: v for key, value in items for k, v in _flat(value, f"{name}.{key}".lstrip(".")).items()}

@@ -1,68 +1,77 @@
-"""The cells of a sweep on this machine, several at a time, each in its own process."""
+"""The cells of a sweep on this machine: so many at a time, each a process of its own."""
 
 import queue
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from pathlib import Path
 
 from ..errors import UserError
-from .job import JobConfig, JobResult, Stop, run_job
+from .attempt import How, Outcome, Stop, carry_out
 from .plan import Cell
 
-POLL_SECONDS = 1.0
+LOOK = 1.0  # seconds between two looks at what has ended
 
 
-def run(
-    cells: Sequence[Cell], config: JobConfig, workers: int, gpus: int
-) -> Iterator[tuple[Cell, JobResult] | None]:
-    """Yields each cell with its result as it ends, and None about every second.
+def work(
+    cells: Sequence[Cell],
+    out: Path,
+    how: How,
+    workers: int,
+    gpus: int,
+    latest: Mapping[str, float],
+) -> Iterator[tuple[Cell, Outcome] | None]:
+    """Yields a cell and its outcome when it ends, in any order, and None now and then for whoever shows what goes on.
 
-    Worker i uses GPU i modulo `gpus`. At the first SIGINT or SIGTERM the running cells save a checkpoint and no other
-    starts; at the second they are killed.
+    Worker i has GPU i modulo `gpus`. `latest`: the time after which a cell, by its name, is not begun. After a signal
+    the runs at work save what they have, and no other is begun; after a second one they are killed.
     """
-    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for slot in range(workers):
-        slots.put(slot)
+    places: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for place in range(workers):
+        places.put(place)
 
-    with count_signals() as stop, ThreadPoolExecutor(workers) as pool:
+    with signals() as stop, ThreadPoolExecutor(workers) as pool:
 
-        def run_cell(cell: Cell, wait: bool) -> JobResult:
-            slot = slots.get()
+        def one(cell: Cell, waits: bool) -> Outcome:
+            place = places.get()
+            gpu = place % gpus if gpus else None
             try:
-                return run_job(cell, config, slot % gpus if gpus else None, stop, wait)
-            except (OSError, UserError) as error:  # e.g. a full disk, which need not fail the others
-                return JobResult("failed", str(error))
+                return carry_out(cell, out, how, latest.get(cell.name), gpu, stop, waits)
+            except (OSError, UserError) as error:  # a full disk: the others may have more luck
+                return Outcome("failed", str(error))
             finally:
-                slots.put(slot)
+                places.put(place)
 
-        futures: dict[Future[JobResult], Cell] = {pool.submit(run_cell, cell, False): cell for cell in cells}
+        futures: dict[Future[Outcome], Cell] = {pool.submit(one, cell, False): cell for cell in cells}
         try:
             while futures:
-                done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
+                done, _ = wait(futures, LOOK, FIRST_COMPLETED)
                 for future in done:
-                    cell, result = futures.pop(future), future.result()
-                    if result.state == "locked":  # by another sweep: wait for it after all others
-                        futures[pool.submit(run_cell, cell, True)] = cell
+                    cell, outcome = futures.pop(future), future.result()
+                    if (
+                        outcome.state == "busy"
+                    ):  # another sweep is at it: after all others there is time to wait for it
+                        futures[pool.submit(one, cell, True)] = cell
                     else:
-                        yield cell, result
+                        yield cell, outcome
                 yield None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def count_signals() -> Iterator[Stop]:
-    """Count SIGINT and SIGTERM instead of dying of them."""
-    received = 0
+def signals() -> Iterator[Stop]:
+    """Count Ctrl-C and SIGTERM instead of dying of them."""
+    came = [0]
 
-    def count(number: int, _: object) -> None:
-        nonlocal received
-        received += 1
+    def note(number: int, _: object) -> None:
+        came[0] += 1
 
-    handlers = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
-        yield lambda: min(received, 2)
+        yield lambda: min(came[0], 2)
     finally:
-        for number, handler in handlers.items():
+        for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, deferred to the end of a training step."""
+"""Ctrl-C and SIGTERM, as a question that the loop asks between two steps."""
 
 import signal
 import threading
@@ -9,37 +9,36 @@ import torch
 from accelerate import Accelerator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SYNC_EVERY = 10  # steps: how often several processes share what they received
+EVERY = 10  # steps after which several processes agree
 
 
 @contextmanager
 def stop_signal(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
-    """Within the block the first signal of a kind is recorded, the second one handled as before.
+    """Within the block a signal is noted, and a second one of its kind acts as it always does.
 
-    Yields step -> the number of the signal received, 0: none; the same on every process. Only the main thread
-    receives signals.
+    Yields step -> the number of the signal that came, 0 without one; the same on every process. Threads other than
+    the main one are given no signals: there the answer is 0.
     """
-    received, handlers = 0, {}
+    came, before = [0], {}
 
-    def record(number: int, _: object) -> None:
-        nonlocal received
-        received = number
-        signal.signal(number, handlers[number])
+    def note(number: int, _: object) -> None:
+        came[0] = number
+        signal.signal(number, before[number])
 
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.signal(number, record) for number in SIGNALS}
+        before = {number: signal.signal(number, note) for number in SIGNALS}
 
-    def signal_received(step: int) -> int:
+    def asked(step: int) -> int:
         if accelerator.num_processes == 1:
-            return received
-        if step % SYNC_EVERY:
+            return came[0]
+        if step % EVERY:
             return 0
-        highest = torch.tensor(received, device=accelerator.device)
-        torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
-        return int(highest)
+        told = torch.tensor(came[0], device=accelerator.device)
+        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+        return int(told)
 
     try:
-        yield signal_received
+        yield asked
     finally:
-        for number, handler in handlers.items():
+        for number, handler in before.items():
             signal.signal(number, handler)

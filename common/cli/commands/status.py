@@ -15,10 +15,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ...sweep import status
+        from ...sweep import view
 
         if not options.out.is_dir():
             raise UserError(f"no folder {options.out}: expected the parent of run folders")
-        print(status.format_status(options.out))
+        print(view.status(options.out))
 
     report_user_errors(show)

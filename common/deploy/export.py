@@ -41,10 +41,13 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
         raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
 
-    from ..models import build, weights
+    from ..models import build
+    from ..models.state_dict import load_state_dict
 
     backbone = build.get_backbone(metadata["backbone"])
-    state_dict = weights.load_state_dict(path)
+    if backbone.library == "wavemix_package":  # an autograd.Function: not traceable
+        backbone = build.get_backbone("wavemix")  # the same weights, the same logits
+    state_dict = load_state_dict(path)
     net = build.create_model(backbone, len(metadata["classes"]), state_dict, keep_head=True).eval()
     return out, write_verified(net, metadata, kind, out)
 

@@ -36,12 +36,13 @@ def predict(
     _check_any_opens(images)  # before torch is imported
     metadata = results.read_model_card(path)
 
-    from ..models import build, weights
+    from ..models import build
+    from ..models.state_dict import load_state_dict
     from ..training.device import make_accelerator
 
     backbone, classes = build.get_backbone(metadata["backbone"]), metadata["classes"]
     accelerator = make_accelerator("auto", "fp32", backbone.cpu_bf16)
-    net = build.create_model(backbone, len(classes), weights.load_state_dict(path), keep_head=True)
+    net = build.create_model(backbone, len(classes), load_state_dict(path), keep_head=True)
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
         probabilities, unreadable = _probabilities(net, chunk, metadata, accelerator)

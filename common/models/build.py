@@ -43,26 +43,28 @@ def check_name(name: str) -> None:
         _unknown_model(name, list(known), "python -m common list")
 
 
-def create_model(row: Backbone, classes: int, weights: dict | None, keep_head: bool = False) -> "nn.Module":
-    """The row's network with `weights` (a state dict, None: random) and a new head of `classes` outputs.
+def create_model(
+    backbone: Backbone, num_classes: int, state_dict: dict | None, keep_head: bool = False
+) -> "nn.Module":
+    """The network with weights (None: random) and a new head of `num_classes` outputs.
 
-    `keep_head` takes the head from the weights, too: the network predicts instead of learning something new.
+    With `keep_head` the head has its weights from `state_dict`, too.
 
     Raises:
         UserError: weights of another architecture.
     """
     from torch import nn
 
-    from .weights import load_pretrained
+    from .state_dict import load_pretrained
 
-    net = _create(row)
-    old = net.get_submodule(row.head)
-    if isinstance(old, nn.Linear):
-        net.set_submodule(row.head, nn.Linear(old.in_features, classes))
-    else:  # timm's networks without a head, or with a convolution for one
-        net.reset_classifier(classes)
-    if weights is not None:
-        load_pretrained(net, row, weights, keep_head)
+    net = _create(backbone)
+    head = net.get_submodule(backbone.head)
+    if isinstance(head, nn.Linear):
+        net.set_submodule(backbone.head, nn.Linear(head.in_features, num_classes))
+    else:  # timm's networks without a head, or with a convolution as head
+        net.reset_classifier(num_classes)
+    if state_dict is not None:
+        load_pretrained(net, backbone, state_dict, keep_head)
     return net
 
 

@@ -27,8 +27,9 @@ from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
-from ..models import build, weights
+from ..models import build
 from ..models.registry import Backbone
+from ..models.state_dict import load_state_dict
 from ..spec import Preprocess
 from ..training.device import is_out_of_memory, prepare
 
@@ -115,7 +116,7 @@ def extract_features(extractor: Extractor, pixels: np.ndarray, indices: Sequence
 def seeded_model(backbone: Backbone, path: Path | None, num_classes: int, seed: int) -> nn.Module:
     """The network with the weights of a file, or random ones that do not depend on the number of classes."""
     torch.manual_seed(seed)
-    return build.create_model(backbone, num_classes, path and weights.load_state_dict(path))
+    return build.create_model(backbone, num_classes, path and load_state_dict(path))
 
 
 def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, precision: str) -> Features:

@@ -23,7 +23,7 @@ from common.cli.options import build_parser
 from common.data.download.download import MirrorError, _content_range
 from common.data.splits import split_file
 from common.errors import UserError
-from common.models import weights
+from common.models.state_dict import load_state_dict
 from common.report.runs import parse_result
 from common.spec import Samples
 
@@ -207,7 +207,7 @@ def test_weights(tmp_path: Path, saved: dict[str, bytes], name: str, data: st.Da
 
     path = tmp_path / name
     path.write_bytes(data.draw(bent(saved[name])))
-    found = only_user_errors(lambda: weights.load_state_dict(path))
+    found = only_user_errors(lambda: load_state_dict(path))
     assert found is None or all(isinstance(value, torch.Tensor) for value in found.values())
 
 
@@ -217,7 +217,7 @@ def test_a_header_of_weights(tmp_path: Path, header: object, length: int | None)
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     path = tmp_path / "a.safetensors"
     path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + bytes(8))
-    only_user_errors(lambda: weights.load_state_dict(path))
+    only_user_errors(lambda: load_state_dict(path))
 
 
 RESULT = json.loads((ROOT / "results" / "runs.jsonl").read_text().splitlines()[-1])

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from common.errors import UserError
 from common.models import weights
 from common.models.build import create_model, get_backbone
+from common.models.state_dict import load_state_dict
 
 LITE = get_backbone("efficientnet_lite0")
 TINY = get_backbone("timm:test_resnet")
@@ -56,7 +57,9 @@ def test_the_cache_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_no_network_says_where_the_file_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     row = replace(TINY, weights="http://127.0.0.1:9/tiny-00000000.pth")
-    with pytest.raises(UserError, match=r"cannot fetch .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"):
+    with pytest.raises(
+        UserError, match=r"cannot download .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"
+    ):
         weights.load_weights(row, "imagenet", offline=False)[0]
     assert not list(tmp_path.rglob("*.pth*")), "nothing half-fetched stays"
 
@@ -93,19 +96,6 @@ def test_a_file_without_a_head(tmp_path: Path) -> None:
     create_model(TINY, 3, state)
 
 
-@pytest.mark.parametrize("broken", ["missing", "unknown", "of another shape"])
-def test_another_architecture_names_the_keys(broken: str) -> None:
-    state = create_model(TINY, 1000, None).state_dict()
-    if broken == "missing":
-        del state["conv1.0.weight"]
-    elif broken == "unknown":
-        state["neck.weight"] = torch.zeros(1)
-    else:
-        state["conv1.0.weight"] = torch.zeros(1)
-    with pytest.raises(UserError, match=rf"another architecture.*1 {broken} \((conv1.0|neck).weight"):
-        create_model(TINY, 3, state)
-
-
 class Payload:
     def __reduce__(self) -> tuple:
         return (Path("pwned").touch, ())
@@ -117,7 +107,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "hostile.bin").write_bytes(pickle.dumps(Payload()))
     for name in ("hostile.pth", "hostile.bin"):
         with pytest.raises(UserError, match="cannot read weights"):
-            weights.load_state_dict(tmp_path / name)
+            load_state_dict(tmp_path / name)
     assert not (tmp_path / "pwned").exists()
 
 
@@ -126,7 +116,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_file_that_is_none(tmp_path: Path, content: bytes, name: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match="cannot read weights"):
-        weights.load_state_dict(tmp_path / name)
+        load_state_dict(tmp_path / name)
 
 
 def test_the_published_spelling_of_densenet() -> None:

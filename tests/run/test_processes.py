@@ -18,7 +18,7 @@ import folder
 from common import main
 from common.data.images.decode import decode
 from common.models.build import create_model, get_backbone
-from common.models.weights import load_state_dict
+from common.models.state_dict import load_state_dict
 from common.run.results import read_model_card
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,7 +4,7 @@
     python benchmarks/compare_loops.py -bs 64 --images 4096 --steps 48  # a GPU; an epoch outlasts the queues
 
 The same JPEG files, backbones with random weights (speed does not depend on them), batch size and machine for
-all. Told of each loop: the seconds of its first epoch, from nothing but the files (decoding or the workers'
+all. Measured of each loop: the seconds of its first epoch, from nothing but the files (decoding or the workers'
 start included), and the images per second after it, when workers run and their queues are full. Evaluation
 and checkpoints are left out everywhere.
 
@@ -47,17 +47,17 @@ from torchvision.transforms import v2
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.data.images import cache  # noqa: E402
-from common.data.loader import Batches, pixels_to_device  # noqa: E402
-from common.models import build  # noqa: E402
-from common.models.registry import BACKBONES, Backbone  # noqa: E402
-from common.run import provenance  # noqa: E402
-from common.run.results import write_json  # noqa: E402
-from common.spec import Augment  # noqa: E402
-from common.training import recipes  # noqa: E402
-from common.training.cpu_kernels import move_to  # noqa: E402
-from common.training.device import make_accelerator as choose_device  # noqa: E402
-from common.training.finetune import finetune  # noqa: E402
+from common.data.images import cache
+from common.data.loader import Batches, pixels_to_device
+from common.models import build
+from common.models.registry import BACKBONES, Backbone
+from common.run import provenance
+from common.run.results import write_json
+from common.spec import Augment
+from common.training import recipes
+from common.training.cpu_kernels import move_to
+from common.training.device import make_accelerator
+from common.training.finetune import finetune
 
 CLASSES = 8
 # The paper's eleven and EfficientNet-Lite0; Inception is in its code, not in its table
@@ -84,7 +84,7 @@ class Job:
 
 def our_accelerator(row: Backbone) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=True)  # another precision than the row before
-    return choose_device("auto", "auto", row.cpu_bf16)
+    return make_accelerator("auto", "auto", row.cpu_bf16)
 
 
 def ours(net: nn.Module, job: Job) -> tuple[float, float]:
@@ -122,9 +122,9 @@ def seed(net: nn.Module, job: Job) -> Iterator[None]:
     Every epoch decodes anew. The forward pass stands outside autocast, so it is float32. The progress bar
     reads loss and accuracy in each step. GradScaler turns itself off without CUDA.
     """
-    change = [transforms.TrivialAugmentWide(), transforms.Resize([job.size, job.size])]
-    change += [transforms.ToTensor(), transforms.Normalize(job.row.mean, job.row.std)]
-    loader = folder_loader(job, transforms.Compose(change), workers=2)
+    steps = [transforms.TrivialAugmentWide(), transforms.Resize([job.size, job.size])]
+    steps += [transforms.ToTensor(), transforms.Normalize(job.row.mean, job.row.std)]
+    loader = folder_loader(job, transforms.Compose(steps), workers=2)
     net.to(job.device)
     criterion = nn.CrossEntropyLoss()
     scaler = torch.amp.GradScaler("cuda", enabled=job.cuda)
@@ -154,12 +154,12 @@ def torchvision_reference(net: nn.Module, job: Job) -> Iterator[None]:
     channels last. Recipe: --auto-augment ta_wide --random-erase 0.1 of its ResNet-50, at the size of all;
     mixup, averaged weights and repeated augmentation are left out.
     """
-    change = [v2.PILToTensor(), v2.RandomResizedCrop(job.size, antialias=True), v2.RandomHorizontalFlip()]
-    change += [v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)] if job.recipe else []
-    change += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(job.row.mean, job.row.std)]
-    change += [v2.RandomErasing(p=0.1)] if job.recipe else []
+    steps = [v2.PILToTensor(), v2.RandomResizedCrop(job.size, antialias=True), v2.RandomHorizontalFlip()]
+    steps += [v2.TrivialAugmentWide(interpolation=v2.InterpolationMode.BILINEAR)] if job.recipe else []
+    steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(job.row.mean, job.row.std)]
+    steps += [v2.RandomErasing(p=0.1)] if job.recipe else []
     torch.backends.cudnn.benchmark = True
-    loader = folder_loader(job, v2.Compose([*change, v2.ToPureTensor()]), job.workers)
+    loader = folder_loader(job, v2.Compose([*steps, v2.ToPureTensor()]), job.workers)
     net.to(job.device)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
     scaler = torch.amp.GradScaler("cuda", enabled=job.cuda)
@@ -213,8 +213,10 @@ def timm_script(net: nn.Module, job: Job) -> Iterator[None]:
         yield
 
 
-def folder_loader(job: Job, change: Callable[[Image.Image], Tensor], workers: int) -> MultiEpochsDataLoader:
-    images = ImageFolder(job.folder, change)
+def folder_loader(
+    job: Job, transform: Callable[[Image.Image], Tensor], workers: int
+) -> MultiEpochsDataLoader:
+    images = ImageFolder(job.folder, transform)
     return MultiEpochsDataLoader(images, job.batch, shuffle=True, num_workers=workers, pin_memory=job.cuda)
 
 
@@ -252,12 +254,12 @@ def measure(name: str, job: Job) -> tuple[float, float]:
 
 def picture(folder: str, i: int) -> None:
     """A photograph's stand-in: about 500 pixels a side, 60 to 90 KB, clouds with some grain."""
-    dice = np.random.default_rng(i)
-    side = int(dice.integers(340, 513))
+    rng = np.random.default_rng(i)
+    side = int(rng.integers(340, 513))
     size = (512, side) if i % 3 else (side, 512)
     pixels = np.full((size[1], size[0], 3), 127, np.float32)
     for cells, depth in ((4, 50), (32, 20), (256, 14)):
-        noise = dice.normal(0, depth, (3, cells, cells)).astype(np.float32)
+        noise = rng.normal(0, depth, (3, cells, cells)).astype(np.float32)
         layers = [Image.fromarray(layer).resize(size, Image.Resampling.BICUBIC) for layer in noise]
         pixels += np.stack(layers, axis=2)
     file = Path(folder) / f"class_{i % CLASSES}" / f"{i:06d}.jpg"
@@ -269,12 +271,12 @@ def medians(runs: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
     """backbone -> figure -> loop -> median over rounds, and "ours/loop": how many times as fast ours is."""
     table: dict[str, dict] = {}
     for model in dict.fromkeys(run["model"] for run in runs):
-        mine = [run for run in runs if run["model"] == model]
-        if {run["loop"] for run in mine} != set(LOOPS):
+        rows = [run for run in runs if run["model"] == model]
+        if {run["loop"] for run in rows} != set(LOOPS):
             continue
         table[model] = {}
         for figure, sign in (("images_per_second", 1), ("first_epoch_seconds", -1)):
-            of = {k: statistics.median(run[figure] for run in mine if run["loop"] == k) for k in LOOPS}
+            of = {k: statistics.median(run[figure] for run in rows if run["loop"] == k) for k in LOOPS}
             ratios = {f"ours/{k}": round((of["ours"] / of[k]) ** sign, 3) for k in list(LOOPS)[1:]}
             table[model][figure] = {**of, **ratios}
     return table
@@ -330,8 +332,8 @@ def main() -> None:
                 number |= {"seed": "fp32", "torchvision": "fp16" if job.cuda else "fp32"}
                 turn = (r + m) % len(LOOPS)  # nobody is always the first
                 for name in [*LOOPS][turn:] + [*LOOPS][:turn]:
-                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as own:
-                        first, rate = own.submit(measure, name, job).result()
+                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                        first, rate = pool.submit(measure, name, job).result()
                     run = {"round": r, "model": row.name, "loop": name, "precision": number[name]}
                     run |= {"images_per_second": round(rate, 3), "first_epoch_seconds": round(first, 3)}
                     runs.append(run)

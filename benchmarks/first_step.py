@@ -1,9 +1,9 @@
-"""Seconds from Enter to the first training step, and what of them are imports that no run can do without.
+"""Seconds from Enter to the first training step, and how many of them are imports that every run needs.
 
     python benchmarks/first_step.py path/to/EuroSAT
 
 EuroSAT complete, 27,000 files, EfficientNet-Lite0 at 64 px: once with an empty cache, then with a warm one. The imports
-are torch's, timm's and Accelerate's, in a process of their own, by turns with the runs; medians of several.
+are torch's, timm's and Accelerate's, in a separate process, alternating with the runs; medians.
 """
 
 import argparse
@@ -20,30 +20,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.run.provenance import LIBRARIES, cpu_name  # noqa: E402
-from common.run.results import write_json  # noqa: E402
+from common.run.provenance import LIBRARIES, cpu_name
+from common.run.results import write_json
 
-# a run that ends when its first batch is asked for
+# A run that ends at its first batch
 RUN = """
 import runpy, sys, time
 sys.argv = ["eurosat.py", *sys.argv[1:]]
-from common.data import loaders  # noqa: E402
+from common.data.loader import Batches
 def stop(*_):
     print(time.time())
     sys.exit()
-loaders.Batches.train = stop
+Batches.train = stop
 runpy.run_path("eurosat.py", run_name="__main__")
 """
 IMPORTS = "import time, torch, timm, accelerate; print(time.time())"
 
 
 def seconds(script: str, *options: str) -> float:
-    """From starting the process to what it prints."""
+    """From the start of the process to the time that it prints."""
     start = time.time()
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script, *options], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    return float(told.stdout.split()[-1]) - start
+    return float(process.stdout.split()[-1]) - start
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def measure(setting: dict, repetitions: int) -> dict:
         truth, scores = simulate(setting, rng)
         draws = posterior(scores, seed=repetition)
         said["posterior"] += p_best(draws).tolist()
-        said["bootstrap"] += paired.p_best(scores.mean(1), seed=repetition, resamples=2_000).tolist()
+        said["bootstrap"] += p_best(paired.resample_means(scores.mean(1), repetition, 2_000)).tolist()
         right += (truth == truth.max()).tolist()
         regret = expected_regret(draws)
         regrets.append((regret.min(), truth.max() - truth[regret.argmin()]))

@@ -1,13 +1,14 @@
-"""Finished runs -> `results/runs.jsonl`, those from scratch `results/scratch.jsonl` -> the README's tables and pictures.
+"""Finished runs -> the generated tables of README.md and docs/*.md, between markers such as `<!-- results -->`.
 
-    python benchmarks/readme.py runs/digits-* runs/eurosat-*     # add these runs, then write
-    python benchmarks/readme.py                                  # write again
+    python benchmarks/readme.py                                  # fill in all tables and draw the pictures
+    python benchmarks/readme.py runs/digits-* runs/eurosat-*     # first add these runs to results/
 
-A run is kept once; a figure in the README is never typed. `benchmarks/results/answers.jsonl` holds what `recommend --out`
-has written, a line each, without the paths of the machine.
+`results/runs.jsonl` and `results/scratch.jsonl` hold one run per line, `benchmarks/results/answers.jsonl` the output of
+`recommend --out`, without paths of the machine.
 """
 
 import argparse
+import ast
 import json
 import re
 import statistics
@@ -17,302 +18,281 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.cli.format import format_result  # noqa: E402
-from common.models.registry import (  # noqa: E402
-    BACKBONES,
-    CIFAR,
-    MODERN,
-    Backbone,
-)
-from common.recommend import text, validate  # noqa: E402
-from common.report import scratch_table  # noqa: E402
-from common.report.runs import parse_result  # noqa: E402
-from common.report.sections import build_sections  # noqa: E402
-from common.report.tables import run_table  # noqa: E402
+from common.cli import catalog
+from common.cli.format import format_result
+from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
+from common.recommend import text, validate
+from common.report import scratch_table
+from common.report.runs import parse_result
+from common.report.sections import build_sections
+from common.report.tables import run_table
+from results import pictures
 
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
-README = ROOT / "README.md"
 TIMES = ROOT / "results" / "times.json"
-SWEEPS = ROOT / "benchmarks" / "results" / "sweep_overhead.json"
-BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
-LOOPS = ROOT / "benchmarks" / "results" / "compare_loops_cpu.json"
-SAME = ROOT / "benchmarks" / "results" / "same_accuracy.jsonl"
-ANSWERS = ROOT / "benchmarks" / "results" / "answers.jsonl"
-PICTURE, CURVES = ROOT / "results" / "digits.png", ROOT / "results" / "scratch.png"
-
-FIRST = "efficientnet_lite0"  # what `make run` fine-tunes
+BENCHMARKS = ROOT / "benchmarks" / "results"
 
 Run = dict
 
 
-def read(folder: Path) -> Run:
-    """A finished run: its result and its epochs."""
+def load_lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def load_run(folder: Path) -> Run:
+    """The result and the logged epochs of a finished run."""
     result = json.loads((folder / "result.json").read_text())
     epochs = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    del result["command"]  # it holds paths of the machine
-    kept = ("step", "epoch", "train_loss", "train_top1", "val_nll", "val_top1")
-    shown = [{name: round(epoch[name], 6) for name in kept if name in epoch} for epoch in epochs]
-    return {**result, "epochs": shown}
+    del result["command"]  # contains paths of the machine
+    keys = ("step", "epoch", "train_loss", "train_top1", "val_nll", "val_top1")
+    return {**result, "epochs": [{key: round(e[key], 6) for key in keys if key in e} for e in epochs]}
 
 
-def add(folders: list[Path]) -> None:
-    for file, from_nothing in ((RUNS, False), (SCRATCH, True)):
-        new = [run for run in map(read, folders) if (run["protocol"] == "scratch") == from_nothing]
+def append_runs(folders: list[Path]) -> None:
+    for file, scratch in ((RUNS, False), (SCRATCH, True)):
+        new = [run for run in map(load_run, folders) if (run["protocol"] == "scratch") == scratch]
         lines = [*file.read_text().splitlines(), *map(json.dumps, new)]
         file.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)))
 
 
-def runs(file: Path = RUNS) -> list[Run]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+def results() -> str:
+    """The report's table of all runs, each named after its line."""
+    runs = [parse_result(run, Path(str(line))) for line, run in enumerate(load_lines(RUNS))]
+    return run_table(build_sections(runs, {}))
 
 
-def start(run: Run) -> str:
-    if run["protocol"] == "probe":
-        return "frozen"
-    return "from scratch" if run["weights"] == "none" else "fine-tuned"
+def tree() -> str:
+    """The files of `common/`, in the order of imports, with the first sentence of their docstrings."""
+    house = (ROOT / "tests" / "test_house.py").read_text("utf-8")
+    order = ast.literal_eval(re.search(r"^ROOMS = (\(.*?\n\))", house, re.M | re.S)[1])
+
+    def lines(folder: Path, depth: int) -> list[str]:
+        found = []
+        for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+            if path.suffix == ".py" and path.read_text("utf-8").strip():
+                docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+                sentence = re.split(r"[.](?:\s|$)", docstring)[0]
+                found.append(f"{'  ' * depth + path.name:30}  {sentence}")
+            elif path.suffix == ".jinja":
+                found.append("  " * depth + path.name)
+            elif path.is_dir() and path.name != "__pycache__":
+                found += ["  " * depth + f"{path.name}/", *lines(path, depth + 1)]
+        return found
+
+    root = [line for line in lines(ROOT / "common", 1) if line.split()[0].endswith(".py") and line[2] != " "]
+    rooms = [line for room in order for line in (f"  {room}/", *lines(ROOT / "common" / room, 2))]
+    return "\n".join(["```", "common/", *root, *rooms, "```"])
 
 
-def results(every: list[Run]) -> str:
-    """The report's listing of all runs, each named after its line."""
-    rows = [parse_result(run, Path(str(line))) for line, run in enumerate(every)]
-    return run_table(build_sections(rows, {}))
+def datasets() -> str:
+    """The data sheets."""
+    lines = [
+        "| dataset | domain | train | val | test | classes | pixels | download | licence |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for sheet in catalog.datasets():
+        if sheet.counts is None:  # the user's folder
+            continue
+        counts = [
+            f"{sheet.counts[part]:,}" if part in sheet.counts else "" for part in ("train", "val", "test")
+        ]
+        classes = len(sheet.classes) if isinstance(sheet.classes, tuple) else sheet.classes or ""
+        automatic = sheet.bundled or (sheet.sources and all(file.mirrors for file in sheet.sources))
+        download = "with a package" if sheet.bundled else "automatic" if automatic else "by hand"
+        size = "x".join(map(str, sheet.image_size))
+        cells = (f"`{sheet.name}`", sheet.domain, *counts, classes, size, download, sheet.licence)
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def caveats() -> str:
+    sheets = [sheet for sheet in catalog.datasets() if sheet.caveats]
+    scripts = {sheet.script: sheet.caveats for sheet in sheets}
+    return "\n".join(f"- `{script}`: {' '.join(notes)}" for script, notes in scripts.items())
 
 
 def backbones(rows: tuple[Backbone, ...]) -> str:
-    """The table of `python -m common list`, with aliases where there are some."""
-    short = any(row.aliases for row in rows)
-    last = "short name" if short else "pretrained on"
+    """The table of `python -m common list`, with aliases if there are any."""
+    aliases = any(row.aliases for row in rows)
+    last = "short name" if aliases else "pretrained on"
     lines = [
         f"| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | {last} |",
         "|---|---|---|---|---|---|",
     ]
     for row in rows:
         weights = row.enum or f"`{row.weights.rsplit('/', 1)[1]}`"
-        checked = row.sha256 or ("" if row.weights.startswith("hf:") else "(no checksum)")
-        told = ", ".join(f"`{alias}`" for alias in row.aliases) if short else row.pretrained_on
+        checksum = row.sha256 or ("" if row.weights.startswith("hf:") else "(no checksum)")
+        note = ", ".join(f"`{alias}`" for alias in row.aliases) if aliases else row.pretrained_on
         top1 = "" if row.top1 is None else f"{100 * row.top1:.2f}"
         lines.append(
-            f"| `{row.name}` | {row.params / 1e6:.2f} | {top1} | {row.size} | {f'{weights} {checked}'.strip()} | {told} |"
+            f"| `{row.name}` | {row.params / 1e6:.2f} | {top1} | {row.size} | {f'{weights} {checksum}'.strip()} | {note} |"
         )
     return "\n".join(lines)
 
 
 def cifar() -> str:
-    """The networks without ImageNet weights, as `tests/test_cifar_networks.py` counts them."""
+    """Parameters and MACs of the CIFAR networks; `tests/models/test_cifar_networks.py` counts them."""
     lines = ["| network | parameters (M) | MACs (G) |", "|---|---|---|"]
     lines += [f"| `{row.name}` | {row.params / 1e6:.3f} | {row.macs / 1e9:.3f} |" for row in CIFAR]
     return "\n".join(lines)
 
 
+def scratch() -> str:
+    return scratch_table.format_table(load_lines(SCRATCH))
+
+
 def speed() -> str:
-    """What `bench` and `compare_loops.py` have measured."""
-    bench, loops = (json.loads(path.read_text()) for path in (BENCH, LOOPS))
-    every = loops["medians"]
+    """The measurements of `bench` and `compare_loops.py`."""
+    bench, loops = (
+        json.loads((BENCHMARKS / f"{name}_cpu.json").read_text()) for name in ("bench", "compare_loops")
+    )
     peers = {"seed": "the paper's", "torchvision": "torchvision's", "timm": "timm's"}
-    lines = [
-        "| backbone | number format | network alone (img/s) | end to end | memory (GB) | "
-        + " | ".join(f"times {name}" for name in peers.values())
-        + " |",
-        "|" + "---|" * (5 + len(peers)),
-    ]
+    columns = "backbone | precision | network alone (img/s) | end to end | memory (GB) | " + " | ".join(
+        f"times {name}" for name in peers.values()
+    )
+    lines = [f"| {columns} |", "|" + "---|" * (columns.count("|") + 1)]
     for row in bench:
-        medians = every.get(row["backbone"])
-        if not medians:
+        if row["backbone"] not in loops["medians"]:
             continue
-        ratios = " | ".join(f"{medians['images_per_second'][f'ours/{peer}']:.2f}" for peer in peers)
+        rates = loops["medians"][row["backbone"]]["images_per_second"]
+        ratios = " | ".join(f"{rates[f'ours/{peer}']:.2f}" for peer in peers)
         lines.append(
             f"| `{row['backbone']}` | {row['precision']} | {row['synthetic']:.1f} | {100 * row['ratio']:.0f} % | "
             f"{row['peak_memory_bytes'] / 1e9:.1f} | {ratios} |"
         )
-    over = {
-        peer: statistics.median(m["images_per_second"][f"ours/{peer}"] for m in every.values())
-        for peer in peers
-    }
-    first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in every.values())
+    medians = loops["medians"].values()
+    overall = ", ".join(
+        f"{statistics.median(m['images_per_second'][f'ours/{peer}'] for m in medians):.2f} times {name}"
+        for peer, name in peers.items()
+    )
+    first = statistics.median(m["first_epoch_seconds"]["ours/seed"] for m in medians)
     machine = bench[0]
     return "\n".join(
         [
             *lines,
             "",
-            f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}; "
-            f"medians of four turns, and n = {loops['rounds']} for the loops, of {loops['steps']} steps each. "
-            "Median over backbones: "
-            + ", ".join(f"{ratio:.2f} times {peers[peer]}" for peer, ratio in over.items())
-            + f"; the first epoch, decoding included, {first:.1f} times as fast as the paper's.",
+            f"{machine['device']}, torch {machine['torch']}, {machine['size'][0]} pixels, batch {machine['batch_size']}. "
+            f"`bench`: medians of four turns. Loops: n = {loops['rounds']}, {loops['steps']} steps each. "
+            f"Median over backbones: {overall}; the first epoch, decoding included, is {first:.1f} times as fast as the paper's.",
         ]
     )
 
 
-def digits(every: list[Run], begin: str) -> list[Run]:
-    """The runs of `make run`'s network on its images, by seed."""
-    runs = (r for r in every if r["dataset"] == "digits" and r["backbone"] == FIRST and start(r) == begin)
-    return sorted(runs, key=lambda r: r["seed"])
-
-
-def last_line(every: list[Run]) -> str:
-    """What `make run` ends with."""
-    run = digits(every, "fine-tuned")[0]
-    return f"```\n{format_result(run, Path(f'runs/digits-{FIRST}-s0-...'))}\n```"
+def first_run() -> str:
+    """The result line of `make run`."""
+    run = pictures.digits_runs(load_lines(RUNS), "fine-tuned")[0]
+    return f"```\n{format_result(run, Path(f'runs/digits-{pictures.FIRST}-s0-...'))}\n```"
 
 
 def answer() -> str:
-    """What `recommend --finetune` has answered."""
-    (seen,) = (told for told in runs(ANSWERS) if told.get("finals"))
-    return f"```\n{text.format_table(seen)}\n{text.format_finals(seen['finals'])}\n```"
+    """The output of `recommend --finetune`."""
+    found = pictures.finetuned_answer(load_lines(BENCHMARKS / "answers.jsonl"))
+    return f"```\n{text.format_table(found)}\n{text.format_finals(found['finals'])}\n```"
 
 
-def validated(every: list[Run]) -> str:
-    """How well the answers foretold what the runs say."""
-    agreements = validate.validate(runs(ANSWERS), every)
+def validated() -> str:
+    """How well the scores of `recommend` predicted the fine-tuned order."""
+    agreements = validate.validate(load_lines(BENCHMARKS / "answers.jsonl"), load_lines(RUNS))
     means = {score: validate.mean(agreements, score) for score in validate.SCORES}
     return f"```\n{text.format_agreements(agreements, means, validate.SCORES)}\n```"
 
 
+def p_best() -> str:
+    """How often a stated P(best) comes true, as `p_best_calibration.py` simulates it."""
+    from benchmarks.p_best_calibration import table
+
+    file = BENCHMARKS / "p_best_calibration.jsonl"
+    return table(load_lines(file)) if file.exists() else f"No {file.name} in `benchmarks/results/` yet."
+
+
 def times() -> str:
-    """How long the two commands take, from `results/times.json`."""
-    seen = json.loads(TIMES.read_text())
+    """The duration of the two commands, from `results/times.json`."""
+    t = json.loads(TIMES.read_text())
     return (
-        f"Measured on {seen['machine']}, in an empty environment: `make run` {seen['make run'] / 60:.1f} minutes, of which "
-        f"{seen['of it, installing'] / 60:.1f} install {seen['installed bytes'] / 1e9:.1f} GB (PyPI's torch brings CUDA along), `make test` "
-        f"{seen['make test'] / 60:.1f} minutes after that."
+        f"Measured on {t['machine']}, in an empty environment: `make run` takes {t['make run'] / 60:.1f} minutes, of which "
+        f"{t['of it, installing'] / 60:.1f} install {t['installed bytes'] / 1e9:.1f} GB (PyPI's torch includes CUDA), and "
+        f"`make test` {t['make test'] / 60:.1f} minutes after that."
     )
 
 
 def sweeps() -> str:
-    """What `sweep_overhead.py` has measured."""
-    seen = json.loads(SWEEPS.read_text())
-    skip, whole, took = seen["skipping"], seen["whole_question"], seen["seconds"]
-    shares = [sweep / shell - 1 for sweep, shell in zip(took["sweep"], took["shell"], strict=True)]
+    """The measurements of `sweep_overhead.py`."""
+    m = json.loads((BENCHMARKS / "sweep_overhead.json").read_text())
+    skip, question, took = m["skipping"], m["whole_question"], m["seconds"]
+    overhead = [sweep / shell - 1 for sweep, shell in zip(took["sweep"], took["shell"], strict=True)]
     lines = ["| workers | threads each | runs per hour |", "|---|---|---|"]
-    lines += [
-        f"| {row['workers']} | {row['threads']} | {row['runs_per_hour']:.0f} |" for row in seen["scaling"]
-    ]
-    hours = whole["hours"]
+    lines += [f"| {row['workers']} | {row['threads']} | {row['runs_per_hour']:.0f} |" for row in m["scaling"]]
+    hours = {machines: f"{value:,.0f}" for machines, value in question["hours"].items()}
     return "\n".join(
         [
             *lines,
             "",
-            f"Four short runs on digits (EfficientNet-Lite0, 32 px), {seen['device']}, torch {seen['torch']}. Beside the same commands in a shell the sweep took "
-            f"{', '.join(f'{100 * share:+.1f}' for share in shares)} % more time (n = {len(shares)}). A plan of {skip['runs']:,} finished runs is through in "
-            f"{skip['all_finished_seconds']:.1f} s. The whole question, {whole['datasets']} datasets x {whole['backbones']} backbones x {whole['seeds']} seeds at the sheets' sizes, is "
-            f"{whole['runs']} runs and, by the rates that `bench` measured on two cores, {hours['1']:,.0f} hours on one such machine, {hours['8']:,.0f} on 8 and "
-            f"{hours['64']:,.0f} on 64; for GPUs, divide by what `bench` tells there: none was at hand.",
+            f"Four short runs on digits (EfficientNet-Lite0, 32 px), {m['device']}, torch {m['torch']}. Compared with the same "
+            f"commands in a shell, the sweep took {', '.join(f'{100 * o:+.1f}' for o in overhead)} % more time (n = {len(overhead)}). "
+            f"A plan of {skip['runs']:,} finished runs is skipped in {skip['all_finished_seconds']:.1f} s. The whole grid of "
+            f"{question['datasets']} datasets x {question['backbones']} backbones x {question['seeds']} seeds at the data sheets' "
+            f"sizes is {question['runs']} runs. At the rates that `bench` measured on two cores it takes {hours['1']} hours on one "
+            f"such machine, {hours['8']} on 8 and {hours['64']} on 64. No GPU was available to measure.",
         ]
     )
 
 
 def same_accuracy() -> str:
-    """What `same_accuracy.py` has measured."""
-    from benchmarks.same_accuracy import difference  # it loads torch
+    """The results of `same_accuracy.py`."""
+    from benchmarks.same_accuracy import difference  # imports torch
 
-    seen = runs(SAME)
-    told = []
-    for name in dict.fromkeys(run["dataset"] for run in seen):
+    runs = load_lines(BENCHMARKS / "same_accuracy.jsonl")
+    parts = []
+    for name in dict.fromkeys(run["dataset"] for run in runs):
         ours, plain = (
-            [r for r in seen if (r["dataset"], r["pipeline"]) == (name, p)] for p in ("ours", "plain")
+            [r for r in runs if (r["dataset"], r["pipeline"]) == (name, pipeline)]
+            for pipeline in ("ours", "plain")
         )
         by_seed, (low, high) = difference(ours, plain)
-        told.append(
+        parts.append(
             f"{100 * by_seed.mean():+.2f} points [{100 * low:+.2f}, {100 * high:+.2f}] on {ours[0]['n']:,} images of {name} "
             f"({len(by_seed)} seeds)"
         )
     return (
-        "No accuracy is seen to be lost. Top-1 less that of a plain PIL and torchvision pipeline, 95 % intervals: "
-        + ", ".join(told[:-1]) + f" and {told[-1]}; see [LOG.md](LOG.md)."
-    )  # fmt: skip
-
-
-def picture(every: list[Run]) -> None:
-    """Validation accuracy per epoch on the digits, fine-tuned and from scratch."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    colours = {"fine-tuned": "#1f6fb4", "from scratch": "#d1495b"}
-    figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for begin, colour in colours.items():
-        members = digits(every, begin)
-        height, width = members[0]["preprocess"]["size"]
-        label = f"{begin} ({members[0]['backbone']}, {height}x{width}, {len(members)} seeds)"
-        for i, run in enumerate(members):
-            x, y = zip(*((e["epoch"], 100 * e["val_top1"]) for e in run["epochs"]), strict=True)
-            axes.plot(x, y, color=colour, label=None if i else label)
-    axes.set(xlabel="epoch", ylabel="validation top-1 (%)", title="1,797 handwritten digits on two CPU cores")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
-    figure.savefig(PICTURE, dpi=120)
-
-
-def curves(every: list[Run]) -> None:
-    """Validation accuracy per step of the networks from scratch: all at one short schedule, one at a longer one."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    def setting(run: Run) -> tuple[int, int]:
-        return run["recipe"]["phases"][0]["steps"], run["batch_size"]
-
-    settings = sorted({setting(run) for run in every})
-    figure, panels = plt.subplots(
-        1, len(settings), figsize=(5.5 * len(settings), 4), layout="constrained", squeeze=False
+        "No loss of accuracy was found. Top-1 minus that of a plain PIL and torchvision pipeline, 95 % intervals: "
+        + f"{', '.join(parts[:-1])} and {parts[-1]}."
     )
-    for axes, (steps, batch) in zip(panels[0], settings, strict=True):
-        members = [run for run in every if setting(run) == (steps, batch)]
-        names = list(dict.fromkeys(run["backbone"] for run in members))
-        for run in members:
-            x, y = zip(*((e["step"], 100 * e["val_top1"]) for e in run["epochs"]), strict=True)
-            i = names.index(run["backbone"])
-            label = run["backbone"].removesuffix("_cifar") if run["seed"] == 0 else None
-            axes.plot(x, y, color=plt.get_cmap("tab20")(i), label=label)
-        axes.set(xlabel="step", ylabel="validation top-1 (%)", title=f"{steps:,} steps of {batch}")
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=7, ncols=2)
-    train = every[0]["split"]["train"]
-    figure.suptitle(f"From scratch on {train:,} images of CIFAR-10")
-    figure.savefig(CURVES, dpi=110)
 
 
-def write(text: str, name: str, content: str) -> str:
-    """`text` with `content` between the markers of `name`."""
-    pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-    if not re.search(pattern, text, re.S):
-        raise SystemExit(f"README.md has no markers <!-- {name} -->")
-    return re.sub(pattern, lambda found: f"{found[1]}{content}\n{found[2]}", text, flags=re.S)
+TABLES = {
+    "tree": tree,
+    "first_run": first_run,
+    "times": times,
+    "answer": answer,
+    "validated": validated,
+    "datasets": datasets,
+    "caveats": caveats,
+    "backbones": lambda: backbones(BACKBONES),
+    "modern": lambda: backbones(MODERN),
+    "cifar": cifar,
+    "scratch": scratch,
+    "results": results,
+    "speed": speed,
+    "sweeps": sweeps,
+    "same_accuracy": same_accuracy,
+    "p_best": p_best,
+}
+MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 
 
-def filled(text: str) -> str:
-    """The README with everything between its markers as it should be."""
-    parts = {
-        "digits": last_line(runs()),
-        "times": times(),
-        "answer": answer(),
-        "validated": validated(runs()),
-        "backbones": backbones(BACKBONES),
-        "modern": backbones(MODERN),
-        "cifar": cifar(),
-        "scratch": scratch_table.format_table(runs(SCRATCH)),
-        "results": results(runs()),
-        "speed": speed(),
-        "sweeps": sweeps(),
-        "same": same_accuracy(),
-    }
-    for name, content in parts.items():
-        text = write(text, name, content)
-    return text
+def fill(page: str) -> str:
+    """The page with everything between its markers generated anew."""
+    return MARKED.sub(lambda found: f"{found[1]}{TABLES[found[2]]()}\n{found[3]}", page)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description="add finished runs to results/runs.jsonl and write the README's tables"
-    )
-    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER")
-    add(parser.parse_args().runs)
-    README.write_text(filled(README.read_text()))
-    picture(runs())
-    curves(runs(SCRATCH))
+    parser = argparse.ArgumentParser(description="generate the tables and pictures of README.md and docs/")
+    parser.add_argument("runs", type=Path, nargs="*", metavar="RUN_FOLDER", help="finished runs to add first")
+    append_runs(parser.parse_args().runs)
+    for page in PAGES:
+        page.write_text(fill(page.read_text("utf-8")), "utf-8")
+    pictures.draw(load_lines(RUNS), load_lines(SCRATCH), load_lines(BENCHMARKS / "answers.jsonl"))
 
 
 if __name__ == "__main__":

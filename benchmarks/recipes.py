@@ -2,9 +2,8 @@
 
     python benchmarks/recipes.py --data ../shared/data --out benchmarks/results/recipes.jsonl
 
-Real images, 1,800 of EuroSAT and CIFAR-10 and 200 of Flowers-102, EfficientNet-Lite0 from ImageNet weights, three seeds. Every variant sees the
-same images in the same number of steps; the best epoch on validation counts. Lines already in the file are not
-run again.
+1,800 training images of EuroSAT and of CIFAR-10, 200 of Flowers-102; EfficientNet-Lite0 from ImageNet weights, three seeds. Every
+variant sees the same images in the same number of steps; its best epoch on validation counts. Runs already in --out are skipped.
 """
 
 import argparse
@@ -19,24 +18,25 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+import torch
 
-import cifar10  # noqa: E402
-import eurosat  # noqa: E402
-import flowers102  # noqa: E402
-from common.data.images.decode import decode  # noqa: E402
-from common.data.loader import Batches  # noqa: E402
-from common.data.splits import splits  # noqa: E402
-from common.metrics import classification  # noqa: E402
-from common.models import build, weights  # noqa: E402
-from common.spec import Augment, Phase, Recipe  # noqa: E402
-from common.training import recipes  # noqa: E402
-from common.training.device import make_accelerator as choose_device  # noqa: E402
-from common.training.evaluate import evaluate  # noqa: E402
-from common.training.finetune import finetune  # noqa: E402
+import cifar10
+import eurosat
+import flowers102
+from common.data.images.decode import decode
+from common.data.loader import Batches
+from common.data.splits import splits
+from common.metrics import classification
+from common.models import build, weights
+from common.spec import Augment, Phase, Recipe
+from common.training import recipes
+from common.training.device import make_accelerator
+from common.training.evaluate import evaluate
+from common.training.finetune import finetune
+from common.training.task import Task
 
 BATCH, STEPS = 32, 500
-TASKS = {  # sheet, folder of the data, training images, validation images, pixels
+TASKS = {  # data sheet, folder of the data, training images, validation images, pixels
     "eurosat": (eurosat.DATASET, "eurosat", 1800, 2000, 64),
     "cifar10": (cifar10.DATASET, "cifar10_small", 1800, 2000, 64),
     "flowers102": (flowers102.DATASET, "flowers102_small", 200, 200, 64),
@@ -72,7 +72,7 @@ def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]
 
 
 def load(task: str, data: Path) -> tuple:
-    """Pixels and labels of train and val, the same for every variant and seed."""
+    """Batches of train and val, the same for every variant and seed."""
     dataset, folder, n_train, n_val, side = TASKS[task]
     row = build.get_backbone("efficientnet_lite0")
     preprocess = row.preprocess((side, side))
@@ -80,8 +80,8 @@ def load(task: str, data: Path) -> tuple:
     split = splits.split(dataset, samples, seed=0)
     classes = len(samples.classes)
 
-    def first(positions: tuple[int, ...], n: int) -> list[int]:
-        """`n` of them, as many of every class, spread over the sorted names."""
+    def balanced(positions: tuple[int, ...], n: int) -> list[int]:
+        """`n` positions, equally many per class, spread over the sorted names."""
         per_class = [[i for i in positions if samples.labels[i] == c] for c in range(classes)]
         return [
             i
@@ -89,14 +89,14 @@ def load(task: str, data: Path) -> tuple:
             for i in members[:: max(1, len(members) * classes // n)][: n // classes]
         ]
 
-    chosen = {"train": first(split.train, n_train)}
-    taken = set(chosen["train"])
+    chosen = {"train": balanced(split.train, n_train)}
+    used = set(chosen["train"])
     pool = (
         split.val
         if len(split.val) >= n_val
-        else tuple(i for i in (*split.train, *split.val) if i not in taken)
+        else tuple(i for i in (*split.train, *split.val) if i not in used)
     )
-    chosen["val"] = first(pool, n_val)
+    chosen["val"] = balanced(pool, n_val)
     parts = {}
     for part, index in chosen.items():
         pixels, _ = decode(
@@ -115,22 +115,29 @@ def load(task: str, data: Path) -> tuple:
     return dataset, row, classes, parts
 
 
-def one(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> dict:
+def train(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> dict:
     dataset, row, classes, parts = loaded
-    accelerator = choose_device("cpu", "fp32", row.cpu_bf16)
+    accelerator = make_accelerator("cpu", "fp32", row.cpu_bf16)
     torch.manual_seed(seed)
     net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0]).to(
         memory_format=torch.channels_last
     )
 
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+    def validate(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         scores = classification.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
         return scores["top1"], scores
 
-    changes = dataset.augment if augment is None else augment
-    best = finetune(
-        net, row.head, parts["train"], changes, choose, recipe, accelerator, seed, lambda record: None
-    ).best
+    task = Task(
+        net=net,
+        head=row.head,
+        train=parts["train"],
+        augment=dataset.augment if augment is None else augment,
+        validate=validate,
+        recipe=recipe,
+        accelerator=accelerator,
+        seed=seed,
+    )
+    best = finetune(task, lambda record: None).best
     return {name: best[name] for name in ("epoch", "top1", "macro_f1", "nll", "ece")}
 
 
@@ -172,7 +179,7 @@ def main() -> None:
             for name, (recipe, augment) in variants(epochs, epoch).items():
                 if (task, name, seed) in done or (args.variants and name not in args.variants):
                     continue
-                scores = one(loaded, recipe, augment, seed)
+                scores = train(loaded, recipe, augment, seed)
                 row = {"task": task, "variant": name, "seed": seed, "epochs": epochs, **scores}
                 with args.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")

@@ -1,12 +1,12 @@
-"""How long a report of 10,000 results takes: 20 datasets, 10 backbones, 50 seeds, fabricated in a temporary folder.
+"""Seconds of a report of 10,000 results: 20 datasets, 10 backbones, 50 seeds, fabricated in a temporary folder.
 
     python benchmarks/report_10k.py
 
-Every folder holds what a run leaves that the report reads: a result of the real size, ten epochs, and 400 predictions of
-ten classes. Reading them is timed alone, as the tables need no more; the page, in a process of its own, once without and
-once with the predictions. Writes `results/report_10k.json`.
+Every run folder holds what the report reads: a result of real size, ten epochs, 400 predictions of ten classes. Reading is
+timed alone; the command, in a process of its own, once without and once with predictions.
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -20,17 +20,16 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.metrics import classification  # noqa: E402
-from common.models.registry import BACKBONES  # noqa: E402
-from common.report.runs import load_runs  # noqa: E402
-from common.run import provenance, results  # noqa: E402
+from common.metrics import classification
+from common.models.registry import BACKBONES
+from common.report.runs import load_runs
+from common.run import provenance, results
 
 DATASETS, SEEDS, IMAGES, CLASSES = 20, 50, 400, tuple("abcdefghij")
-OUT = ROOT / "benchmarks" / "results" / "report_10k.json"
 
 
 def fabricate(runs: Path) -> int:
-    """Run folders without predictions; returns how many."""
+    """Write run folders without predictions; returns their number."""
     real = json.loads((ROOT / "results" / "runs.jsonl").read_text().splitlines()[0])
     epochs = real.pop("epochs")
     log = "".join(f"{json.dumps({**epochs[i % len(epochs)], 'epoch': i + 1})}\n" for i in range(10))
@@ -45,27 +44,17 @@ def fabricate(runs: Path) -> int:
                 top1 = {"value": value, "interval": [value - 0.02, value + 0.02]}
                 split = {**real["split"], "fingerprint": f"{d:08}{seed:08}", "test": IMAGES}
                 changes = {
-                    "dataset": f"d{d:02}",
-                    "backbone": row.name,
-                    "weights": row.weights,
-                    "seed": seed,
-                    "split": split,
-                }
-                result = {
-                    **real,
-                    **changes,
-                    "subset": False,
-                    "test": {**real["test"], "top1": top1},
-                    "command": "eurosat.py",
-                }
+                    "dataset": f"d{d:02}", "backbone": row.name, "weights": row.weights, "seed": seed, "split": split,
+                    "subset": False, "test": {**real["test"], "top1": top1}, "command": "eurosat.py",
+                }  # fmt: skip
                 results.write_json(folder / results.CONFIG, {})
-                results.write_json(folder / results.RESULT, result)
+                results.write_json(folder / results.RESULT, {**real, **changes})
                 (folder / "log.jsonl").write_text(log)
     return sum(1 for _ in runs.iterdir())
 
 
 def predict(runs: Path) -> None:
-    """Predictions for all of them, right four times in five."""
+    """Write predictions to all of them, four fifths correct."""
     rng = np.random.default_rng(0)
     labels = np.arange(IMAGES) % len(CLASSES)
     names = [f"{CLASSES[label]}/{i:05}.jpg" for i, label in enumerate(labels)]
@@ -77,7 +66,7 @@ def predict(runs: Path) -> None:
 
 
 def page(runs: Path, out: Path) -> dict[str, float]:
-    """Seconds of the command from start to end, those of the processor (others may be at work), and the size of its page."""
+    """Wall-clock and CPU seconds of the command, and the size of its page."""
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "common", "report", str(runs), "-o", str(out / "report.html")]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
@@ -90,19 +79,22 @@ def page(runs: Path, out: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place:
-        runs = Path(place) / "runs"
-        told = {"results": fabricate(runs), "machine": provenance.cpu_name()}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/report_10k.json")
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Path(folder) / "runs"
+        result = {"results": fabricate(runs), "machine": provenance.cpu_name()}
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
             load_runs([runs])
             seconds.append(time.perf_counter() - start)
-        told |= {"read, seconds": seconds, "page without predictions": page(runs, Path(place) / "a")}
+        result |= {"read, seconds": seconds, "page without predictions": page(runs, Path(folder) / "a")}
         predict(runs)
-        told["page with predictions"] = page(runs, Path(place) / "b")
-    results.write_json(OUT, told)
-    print(json.dumps(told, indent=1))
+        result["page with predictions"] = page(runs, Path(folder) / "b")
+    results.write_json(out, result)
+    print(json.dumps(result, indent=1))
 
 
 if __name__ == "__main__":

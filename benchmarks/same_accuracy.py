@@ -1,15 +1,14 @@
-"""Does decoding once and changing whole batches on the device harm accuracy? Against torchvision, paired.
+"""Does decoding once and augmenting whole batches on the device cost accuracy? Paired with torchvision's pipeline.
 
     python benchmarks/same_accuracy.py --data ../shared/data
 
-Ours: pictures decoded once to uint8 at the size that is stored, then one bicubic resampling of a batch does
-crop, flip, symmetries and enlargement. Plain: every picture decoded anew in every epoch, torchvision's
-RandomResizedCrop out of the original with the backbone's antialiased interpolation, flips and quarter turns, by
-a DataLoader's workers; Resize and CenterCrop for evaluation. Both have the same seed, initial weights, recipe,
-split and order of samples, and choose the epoch on validation. EfficientNet-Lite0 from ImageNet weights.
+Ours: images are decoded once to uint8 at the cached size; one bicubic resampling of a batch does crop, flips, quarter turns
+and resizing. Plain: a DataLoader decodes every image in every epoch, torchvision's RandomResizedCrop from the original with the
+backbone's antialiased interpolation, flips and quarter turns; Resize and CenterCrop for evaluation. Both have the same seed,
+initial weights, recipe, split and order of samples, and select the epoch on validation. EfficientNet-Lite0 from ImageNet weights.
 
-Every finished run is a line of --out and is not run again. The interval resamples the test images of the
-difference, averaged over the seeds; what another seed would change, the differences per seed tell.
+Runs already in --out are skipped. The interval of the difference, averaged over the seeds, resamples the test images; the
+differences per seed show the variance over seeds.
 """
 
 import argparse
@@ -29,38 +28,39 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch import Tensor  # noqa: E402
-from torch.utils.data import DataLoader  # noqa: E402
-from torchvision import transforms  # noqa: E402
-from torchvision.datasets.folder import pil_loader  # noqa: E402
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets.folder import pil_loader
 
-import cifar10  # noqa: E402
-import eurosat  # noqa: E402
-import flowers102  # noqa: E402
-from common.data.augment.augment import RATIO, generator  # noqa: E402
-from common.data.images.decode import decode  # noqa: E402
-from common.data.loader import Batches, pixels_to_device  # noqa: E402
-from common.data.splits import splits  # noqa: E402
-from common.metrics import classification  # noqa: E402
-from common.models import build, weights  # noqa: E402
-from common.run import provenance  # noqa: E402
-from common.spec import Augment, Preprocess  # noqa: E402
-from common.statistics import intervals  # noqa: E402
-from common.training import device, recipes  # noqa: E402
-from common.training.evaluate import evaluate  # noqa: E402
-from common.training.finetune import finetune  # noqa: E402
+import cifar10
+import eurosat
+import flowers102
+from common.data.augment.augment import RATIO, generator
+from common.data.images.decode import decode
+from common.data.loader import Batches, pixels_to_device
+from common.data.splits import splits
+from common.metrics import classification
+from common.models import build, weights
+from common.run import provenance
+from common.spec import Augment, Preprocess
+from common.statistics import intervals
+from common.training import device, recipes
+from common.training.evaluate import evaluate
+from common.training.finetune import finetune
+from common.training.task import Task
 
 BATCH = 32
 TASKS = {"flowers102": flowers102.DATASET, "cifar10": cifar10.DATASET, "eurosat": eurosat.DATASET}
 FOLDERS = {"flowers102": "flowers102_small", "cifar10": "cifar10_small", "eurosat": "eurosat"}
-Key = tuple[int, int, Augment | None]  # which picture, its random numbers, its changes (None: evaluation)
+Key = tuple[int, int, Augment | None]  # image, seed, augmentation (None: evaluation)
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the workers see: every look decodes and changes a picture anew."""
+    """Decodes and augments an image at every access."""
 
     images: Sequence  # paths or (H, W, 3) uint8 arrays
     labels: Sequence[int]
@@ -75,11 +75,11 @@ class Pictures:
         picture = pil_loader(image) if isinstance(image, str) else Image.fromarray(image)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return _changes(self.preprocess, augment)(picture), self.labels[i]
+            return _transform(self.preprocess, augment)(picture), self.labels[i]
 
 
 @cache
-def _changes(preprocess: Preprocess, augment: Augment | None) -> transforms.Compose:
+def _transform(preprocess: Preprocess, augment: Augment | None) -> transforms.Compose:
     mode, size = transforms.InterpolationMode(preprocess.interpolation), preprocess.size
     if augment is None:
         first = [transforms.Resize(round(min(size) / preprocess.crop), mode), transforms.CenterCrop(size)]
@@ -99,7 +99,7 @@ def _quarter_turn(picture: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """What `finetune` and `evaluate` ask of `Batches`, by a DataLoader whose workers outlive the epochs."""
+    """The interface of `Batches` on a DataLoader with persistent workers."""
 
     pictures: Pictures
     batch_size: int
@@ -107,7 +107,7 @@ class Plain:
     workers: int
     micro_batches: int = 1
     world: int = 1
-    keys: list[Key] = field(default_factory=list)  # of the epoch: the loader's sampler
+    keys: list[Key] = field(default_factory=list)  # of one epoch: the sampler
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -117,7 +117,7 @@ class Plain:
         return max(1, len(self) // self.batch_size)
 
     def train(self, augment: Augment, seed: int, step: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The samples of `Batches.train` in its order, from its start."""
+        """The samples of `Batches.train` in the same order, from step 0."""
         for epoch in count(1):
             order = torch.randperm(len(self), generator=generator("order", seed, epoch)).tolist()
             seeds = torch.randint(2**62, (len(self),), generator=generator("plain", seed, epoch)).tolist()
@@ -141,14 +141,14 @@ class Plain:
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
             pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # leaves torch's own random numbers as ours finds them
+            generator=torch.Generator(),  # does not touch torch's global generator
         )
 
 
 def load(name: str, args: argparse.Namespace, seed: int) -> tuple[int, list, list, dict]:
-    """The number of classes; the images and the labels of train, val and test; what two runs must share.
+    """Number of classes; images and labels of train, val and test; the settings that paired runs must share.
 
-    As many training images as asked for, validation in proportion; test images spread over all of them.
+    `args.train` training images, validation in proportion, `args.test` test images spread over all of them.
     """
     sheet = TASKS[name]
     samples = splits.present_classes(sheet.load(args.data / FOLDERS[name], sheet.classes))
@@ -160,13 +160,13 @@ def load(name: str, args: argparse.Namespace, seed: int) -> tuple[int, list, lis
         **dict(zip(("train", "val", "n"), map(len, parts), strict=True)),
         "epochs": args.epochs or recipes.default_epochs(max(1, len(split.train) // BATCH)),
         "workers": args.workers,
-        "fingerprint": split.fingerprint,  # with all of its test set
+        "fingerprint": split.fingerprint,  # of the complete test set
     }
-    images = [_some(samples.images, part) for part in parts]
+    images = [_select(samples.images, part) for part in parts]
     return len(samples.classes), images, [np.asarray(samples.labels)[list(part)] for part in parts], same
 
 
-def _some(images: Sequence, which: Sequence[int]) -> Sequence:
+def _select(images: Sequence, which: Sequence[int]) -> Sequence:
     return images[list(which)] if isinstance(images, np.ndarray) else [images[i] for i in which]
 
 
@@ -205,23 +205,23 @@ def one(
     net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0])
     net.to(where, memory_format=torch.channels_last)
 
-    def choose(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
+    def validate(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
         top1 = classification.score(evaluate(net, val, accelerator), labels[1])["top1"]
         return top1, {"val_top1": top1}
 
-    recipe, records = recipes.clean(epochs, train.steps, row.lr), []
-    trained = finetune(
-        net,
-        row.head,
-        train,
-        sheet.augment,
-        choose,
-        recipe,
-        accelerator,
-        seed,
-        records.append,
-        judges=len(labels[1]),
+    task = Task(
+        net=net,
+        head=row.head,
+        train=train,
+        augment=sheet.augment,
+        validate=validate,
+        n_selection=len(labels[1]),
+        recipe=recipes.clean(epochs, train.steps, row.lr),
+        accelerator=accelerator,
+        seed=seed,
     )
+    records = []
+    trained = finetune(task, records.append)
     net.load_state_dict(trained.weights)
     right = evaluate(net, test, accelerator).argmax(1) == labels[2]
     return {
@@ -241,9 +241,9 @@ def read(path: Path) -> dict[tuple[str, str, int], dict]:
 
 
 def difference(ours: list[dict], plain: list[dict]) -> tuple[np.ndarray, tuple[float, float]]:
-    """Ours less plain in top-1: of every seed, and the 95 % interval of their mean over test images."""
+    """Top-1 of ours minus plain: per seed, and the 95 % interval of their mean over test images."""
     of_ours, of_plain = (
-        np.array([[hit == "1" for hit in r["right"]] for r in own], float) for own in (ours, plain)
+        np.array([[hit == "1" for hit in r["right"]] for r in rows], float) for rows in (ours, plain)
     )
     by_image = (of_ours - of_plain).mean(0)
     interval = intervals.bootstrap(
@@ -267,12 +267,12 @@ def table(rows: dict[tuple[str, str, int], dict]) -> None:
             continue
         pairs = {p: [rows[name, p, seed] for seed in seeds] for p in ("ours", "plain")}
         by_seed, (low, high) = difference(pairs["ours"], pairs["plain"])
-        cells = "".join(f"{_spread([100 * r['top1'] for r in own]):>16}" for own in pairs.values())
-        told = f"{100 * by_seed.mean():+.2f} ({100 * low:+.2f} .. {100 * high:+.2f})"
-        ours, plain = (statistics.mean(r["epoch_seconds"] for r in own) for own in pairs.values())
+        cells = "".join(f"{_spread([100 * r['top1'] for r in side]):>16}" for side in pairs.values())
+        mean = f"{100 * by_seed.mean():+.2f} ({100 * low:+.2f} .. {100 * high:+.2f})"
+        ours, plain = (statistics.mean(r["epoch_seconds"] for r in side) for side in pairs.values())
         per_seed = ", ".join(f"{100 * d:+.2f}" for d in by_seed)
         times = f"{ours:9.2f}{plain:8.2f}{plain / ours:7.2f}"
-        print(f"{name:11}{pairs['ours'][0]['n']:6}{cells}{told:>25}{times}  {per_seed}")
+        print(f"{name:11}{pairs['ours'][0]['n']:6}{cells}{mean:>25}{times}  {per_seed}")
 
 
 def _spread(values: list[float]) -> str:

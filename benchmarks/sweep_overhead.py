@@ -1,10 +1,10 @@
-"""What a sweep costs beside its runs, how fast it skips what is finished, and how many runs an hour this machine does.
+"""What does a sweep cost beside its runs, how fast does it skip finished ones, how many runs an hour does a machine do?
 
     python benchmarks/sweep_overhead.py
 
 Overhead: the sweep of four runs on scikit-learn's digits against the same four commands started one after the
-other by a shell, by turns. Skipping: a plan of 10,000 runs (20 backbones, 500 seeds) of which all are finished.
-Scaling: the four runs by 1 and by 2 workers of one thread each, and by one worker of two threads.
+other by a shell, alternating. Skipping: a plan of 10,000 runs (20 backbones, 500 seeds), all of them finished.
+Scaling: the four runs with 1 and with 2 workers of one thread each, and with one worker of two threads.
 """
 
 import argparse
@@ -19,40 +19,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402
+import torch
 
-from common.cli import catalog  # noqa: E402
-from common.models.registry import CIFAR, PAPER  # noqa: E402
-from common.run import provenance  # noqa: E402
-from common.run.results import write_json  # noqa: E402
-from common.training import recipes  # noqa: E402
+from common.cli import catalog
+from common.models.registry import CIFAR, PAPER
+from common.run import provenance
+from common.run.results import write_json
+from common.training import recipes
 
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 SEEDS = [str(seed) for seed in range(4)]
-SHORT = ["--image_size", "32", "-bs", "32", "--epochs", "6"]
+SHORT = "--image_size 32 -bs 32 --epochs 6".split()
 MODEL = "efficientnet_lite0"
 MANY = [*PAPER, *(row.name for row in CIFAR[:9])]
 
 
 def sweep(out: Path, *options: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "common",
-        "sweep",
-        "--datasets",
-        "digits",
-        "--out",
-        str(out),
-        "--quiet",
-        *options,
-    ]
+    grid = ["--datasets", "digits", "--out", str(out), "--quiet"]
+    return [sys.executable, "-m", "common", "sweep", *grid, *options]
 
 
 def seconds(command: list[str]) -> float:
-    started = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    return time.perf_counter() - start
 
 
 def overhead(folder: Path, rounds: int) -> dict[str, list[float]]:
@@ -67,33 +57,22 @@ def overhead(folder: Path, rounds: int) -> dict[str, list[float]]:
                     [sys.executable, "digits.py", "-model", MODEL, "--seed", s, "--out", str(out / s), *SHORT]
                     for s in SEEDS
                 ]
-                command = [
-                    "bash",
-                    "-c",
-                    f"export OMP_NUM_THREADS=2 TQDM_DISABLE=1; {' && '.join(map(shlex.join, each))}",
-                ]
+                script = " && ".join(map(shlex.join, each))
+                command = ["bash", "-c", f"export OMP_NUM_THREADS=2 TQDM_DISABLE=1; {script}"]
             found[kind].append(seconds(command))
             print(kind, found[kind][-1], flush=True)
     return found
 
 
 def skipping(folder: Path) -> dict[str, float]:
-    """Seconds of a plan in which nothing, and of one in which everything is finished."""
+    """Seconds of a plan with no finished runs, and with all finished."""
     out = folder / "many"
     seeds = [str(seed) for seed in range(500)]
-    options = [
-        "--models",
-        *MANY,
-        "--seeds",
-        *seeds,
-        "--weights",
-        "none",
-        "--plan",
-    ]
-    started = time.perf_counter()
-    told = subprocess.run(sweep(out, *options), cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    empty = time.perf_counter() - started
-    names = [line.split()[0] for line in told.splitlines()[:-1]]
+    options = ["--models", *MANY, "--seeds", *seeds, "--weights", "none", "--plan"]
+    start = time.perf_counter()
+    plan = subprocess.run(sweep(out, *options), cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    empty = time.perf_counter() - start
+    names = [line.split()[0] for line in plan.splitlines()[:-1]]
     for name in names:
         (out / name).mkdir(parents=True)
         result = {
@@ -111,34 +90,20 @@ def skipping(folder: Path) -> dict[str, float]:
 def scaling(folder: Path) -> list[dict[str, float]]:
     found = []
     for workers, threads in ((1, 1), (2, 1), (1, 2)):
-        options = [
-            "--models",
-            MODEL,
-            "--seeds",
-            *SEEDS,
-            "--workers",
-            str(workers),
-            "--threads",
-            str(threads),
-            *SHORT,
-        ]
-        took = seconds(sweep(folder / f"{workers}x{threads}", *options))
-        found.append(
-            {
-                "workers": workers,
-                "threads": threads,
-                "seconds": took,
-                "runs_per_hour": 3600 * len(SEEDS) / took,
-            }
-        )
+        options = ["--workers", str(workers), "--threads", str(threads), *SHORT]
+        out = folder / f"{workers}x{threads}"
+        elapsed = seconds(sweep(out, "--models", MODEL, "--seeds", *SEEDS, *options))
+        row = {"workers": workers, "threads": threads, "seconds": elapsed}
+        found.append({**row, "runs_per_hour": 3600 * len(SEEDS) / elapsed})
         print(found[-1], flush=True)
     return found
 
 
-def whole_question() -> dict[str, object]:
-    """Machine-hours of every dataset x the paper's eleven and EfficientNet-Lite0 x three seeds by the default recipe, from the rates of `bench`.
+def grid_hours() -> dict[str, object]:
+    """Machine-hours of every dataset x 12 backbones x 3 seeds with the default recipe, from the rates of `bench`.
 
-    A look at validation or test costs a third of one in training; rates go with the number of pixels.
+    The backbones are the paper's eleven and EfficientNet-Lite0. An evaluated image costs a third of a trained one; rates scale
+    with the number of pixels.
     """
     rates = {
         row["backbone"]: row["end_to_end"] * row["size"][0] * row["size"][1]
@@ -151,8 +116,8 @@ def whole_question() -> dict[str, object]:
         train = sheet.counts["train"] - (0 if "val" in sheet.counts else sheet.counts["train"] // 10)
         val = sheet.counts.get("val", sheet.counts["train"] // 10)
         epochs = recipes.default_epochs(max(1, train // 32))
-        looks = epochs * (train + val / 3) + sheet.counts["test"] / 3
-        pixels += looks * sheet.image_size[0] * sheet.image_size[1]
+        images = epochs * (train + val / 3) + sheet.counts["test"] / 3
+        pixels += images * sheet.image_size[0] * sheet.image_size[1]
     hours = {name: 3 * pixels / rates[name] / 3600 for name in names}
     runs = 3 * len(sheets) * len(names)
     return {
@@ -162,23 +127,20 @@ def whole_question() -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=2, help="of the comparison with a shell (default: %(default)s)"
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=2, help="sweep and shell, each (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep_overhead.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        told = {
+        result = {
+            "whole_question": grid_hours(),
             "skipping": skipping(folder),
             "scaling": scaling(folder),
             "seconds": overhead(folder, options.rounds),
         }
-    told |= provenance.collect(torch.device("cpu"), "fp32")
-    write_json(options.out, told)
+    result |= provenance.collect(torch.device("cpu"), "fp32")
+    write_json(options.out, result)
 
 
 if __name__ == "__main__":

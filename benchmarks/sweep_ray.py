@@ -1,10 +1,10 @@
-"""A sweep on a Ray cluster of two machines, one of which is lost midway: all results there, once each?
+"""Does a sweep on a Ray cluster of two machines survive the loss of one, with every result there once?
 
     python benchmarks/sweep_ray.py --data DIR
 
-Two raylets on this machine, beside a head without processors, stand for two machines; the sweep's runs are those of
-`sweep_killed.py` on ucmerced and plantvillage with two seeds. When two runs are finished, one raylet is killed. The
-runs that it had started go on as orphans or die with it; Ray gives their tasks to the other.
+Two raylets on this machine and a head without CPUs stand for two machines; the runs are those of `sweep_killed.py` on
+ucmerced and plantvillage with two seeds. After two finished runs, one raylet is killed. Its runs continue as orphans or
+die with it; Ray reschedules their tasks on the other.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 import ray
 import torch
 from ray.cluster_utils import Cluster
-from sweep_killed import ROOT, command, ends
+from sweep_killed import ROOT, command, results_of
 
 from common.run import provenance
 from common.run.results import write_json
 
-FEW = {"datasets": ("ucmerced", "plantvillage"), "seeds": ("0", "1")}
-BEFORE = 2  # runs that are finished when a raylet is killed
+GRID = {"datasets": ("ucmerced", "plantvillage"), "seeds": ("0", "1")}
+FINISHED = 2  # runs before the kill
 
 
 def finished(out: Path) -> int:
@@ -30,46 +30,41 @@ def finished(out: Path) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep_ray.json")
     options = parser.parse_args()
     data = options.data.absolute()
     with tempfile.TemporaryDirectory() as folder:
-        whole, broken = Path(folder) / "whole", Path(folder) / "broken"
-        subprocess.run(command(data, whole, **FEW), cwd=ROOT, check=True)
+        reference, out = Path(folder) / "reference", Path(folder) / "ray"
+        subprocess.run(command(data, reference, **GRID), cwd=ROOT, check=True)
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
         raylets = [cluster.add_node(num_cpus=1) for _ in range(2)]
         sweep = subprocess.Popen(
-            command(data, broken, "--ray", cluster.address, **FEW),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
+            command(data, out, "--ray", cluster.address, **GRID), cwd=ROOT, stdout=subprocess.PIPE, text=True
         )
-        while finished(broken) < BEFORE:
+        while finished(out) < FINISHED:
             time.sleep(0.5)
         cluster.remove_node(raylets[0], allow_graceful=False)
-        before = finished(broken)
-        said = sweep.communicate()[0].strip()
+        before = finished(out)
+        stdout = sweep.communicate()[0].strip()
         cluster.shutdown()
-        expected, found = ends(whole), ends(broken)
-        folders = [path.name for path in broken.iterdir() if path.name not in ("logs", "failed")]
-    told = {
+        expected, found = results_of(reference), results_of(out)
+        folders = [path.name for path in out.iterdir() if path.name not in ("logs", "failed")]
+    result = {
         "runs": len(expected),
         "finished_before_the_kill": before,
-        "tasks_begun_anew": said.count("so the task will be retried"),
-        "said": said.splitlines()[-1].replace(str(broken), "OUT"),
+        "retried_tasks": stdout.count("so the task will be retried"),
+        "last_line": stdout.splitlines()[-1].replace(str(out), "OUT"),
         "exit_status": sweep.returncode,
         "once_each": sorted(folders) == sorted(expected),
         "same_bits": sum(expected[name] == found.get(name) for name in expected),
         "ray": ray.__version__,
         **provenance.collect(torch.device("cpu"), "fp32"),
     }
-    del told["command"]
-    write_json(options.out, told)
-    print({name: told[name] for name in ("runs", "said", "exit_status", "once_each", "same_bits")})
+    del result["command"]
+    write_json(options.out, result)
+    print({name: result[name] for name in ("runs", "last_line", "exit_status", "once_each", "same_bits")})
 
 
 if __name__ == "__main__":

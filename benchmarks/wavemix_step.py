@@ -1,18 +1,15 @@
-"""How long a training step of WaveMix takes: ours against the PyPI package `wavemix`, interleaved in one run.
+"""Milliseconds of a WaveMix training step: ours against the PyPI package `wavemix`, interleaved in one run.
 
     python benchmarks/wavemix_step.py --out benchmarks/results/wavemix_step.json
 
-One block and the network of 16 blocks, each forward and backward, in both memory formats: the package as it comes is
-contiguous, a run of ours goes channels last. `as_run` compares these two, the other ratios the same format. Freed memory
-is kept for both (common/training/device.py), which the package alone does not do. On a busy machine OMP_WAIT_POLICY=passive
-keeps threads that wait from taking the cores of those that work. The reference needs: pip install --no-deps wavemix pywavelets einops
+One block and the network of 16 blocks, forward and backward, in both memory formats: the package is contiguous, our runs are
+channels last. `as_run` compares these two, the other ratios the same format. Both keep freed memory (common/training/device.py),
+which the package alone does not. On a busy machine set OMP_WAIT_POLICY=passive.
 """
 
 import argparse
 import copy
-import importlib
 import json
-import platform
 import statistics
 import sys
 import time
@@ -24,35 +21,26 @@ import torch
 from torch import Tensor, nn
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # a plain `python benchmarks/wavemix_step.py` sees only its own folder
+sys.path.insert(0, str(ROOT))
 
-from common.models.wavemix import WaveBlock, WaveMix  # noqa: E402
-from common.training.device import prepare  # noqa: E402
+from common.models.wavemix import WaveBlock, wavemix
+from common.models.wavemix_package import load_package, reference_wavemix
+from common.run.provenance import device_name
+from common.training.device import prepare
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # the package chooses alike, and only when imported
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 WARMUP = 2  # untimed steps of each
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def reference() -> ModuleType:
-    """The package, which needs a module of NumPy 1 for a name that it never uses."""
-    numpy_1 = ModuleType("numpy.lib.function_base")
-    numpy_1.hamming = None
-    sys.modules[numpy_1.__name__] = numpy_1
-    try:
-        importlib.import_module("wavemix.classification")
-    finally:
-        del sys.modules[numpy_1.__name__]
-    return sys.modules["wavemix"]
-
-
 def parts(package: ModuleType, size: int) -> dict[str, tuple[nn.Module, nn.Module, tuple[int, int, int]]]:
-    """name -> theirs, ours, and the (C, H, W) of what they are fed, for images of `size` pixels."""
-    width, side = 192, size // 4  # of the maps behind the patch stem
+    """name -> the package's, ours, and the (C, H, W) of their input, for images of `size` pixels."""
+    width, side = 192, size // 4  # of the feature maps after the stem
     block = {"mult": 2, "ff_channel": 192, "dropout": 0.5}
-    blocks = package.Level3Waveblock(final_dim=width, **block), WaveBlock(width, level=3, **block)
-    networks = package.classification.WaveMix(), WaveMix()
+    blocks = [package.Level3Waveblock(final_dim=width, **block) for _ in range(2)]
+    blocks[1] = WaveBlock(blocks[1])
+    networks = reference_wavemix(), wavemix()
     return {"block": (*blocks, (width, side, side)), "network": (*networks, (3, size, size))}
 
 
@@ -71,33 +59,23 @@ def step_seconds(net: nn.Module, x: Tensor) -> float:
 
 
 def compare(theirs: nn.Module, ours: nn.Module, x: Tensor, n: int) -> dict[str, dict[str, float]]:
-    """Medians of `n` steps of each, in milliseconds, taken in turn: a busy machine slows all alike."""
-    takers = {
-        (who, name): (
+    """Medians of `n` steps of each, in milliseconds, interleaved: a busy machine slows all alike."""
+    timed = {
+        (side, name): (
             copy.deepcopy(net).to(DEVICE, memory_format=layout),
             x.detach().contiguous(memory_format=layout).requires_grad_(x.requires_grad),
         )
-        for who, net in (("package", theirs), ("ours", ours))
+        for side, net in (("package", theirs), ("ours", ours))
         for name, layout in FORMATS.items()
     }
-    rounds = [{key: step_seconds(*taker) for key, taker in takers.items()} for _ in range(WARMUP + n)]
-    ms = {key: 1000 * statistics.median(each[key] for each in rounds[WARMUP:]) for key in takers}
+    rounds = [{key: step_seconds(*pair) for key, pair in timed.items()} for _ in range(WARMUP + n)]
+    ms = {key: 1000 * statistics.median(each[key] for each in rounds[WARMUP:]) for key in timed}
     ratios = {name: ms["package", name] / ms["ours", name] for name in FORMATS}
     ratios["as_run"] = ms["package", "contiguous"] / ms["ours", "channels_last"]
     return {
         "milliseconds": {" ".join(key): round(value, 2) for key, value in ms.items()},
         "ratios": {name: round(ratio, 3) for name, ratio in ratios.items()},
     }
-
-
-def hardware() -> str:
-    """The name of the GPU, or of the CPU and how many threads of it are used."""
-    if DEVICE == "cuda":
-        return torch.cuda.get_device_name()
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads"
 
 
 def main() -> None:
@@ -110,7 +88,7 @@ def main() -> None:
 
     prepare(torch.device(DEVICE), "fp32")
     medians = []
-    for part, (theirs, ours, shape) in parts(reference(), args.size).items():
+    for part, (theirs, ours, shape) in parts(load_package(), args.size).items():
         for precision in ("float32", "bfloat16"):
             x = torch.randn(args.batch, *shape, device=DEVICE, dtype=getattr(torch, precision))
             x.requires_grad_(part == "block")  # images get no gradient, feature maps do
@@ -119,7 +97,7 @@ def main() -> None:
             print(part, precision, row["milliseconds"], row["ratios"], flush=True)
 
     result = {
-        "hardware": hardware(),
+        "hardware": f"{device_name(torch.device(DEVICE))}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "n": args.n,
@@ -127,7 +105,6 @@ def main() -> None:
         "image_size": args.size,
         "medians": medians,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=2) + "\n")
 
 

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,17 @@ def _fresh_accelerate() -> Iterator[None]:
         from accelerate.state import AcceleratorState
 
         AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture
+def quick_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Empty plots and few resamples: most of the seconds of a tiny run, in tests of what comes before them."""
+    from common.run import plots
+    from common.statistics import intervals
+
+    for plot in ("learning_curve", "confusion_matrix", "mistakes"):
+        monkeypatch.setattr(plots, plot, lambda path, *_: path.touch())
+    monkeypatch.setattr(intervals, "bootstrap", partial(intervals.bootstrap, resamples=20))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import argparse
 from difflib import get_close_matches
+from os.path import expanduser, expandvars
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ NOT_IN_FILES = ("out", "resume", "config", "download", "help")  # of one invocat
 
 def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
     """The options of a file as command-line arguments, for `parser` to check like any others.
+
+    `~` and `$VAR` are expanded in paths, as a shell does on the command line.
 
     Raises:
         UserError: the file is missing, is neither YAML nor TOML, or names an unknown option.
@@ -28,10 +31,15 @@ def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
             if not isinstance(value, bool):
                 raise UserError(f"{path}: {name} is {value!r}: expected true or false")
             argv += [option] * value
+        elif isinstance(known[name].nargs, int):
+            if not isinstance(value, list | tuple):
+                raise UserError(f"{path}: {name} is {value!r}: expected a list of {known[name].nargs} values")
+            argv += [option, *map(str, value)]
         elif isinstance(value, bool | list | dict) or value is None:
             raise UserError(f"{path}: {name} is {value!r}: expected one value")
         else:
-            argv.append(f"{option}={value}")
+            is_path = known[name].type is Path or name == "weights"
+            argv.append(f"{option}={expandvars(expanduser(str(value))) if is_path else value}")
     return argv
 
 
@@ -44,6 +52,8 @@ def to_dict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> dic
             continue
         if name == "image_size":
             value = "x".join(map(str, value))
+        elif isinstance(value, tuple):
+            value = list(value)  # YAML has no tuples
         elif isinstance(value, Path) or (name == "weights" and value not in ("imagenet", "none")):
             value = str(Path(value).absolute())
         content[name] = value
@@ -57,7 +67,8 @@ def to_argv(options: argparse.Namespace, parser: argparse.ArgumentParser) -> lis
     for name, value in to_dict(options, parser).items():
         if value != defaults.get(name):
             option = _actions(parser)[name].option_strings[-1]
-            argv += [option] if value is True else [option, str(value)]
+            values = value if isinstance(value, list) else [] if value is True else [value]
+            argv += [option, *map(str, values)]
     return argv
 
 

@@ -12,7 +12,7 @@ from ..errors import Parser, UserError
 from ..models import build
 from ..models.registry import CIFAR, MODERN, PAPER
 from ..spec import Dataset, RunConfig
-from ..sweep.plan import Planned
+from ..sweep.plan import PlannedRun
 from ..training.recipes import UNUSED_BY_PROBE
 from . import catalog, config_file
 from .options import build_parser
@@ -38,7 +38,7 @@ class Grid:
     options: Sequence[str]  # command-line arguments of every script
 
 
-def expand(grid: Grid, probe: bool = False) -> tuple[list[Planned], dict[str, str]]:
+def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str, str]]:
     """The runs of a grid; with the reason, the members of its groups that cannot run.
 
     All datasets and backbones of the first seed come first, so that a first answer comes early. `probe`: linear
@@ -68,10 +68,10 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[Planned], dict[str, st
             raise UserError(f"{sheet.name}: none of the backbones can run: {reason}")
         checked += runnable
     return [
-        Planned(
-            run=replace(config, seed=seed),
+        PlannedRun(
+            config=replace(config, seed=seed),
             script=catalog.ROOT / f"{sheet.script}.py",
-            words=(*argv, "--seed", str(seed)),
+            args=(*argv, "--seed", str(seed)),
             named=not every,
         )
         for seed in (grid.seeds[:1] if probe else grid.seeds)

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import Parser
 from ..spec import Dataset
 from ..training.recipes import AUGMENTS
-from .arguments import add_device, add_image_filters, add_labels, add_offline, image_size, learning_rate
+from .arguments import add_device, add_image_filters, add_offline, add_pixels, image_size, learning_rate
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
@@ -24,6 +24,7 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
     data = parser.add_argument_group("data")
     _add_source(data, dataset, variants)
     add_image_filters(data)
+    add_pixels(data)
     _add_split(data, dataset)
     training = parser.add_argument_group("training")
     _add_protocol(training)
@@ -50,8 +51,6 @@ def _add_source(group: argparse._ArgumentGroup, dataset: Dataset, variants: tupl
     if not dataset.bundled:
         group.add_argument("--data_dir", type=Path, default=Path("data") / dataset.script, metavar="DIR",
                            help=f"data folder (default: %(default)s); {dataset.get}")
-    if dataset.classes is None:
-        add_labels(group)
     if dataset.sources:
         group.add_argument("--download", action="store_true", help="download the dataset if it is missing")
     if dataset.variant:

@@ -17,7 +17,7 @@ from ..run.results import OPTIONS, RESULT
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
-from .arguments import bind_labels
+from .arguments import check_pixels
 from .options import build_parser
 
 CHECKPOINTS = ("last", "best")
@@ -85,6 +85,7 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
     """
     dataset = _select(sheets, options)
     _check_values(options)
+    check_pixels(options)
     _check_protocol(options)
     _check_data(dataset, options)
     out = _run_folder(dataset, options)
@@ -111,8 +112,6 @@ def _select(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset
         dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
     if options.protocol == "paper" and dataset.paper:
         options.split = "paper"
-    if dataset.classes is None:
-        dataset = replace(dataset, load=bind_labels(dataset.load, options))
     return with_split(dataset, options.fold, options.split)
 
 
@@ -167,7 +166,7 @@ def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
 
 
 def has_data(dataset: Dataset, folder: Path) -> bool:
-    return dataset.bundled or folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    return dataset.bundled or (folder.is_dir() and any(folder.iterdir()))
 
 
 def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:

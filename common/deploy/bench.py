@@ -24,6 +24,7 @@ from ..spec import Augment, Preprocess
 from ..training import device, recipes
 from ..training.cpu_kernels import move_to
 from ..training.finetune import finetune
+from ..training.task import Task
 
 CLASSES = 10
 AUGMENT = Augment(crop=0.5, flip=True)  # as in most data sheets
@@ -144,9 +145,16 @@ def _train_in_turns(
     records: list[list[dict[str, Any]]] = [[] for _ in sources]
     for _ in range(1 + ROUNDS):
         for batches, log in zip(sources, records, strict=True):
-            recipe = recipes.clean(1, batches.steps, backbone.lr)
-            finetune(
-                net, backbone.head, batches, AUGMENT, lambda _: (0.0, {}), recipe, accelerator, 0, log.append
+            task = Task(
+                net=net,
+                head=backbone.head,
+                train=batches,
+                augment=AUGMENT,
+                validate=lambda _: (0.0, {}),
+                recipe=recipes.clean(1, batches.steps, backbone.lr),
+                accelerator=accelerator,
+                seed=0,
             )
+            finetune(task, log.append)
             accelerator.free_memory()  # it holds the optimizers that it prepared
     return [epochs[1:] for epochs in records]

@@ -1,7 +1,7 @@
 """Export of a finished run's network, with classes and preprocessing, verified against the original.
 
-ONNX and TorchScript take images (batch, 3, H, W) float32, RGB in 0..1, resized as in `preprocess`, and return logits
-(batch, classes); they normalise inside. A safetensors file holds the weights alone. Classes, preprocessing and
+ONNX and TorchScript take images (batch, 3, H, W) float32, RGB in 0..1 or, of a run with a value range, as stored,
+resized as in `preprocess`, and return logits (batch, classes); they apply the range and normalise inside. A safetensors file holds the weights alone. Classes, preprocessing and
 temperature are JSON under "about": in ONNX's metadata, an extra file of TorchScript, the header of safetensors.
 """
 
@@ -9,7 +9,6 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import UserError
 from ..files.atomic import atomic_write, check_new
 from ..run import results
+from ..spec import Preprocess
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +25,10 @@ SUFFIX = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 BATCH_SIZES = (1, 7)  # of the verification
 TOLERANCE = 1e-4
 INPUT = "images: float32 (batch, 3, H, W), RGB in 0..1, resized as in `preprocess`; normalised inside"
+STORED_INPUT = (
+    "images: float32 (batch, 3, H, W), values and bands as stored, resized as in `preprocess`; "
+    "`value_range` becomes 0..1, then normalised inside"
+)
 OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of logits / temperature (null: 1)"
 
 
@@ -59,11 +63,11 @@ def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: P
         RuntimeError: a logit differs by more than `TOLERANCE`: a bug; nothing is written.
     """
     preprocess = metadata["preprocess"]
-    metadata = {**metadata, "preprocess": asdict(preprocess)}
+    metadata = {**metadata, "preprocess": preprocess.to_dict()}
     model = net
     if kind != "safetensors":
-        model = _with_normalisation(net, preprocess.mean, preprocess.std)
-        metadata |= {"input": INPUT, "output": OUTPUT}
+        model = _with_normalisation(net, preprocess)
+        metadata |= {"input": STORED_INPUT if preprocess.value_range else INPUT, "output": OUTPUT}
     write, read = {
         "onnx": (_write_onnx, _read_onnx),
         "torchscript": (_write_torchscript, _read_torchscript),
@@ -72,37 +76,42 @@ def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: P
     with atomic_write(out, "-o") as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constants of a trace, which is verified; TorchScript's deprecation
         write(model, preprocess.size, json.dumps(metadata), part)
-        difference = _difference(model, read(part), preprocess.size)
+        difference = _difference(model, read(part), preprocess)
         if not difference <= TOLERANCE:
             raise RuntimeError(f"the exported network differs by {difference:.3g} from its original")
     return difference
 
 
-def _with_normalisation(net: "nn.Module", mean: tuple[float, ...], std: tuple[float, ...]) -> "nn.Module":
+def _with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":
     import torch
     from torch import nn
+
+    low, high = preprocess.value_range or (0.0, 1.0)
 
     class Normalised(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
-            self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-            self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+            self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, 3, 1, 1))
+            self.register_buffer("std", torch.tensor(preprocess.std).view(1, 3, 1, 1))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
+            if preprocess.value_range:
+                images = ((images - low) / (high - low)).clamp(0, 1)
             return self.net((images - self.mean) / self.std)
 
     return Normalised().eval()
 
 
-def _difference(model: "nn.Module", other: Callable, size: tuple[int, int]) -> float:
+def _difference(model: "nn.Module", other: Callable, preprocess: Preprocess) -> float:
     """The largest difference of a logit, relative to the largest logit where that is above 1."""
     import torch
 
+    low, high = preprocess.value_range or (0.0, 1.0)
     generator, differences = torch.Generator().manual_seed(0), []
     with torch.inference_mode():
         for batch_size in BATCH_SIZES:
-            images = torch.rand(batch_size, 3, *size, generator=generator)
+            images = low + (high - low) * torch.rand(batch_size, 3, *preprocess.size, generator=generator)
             logits = model(images)
             difference = (logits - other(images)).abs().max() / logits.abs().max().clamp(min=1)
             differences.append(difference.item())

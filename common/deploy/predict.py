@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..data.images.decode import decode, open_image
+from ..data.images.decode import decode
+from ..data.images.open import open_image
 from ..data.readers import image_files
 from ..errors import UserError
 from ..run import results
+from ..spec import Preprocess
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -33,8 +35,8 @@ def predict(
     if top < 1:
         raise UserError(f"--top {top}: expected 1 or more")
     images = [image for given in inputs for image in _images(given)]
-    _check_any_opens(images)  # before torch is imported
     metadata = results.read_model_card(path)
+    _check_any_opens(images, metadata["preprocess"])  # before torch is imported
 
     from ..models import build
     from ..models.state_dict import load_state_dict
@@ -87,11 +89,11 @@ def _images(given: Path) -> list[str]:
     return found
 
 
-def _check_any_opens(images: list[str]) -> None:
+def _check_any_opens(images: list[str], preprocess: Preprocess) -> None:
     first_error = None
     for image in images:
         try:
-            open_image(image)
+            open_image(image, preprocess)
             return
         except Exception as error:  # a broken file makes its reader raise anything
             first_error = first_error or error

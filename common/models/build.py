@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
-from .registry import BACKBONES, CIFAR, MODERN, Backbone
+from .registry import BACKBONES, CIFAR, MODERN, REFERENCES, Backbone
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,14 +89,17 @@ def _create(row: Backbone) -> "nn.Module":
         from . import cifar
 
         return getattr(cifar, row.arch)()
-    from .wavemix import WaveMix
+    from .wavemix import wavemix
+    from .wavemix_package import reference_wavemix
 
-    return WaveMix()
+    return reference_wavemix() if row.library == "wavemix_package" else wavemix()
 
 
 @cache
 def _by_name() -> dict[str, Backbone]:
-    return {alias: row for row in (*BACKBONES, *MODERN, *CIFAR) for alias in (row.name, *row.aliases)}
+    return {
+        alias: row for row in (*BACKBONES, *MODERN, *REFERENCES, *CIFAR) for alias in (row.name, *row.aliases)
+    }
 
 
 @cache

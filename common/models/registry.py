@@ -1,6 +1,6 @@
 """The table of backbones: one row each. Read without torch, so that `list` and `--help` answer at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import UserError
@@ -16,7 +16,7 @@ class Backbone:
     """A network and its ImageNet weights, if any: `top1` is that of exactly these, on ImageNet-1k validation."""
 
     name: str
-    library: Literal["torchvision", "timm", "wavemix", "cifar"]
+    library: Literal["torchvision", "timm", "wavemix", "wavemix_package", "cifar"]
     arch: str  # the library's name for it
     head: str  # dotted path of the last linear layer
     params: int | None  # as built here, with 1,000 classes (of `CIFAR`: 10); None: not counted (timm's)
@@ -207,7 +207,13 @@ MODERN: tuple[Backbone, ...] = (
           pretrained_on="LVD-1689M", scratch="adam"),
 )
 # fmt: on
-# fmt: on
+
+# the published implementation of a row that has a faster one here: the same weights, the same logits
+REFERENCES: tuple[Backbone, ...] = tuple(
+    replace(row, name="wavemix_reference", library="wavemix_package", multiple=32)
+    for row in BACKBONES
+    if row.name == "wavemix"
+)
 
 # the eleven of arXiv 2406.05612's table; Inception and the older weights stand in its code alone
 PAPER = tuple(

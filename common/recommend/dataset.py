@@ -1,18 +1,16 @@
 """The images that backbones are scored on: all but the test images, or a stratified sample of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..data.dataset import read_samples
+from ..data.dataset import fit_preprocess, read_samples
 from ..data.images.cache import decode_cached
 from ..data.images.decode import raise_unreadable
-from ..data.readers.layout import format_layout
 from ..data.splits import splits
 from ..data.splits.export_folders import groups_by
-from ..errors import UserError, printable
+from ..errors import UserError
 from ..models import build
 from ..spec import RunConfig, Samples, Split
 from ..transfer import linear_probe
@@ -45,19 +43,14 @@ class ProbeData:
     images: Any  # `Samples.images`, or the decoded subset of them
     rounds: tuple[Round, ...]
     metric: str  # top1 or balanced_accuracy
+    value_range: tuple[float, float] | None  # of `Preprocess`
 
     @property
     def n_images(self) -> int:
         return len(self.rounds[-1])
 
 
-def load(
-    config: RunConfig,
-    group_by: str | None,
-    limit: int | None,
-    several_rounds: bool,
-    log: Callable[[str], None],
-) -> ProbeData:
+def load(config: RunConfig, group_by: str | None, limit: int | None, several_rounds: bool) -> ProbeData:
     """Read, split and sample the images, and decode them to find those that cannot be read.
 
     `limit`: sample about so many images; None: use all but test.
@@ -69,8 +62,6 @@ def load(
     if group_by:
         samples = replace(samples, groups=groups_by(samples.names, group_by))
     split = splits.split(config.dataset, samples, config.seed)
-    if line := "; ".join([*format_layout(samples), *split.caveats]):
-        log(printable(line))
     finetune_split = splits.reduce_train(samples, split, config.seed, config.shots, config.fraction)
     sample, n_available = finetune_split, len(finetune_split.train) + len(finetune_split.val)
     if limit and limit < n_available:
@@ -80,6 +71,7 @@ def load(
     if isinstance(images, list) and len(members) < len(split.train) + len(split.val):
         images, decoded = [images[i] for i in members], members
     preprocess = build.get_backbone(config.model).preprocess(config.image_size)
+    preprocess = fit_preprocess(config, preprocess, samples, split)
     _, bad = decode_cached(images, preprocess, config.dataset.native)
     if not config.skip_bad:
         raise_unreadable(bad, images if isinstance(images, list) else samples.names)
@@ -96,6 +88,7 @@ def load(
         images=images,
         rounds=tuple(_rounds(parts, labels, groups, config.seed)),
         metric=_metric(config.dataset.metric, labels),
+        value_range=preprocess.value_range,
     )
 
 

@@ -1,7 +1,7 @@
 """The scores of one backbone on frozen features: linear probe, kNN, LogME, H-score."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,9 @@ def evaluate(
         backbone=row,
         weights=path,
         sha256=sha256,
-        preprocess=row.preprocess(config.image_size),
+        preprocess=replace(
+            row.preprocess(config.image_size), value_range=data.value_range, bands=config.bands
+        ),
         device=device,
         machine=provenance.device_name(device),
         precision=devices.resolve_precision(device, config.precision, row.cpu_bf16),

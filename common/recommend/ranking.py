@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from ..statistics import paired
+from ..statistics import paired, posterior
 
 CONFIDENCE = 0.95
 SLOW_RESAMPLES = 2_000  # where every resample takes a call per backbone
@@ -19,11 +19,12 @@ class Standing:
     name: str
     score: float
     interval: tuple[float, float]
-    p_best: float  # share of the resamples in which it is the best; a tie is split
+    p_best: float  # P(it is the best), by the posterior of the true scores
+    regret: float  # expected loss against the best, likewise
     behind: float  # the leader's score minus its own
     behind_interval: tuple[float, float]
     tied: bool  # not significantly different from the leader: Holm's procedure over all others at 5 %
-    equivalent: bool  # at most half a point behind the leader in 95 % of the resamples
+    equivalent: bool  # P(at most half a point below the leader) >= 0.95, by the posterior
 
 
 def rank(
@@ -45,7 +46,9 @@ def rank(
     intervals, behind_intervals = (
         np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled, behind)
     )
-    p_best, p_equivalent = paired.share_best(resampled), paired.share_equivalent(resampled, leader)
+    draws = posterior.posterior(_per_image(predicted, labels, metric)[:, None], seed, groups)
+    p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
+    p_equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
     tied = _tied(behind, leader)
     return [
         Standing(
@@ -53,6 +56,7 @@ def rank(
             score=scores[k],
             interval=tuple(intervals[k]),
             p_best=float(p_best[k]),
+            regret=float(regret[k]),
             behind=scores[leader] - scores[k],
             behind_interval=tuple(behind_intervals[k]),
             tied=k in tied,
@@ -66,6 +70,15 @@ def accuracy(predicted: ndarray, labels: ndarray, metric: str) -> float:
     """top1, or balanced_accuracy, the mean over the classes that have images."""
     units = np.arange(len(labels))
     return _scorer(predicted, labels, metric, units)(np.ones(len(labels)))
+
+
+def _per_image(predicted: ndarray, labels: ndarray, metric: str) -> ndarray:
+    """(K, N) values per image whose mean is the score."""
+    correct = (predicted == labels).astype(float)
+    if metric == "top1":
+        return correct
+    counts = np.bincount(labels)
+    return correct * len(labels) / (np.count_nonzero(counts) * counts[labels])
 
 
 def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None) -> ndarray:

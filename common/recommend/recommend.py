@@ -60,7 +60,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     for name, reason in config.left_out.items():
         log(f"{name} is left out: {reason}")
     run = config.runs[0]
-    data = dataset.load(run, config.group_by, config.limit, bool(config.budget), log)
+    data = dataset.load(run, config.group_by, config.limit, several_rounds=bool(config.budget))
     device = devices.find(run.device)
 
     def seconds_left() -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from ..statistics.paired import MARGIN
+from ..statistics.posterior import MARGIN
 from . import charts
 from .ablations import LowData, low_data, optimism
 from .runs import METRICS, LoadedRuns, Run

@@ -26,14 +26,16 @@ class Predictions:
     missing: tuple[str, ...]  # backbones with a run that has no predictions of these images
 
     def values(self, backbone: str, metric: str) -> ndarray:
-        """(N,) values, averaged over seeds, whose mean is the backbone's score and whose resampled means spread like it.
+        """(S, N) values whose mean is the score of a seed and whose resampled means spread like it.
 
         `metric`: top1, balanced_accuracy, or auroc for two classes (placements, DeLong et al. 1988, Biometrics 44:837).
         """
         if metric == "auroc":
-            return np.mean([_placements(margin, self.labels) for margin in self.margins[backbone]], axis=0)
-        correct = self.correct[backbone].mean(0)
-        return _class_balanced(correct, self.labels) if metric == "balanced_accuracy" else correct
+            return np.stack([_placements(margin, self.labels) for margin in self.margins[backbone]])
+        correct = self.correct[backbone].astype(float)
+        if metric == "balanced_accuracy":
+            return np.stack([_class_balanced(seed, self.labels) for seed in correct])
+        return correct
 
 
 @dataclass(frozen=True)

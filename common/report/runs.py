@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..models import build
-from ..run.results import RESULT
+from ..run.results import RESULT, current_recipe
 
 SCRATCH = "from scratch"
 # Precision and micro-batch size are not among them: a sweep may retry one seed with other values, and it remains a seed of the same cell
@@ -195,9 +195,9 @@ def _setting(result: Mapping[str, Any]) -> Setting:
 def _hyperparameters(result: Mapping[str, Any]) -> str:
     """As JSON. A searched learning rate is "auto": every seed has searched for its own."""
     values = {name: result.get(name) for name in HYPERPARAMETERS}
+    recipe = values["recipe"] = current_recipe(result["recipe"])
     if result.get("lr_search"):
-        phases = [{**phase, "lr": "auto"} for phase in result["recipe"]["phases"]]
-        values["recipe"] = {**result["recipe"], "phases": phases}
+        recipe["phases"] = [{**phase, "lr": "auto"} for phase in recipe["phases"]]
     return json.dumps(values, sort_keys=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..models.registry import CIFAR
-from ..run.results import RESULT
+from ..run.results import RESULT, current_recipe
 
 # github.com/xyfJASON/image-backbones-pytorch at acb3469, README: MACs as printed, and top-1 on CIFAR-10's test set, which
 # also selected the epoch; 64,000 steps, one run each
@@ -56,7 +56,7 @@ def format_table(results: list[dict[str, Any]]) -> str:
         data = result["dataset"] + (
             f", {result['split']['train']:,} images of it" if result["subset"] else ""
         )
-        recipe = json.dumps([result["recipe"], result["augment"]])
+        recipe = json.dumps([current_recipe(result["recipe"]), result["augment"]])
         groups[result["backbone"]][data, f"{steps:,} x {result['batch_size']}", recipe].append(result)
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     names = [network.name for network in CIFAR]

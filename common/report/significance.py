@@ -1,11 +1,11 @@
-"""Statistical comparison of backbones: ranks over datasets, paired tests within a dataset."""
+"""Statistical comparison of backbones: ranks over datasets; within a dataset, paired tests and the posterior of the true scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..statistics import paired, ranks
+from ..statistics import paired, posterior, ranks
 from .predictions import Predictions
 from .sections import DatasetResults, Section
 
@@ -25,15 +25,24 @@ class Ranking:
     unranked: tuple[str, ...]  # backbones and datasets that are left out because cells are missing
 
 
+@dataclass(frozen=True)
+class Standing:
+    """What the posterior says of a backbone, if it is trained and tested anew (see statistics/posterior.py)."""
+
+    p_best: float  # P(it is the best of the dataset)
+    p_equivalent: float  # P(it is at most half a point below the leader)
+    regret: float  # expected loss against the best, in the metric's unit
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A backbone against the leader of a dataset, on the same test images."""
+    """A backbone against the leader of a dataset: these trained networks, on the same test images."""
 
     backbone: str
     difference: paired.Difference  # its score less the leader's
     p: float  # of the paired bootstrap, Holm-corrected over the dataset's comparisons
     mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected likewise
-    p_best: float  # P(this backbone is the best of the dataset)
+    standing: Standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +50,10 @@ class PairedTests:
     """The leader of a dataset against all others."""
 
     leader: str
-    p_best: float  # P(the leader is the best)
+    standing: Standing
     metric: str  # the metric compared
     images: int
+    seeds: int  # the fewest of a backbone
     comparisons: tuple[Comparison, ...]
 
     @property
@@ -74,7 +84,7 @@ def rank_backbones(section: Section, domain: str | None = None) -> Ranking | Non
         cd=cd,
         cliques=tuple(tuple(clique) for clique in ranks.cliques(mean, cd)),
         against_first={
-            name: paired.bayesian_signed_rank(table[:, k] - table[:, 0], paired.MARGIN)
+            name: paired.bayesian_signed_rank(table[:, k] - table[:, 0], posterior.MARGIN)
             for k, name in enumerate(names)
             if k
         },
@@ -92,10 +102,11 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     supported = {"balanced_accuracy"} | ({"auroc"} if len(predictions.classes) == 2 else set())
     metric = dataset.metric if dataset.metric in supported else "top1"
     names = sorted(predictions.correct)
-    values = np.stack([predictions.values(name, metric) for name in names])
+    runs = [predictions.values(name, metric) for name in names]
+    values = np.stack([seeds.mean(0) for seeds in runs])
     leader = int(values.mean(1).argmax())
     draws = paired.resample_means(values)  # the same images for all backbones
-    p_best = paired.share_best(draws)
+    standings = _standings(runs, leader)
     others = [k for k in range(len(names)) if k != leader]
     differences = [
         paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader])
@@ -105,16 +116,28 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     bootstrap = paired.holm([d.p for d in differences])
     mcnemar = paired.holm([paired.mcnemar(first_seeds[k], first_seeds[leader]) for k in others])
     comparisons = [
-        Comparison(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), p_best=float(p_best[k]))
+        Comparison(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), standing=standings[k])
         for k, d, p, m in zip(others, differences, bootstrap, mcnemar, strict=True)
     ]
     return PairedTests(
         leader=names[leader],
-        p_best=float(p_best[leader]),
+        standing=standings[leader],
         metric=metric,
         images=len(predictions.labels),
+        seeds=min(map(len, runs)),
         comparisons=tuple(sorted(comparisons, key=lambda c: -c.difference.difference)),
     )
+
+
+def _standings(runs: Sequence[np.ndarray], leader: int) -> list[Standing]:
+    """One per backbone. `runs`: (S, N) values of each, S may differ."""
+    scores = np.full((len(runs), max(map(len, runs)), runs[0].shape[1]), np.nan)
+    for k, seeds in enumerate(runs):
+        scores[k, : len(seeds)] = seeds
+    draws = posterior.posterior(scores)
+    equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
+    columns = posterior.p_best(draws), equivalent, posterior.expected_regret(draws)
+    return [Standing(*map(float, row)) for row in zip(*columns, strict=True)]
 
 
 def _unit_scores(datasets: Sequence[DatasetResults]) -> dict[str, dict[str, float]]:

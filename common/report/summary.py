@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..statistics import paired
+from ..statistics import posterior
 from .costs import mean_macs
 from .runs import METRICS
 from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking
 
-MARGIN = f"{100 * paired.MARGIN:g} points"
+MARGIN = f"{100 * posterior.MARGIN:g} points"
 EQUIVALENT = 0.8  # probability of "not worse" from which the summary calls two backbones equivalent
 
 
@@ -63,16 +63,19 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests, untested: Seque
     score = 100 * dataset.cells[first].score(tests.metric)[0]
     lead = (
         f"{first} scores highest on {dataset.name}: {score:.2f} % {metric}. "
-        f"It is the best of {len(tests.comparisons) + 1} with probability {tests.p_best:.2f}."
+        f"It is the best of {len(tests.comparisons) + 1} with probability {tests.standing.p_best:.2f}; taking it loses "
+        f"{100 * tests.standing.regret:.1f} points against the best on average."
     )
     significance = (
-        f"On the {tests.images:,} test images it is not significantly better than {_enumerate(tests.tied)}."
+        f"As trained here it is not significantly better than {_enumerate(tests.tied)} on the {tests.images:,} test images."
         if tests.tied
-        else f"On the {tests.images:,} test images it is significantly better than every other."
+        else f"As trained here it is significantly better than every other on the {tests.images:,} test images."
     )
+    if tests.seeds == 1:
+        significance += " With one seed of a backbone, the effect of another seed is assumed, not measured."
     if untested:
         significance += f" Not tested because predictions are missing: {_enumerate(untested)}."
-    equivalent = [c.backbone for c in tests.comparisons if c.difference.low > -paired.MARGIN]
+    equivalent = [c.backbone for c in tests.comparisons if c.standing.p_equivalent >= EQUIVALENT]
     macs = {name: cell.cost("macs") for name, cell in dataset.cells.items()}
     return lead, significance, _cheaper(first, equivalent, macs)
 

@@ -3,110 +3,93 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ..data.dataset import LoadedDataset
 from ..data.splits import splits
 from ..errors import UserError
 from ..models.registry import Backbone
-from ..spec import Dataset, Preprocess, Recipe, RunConfig, Samples, Split
+from ..spec import PARTS, Dataset, Recipe, RunConfig
 from . import provenance
 
 if TYPE_CHECKING:
     import torch
 
-# what may be another when a run goes on: the results are the same, to the last bit on the same machine
-# (the weights and the split have fingerprints of their own)
-FREE = (
-    "folder", "weights", "split_file", "caveats", "layout", "missing_images", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+# may differ in a resumed run: the results are the same, to the last bit on the same machine
+# (weights and split are compared by their hashes)
+IGNORED = (
+    "folder", "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 
 def static_config(
-    config: RunConfig,
-    row: Backbone,
-    recipe: Recipe,
-    preprocess: Preprocess,
-    samples: Samples,
-    split: Split,
-    skipped: int,
+    config: RunConfig, backbone: Backbone, recipe: Recipe, dataset: LoadedDataset
 ) -> dict[str, Any]:
-    """All that is known before the network is built."""
+    """The settings that do not need the network."""
+    sheet, split = config.dataset, dataset.split
+    n = {part: len(getattr(split, part)) for part in PARTS}
     return {
-        "dataset": config.dataset.name,
-        "folder": config.data_dir.resolve().name if config.dataset.name == "folder" else None,
-        "fold": config.dataset.fold,
-        "backbone": row.name,
-        "weights": row.weights if config.weights == "imagenet" else config.weights,
+        "dataset": sheet.name,
+        "folder": config.data_dir.resolve().name if sheet.name == "folder" else None,
+        "fold": sheet.fold,
+        "backbone": backbone.name,
+        "weights": backbone.weights if config.weights == "imagenet" else config.weights,
         "protocol": recipe.name,
         "chosen_on": recipe.choose_on,
         "seed": config.seed,
         "batch_size": config.batch_size,
         "micro_bs": config.micro_bs or config.batch_size,
         "recipe": asdict(recipe),
-        "steps_per_epoch": max(1, len(split.train) // config.batch_size),
-        "augment": asdict(config.dataset.augment),
+        "steps_per_epoch": steps_per_epoch(config, dataset),
+        "augment": asdict(sheet.augment),
         "balanced_sampling": config.balanced_sampling,
-        "preprocess": asdict(preprocess),
-        "classes": len(samples.classes),
+        "preprocess": dataset.preprocess.to_dict(),
+        "classes": len(dataset.samples.classes),
         "split": {
             "kind": config.split,
             "fingerprint": split.fingerprint,
-            "test_fingerprint": splits.test_fingerprint(samples, split),
-            "train": len(split.train),
-            "val": len(split.val),
-            "test": len(split.test),
-            "unused": len(samples) - len(split.train) - len(split.val) - len(split.test),
+            "test_fingerprint": splits.test_fingerprint(dataset.samples, split),
+            **n,
+            "unused": len(dataset.samples) - sum(n.values()),
         },
         "split_file": config.split_file and str(config.split_file),
         "shots": config.shots,
         "fraction": config.fraction,
         "subset": config.subset,
-        "skipped_images": skipped,
-        "caveats": [
-            *config.dataset.caveats,
-            *split.caveats,
-            *(samples.layout.caveats if samples.layout else ()),
-        ],
-        "missing_images": len(samples.missing),
-        "layout": samples.layout and asdict(samples.layout),
+        "skipped_images": dataset.n_unreadable,
+        "caveats": sheet.caveats,
     }
 
 
-def choose_metric(dataset: Dataset, samples: Samples, split: Split) -> str:
-    """The metric for model selection and headline; AUROC needs every class in validation and in test."""
-    from ..metrics import classification
-
-    metric = classification.primary_metric(dataset.metric, len(samples.classes))
-    evaluated = [part for part in (split.val, split.test) if part]
-    complete = all(len({samples.labels[i] for i in part}) == len(samples.classes) for part in evaluated)
-    return metric if complete or metric != "auroc" else "balanced_accuracy"
+def steps_per_epoch(config: RunConfig, dataset: LoadedDataset) -> int:
+    return max(1, len(dataset.split.train) // config.batch_size)
 
 
 def model_config(
     config: RunConfig,
     net: "torch.nn.Module",
-    preprocess: Preprocess,
+    size: tuple[int, int],
     weights_sha256: str | None,
     device: "torch.device",
     precision: str,
 ) -> dict[str, Any]:
-    """All that is known when it is: the network's size, and what computes it."""
+    """The settings that need the network, and what computes it."""
     from ..metrics import cost
 
     return {
         "weights_sha256": weights_sha256,
         "parameters": cost.parameters(net),
-        "macs": cost.macs(net, preprocess.size),
+        "macs": cost.macs(net, size),
         "code": provenance.code_hash(config.dataset.script),
         **provenance.collect(device, precision),
     }
 
 
-def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Preprocess) -> dict[str, Any]:
-    """What stands in the header of a run's weights, see `results.write_weights`."""
+def model_card(backbone: Backbone, dataset: LoadedDataset, sheet: Dataset) -> dict[str, Any]:
+    """The header of a run's weights, see `results.write_weights`."""
     return {
-        "backbone": row.name,
-        "classes": list(samples.classes),
-        "native": dataset.native,
-        "preprocess": asdict(preprocess),
+        "backbone": backbone.name,
+        "classes": list(dataset.samples.classes),
+        "native": sheet.native,
+        "preprocess": dataset.preprocess.to_dict(),
         "temperature": None,  # not fitted yet
     }
 
@@ -114,37 +97,42 @@ def model_card(row: Backbone, samples: Samples, dataset: Dataset, preprocess: Pr
 def list_changes(
     config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int
 ) -> list[dict[str, Any]]:
-    """All changes on the way, those of this start after `step` at their end: {"step", name: [before, after]}."""
+    """The changes of earlier sessions, then those of this one, made after `step`: {"step", name: [before, after]}."""
     now = {name: [old[name], new[name]] for name in config.changes if old[name] != new[name]}
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
 
 
 def determining_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """Of a run's settings those that its result depends on."""
-    return {name: value for name, value in settings.items() if name not in FREE}
+    """The settings that determine a run's result."""
+    return {name: value for name, value in settings.items() if name not in IGNORED}
 
 
 def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raises: UserError: the run in the folder is another than the one that shall go on; names what differs."""
+    """Raises: UserError: the settings differ from those in the run folder; names the first ones that do."""
     folder = config.out
     old, new = (
-        _flat({k: v for k, v in determining_settings(of).items() if k not in config.changes})
-        for of in (old, new)
+        _flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})
+        for each in (old, new)
     )
-    other = [
+    different = [
         f"{name} was {old.get(name)}, is {new.get(name)}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    if other:
-        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+    if old.get("code") != new["code"]:
         raise UserError(
-            f"cannot resume {folder} as another run: {'; '.join(other[:3])}{more}. Keep its options, or start a new run "
-            "(--weights takes a finished one's best.safetensors)"
+            f"cannot resume {folder}: another version of the code started it (code was {old.get('code')}, is "
+            f"{new['code']}). Resume with that version, or start a new run"
+        )
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise UserError(
+            f"cannot resume {folder} as another run: {'; '.join(different[:3])}{more}. Keep its options, or start a "
+            "new run (--weights takes a finished one's best.safetensors)"
         )
 
 
-def _flat(content: Any, name: str = "") -> dict[str, Any]:
+def _flatten(content: Any, name: str = "") -> dict[str, Any]:
     """{"recipe.phases.0.lr": 0.1, ...}"""
     if isinstance(content, dict):
         items = content.items()
@@ -152,4 +140,4 @@ def _flat(content: Any, name: str = "") -> dict[str, Any]:
         items = enumerate(content)
     else:
         return {name: content}
-    return {k: v for key, value in items for k, v in _flat(value, f"{name}.{key}".lstrip(".")).items()}
+    return {k: v for key, value in items for k, v in _flatten(value, f"{name}.{key}".lstrip(".")).items()}

@@ -1,4 +1,4 @@
-"""A run's numbers as pictures: the learning curve and the confusion matrix."""
+"""The plots of a finished run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,22 +9,22 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-plt.rcParams["text.parse_math"] = False  # a class may be called $x$
+plt.rcParams["text.parse_math"] = False  # class names may contain $
 
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
 
-def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, judge: str, title: str) -> None:
-    """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of what chose: val or test."""
+def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, part: str, title: str) -> None:
+    """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of `part`, the selection set."""
     epochs = [r["epoch"] for r in records]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     panels = (
-        (left, "train_loss", f"{judge}_nll", 1, "loss"),
-        (right, "train_top1", f"{judge}_top1", 100, "top-1 (%)"),
+        (left, "train_loss", f"{part}_nll", 1, "loss"),
+        (right, "train_top1", f"{part}_top1", 100, "top-1 (%)"),
     )
     for axes, train, val, scale, label in panels:
         axes.plot(epochs, [scale * r[train] for r in records], "o-", ms=3, color=TRAIN, label="train")
-        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label=judge)
+        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label=part)
         axes.axvline(best_epoch, color=BEST, lw=1, ls=":", label="chosen epoch")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)
@@ -35,12 +35,12 @@ def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, judge
 
 
 def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
-    """Rows: true classes, as shares of their images; numbers in the cells of small matrices."""
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    """Rows: true classes, as fractions of their images; counts in the cells of small matrices."""
+    fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     n = len(classes)
     side = min(16, 2.5 + 0.42 * n)
     figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if n <= 60:
         axes.set_xticks(range(n), classes, rotation=90, fontsize=8)
@@ -54,20 +54,20 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
                 ha="center",
                 va="center",
                 fontsize=7,
-                color="white" if shares[i, j] > 0.5 else "black",
+                color="white" if fractions[i, j] > 0.5 else "black",
             )
     _save(figure, path)
 
 
 def mistakes(path: Path, images: Sequence[np.ndarray], captions: Sequence[str], title: str) -> None:
-    """(h, w, 3) uint8 pictures in rows of four, each over its caption."""
+    """(h, w, 3) uint8 images in rows of four, with captions."""
     rows = -(-len(images) // 4)
     figure, axes = plt.subplots(rows, 4, figsize=(8, 2.4 * rows + 0.4), layout="constrained", squeeze=False)
-    for place in axes.flat:
-        place.axis("off")
-    for place, image, caption in zip(axes.flat, images, captions, strict=False):
-        place.imshow(image)
-        place.set_title(caption, fontsize=7)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, caption in zip(axes.flat, images, captions, strict=False):
+        ax.imshow(image)
+        ax.set_title(caption, fontsize=7)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=80, pil_kwargs={"quality": 80})
     plt.close(figure)

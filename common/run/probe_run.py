@@ -1,8 +1,8 @@
-"""A frozen network and a linear probe, from start to finish: what `run.py` is to the protocols that train.
+"""One run of a linear probe on a frozen network, from its options to its artifacts.
 
-The network looks at every image once. Ridge regressions of one-hot classes are fitted to train in closed form, one per penalty;
-validation chooses among them. Test is looked at once, by the chosen one, which becomes the network's head. The seed draws the
-validation set, the resamples of intervals and, without weights, the network.
+The features of every image are extracted once. Ridge regressions on one-hot classes are fitted to train in closed form,
+one per penalty; validation selects among them. The selected one becomes the network's head and is evaluated once on test.
+The seed determines the validation set, the bootstrap and, without pretrained weights, the network.
 """
 
 import time
@@ -10,193 +10,220 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..data.dataset import load_dataset
-from ..data.splits import split_file
-from ..files.atomic import atomic_write
-from ..models import build, weights
+import numpy as np
+
+from ..data.dataset import LoadedDataset, load_dataset
+from ..models import weights
+from ..models.build import get_backbone
+from ..models.registry import Backbone
 from ..spec import RunConfig
 from . import provenance, results
-from .config import check_unchanged, choose_metric, model_card, model_config, static_config
+from .config import check_unchanged, model_card, model_config, static_config
+from .run_folder import run_folder
 
 if TYPE_CHECKING:
-    import numpy as np
+    from torch import nn
 
-    from ..transfer.features import Features
+    from ..transfer.features import Extractor, Features
 
 KNN_SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc")  # votes are no probabilities
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeSetup:
+    """A probe that is ready to be fitted."""
+
+    config: RunConfig
+    dataset: LoadedDataset
+    net: "nn.Module"  # with a head of no use yet
+    extractor: "Extractor"
+    settings: dict[str, Any]  # as in `config.json`
+
+
 @dataclass(frozen=True)
 class Part:
-    """What the network makes of the images of a part."""
+    """The features of train, val or test."""
 
-    features: "np.ndarray"  # (N, D) float32
-    labels: "np.ndarray"  # (N,) int
+    features: np.ndarray  # (N, D) float32
+    labels: np.ndarray  # (N,) int
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """The probe at one penalty, as a linear layer of the features as they are."""
+class FittedProbe:
+    """The probe at one penalty, as a linear layer of the raw features."""
 
     record: dict[str, Any]  # with the scores on validation
-    weight: "np.ndarray"  # (C, D) float32
-    bias: "np.ndarray"  # (C,) float32
+    weight: np.ndarray  # (C, D) float32
+    bias: np.ndarray  # (C,) float32
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """(N, D) -> (N, C)."""
+        return features @ self.weight.T + self.bias
 
 
-def probe(config: RunConfig, tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-    """Extract features, fit, choose on validation, look at test once; returns what `result.json` holds.
+def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Extract features, fit, select on validation, evaluate once on test; returns the content of `result.json`.
 
-    `tell` is given the run's configuration at its start and then the record of the penalty that was chosen.
+    `log` gets the run's settings, then the record of the selected penalty.
 
     Raises:
-        UserError: what the user can fix.
+        UserError: a mistake that the user can fix.
     """
     started = time.perf_counter()
-    dataset, row = config.dataset, build.get_backbone(config.model)
-    preprocess = row.preprocess(config.image_size)
-    data = load_dataset(config, preprocess, tell)
-    samples, split, preprocess = data.samples, data.split, data.preprocess
-
-    import numpy as np
+    backbone = get_backbone(config.model)
+    dataset = load_dataset(config, backbone.preprocess(config.image_size))
 
     from ..metrics import cost
-    from ..training import device, recipes
-    from ..transfer.features import Extractor, cached_features, extract_features, seeded_model, set_head
+    from ..transfer.features import set_head
     from . import artifacts
 
-    where, classes = device.find(config.device), len(samples.classes)
-    precision = device.resolve_precision(where, config.precision, row.cpu_bf16)
-    file = weights.fetch(row, config.weights, config.offline)
-    net = seeded_model(row, file[0], classes, config.seed)
-    metric = choose_metric(dataset, samples, split)
-    settings = {
-        **static_config(config, row, recipes.PROBE, preprocess, samples, split, data.n_unreadable),
-        **model_config(config, net, preprocess, file[1], where, precision),
-        "metric": metric,
-        "processes": 1,
-        "memory_format": "channels_last",
-        "compiled": False,
-    }
-    if config.resume:  # it takes seconds: it begins anew, in its folder
-        check_unchanged(config, results.read_json(config.out / results.CONFIG), settings)
-    about = model_card(row, samples, dataset, preprocess)
-    about["temperature"] = 1.0  # that of validation is in the head
-
-    extractor = Extractor(
-        backbone=row,
-        weights=file[0],
-        sha256=file[1],
-        preprocess=preprocess,
-        device=where,
-        machine=provenance.device_name(where),
-        precision=precision,
-        seed=config.seed,
-        batch_size=config.batch_size,
-    )
-
-    def features_of(positions: Sequence[int]) -> "Features":
-        indices = data.indices[list(positions)]
-        if config.no_cache:
-            return extract_features(extractor, data.pixels, indices)
-        return cached_features(extractor, samples.images, indices, dataset.native)
-
-    def of(values: Any, positions: Sequence[int]) -> "np.ndarray":
-        return np.asarray(values)[list(positions)]
-
-    with results.run_folder(config, settings, [], write=True) as log:
-        with atomic_write(config.out / "split.csv") as part:
-            split_file.write(part, samples, split)
-        tell(settings)
-        cost.reset_peak_memory(where)
-        learn = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
-        seen = features_of(learn)
+    setup = _build_setup(config, backbone, dataset)
+    split, device = dataset.split, setup.extractor.device
+    if config.resume:  # it takes seconds, so it starts anew in its folder
+        check_unchanged(config, results.read_json(config.out / results.CONFIG), setup.settings)
+    with run_folder(config, dataset, setup.settings, records=[]) as write:
+        log(setup.settings)
+        cost.reset_peak_memory(device)
+        positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
+        features = _features(setup, positions)
         train, val = (
-            Part(seen.values[np.searchsorted(learn, positions)], of(samples.labels, positions))
-            for positions in (split.train, split.val)
+            _part(setup, features.values[np.searchsorted(positions, part)], part)
+            for part in (split.train, split.val)
         )
-        groups = None
-        if samples.groups:
-            groups = np.unique(of(samples.groups, split.train), return_inverse=True)[1]
-        with cost.Timer(where) as fitting:
-            tried = _fit(train, val, classes, groups)
-        for one in tried:
-            log(one.record)
-        best = max(tried, key=lambda one: (one.record[f"val_{metric}"], -one.record["train_left_out"]))
-        tell(best.record)
-        set_head(net, row.head, best.weight, best.bias)
-        results.write_weights(config.out / results.BEST, net, about)
-        test_seen = features_of(split.test)  # the one look at test
-        peak = None if seen.cached or test_seen.cached else cost.peak_memory(where)
-
-        test = Part(test_seen.values, of(samples.labels, split.test))
-        logits = test.features @ best.weight.T + best.bias
-        scores = artifacts.score_with_intervals(logits, test.labels, config.seed)
-        result = {
-            **settings,
-            "test": scores,
-            "temperature": about["temperature"],
-            "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
-            "best": best.record,
-            "knn": _neighbours(train, test, classes, config.seed),
-            "features_remembered": seen.cached,  # their rates are those of when they were made
+        with cost.Timer(device) as fitting:
+            candidates = _fit(train, val, len(dataset.samples.classes), _groups(setup))
+        for candidate in candidates:
+            write(candidate.record)
+        best = _select(candidates, setup.settings["metric"])
+        log(best.record)
+        set_head(setup.net, backbone.head, best.weight, best.bias)
+        card = model_card(backbone, dataset, config.dataset) | {"temperature": 1.0}  # the head is calibrated
+        results.write_weights(config.out / results.BEST, setup.net, card)
+        test_features = _features(setup, split.test)  # the one evaluation on test
+        cached = features.cached or test_features.cached
+        peak_memory = None if cached else cost.peak_memory(device)
+        result = _result(setup, train, _part(setup, test_features.values, split.test), best)
+        result |= {
+            "features_remembered": features.cached,  # with the speed measured when they were extracted
             "cost": {
-                "train_images_per_second": seen.images_per_second,
-                "test_images_per_second": test_seen.images_per_second,
-                "peak_memory_bytes": peak,  # None: remembered features do not tell
-                "train_seconds": len(learn) / seen.images_per_second + fitting.seconds,
+                "train_images_per_second": features.images_per_second,
+                "test_images_per_second": test_features.images_per_second,
+                "peak_memory_bytes": peak_memory,  # None: unknown for cached features
+                "train_seconds": len(positions) / features.images_per_second + fitting.seconds,
                 "fit_seconds": fitting.seconds,
                 "total_seconds": time.perf_counter() - started,
             },
         }
-        title = f"{dataset.title}, {row.name}, frozen"
-        artifacts.write(
-            config.out,
-            title,
-            [],
-            result,
-            logits,
-            samples,
-            split,
-            lambda i: data.pixels[data.indices[split.test[i]]],
-        )
-        return result
+        artifacts.write(config, dataset, [], result, best.logits(test_features.values))
+    return result
 
 
-def _fit(train: Part, val: Part, classes: int, groups: "np.ndarray | None") -> list[Fitted]:
-    """The probe at every penalty, its logits scaled to the least NLL on validation.
+def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> ProbeSetup:
+    from ..metrics import classification
+    from ..training import device, recipes
+    from ..transfer.features import Extractor, seeded_model
 
-    What a ridge regression says lies between 0 and 1: as logits that would mean to be sure of nothing. Where few images
-    validate, several penalties do equally well: the error of training images, or groups, that are left out tells them apart.
+    n_classes, found = len(dataset.samples.classes), device.find(config.device)
+    precision = device.resolve_precision(found, config.precision, backbone.cpu_bf16)
+    path, sha256 = weights.fetch(backbone, config.weights, config.offline)
+    net = seeded_model(backbone, path, n_classes, config.seed)
+    settings = {
+        **static_config(config, backbone, recipes.PROBE, dataset),
+        **model_config(config, net, dataset.preprocess.size, sha256, found, precision),
+        "metric": classification.primary_metric(config.dataset.metric, n_classes),
+        "processes": 1,
+        "memory_format": "channels_last",
+        "compiled": False,
+    }
+    extractor = Extractor(
+        backbone=backbone,
+        weights=path,
+        sha256=sha256,
+        preprocess=dataset.preprocess,
+        device=found,
+        machine=provenance.device_name(found),
+        precision=precision,
+        seed=config.seed,
+        batch_size=config.batch_size,
+    )
+    return ProbeSetup(config=config, dataset=dataset, net=net, extractor=extractor, settings=settings)
+
+
+def _features(setup: ProbeSetup, positions: Sequence[int]) -> "Features":
+    from ..transfer.features import cached_features, extract_features
+
+    dataset = setup.dataset
+    indices = dataset.indices[list(positions)]
+    if setup.config.no_cache:
+        return extract_features(setup.extractor, dataset.pixels, indices)
+    return cached_features(setup.extractor, dataset.samples.images, indices, setup.config.dataset.native)
+
+
+def _part(setup: ProbeSetup, features: np.ndarray, positions: Sequence[int]) -> Part:
+    return Part(features, np.asarray(setup.dataset.samples.labels)[list(positions)])
+
+
+def _groups(setup: ProbeSetup) -> np.ndarray | None:
+    """(N,) int, the group of every training image."""
+    samples, split = setup.dataset.samples, setup.dataset.split
+    if not samples.groups:
+        return None
+    return np.unique(np.asarray(samples.groups)[list(split.train)], return_inverse=True)[1]
+
+
+def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> list[FittedProbe]:
+    """The probe at every penalty, with its logits scaled to the lowest NLL on validation.
+
+    A ridge regression predicts between 0 and 1, which are logits of hardly any confidence.
     """
     from ..metrics import calibration, classification
     from ..transfer.linear_probe import ridge_path, single_threaded_blas
 
-    found = []
+    fitted = []
     with single_threaded_blas():
-        for step, (ridge, error) in enumerate(ridge_path(train.features, train.labels, classes, groups)):
+        for step, (ridge, error) in enumerate(ridge_path(train.features, train.labels, n_classes, groups)):
             temperature = calibration.fit_temperature(ridge.logits(val.features), val.labels)
-            weight, bias = ridge.layer(temperature)
-            scores = classification.score(val.features @ weight.T + bias, val.labels)
             record = {
                 "step": step,
                 "penalty": ridge.penalty,
                 "scale": 1 / temperature,
                 "train_left_out": error,
             }
+            candidate = FittedProbe(record, *ridge.layer(temperature))
+            scores = classification.score(candidate.logits(val.features), val.labels)
             record |= {f"val_{name}": value for name, value in scores.items()}
-            found.append(Fitted(record, weight, bias))
-    return found
+            fitted.append(candidate)
+    return fitted
 
 
-def _neighbours(train: Part, test: Part, classes: int, seed: int) -> dict[str, Any]:
-    """What the nearest training images say of the test images: beside the probe; it ranks nothing."""
-    import numpy as np
+def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
+    """The best on validation; of several, which is common with few images, the one with the lowest leave-out error."""
+    return max(candidates, key=lambda c: (c.record[f"val_{metric}"], -c.record["train_left_out"]))
 
+
+def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> dict[str, Any]:
+    """All of `result.json` but what it cost."""
+    from .evaluation import score_with_intervals
+
+    scores = score_with_intervals(best.logits(test.features), test.labels, setup.config.seed)
+    return {
+        **setup.settings,
+        "test": scores,
+        "temperature": 1.0,
+        "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
+        "best": best.record,
+        "knn": _knn(setup, train, test),
+    }
+
+
+def _knn(setup: ProbeSetup, train: Part, test: Part) -> dict[str, Any]:
+    """Scores of a nearest-neighbour classifier on the same features, for comparison."""
     from ..transfer.linear_probe import N_NEIGHBORS, knn_votes, single_threaded_blas
-    from . import artifacts
+    from .evaluation import score_with_intervals
 
+    n_classes = len(setup.dataset.samples.classes)
     with single_threaded_blas():
-        said = knn_votes(train.features, train.labels, classes, test.features)
-    shares = said / said.sum(1, keepdims=True)
-    scores = artifacts.score_with_intervals(np.log(shares + 1e-12), test.labels, seed)
+        votes = knn_votes(train.features, train.labels, n_classes, test.features)
+    fractions = votes / votes.sum(1, keepdims=True)
+    scores = score_with_intervals(np.log(fractions + 1e-12), test.labels, setup.config.seed)
     return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

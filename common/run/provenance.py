@@ -1,4 +1,4 @@
-"""The code, the libraries, the machine and the command line behind a result."""
+"""The code, the libraries, the machine and the command line of a result."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+RUN_FILES = ("run", "setup", "evaluation", "probe_run")  # of this room, those that determine a result
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -28,7 +29,7 @@ LIBRARIES = (
 
 
 def collect(device: "torch.device", precision: str) -> dict[str, Any]:
-    """The code, the libraries and the machine that made a result."""
+    """The versions, the machine and the command line, as `result.json` records them."""
     import torch
 
     return {
@@ -48,15 +49,15 @@ def command() -> str:
 
 
 def this_python() -> str:
-    """What a user types for this interpreter: `python` where that is it, else its path."""
+    """How to type this interpreter in a shell: `python` if that is it, else its path."""
     if shutil.which("python") == sys.executable:
         return "python"
-    path, here = Path(sys.executable), Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    path, cwd = Path(sys.executable), Path.cwd()
+    return shlex.quote(str(path.relative_to(cwd) if path.is_relative_to(cwd) else path))
 
 
 def commit() -> str | None:
-    """The checkout's commit, `-dirty` with changes to its files; None outside a checkout."""
+    """The commit of the checkout, `-dirty` with uncommitted changes; None outside a checkout."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run(
@@ -74,10 +75,10 @@ def commit() -> str | None:
 
 
 def code_hash(script: str) -> str:
-    """A fingerprint of all that decides what a run of a script (without .py) computes."""
+    """A hash of all code that determines the result of a script (named without .py)."""
     common = Path(__file__).resolve().parents[1]
     rooms = ("data", "models", "training", "metrics", "transfer")
-    files = [common / "spec.py", *(common / "run" / f"{name}.py" for name in ("run", "rates", "probe_run"))]
+    files = [common / "spec.py", *(common / "run" / f"{name}.py" for name in RUN_FILES)]
     files += [common.parent / f"{script}.py"]
     files += sorted(file for room in rooms for file in (common / room).rglob("*.py"))
     digest = hashlib.sha256()
@@ -87,7 +88,7 @@ def code_hash(script: str) -> str:
 
 
 def device_name(device: "torch.device") -> str:
-    """The GPU, or the processor and its cores."""
+    """The name of the GPU, or of the processor with its number of cores."""
     import torch
 
     return torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()

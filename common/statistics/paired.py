@@ -1,7 +1,7 @@
-"""Which classifier is better, and how sure: paired comparisons on the same test images.
+"""Paired tests of trained networks on the same test images.
 
 Shapes: N images, K candidates, S seeds of training, R resamples. Images are resampled, the same ones for all
-candidates; training noise is in no interval here, unless seeds are averaged, and then only what is left of it.
+candidates. What training again would change is not in these intervals: see posterior.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,6 @@ from scipy.stats import binomtest
 from .intervals import image_weights
 
 RESAMPLES = 10_000
-MARGIN = 0.005  # half a point: what makes no difference in practice
 ROUNDING = 1e-9  # scores that differ by less are equal
 BLOCK = 4_000_000  # numbers in memory at a time
 
@@ -50,31 +49,6 @@ def resample_scores(
     A scorer maps how often each of the `n` images was drawn, (N,) float, to the score of its candidate.
     """
     return np.array([[score(weights) for score in scorers] for weights in image_weights(n, seed, resamples)])
-
-
-def share_best(draws: ndarray) -> ndarray:
-    """(R, K) -> (K,): the share of resamples in which each candidate is best, a tie split equally; sums to one."""
-    best = draws >= draws.max(1, keepdims=True) - ROUNDING
-    return (best / best.sum(1, keepdims=True)).mean(0)
-
-
-def share_equivalent(draws: ndarray, leader: int, margin: float = MARGIN) -> ndarray:
-    """(R, K) -> (K,): the share of resamples in which each candidate is at most `margin` behind the leader."""
-    return (draws >= draws[:, [leader]] - margin - ROUNDING).mean(0)
-
-
-def p_best(scores: ndarray, seed: int = 0, resamples: int = RESAMPLES) -> ndarray:
-    """(K, N) scores per image -> (K,): P(the candidate has the highest mean), ties split equally."""
-    return share_best(resample_means(scores, seed, resamples))
-
-
-def equivalent(scores: ndarray, margin: float = MARGIN, seed: int = 0, resamples: int = RESAMPLES) -> ndarray:
-    """(K, N) scores per image -> (K,): P(the mean is at most `margin` behind that of the leader, or above it).
-
-    The leader is the candidate with the highest mean, the first of several.
-    """
-    leader = int(np.mean(scores, axis=1).argmax())
-    return share_equivalent(resample_means(scores, seed, resamples), leader, margin)
 
 
 def paired_bootstrap(a: ndarray, b: ndarray, seed: int = 0, resamples: int = RESAMPLES) -> Difference:

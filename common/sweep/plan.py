@@ -1,4 +1,4 @@
-"""The plan of a sweep: a cell per run, named by all that determines its result. Nothing here loads torch."""
+"""The plan of a sweep: a cell per run, named by a hash of all that determines its result. Nothing here loads torch."""
 
 import hashlib
 import json
@@ -14,21 +14,20 @@ from ..models.registry import Backbone
 from ..spec import Phase, RunConfig, Samples, Split
 from ..training import recipes
 
-# of a `Run`: what decides the result beside the sheet, the split and the weights
-DECIDES = (
+# of a `RunConfig`: what determines the result beside the data sheet, the split and the weights
+IDENTITY_FIELDS = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
+PIXEL_FIELDS = ("value_range", "bands")  # likewise, where they are set
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned:
-    """A run as a sweep wants it, checked."""
-
-    run: RunConfig
+class PlannedRun:
+    config: RunConfig
     script: Path
-    words: tuple[str, ...]  # what the script is told, but for --out
-    named: bool  # the user named its dataset, instead of asking for all
+    args: tuple[str, ...]  # of the script, without --out
+    named: bool  # the user named its dataset, instead of all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,110 +38,116 @@ class Cell:
     dataset: str
     backbone: str
     seed: int
-    few: str  # "10 shots", "0.1 of train"; "": all of train
+    train_size: str  # "10 shots", "0.1 of train"; "": all of train
     protocol: str
     script: Path
-    words: tuple[str, ...]  # what the script is told, but for --out
+    args: tuple[str, ...]  # of the script, without --out
     batch_size: int
     micro_bs: int
-    looks: int  # images seen: forward and backward passes, a third for a mere look at val and test; by a probe, all
+    image_passes: (
+        int  # forward and backward passes of an image; evaluation counts a third, a probe's features one
+    )
     pixels: int  # of an image
 
     @property
     def title(self) -> str:
-        return " ".join(filter(None, (self.dataset, self.few, self.backbone, f"s{self.seed}")))
+        return " ".join(filter(None, (self.dataset, self.train_size, self.backbone, f"s{self.seed}")))
 
 
-def cells(runs: Iterable[Planned]) -> tuple[list[Cell], dict[str, str]]:
-    """A cell per run, equal ones once, in the order given; and datasets that nobody named and that cannot be read, with the reason.
+def make_cells(runs: Iterable[PlannedRun]) -> tuple[list[Cell], dict[str, str]]:
+    """A cell per distinct run, in order; and, with the reason, the datasets that cannot be read and are not named.
 
     Raises:
-        UserError: the data of a run cannot be read or split.
+        UserError: a named dataset cannot be read or split.
     """
-    from ..data import dataset  # numpy and what reads images: --help can do without
+    from ..data import dataset  # imports numpy, which --help does without
 
-    found: dict[str, Cell] = {}
+    cells: dict[str, Cell] = {}
     left_out: dict[str, str] = {}
     samples: dict[tuple, Samples] = {}
     splits: dict[tuple, Split] = {}
-    for planned in runs:
-        run, sheet = planned.run, planned.run.dataset
-        data = (sheet.name, sheet.fold, run.split, run.data_dir, run.subset, run.split_file)
-        title = " ".join(filter(None, (sheet.name, few(run))))
+    for run in runs:
+        config, sheet = run.config, run.config.dataset
+        data = (sheet.name, sheet.fold, config.split, config.data_dir, config.subset, config.split_file)
+        title = " ".join(filter(None, (sheet.name, format_train_size(config))))
         if sheet.name in left_out or title in left_out:
             continue
         try:
             if data not in samples:
-                samples[data] = dataset.read_samples(run)
-            division = (*data, run.seed, run.shots, run.fraction, run.protocol == "paper")
-            if division not in splits:
-                splits[division] = dataset.make_split(run, samples[data])
+                samples[data] = dataset.read_samples(config)
+            key = (*data, config.seed, config.shots, config.fraction, config.protocol == "paper")
+            if key not in splits:
+                splits[key] = dataset.make_split(config, samples[data])
         except UserError as error:
-            if planned.named:
+            if run.named:
                 raise
             left_out[title if data in samples else sheet.name] = str(error)
             continue
-        cell = _cell(planned, splits[division])
-        found.setdefault(cell.name, cell)
-    return list(found.values()), left_out
+        cell = _make_cell(run, splits[key])
+        cells.setdefault(cell.name, cell)
+    return list(cells.values()), left_out
 
 
-def few(run: RunConfig) -> str:
-    """How much of train: "10 shots", "0.1 of train"; "": all."""
-    return f"{run.shots} shots" if run.shots else f"{run.fraction} of train" if run.fraction else ""
+def format_train_size(config: RunConfig) -> str:
+    """See `Cell.train_size`."""
+    if config.shots:
+        return f"{config.shots} shots"
+    return f"{config.fraction} of train" if config.fraction else ""
 
 
-def _cell(planned: Planned, split: Split) -> Cell:
-    run = planned.run
-    row = build.get_backbone(run.model)
-    train, val, test = (len(part) for part in (split.train, split.val, split.test))
-    epoch = max(1, train // run.batch_size)
-    recipe = recipes.from_config(run, row, epoch)
-    steps = sum(_expected(phase, recipe.eval_every) for phase in recipe.phases)
+def _make_cell(run: PlannedRun, split: Split) -> Cell:
+    config = run.config
+    row = build.get_backbone(config.model)
+    sizes = len(split.train), len(split.val), len(split.test)
+    recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
+    steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
     model = row.name.replace(":", "_").replace(".", "_")
     return Cell(
-        name=f"{run.dataset.name}-{model}-s{run.seed}-{_identity(run, row, split.fingerprint)}",
-        dataset=run.dataset.name,
+        name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",
+        dataset=config.dataset.name,
         backbone=row.name,
-        seed=run.seed,
-        few=few(run),
-        protocol=run.protocol,
-        script=planned.script,
-        words=planned.words,
-        batch_size=run.batch_size,
-        micro_bs=run.micro_bs or run.batch_size,
-        looks=looks((train, val, test), steps, run.batch_size, recipe.eval_every, run.lr == "auto"),
-        pixels=run.image_size[0] * run.image_size[1],
+        seed=config.seed,
+        train_size=format_train_size(config),
+        protocol=config.protocol,
+        script=run.script,
+        args=run.args,
+        batch_size=config.batch_size,
+        micro_bs=config.micro_bs or config.batch_size,
+        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, config.lr == "auto"),
+        pixels=config.image_size[0] * config.image_size[1],
     )
 
 
-def looks(parts: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, searched: bool) -> int:
-    """See `Cell.looks`. `parts`: images in train, val and test; a search for the rate takes as long again as the run."""
-    _, val, test = parts
+def image_passes(
+    sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, lr_search: bool
+) -> int:
+    """See `Cell.image_passes`. `sizes`: images in train, val and test; a learning-rate search doubles the run."""
+    _, val, test = sizes
     if not steps:
-        return sum(parts)
-    return (steps * batch_size + (steps // eval_every * (val or test) + test) // 3) * (1 + searched)
+        return sum(sizes)
+    return (steps * batch_size + (steps // eval_every * (val or test) + test) // 3) * (1 + lr_search)
 
 
-def _expected(phase: Phase, eval_every: int) -> int:
-    """Its steps; of a phase that ends when its patience does, a guess: ten evaluations that were better before."""
+def _expected_steps(phase: Phase, eval_every: int) -> int:
+    """The phase's steps; with early stopping a guess: ten evaluations that improve, then the patience."""
     return phase.steps if phase.patience is None else min(phase.steps, (10 + phase.patience) * eval_every)
 
 
-def _identity(run: RunConfig, row: Backbone, fingerprint: str) -> str:
-    """Ten hex digits of a SHA-256; not of the code: a finished run stays finished when a comment changes."""
-    sheet = run.dataset
-    about: dict[str, Any] = {
-        **{name: getattr(run, name) for name in DECIDES},
+def _identity(config: RunConfig, row: Backbone, fingerprint: str) -> str:
+    """Ten hex digits of a SHA-256; the code is not part of it, so that finished runs stay finished."""
+    sheet = config.dataset
+    key: dict[str, Any] = {
+        **{name: getattr(config, name) for name in IDENTITY_FIELDS},
+        **{name: value for name in PIXEL_FIELDS if (value := getattr(config, name))},
         "backbone": row.name,
-        "weights": row.weights if run.weights == "imagenet" else _content(run.weights),
+        "weights": row.weights if config.weights == "imagenet" else _content_hash(config.weights),
         "sheet": [sheet.name, sheet.metric, sheet.native, asdict(sheet.augment)],
         "split": fingerprint,
     }
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
 
 
 @cache
-def _content(weights: str) -> str:
-    """What a file holds, by its SHA-256; "none" as it is."""
+def _content_hash(weights: str) -> str:
+    """SHA-256 of the file; "none" stays "none"."""
     return weights if weights == "none" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()

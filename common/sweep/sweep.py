@@ -1,59 +1,50 @@
-"""Many runs, whatever happens to one of them: what is finished is skipped, the rest begun or gone on with."""
+"""Many runs, on this machine or a Ray cluster: a failed run does not stop the others."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import disk_errors
-from . import rayed, view, workers
-from .attempt import How
+from . import ray_backend, status, workers
+from .job import JobConfig
 from .plan import Cell
 
 
 @dataclass(frozen=True, kw_only=True)
-class Where:
-    """Who does the work."""
+class Backend:
+    """Where the runs are executed."""
 
     workers: int  # runs at a time on this machine
-    gpus: int  # of this machine; 0: none is handed out
-    ray: str | None  # the address of a cluster that does it instead
-    cpu_alone: bool  # no run wants a GPU
+    gpus: int  # of this machine to distribute
+    ray: str | None  # the address of a cluster to use instead
+    cpu_only: bool
 
 
 def sweep(
-    cells: Sequence[Cell],
-    out: Path,
-    how: How,
-    where: Where,
-    latest: Mapping[str, float],
-    tell: Callable[[str], None],
-    quiet: bool,
+    cells: Sequence[Cell], config: JobConfig, backend: Backend, log: Callable[[str], None], quiet: bool
 ) -> Counter[str]:
-    """Carry them out; returns how many ended in which state.
-
-    `latest`: the time after which a cell, by its name, is not begun.
+    """Run the cells; returns how many ended in each `JobResult.state`.
 
     Raises:
-        UserError: `out` cannot be written to, or there is no such cluster.
+        UserError: `config.out` cannot be written to, or there is no such cluster.
     """
-    with disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    ended: Counter[str] = Counter()
-    if where.ray:
-        work = rayed.work(cells, out, how, where.ray, not where.cpu_alone, latest)
+    with disk_errors(config.out):
+        config.out.mkdir(parents=True, exist_ok=True)
+    states: Counter[str] = Counter()
+    if backend.ray:
+        events = ray_backend.run(cells, config, backend.ray, gpu=not backend.cpu_only)
     else:
-        work = workers.work(cells, out, how, where.workers, where.gpus, latest)
-    with closing(work), view.live(out, len(cells), quiet) as show:
-        for event in work:
-            show(int(event is not None))
+        events = workers.run(cells, config, backend.workers, backend.gpus)
+    with closing(events), status.progress(config.out, len(cells), quiet) as update:
+        for event in events:
+            update(int(event is not None))
             if event is None:
                 continue
-            cell, outcome = event
-            ended[outcome.state] += 1
-            if outcome.state in ("finished", "failed"):
-                tried = outcome.again if outcome.state == "finished" else ()  # what failed tells it itself
-                more = f" (tried again after {', '.join(tried)})" if tried else ""
-                tell(f"[{ended.total()}/{len(cells)}] {cell.title} {outcome.state}: {outcome.told}{more}")
-    return ended
+            cell, result = event
+            states[result.state] += 1
+            if result.state in ("finished", "failed"):
+                retried = result.retries if result.state == "finished" else ()  # a failure's message has them
+                after = f" (tried again after {', '.join(retried)})" if retried else ""
+                log(f"[{states.total()}/{len(cells)}] {cell.title} {result.state}: {result.message}{after}")
+    return states

@@ -1,77 +1,68 @@
-"""The cells of a sweep on this machine: so many at a time, each a process of its own."""
+"""The cells of a sweep on this machine, several at a time, each in its own process."""
 
 import queue
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from pathlib import Path
 
 from ..errors import UserError
-from .attempt import How, Outcome, Stop, carry_out
+from .job import JobConfig, JobResult, Stop, run_job
 from .plan import Cell
 
-LOOK = 1.0  # seconds between two looks at what has ended
+POLL_SECONDS = 1.0
 
 
-def work(
-    cells: Sequence[Cell],
-    out: Path,
-    how: How,
-    workers: int,
-    gpus: int,
-    latest: Mapping[str, float],
-) -> Iterator[tuple[Cell, Outcome] | None]:
-    """Yields a cell and its outcome when it ends, in any order, and None now and then for whoever shows what goes on.
+def run(
+    cells: Sequence[Cell], config: JobConfig, workers: int, gpus: int
+) -> Iterator[tuple[Cell, JobResult] | None]:
+    """Yields each cell with its result as it ends, and None about every second.
 
-    Worker i has GPU i modulo `gpus`. `latest`: the time after which a cell, by its name, is not begun. After a signal
-    the runs at work save what they have, and no other is begun; after a second one they are killed.
+    Worker i uses GPU i modulo `gpus`. At the first SIGINT or SIGTERM the running cells save a checkpoint and no other
+    starts; at the second they are killed.
     """
-    places: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for place in range(workers):
-        places.put(place)
+    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for slot in range(workers):
+        slots.put(slot)
 
-    with signals() as stop, ThreadPoolExecutor(workers) as pool:
+    with count_signals() as stop, ThreadPoolExecutor(workers) as pool:
 
-        def one(cell: Cell, waits: bool) -> Outcome:
-            place = places.get()
-            gpu = place % gpus if gpus else None
+        def run_cell(cell: Cell, wait: bool) -> JobResult:
+            slot = slots.get()
             try:
-                return carry_out(cell, out, how, latest.get(cell.name), gpu, stop, waits)
-            except (OSError, UserError) as error:  # a full disk: the others may have more luck
-                return Outcome("failed", str(error))
+                return run_job(cell, config, slot % gpus if gpus else None, stop, wait)
+            except (OSError, UserError) as error:  # e.g. a full disk, which need not fail the others
+                return JobResult("failed", str(error))
             finally:
-                places.put(place)
+                slots.put(slot)
 
-        futures: dict[Future[Outcome], Cell] = {pool.submit(one, cell, False): cell for cell in cells}
+        futures: dict[Future[JobResult], Cell] = {pool.submit(run_cell, cell, False): cell for cell in cells}
         try:
             while futures:
-                done, _ = wait(futures, LOOK, FIRST_COMPLETED)
+                done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    cell, outcome = futures.pop(future), future.result()
-                    if (
-                        outcome.state == "busy"
-                    ):  # another sweep is at it: after all others there is time to wait for it
-                        futures[pool.submit(one, cell, True)] = cell
+                    cell, result = futures.pop(future), future.result()
+                    if result.state == "locked":  # by another sweep: wait for it after all others
+                        futures[pool.submit(run_cell, cell, True)] = cell
                     else:
-                        yield cell, outcome
+                        yield cell, result
                 yield None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager
-def signals() -> Iterator[Stop]:
-    """Count Ctrl-C and SIGTERM instead of dying of them."""
-    came = [0]
+def count_signals() -> Iterator[Stop]:
+    """Count SIGINT and SIGTERM instead of dying of them."""
+    received = 0
 
-    def note(number: int, _: object) -> None:
-        came[0] += 1
+    def count(number: int, _: object) -> None:
+        nonlocal received
+        received += 1
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, note) for number in numbers}
+    handlers = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: min(came[0], 2)
+        yield lambda: min(received, 2)
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Which precision, memory format and compilation train a network fastest on this machine: measured, and remembered."""
+"""The fastest precision, memory format and compilation of a network on this machine, timed once and cached."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ from ..spec import Speed
 from .cpu_kernels import move_to
 from .device import batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
-FORM = 2  # of what is timed: one more makes older times void
-STEPS = 20  # of each setting
-SECONDS = 10.0  # a slow network need not take them all,
-LEAST = 3  # but so many
-WARM_UP = 2
+FORMAT = 2  # increased where older timings no longer hold
+STEPS = 20  # timed per setting,
+SECONDS = 10.0  # or as many as this takes,
+MIN_STEPS = 3  # but at least these
+WARMUP_STEPS = 2
 
 Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
 Times = dict[str, float]
@@ -41,14 +41,14 @@ def tune(
 ) -> Speed:
     """The setting in which `steps` training steps take the least time, compilation included.
 
-    `precision` auto lets the measurement choose. Compiled is tried what is fastest as it is. The times are kept
-    beside the cached images, per network, device, shape and version of torch.
+    Precision auto: the fastest one. Only the fastest eager setting is also timed compiled. Timings are cached per
+    network, device, shape and version of torch.
 
     Raises:
-        UserError: no setting has the memory that it needs.
+        UserError: out of memory in every setting.
     """
-    about = {
-        "form": FORM,
+    key = {
+        "form": FORMAT,
         "backbone": name,
         "device": machine,
         "threads": torch.get_num_threads(),
@@ -56,24 +56,26 @@ def tune(
         "precision": precision,
         "batch": batch,
     }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept = cache_dir() / "tuned" / f"{key}.json"
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_dir() / "tuned" / f"{digest}.json"
     with disk_errors(cache_dir(), CACHE_VARIABLE):
-        kept.parent.mkdir(parents=True, exist_ok=True)  # before the measurement: it shall not be lost
-        if not kept.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)  # fails before the timing, not after it
+        if not path.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
-            times = [{**asdict(speed), **took} for speed, took in _measure(build, device, precision, batch)]
-            with atomic_write(kept, CACHE_VARIABLE) as part:
-                part.write_text(json.dumps({**about, "times": times}, indent=1), "utf-8")
-    times = json.loads(kept.read_text("utf-8"))["times"]
-    best = min(times, key=lambda took: took["start_seconds"] + steps * took["step_seconds"])
+            times = [
+                {**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)
+            ]
+            with atomic_write(path, CACHE_VARIABLE) as part:
+                part.write_text(json.dumps({**key, "times": times}, indent=1), "utf-8")
+    times = json.loads(path.read_text("utf-8"))["times"]
+    best = min(times, key=lambda t: t["start_seconds"] + steps * t["step_seconds"])
     return Speed(**{field: best[field] for field in asdict(Speed())})
 
 
 def _measure(
     build: Callable[[], nn.Module], device: torch.device, precision: str, batch: Batch
 ) -> list[tuple[Speed, Times]]:
-    """The times of all settings that can be had: none is taken that needs too much memory, or a missing compiler."""
+    """The times of all settings, without those that need too much memory or a missing compiler."""
     precisions = fast_precisions(device) if precision == "auto" else [precision]
     plain = [Speed(precision=p, channels_last=last) for p in precisions for last in (True, False)]
     times: list[tuple[Speed, Times]] = []
@@ -92,13 +94,13 @@ def _measure(
         with batch_errors(batch[0]):
             for speed in plain:
                 add(speed, last_chance=speed == plain[-1] and not times)
-        fastest, _ = min(times, key=lambda told: told[1]["step_seconds"])
+        fastest, _ = min(times, key=lambda t: t[1]["step_seconds"])
         add(replace(fastest, compiled=True), last_chance=False)
     return times
 
 
 def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
-    """Seconds of a training step, the median; and what the first ones, and a first evaluation, take beyond it."""
+    """The median seconds of a training step, and the extra seconds of the first steps and the first evaluation."""
     prepare(device, speed.precision)
     form = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().train()
@@ -131,10 +133,10 @@ def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batc
             net(torch.cat([images, images]))
         net.train()
 
-    first = sum(timed(step) for _ in range(WARM_UP))
+    first = sum(timed(step) for _ in range(WARMUP_STEPS))
     seconds: list[float] = []
-    while len(seconds) < LEAST or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+    while len(seconds) < MIN_STEPS or (len(seconds) < STEPS and sum(seconds) < SECONDS):
         seconds.append(timed(step))
     typical = statistics.median(seconds)
-    start = first - WARM_UP * typical + (timed(evaluate) if speed.compiled else 0.0)
+    start = first - WARMUP_STEPS * typical + (timed(evaluate) if speed.compiled else 0.0)
     return {"step_seconds": typical, "start_seconds": max(0.0, start)}

@@ -1,8 +1,8 @@
-"""Everything that is needed to go on exactly where a run stopped.
+"""Checkpoints from which a run continues to the same bits.
 
-RUN_FOLDER/checkpoints/last.pt, and best.pt of the weights that are kept: each is whole, and holds the weights, the state of
-optimizer, schedule and loss scale, and `Progress`. No random state: whatever is random comes from the seed and from
-the number of the step (loaders.py, finetune.py), so there is none to keep. No position in the data, for the same reason.
+RUN_FOLDER/checkpoints/last.pt, and best.pt for the selected weights: each is complete, and holds the weights, the state
+of optimizer, schedule and loss scaler, and `Progress`. Neither random state nor a position in the data is saved: both
+follow from the seed and the step (data/loader.py, train_step.py).
 """
 
 import os
@@ -17,56 +17,54 @@ from torch import Tensor
 from ..errors import UserError
 from ..files.atomic import atomic_write
 
-FORM = (
-    1  # of these files, and of what training makes of a step: one more where old ones cannot be gone on with
-)
+FORMAT = 2  # of these files and of the arithmetic of a step: increased where older ones cannot be resumed
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
 PARTS = {"progress", "net", "optimizer", "scheduler"}  # and, for float16, the scaler
 
 
 @dataclass(kw_only=True)
 class Progress:
-    """Where a run stands, between two steps. With its seed and its recipe this determines all that follows."""
+    """The counters of a run between two steps. With the seed and the recipe they determine what follows."""
 
     step: int = 0  # of the optimizer, over all phases
-    breaks: list[int] = field(default_factory=list)  # the steps at which the run was taken up again
+    resumed_at: list[int] = field(default_factory=list)  # steps
     phase: int = 0
-    began: int = 0  # the step before the first of the phase
+    phase_start: int = 0  # the step after which the phase began
     seconds: float = 0.0  # of training and evaluation so far
-    joules: float = 0.0  # that the GPUs took in this time; NaN: not counted, at least for a part of it
-    best: dict = field(default_factory=dict)  # the record of the evaluation whose weights are kept
-    best_score: float = float("-inf")  # the highest of all
+    joules: float = 0.0  # of all GPUs in this time; NaN: not measured, at least for a part of it
+    best: dict = field(default_factory=dict)  # the record of the selected weights
+    best_score: float = float("-inf")  # the highest of all evaluations
     records: list[dict] = field(default_factory=list)  # of every evaluation
     # since the last evaluation
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # of losses and of right answers
-    seen: int = 0  # images
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # losses and correct predictions
+    images: int = 0
     train_seconds: float = 0.0
     data_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """Where checkpoints go, and how often; of several processes one writes."""
+    """Where checkpoints are written, and how often."""
 
     folder: Path  # of the run
     every: int  # steps
-    write: bool = True
+    write: bool = True  # one of several processes does
 
 
-def save(keeping: CheckpointConfig, at: Progress, parts: dict[str, Any], better: bool) -> None:
-    """Keep `at` and the state of all `parts`; `better`: as the weights to keep, too.
+def save(config: CheckpointConfig, progress: Progress, parts: dict[str, Any], better: bool) -> None:
+    """Write `progress` and the state of all `parts` to last.pt; with `better` to best.pt, too.
 
-    On the disk when it returns: a power failure leaves this checkpoint or the one before. The best one takes its name
-    first; should the process die between the two, it is the newer, and `load` takes it.
+    It is on the disk when this returns: a power failure leaves this checkpoint or the one before. best.pt is replaced
+    first; if the process dies between the two, it is the newer one, and `load` takes it.
     """
-    if not keeping.write:
+    if not config.write:
         return
     states = {name: part.state_dict() for name, part in parts.items() if part is not None}
-    folder = keeping.folder / FOLDER
+    folder = config.folder / FOLDER
     folder.mkdir(exist_ok=True)
     with atomic_write(folder / LAST) as part:
         with open(part, "wb") as file:
-            torch.save({"form": FORM, "progress": asdict(at), **states}, file)
+            torch.save({"form": FORMAT, "progress": asdict(progress), **states}, file)
             file.flush()
             os.fsync(file.fileno())
         if better:
@@ -78,16 +76,17 @@ def save(keeping: CheckpointConfig, at: Progress, parts: dict[str, Any], better:
 
 
 def restore(parts: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Load the state of all `parts` from a checkpoint."""
     for name, part in parts.items():
-        if part is not None and name in saved:  # a run that goes on in float16 gets a new scaler
+        if part is not None and name in saved:  # a run resumed in float16 has a new scaler
             part.load_state_dict(saved[name])
 
 
 def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
-    """The newest checkpoint of a run, or that of the weights it keeps; None where it has none yet.
+    """The newest checkpoint of a run, or that of the selected weights; None: the run has none yet.
 
     Raises:
-        UserError: a file that cannot be read, or of another form.
+        UserError: a file cannot be read, or has another format.
     """
     found = [
         _read(path)
@@ -98,7 +97,11 @@ def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
-    """Raises: UserError: they cannot be read, or are gone; the last checkpoint is of no use without them."""
+    """The selected weights.
+
+    Raises:
+        UserError: the file is missing or cannot be read: last.pt cannot be resumed without it.
+    """
     last, best = folder / FOLDER / LAST, folder / FOLDER / BEST
     if not best.exists():
         raise UserError(f"cannot resume from {last}: {best} is missing; delete {last} to start over")
@@ -106,23 +109,23 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def remove(folder: Path) -> None:
-    """A finished run has no more use for them."""
+    """Delete the checkpoints of a finished run."""
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        form = state["form"]
-        if form == FORM and (missing := PARTS - state.keys()):
+        format = state["form"]
+        if format == FORMAT and (missing := PARTS - state.keys()):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        if form == FORM and not isinstance(Progress(**state["progress"]).step, int):
-            raise ValueError("it tells no step")
-    except Exception as error:  # broken files make the reader fail in every way there is
+        if format == FORMAT and not isinstance(Progress(**state["progress"]).step, int):
+            raise ValueError("its step is no integer")
+    except Exception as error:  # a broken file makes torch.load fail in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
             f"cannot resume from {path}: {reason}; remove it to resume from an earlier one"
         ) from None
-    if form != FORM:
-        raise UserError(f"cannot resume from {path}: format {form}, expected {FORM}; start a new run")
+    if format != FORMAT:
+        raise UserError(f"cannot resume from {path}: format {format}, expected {FORMAT}; start a new run")
     return state

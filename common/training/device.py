@@ -1,4 +1,4 @@
-"""Where a run computes and in which number format, told to Accelerate."""
+"""The device and the number format of a run, and what to do when its memory does not suffice."""
 
 import ctypes
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def find(device: str) -> torch.device:
     """`device`: auto, cpu, cuda.
 
     Raises:
-        UserError: CUDA asked for and not there.
+        UserError: CUDA is requested but not available.
     """
     cuda = torch.cuda.is_available()
     if device == "cuda" and not cuda:
@@ -28,14 +28,14 @@ def find(device: str) -> torch.device:
 
 
 def fast_precisions(device: torch.device) -> list[str]:
-    """The number formats that may be the fastest there, the surest one first."""
+    """The number formats that may be the fastest on a device, the safest first."""
     if device.type == "cuda":
         return ["bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"]
     return ["fp32", "bf16"] if _cpu_computes_bf16() else ["fp32"]
 
 
 def prepare(device: torch.device, precision: str) -> None:
-    """Set what the process computes with, before anything runs or is timed.
+    """Set the process-wide state of allocator, cuDNN and TF32, before anything runs or is timed.
 
     Raises:
         UserError: float16 without CUDA.
@@ -45,15 +45,15 @@ def prepare(device: torch.device, precision: str) -> None:
     if device.type == "cpu":
         _keep_freed_memory()
     torch.backends.cudnn.benchmark = True
-    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # float32 asked for is float32
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"  # fp32 means IEEE float32
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
 def resolve_precision(device: torch.device, precision: str, cpu_bf16: bool) -> str:
-    """`precision` with "auto" made fp32, bf16 or fp16.
+    """`precision`, with auto resolved to fp32, bf16 or fp16.
 
-    On CUDA it is bfloat16 where the GPU computes it, else float16 with a scaled loss; on a CPU that computes it
-    bfloat16 for the networks that gain by it (`cpu_bf16`); else float32.
+    On CUDA: bfloat16 where the GPU supports it, else float16 with loss scaling. On a CPU with bfloat16 instructions:
+    bfloat16 for networks that it speeds up (`cpu_bf16`). Else float32.
     """
     return fast_precisions(device)[-1 if cpu_bf16 else 0] if precision == "auto" else precision
 
@@ -62,21 +62,21 @@ def make_accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `number_format`.
 
     Raises:
-        UserError: CUDA asked for and not there, or float16 without CUDA.
+        UserError: CUDA is requested but not available, or float16 without CUDA.
     """
-    where = find(device)
-    precision = resolve_precision(where, precision, cpu_bf16)
-    prepare(where, precision)
+    found = find(device)
+    precision = resolve_precision(found, precision, cpu_bf16)
+    prepare(found, precision)
     mixed = precision.replace("fp32", "no")
-    plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # the environment does not override this one
-    return Accelerator(cpu=where.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
+    plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # takes precedence over the environment
+    return Accelerator(cpu=found.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
 
 
 def _keep_freed_memory() -> None:
-    """Ask glibc not to give large blocks back to the system at every free, only to fault them in again page by page.
+    """Keep glibc from returning large blocks to the system at every free, which faults them in again page by page.
 
-    mallopt(3): blocks above 32 MB are mapped and unmapped each time. A step of EfficientNet-Lite0 at 224 px spent
-    half of its time so (LOG.md). Other C libraries have no such call, or ignore it.
+    mallopt(3): blocks above 32 MB are mapped and unmapped each time; that took half of a step of EfficientNet-Lite0 at
+    224 px (LOG.md). Other C libraries have no mallopt, or ignore it.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
@@ -85,27 +85,23 @@ def _keep_freed_memory() -> None:
 
 
 def _cpu_computes_bf16() -> bool:
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # torch before 2.12 does not tell: float32
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch before 2.12: float32
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """torch.OutOfMemoryError on a GPU, a plain error from the CPU's allocator."""
+    """Whether it is torch.OutOfMemoryError (GPU) or the plain RuntimeError of the CPU's allocator."""
     return isinstance(error, torch.OutOfMemoryError) or "tried to allocate" in str(error)
 
 
 def is_compile_error(error: RuntimeError) -> bool:
-    """What TorchDynamo and its compilers raise, such as for want of a C++ compiler."""
+    """Whether TorchDynamo or a compiler behind it raised it, such as for a missing C++ compiler."""
     return type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
 
 
 @contextmanager
 def batch_errors(batch_size: int) -> Iterator[None]:
-    """Tell what to do where the memory does not suffice for a batch, or a batch not for its statistics.
-
-    Raises:
-        UserError: names the next smaller batch size, or a larger one.
-    """
+    """Turn what torch raises for too large or too small a batch into a `UserError` that names another size."""
     try:
         yield
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Network + batches -> logits of every image, each exactly once, on however many processes."""
+"""Logits of all images of a part, each exactly once, on any number of processes."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,20 @@ from ..data.loader import Batches
 
 
 def evaluate(
-    net: nn.Module, batches: Batches, accelerator: Accelerator, beat: Callable[[], None] = lambda: None
+    net: nn.Module, batches: Batches, accelerator: Accelerator, on_batch: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """(N, C) float32 logits in the order of the samples, the same on every process; `beat` is called at every batch."""
+    """(N, C) float32 logits in the order of the samples, the same on every process; `on_batch` is called per batch."""
 
     def logits(images: torch.Tensor) -> torch.Tensor:
-        beat()
+        on_batch()
         return net(images).float()
 
     net.eval()
     with torch.inference_mode(), accelerator.autocast():
-        mine = torch.cat([logits(images) for images, _ in batches.eval()])
-    if batches.world > 1:  # process r holds images r, r + world, ...; the short ones are padded, then cut
-        rows = accelerator.gather(accelerator.pad_across_processes(mine, dim=0))
-        mine = rows.unflatten(0, (batches.world, -1)).transpose(0, 1).flatten(0, 1)[: len(batches)]
-    return mine.cpu().numpy()
+        local = torch.cat([logits(images) for images, _ in batches.eval()])
+    if (
+        batches.world > 1
+    ):  # process r has images r, r + world, ...; shorter shares are padded, the padding is cut
+        padded = accelerator.gather(accelerator.pad_across_processes(local, dim=0))
+        local = padded.unflatten(0, (batches.world, -1)).transpose(0, 1).flatten(0, 1)[: len(batches)]
+    return local.cpu().numpy()

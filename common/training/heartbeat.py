@@ -1,4 +1,4 @@
-"""A run's sign of life, for whoever watches it from outside. Nothing here loads torch."""
+"""A heartbeat file, by which a running process is observed from outside. Nothing here imports torch."""
 
 import json
 import os
@@ -15,48 +15,49 @@ if TYPE_CHECKING:
     from .checkpoint import Progress
 
 FILE = "progress.json"  # in the run folder while it trains
-EVERY = 2.0  # seconds
+INTERVAL = 2.0  # seconds
 
 
 def progress_writer(folder: Path, steps: int) -> Callable[["Progress"], None]:
-    """Returns a function that writes the run's progress, at most every `EVERY` seconds."""
-    before = float("-inf")
+    """Returns a function that writes the run's progress, at most every `INTERVAL` seconds."""
+    written = float("-inf")
 
-    def beat(at: "Progress") -> None:
-        nonlocal before
-        if (now := time.monotonic()) - before < EVERY:
+    def write(progress: "Progress") -> None:
+        nonlocal written
+        if (now := time.monotonic()) - written < INTERVAL:
             return
-        before = now
-        told = {
-            "step": at.step,
+        written = now
+        seconds = progress.train_seconds
+        content = {
+            "step": progress.step,
             "steps": steps,
-            "seconds": at.seconds + at.train_seconds,
-            "images_per_second": at.seen / at.train_seconds if at.train_seconds else None,
-            "best": at.best_score if at.best else None,  # on what chooses the epoch
+            "seconds": progress.seconds + seconds,
+            "images_per_second": progress.images / seconds if seconds else None,
+            "best": progress.best_score if progress.best else None,  # on the selection set
         }
         with (
             suppress(OSError, UserError),
             atomic_write(folder / FILE) as part,
-        ):  # a full disk is the checkpoint's to tell
-            part.write_text(json.dumps(told), "utf-8")
+        ):  # the checkpoint reports a full disk
+            part.write_text(json.dumps(content), "utf-8")
 
-    return beat
+    return write
 
 
 def keep_alive(folder: Path) -> Callable[[], None]:
-    """What shows, while a run evaluates, that it still lives: its file becomes newer."""
-    before = float("-inf")
+    """Returns a function that touches the file while the run evaluates, at most every `INTERVAL` seconds."""
+    touched = float("-inf")
 
-    def beat() -> None:
-        nonlocal before
-        if (now := time.monotonic()) - before >= EVERY:
-            before = now
-            with suppress(OSError):  # before the first step there is no such file
+    def touch() -> None:
+        nonlocal touched
+        if (now := time.monotonic()) - touched >= INTERVAL:
+            touched = now
+            with suppress(OSError):  # the file does not exist before the first step
                 os.utime(folder / FILE)
 
-    return beat
+    return touch
 
 
 def remove(folder: Path) -> None:
-    """A finished run gives no sign of life."""
+    """Delete the file of a finished run."""
     (folder / FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""How a network is trained, as data. Why these values: LOG.md, with the runs that chose them."""
+"""The recipe of each protocol, as data. LOG.md has the runs behind the values."""
 
 from dataclasses import replace
 from math import ceil
@@ -8,25 +8,25 @@ from ..models.registry import Backbone
 from ..spec import Augment, Dataset, Phase, Published, Recipe, RunConfig
 
 EPOCHS = 10
-MIN_STEPS = 500  # a small set is seen more often
-PAPER_MOST = 1_000  # epochs of a phase; the published code has no limit but patience
+MIN_STEPS = 500  # more epochs of a small training set
+PAPER_MAX_EPOCHS = 1_000  # per phase; the published code has no limit but its patience
 
-# Changes of training images that are not the sheet's, by the name of `--augment`
+# The augmentations of `--augment` beside the data sheet's
 AUGMENTS = {
     "none": Augment(),
     "trivial": Augment(trivial=True),  # Mueller & Hutter 2021, arXiv 2103.10158
-    "shift_flip": Augment(shift=1 / 8, flip=True),  # four of CIFAR's pixels: He et al. 2016, section 4.2
+    "shift_flip": Augment(shift=1 / 8, flip=True),  # 4 of CIFAR's 32 pixels: He et al. 2016, section 4.2
 }
 
-# The probe trains nothing: its weights are a closed form, its penalty is chosen on validation
+# The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
     "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling", "eval_every", "augment",
     "compile", "tune", "save_every",
 )  # fmt: skip
 
-# From scratch on 32 x 32 pixels, by `Backbone.scratch`: the published settings of
-# github.com/xyfJASON/image-backbones-pytorch at acb3469, for convolutional networks and for those with attention
+# From scratch on 32 x 32 pixels, by `Backbone.scratch` (sgd: convolutional networks, adam: those with attention): the
+# published settings of github.com/xyfJASON/image-backbones-pytorch at acb3469
 SCRATCH_STEPS, SCRATCH_EVERY, SCRATCH_SAVE = 64_000, 1_000, 5_000
 SCRATCH_BATCH = {"sgd": 256, "adam": 512}
 SCRATCH = {
@@ -37,8 +37,8 @@ SCRATCH = {
 }
 
 
-def defaults(protocol: str, row: Backbone, dataset: Dataset) -> dict[str, Any]:
-    """What a protocol takes where the user asks for nothing else."""
+def defaults(protocol: str, backbone: Backbone, dataset: Dataset) -> dict[str, Any]:
+    """The defaults of a protocol's options."""
     if protocol == "paper":
         return {
             "weights": "imagenet",
@@ -49,7 +49,7 @@ def defaults(protocol: str, row: Backbone, dataset: Dataset) -> dict[str, Any]:
     if protocol == "scratch":
         return {
             "weights": "none",
-            "batch_size": SCRATCH_BATCH[row.scratch],
+            "batch_size": SCRATCH_BATCH[backbone.scratch],
             "image_size": dataset.native or dataset.image_size,
             "augment": "shift_flip",
         }
@@ -62,27 +62,27 @@ def defaults(protocol: str, row: Backbone, dataset: Dataset) -> dict[str, Any]:
 
 
 def published(dataset: Dataset) -> Published:
-    """How the published code trains on it; on what it has no script for, as on most."""
+    """The settings of the published code; its most common ones where it has no script for the dataset."""
     return dataset.published or Published()
 
 
-def from_config(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
-    """The protocol's recipe with what was asked for in its place; an epoch is so many steps."""
+def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> Recipe:
+    """The recipe of the protocol, with the options of the command line in their place."""
     if config.protocol == "scratch":
         base = Recipe(
-            name="scratch", phases=(SCRATCH[row.scratch],), eval_every=SCRATCH_EVERY, test_last=True
+            name="scratch", phases=(SCRATCH[backbone.scratch],), eval_every=SCRATCH_EVERY, test_last=True
         )
     elif config.protocol == "paper":
-        base = paper(published(config.dataset), epoch)
+        base = paper(published(config.dataset), steps_per_epoch)
     else:
-        base = clean(default_epochs(epoch), epoch, row.lr)
-    ours = {
-        "steps": config.epochs * epoch if config.epochs else config.steps,
+        base = clean(default_epochs(steps_per_epoch), steps_per_epoch, backbone.lr)
+    options = {
+        "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
         "optimizer": config.optimizer,
         "lr": None if config.lr == "auto" else config.lr,
         "weight_decay": config.weight_decay,
     }
-    changes = {name: value for name, value in ours.items() if value is not None}
+    changes = {name: value for name, value in options.items() if value is not None}
     return replace(
         base,
         phases=tuple(replace(phase, **changes) for phase in base.phases),
@@ -91,58 +91,59 @@ def from_config(config: RunConfig, row: Backbone, epoch: int) -> Recipe:
     )
 
 
-def paper(how: Published, epoch: int) -> Recipe:
-    """arXiv 2406.05612 as its code has it: AdamW, then from the best epoch SGD, each until its patience is over.
+def paper(settings: Published, steps_per_epoch: int) -> Recipe:
+    """arXiv 2406.05612 as in its code: AdamW, then SGD from the best epoch, each until its patience is exhausted.
 
-    The best epoch is chosen on the test set. Mended are: the forward pass runs under autocast; a score is that of the
-    whole test set, not the mean of its batches; patience counts whole epochs without a better score (some scripts stop
-    one too early, in others a tie is better); CIFAR's second phase runs; images are normalised as the weights want it,
-    test as train; `-model` and `-bs` are obeyed everywhere; there is a seed.
+    The best epoch is chosen on the test set. Fixed here: the forward pass runs under autocast; scores are computed over
+    the whole test set, not averaged over batches; patience counts epochs without a better score (some scripts stop an
+    epoch early, others count a tie as better); the second phase runs on CIFAR; images are normalised as in
+    pre-training, test images too; `-model` and `-bs` work in every script; there is a seed.
     """
     return Recipe(
         name="paper",
         phases=(
             Phase(
-                steps=PAPER_MOST * epoch,
-                lr=how.lr,
+                steps=PAPER_MAX_EPOCHS * steps_per_epoch,
+                lr=settings.lr,
                 weight_decay=0.01,
                 decay_all=True,
                 schedule="constant",
-                patience=how.patience[0],
+                patience=settings.patience[0],
             ),
             Phase(
-                steps=PAPER_MOST * epoch,
+                steps=PAPER_MAX_EPOCHS * steps_per_epoch,
                 optimizer="sgd",
                 lr=1e-3,
                 schedule="constant",
-                patience=how.patience[1],
+                patience=settings.patience[1],
             ),
         ),
-        eval_every=epoch,
+        eval_every=steps_per_epoch,
         choose_on="test",
         test_last=True,
     )
 
 
-def clean(epochs: int, epoch: int, lr: float) -> Recipe:
-    """The default: AdamW under a cosine with warm-up, labels smoothed.
+def clean(epochs: int, steps_per_epoch: int, lr: float) -> Recipe:
+    """The default: AdamW, a cosine schedule with warm-up, label smoothing.
 
-    Few images validate, and they take a lucky early epoch for the best; while the rate falls, later weights are better: of those
-    within one standard error of the best score the last are kept (Breiman et al. 1984, section 3.4.3; LOG.md).
+    A small validation set often scores an early epoch highest by chance, while later weights are better. So the last
+    weights within one standard error of the best score are selected (Breiman et al. 1984, section 3.4.3; LOG.md).
     """
     return Recipe(
         name="clean",
-        phases=(Phase(steps=epochs * epoch, lr=lr, weight_decay=0.05, warmup=0.1),),
-        eval_every=epoch,
+        phases=(Phase(steps=epochs * steps_per_epoch, lr=lr, weight_decay=0.05, warmup=0.1),),
+        eval_every=steps_per_epoch,
         label_smoothing=0.1,
-        within=1.0,
+        tolerance=1.0,
     )
 
 
 def default_epochs(steps_per_epoch: int) -> int:
+    """Of the default recipe: at least `EPOCHS`, and at least `MIN_STEPS` steps."""
     return max(EPOCHS, ceil(MIN_STEPS / steps_per_epoch))
 
 
 def save_every(recipe: Recipe) -> int:
-    """Steps between two checkpoints."""
+    """Steps between two checkpoints, by default."""
     return SCRATCH_SAVE if recipe.name == "scratch" else recipe.eval_every

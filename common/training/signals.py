@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, as a question that the loop asks between two steps."""
+"""Ctrl-C and SIGTERM, deferred to the end of a training step."""
 
 import signal
 import threading
@@ -9,36 +9,37 @@ import torch
 from accelerate import Accelerator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-EVERY = 10  # steps after which several processes agree
+SYNC_EVERY = 10  # steps: how often several processes share what they received
 
 
 @contextmanager
 def stop_signal(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
-    """Within the block a signal is noted, and a second one of its kind acts as it always does.
+    """Within the block the first signal of a kind is recorded, the second one handled as before.
 
-    Yields step -> the number of the signal that came, 0 without one; the same on every process. Threads other than
-    the main one are given no signals: there the answer is 0.
+    Yields step -> the number of the signal received, 0: none; the same on every process. Only the main thread
+    receives signals.
     """
-    came, before = [0], {}
+    received, handlers = 0, {}
 
-    def note(number: int, _: object) -> None:
-        came[0] = number
-        signal.signal(number, before[number])
+    def record(number: int, _: object) -> None:
+        nonlocal received
+        received = number
+        signal.signal(number, handlers[number])
 
     if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, note) for number in SIGNALS}
+        handlers = {number: signal.signal(number, record) for number in SIGNALS}
 
-    def asked(step: int) -> int:
+    def signal_received(step: int) -> int:
         if accelerator.num_processes == 1:
-            return came[0]
-        if step % EVERY:
+            return received
+        if step % SYNC_EVERY:
             return 0
-        told = torch.tensor(came[0], device=accelerator.device)
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return int(told)
+        highest = torch.tensor(received, device=accelerator.device)
+        torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
+        return int(highest)
 
     try:
-        yield asked
+        yield signal_received
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

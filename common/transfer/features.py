@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def cached_features(
         "form": FORM,
         "images": content_hash(images, stored_size(preprocess, native), preprocess),
         "rows": hashlib.sha256(np.asarray(indices, np.int64)).hexdigest(),
-        "preprocess": asdict(preprocess),
+        "preprocess": preprocess.to_dict(),
         "network": (backbone.library, backbone.arch, backbone.head),
         "weights": extractor.sha256 or random,
         "machine": extractor.machine,

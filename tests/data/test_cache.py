@@ -18,7 +18,8 @@ from miniatures import picture
 from common.data.images import cache
 from common.data.images import decode as decode_module
 from common.data.images.cache import decode_cached
-from common.data.images.decode import decode, decode_each, open_image
+from common.data.images.decode import decode, decode_each
+from common.data.images.open import open_image
 from common.errors import UserError
 from common.spec import Preprocess
 
@@ -102,10 +103,10 @@ def test_unreadable_images_are_tried_again(
 ) -> None:
     """The cause may have been the machine: too many open files, a missing decoder."""
 
-    def fail(image: str) -> object:
+    def fail(image: str, preprocess: Preprocess) -> object:
         if image == images[4]:
             raise OSError(errno.EMFILE, "Too many open files")
-        return open_image(image)
+        return open_image(image, preprocess)
 
     monkeypatch.setattr(decode_module, "open_image", fail)
     assert set(decode_cached(images, SMALL, None)[1]) == {2, 4}
@@ -118,7 +119,7 @@ def test_unreadable_images_are_tried_again(
 def test_a_decoder_that_is_missing_is_no_broken_image(
     images: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(image: str) -> object:
+    def missing(image: str, preprocess: Preprocess) -> object:
         raise ImportError("no decoder")
 
     monkeypatch.setattr(decode_module, "open_image", missing)

@@ -1,5 +1,7 @@
 """Scores and intervals against scikit-learn and torchmetrics."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.special import softmax
 from sklearn import metrics as reference
 
 from common.metrics import classification
+from common.metrics.classification import effective_sample_size, standard_error
 from common.statistics import intervals
 
 
@@ -87,3 +90,20 @@ def test_bootstrap_repeats() -> None:
         for _ in range(2)
     )
     assert one == two and all(low <= high for low, high in one.values())
+
+
+def test_effective_sample_size() -> None:
+    even, odd = np.arange(100) % 2, np.array([0] * 90 + [1] * 10)
+    assert effective_sample_size("top1", odd) == 100 and effective_sample_size(
+        "auroc", even
+    ) == pytest.approx(100)
+    assert effective_sample_size("balanced_accuracy", odd) == pytest.approx(36)
+    rng = np.random.default_rng(0)
+    means = [(rng.random(90) < 0.8).mean() / 2 + (rng.random(10) < 0.8).mean() / 2 for _ in range(20_000)]
+    assert np.std(means) == pytest.approx(math.sqrt(0.8 * 0.2 / 36), rel=0.03)
+
+
+def test_standard_error() -> None:
+    """The textbook's for many images; never 0, even of a fraction of 1."""
+    assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.9 * 0.1 / 10_000), rel=1e-3)
+    assert 0.01 < standard_error(1.0, 70) < 0.02

@@ -8,12 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny import batches, net, recipe
+from tiny import recipe, task
 
-from common import Augment
 from common.metrics import energy
 from common.training import checkpoint
-from common.training.device import make_accelerator
 from common.training.finetune import Fitted, finetune
 
 CUDA = torch.device("cuda", 0)
@@ -48,11 +46,8 @@ def test_nothing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train(folder: Path, saved: dict | None) -> Fitted:
-    run, keeping = make_accelerator("cpu", "fp32", False), checkpoint.CheckpointConfig(folder=folder, every=5)
-    how = recipe(epochs=2)
-    return finetune(
-        net(), "4", batches(), Augment(), lambda _: (1.0, {}), how, run, 0, lambda _: None, keeping, saved
-    )
+    checkpoints = checkpoint.CheckpointConfig(folder=folder, every=5)
+    return finetune(task(recipe=recipe(epochs=2)), lambda record: None, checkpoints, saved)
 
 
 def test_a_run_counts_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def configure(data: Path, *options: str) -> RunConfig:
 )
 def test_the_published_recipe(cifar_tree: Path, model, batch, optimizer, lr, decay) -> None:
     run = configure(cifar_tree, "--protocol", "scratch", "-model", model)
-    recipe = recipes.from_config(run, get_backbone(model), epoch=195)
+    recipe = recipes.from_config(run, get_backbone(model), steps_per_epoch=195)
     (phase,) = recipe.phases
     assert (run.weights, run.batch_size, run.image_size) == ("none", batch, (32, 32))
     assert (run.dataset.augment.shift, run.dataset.augment.flip, run.dataset.augment.crop) == (1 / 8, True, 1)
@@ -44,7 +44,7 @@ def test_recipe_options(cifar_tree: Path, tmp_path: Path) -> None:
     options = "--protocol scratch -model resnet50 -bs 64 --augment none --image_size 64".split()
     more = "--steps 70 --weight_decay 0.1 --config options.toml --lr 0.2".split()
     run = configure(cifar_tree, *options, *more)
-    recipe = recipes.from_config(run, get_backbone("resnet50"), epoch=10)
+    recipe = recipes.from_config(run, get_backbone("resnet50"), steps_per_epoch=10)
     (phase,) = recipe.phases
     assert (phase.steps, phase.optimizer, phase.lr, phase.weight_decay) == (70, "adamw", 0.2, 0.1)
     assert (recipe.eval_every, run.batch_size, run.subset, run.image_size) == (7, 64, True, (64, 64))
@@ -53,7 +53,7 @@ def test_recipe_options(cifar_tree: Path, tmp_path: Path) -> None:
 
 def test_epochs_are_converted_to_steps(cifar_tree: Path) -> None:
     run = configure(cifar_tree, "--epochs", "3")
-    assert recipes.from_config(run, get_backbone("resnet50"), epoch=10).phases[0].steps == 30
+    assert recipes.from_config(run, get_backbone("resnet50"), steps_per_epoch=10).phases[0].steps == 30
 
 
 def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:

@@ -16,7 +16,7 @@ import folder
 from common import main
 from common.metrics import calibration
 from common.run.provenance import this_python
-from common.training import checkpoint, finetune
+from common.training import checkpoint, train_step
 
 ROOT = Path(__file__).resolve().parents[2]
 CLEAN = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "3"]
@@ -42,7 +42,7 @@ def start(*options: object) -> None:
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, act, *options: object) -> None:
     """Run until the random numbers of a step are asked for; then `act`."""
-    plain = finetune.derive_seed
+    plain = train_step.derive_seed
 
     def seed_of(*what: object) -> int:
         if what[0] == "step" and what[2] == step:
@@ -50,7 +50,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, step: int, act, *options: object)
         return plain(*what)
 
     with monkeypatch.context() as patch:
-        patch.setattr(finetune, "derive_seed", seed_of)
+        patch.setattr(train_step, "derive_seed", seed_of)
         start(*options)
 
 
@@ -100,9 +100,9 @@ sys.path.insert(0, sys.argv.pop(1))
 where = sys.argv.pop(1)
 import torch, folder
 from common import main
-from common.training import checkpoint, finetune
+from common.training import checkpoint, train_step
 kill = lambda: os.kill(os.getpid(), signal.SIGKILL)
-plain, keep = finetune.derive_seed, torch.save
+plain, keep = train_step.derive_seed, torch.save
 def derive_seed(*what):
     if what[0] == "step" and str(what[2]) == where:
         kill()
@@ -112,7 +112,7 @@ def save(content, file):
     if where == f"save {content['progress']['step']}":
         file.flush()
         kill()
-finetune.derive_seed, torch.save = derive_seed, save
+train_step.derive_seed, torch.save = derive_seed, save
 main(folder.DATASET, sys.argv[1:])
 """
     env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
@@ -218,7 +218,7 @@ def test_no_code_runs_from_a_checkpoint(class_tree, monkeypatch, capsys) -> None
             return os.system, ("touch stolen",)
 
     out = stopped(class_tree, monkeypatch)
-    torch.save({"form": checkpoint.FORM, "net": Payload()}, out / "checkpoints/last.pt")
+    torch.save({"form": checkpoint.FORMAT, "net": Payload()}, out / "checkpoints/last.pt")
     refused(capsys, "--resume", out)
     (out / "checkpoints/last.pt").write_bytes(pickle.dumps(Payload()))
     refused(capsys, "--resume", out)
@@ -261,8 +261,8 @@ def test_a_run_goes_on_in_another_precision_and_says_so(class_tree, monkeypatch)
 def test_a_checkpoint_is_never_of_a_network_that_is_lost(class_tree, monkeypatch, capsys) -> None:
     options = [*CLEAN, "--data_dir", class_tree(n=20), "--out", "out", "--save_every", "1"]
     with monkeypatch.context() as patch:
-        plain = finetune.F.cross_entropy
-        patch.setattr(finetune.F, "cross_entropy", lambda *a, **k: lost(plain(*a, **k)))
+        plain = train_step.F.cross_entropy
+        patch.setattr(train_step.F, "cross_entropy", lambda *a, **k: lost(plain(*a, **k)))
         said = refused(capsys, *options)
     assert "the loss is NaN or infinite before step 9" in said
     start("--resume", "out")

@@ -43,7 +43,7 @@ def test_p_best_is_calibrated_and_the_bootstrap_is_not() -> None:
     for repetition in range(250):
         truth, y = simulate(SETTING, rng)
         stated["posterior"] += p_best(posterior(y, repetition)).tolist()
-        stated["bootstrap"] += paired.p_best(y.mean(1), repetition, resamples=500).tolist()
+        stated["bootstrap"] += p_best(paired.resample_means(y.mean(1), repetition, 500)).tolist()
         right += (truth == truth.max()).tolist()
     excess = {}
     for name, values in stated.items():

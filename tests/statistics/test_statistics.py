@@ -160,37 +160,6 @@ def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert paired.resample_means(scores, seed=3, resamples=101) == pytest.approx(whole, abs=1e-12)
 
 
-def test_p_best() -> None:
-    scores = right([0.9, 0.93, 0.93, 0.7], 500)
-    found = paired.p_best(scores)
-    assert found.sum() == pytest.approx(1) and found[3] == 0 and found[0] < min(found[1:3])
-    rng, wins = np.random.default_rng(9), np.zeros(4)
-    for _ in range(4000):  # written out, a tie going to a random one
-        hits = scores[:, rng.integers(500, size=500)].sum(1)
-        wins[rng.choice(np.flatnonzero(hits == hits.max()))] += 1
-    assert found == pytest.approx(wins / 4000, abs=0.025)
-    order = [2, 0, 3, 1]
-    assert paired.p_best(scores[order]) == pytest.approx(found[order], abs=0.02)
-
-
-def test_p_best_of_equals() -> None:
-    same = np.repeat(right([0.9], 200), 5, axis=0)
-    assert paired.p_best(same) == pytest.approx(np.full(5, 0.2))
-    rounded = np.array([[0.1 + 0.2, 0.3, 0.2]])  # a tie, though the floats differ
-    assert paired.share_best(rounded).tolist() == [0.5, 0.5, 0]
-
-
-def test_equivalent() -> None:
-    scores = right([0.9, 0.9, 0.85], 2000)
-    scores[1] = scores[0]
-    scores[1, np.flatnonzero(scores[0])[:10]] = False  # exactly half a point behind
-    found = paired.equivalent(scores, margin=0.005)
-    by_normal = scipy_stats.norm.cdf(0.005, 0.005, np.std(scores[0] ^ scores[1]) / np.sqrt(2000))
-    assert found[0] == 1 and found[1] == pytest.approx(by_normal, abs=0.1) and found[2] < 0.001
-    at_the_edge = np.array([[0.92 - 1e-12, 0.925]])  # but for rounding
-    assert paired.share_equivalent(at_the_edge, leader=1, margin=0.005).tolist() == [1, 1]
-
-
 def test_a_table_of_draws_serves_any_metric() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 300, p=[0.8, 0.15, 0.05])
@@ -198,8 +167,7 @@ def test_a_table_of_draws_serves_any_metric() -> None:
     prepared = [classification.scorer(one, labels) for one in logits]
     scorers = [lambda weights, f=f: f(weights)["macro_f1"] for f in prepared]
     draws = paired.resample_scores(scorers, 300, resamples=300)
-    assert paired.share_best(draws).tolist() == [1, 0]
-    assert paired.share_equivalent(draws, leader=0).tolist() == [1, 0]
+    assert (draws[:, 0] > draws[:, 1]).all()
 
 
 @pytest.mark.parametrize("accuracies", [[0.9, 0.9], [0.9, 0.8], [0.99, 0.95]])

@@ -1,7 +1,7 @@
 """the backbones and the datasets"""
 
 from ...errors import Parser
-from ...models.registry import BACKBONES, CIFAR, MODERN
+from ...models.registry import BACKBONES, CIFAR, MODERN, REFERENCES
 from ...spec import Dataset
 from .. import catalog
 
@@ -9,7 +9,8 @@ from .. import catalog
 def main(argv: list[str]) -> None:
     Parser(prog="python -m common list", description=__doc__).parse_args(argv)
     header = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
-    for title, rows in (("backbone", BACKBONES), ("newer backbones", MODERN)):
+    groups = (("backbone", BACKBONES), ("newer backbones", MODERN), ("reference implementations", REFERENCES))
+    for title, rows in groups:
         print(f"{title:26} {header}")
         for row in rows:
             top1 = "" if row.top1 is None else f"{100 * row.top1:5.2f} %"

@@ -15,10 +15,10 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ...sweep import view
+        from ...sweep import status
 
         if not options.out.is_dir():
             raise UserError(f"no folder {options.out}: expected the parent of run folders")
-        print(view.status(options.out))
+        print(status.format_status(options.out))
 
     report_user_errors(show)

@@ -97,9 +97,9 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
 
     from tqdm import tqdm
 
-    from ...sweep import ledger, plan, prices, view
-    from ...sweep.attempt import How
-    from ...sweep.sweep import Where, sweep
+    from ...sweep import cost_model, plan, state, status
+    from ...sweep.job import JobConfig
+    from ...sweep.sweep import Backend, sweep
 
     out, grid = options.out.absolute(), _grid(options, rest)
     cells, device = _cells(grid, options)
@@ -109,34 +109,36 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     if options.slurm:
         _write_slurm(options, len(cells), threads, device, gpus, argv)
         return
-    probes = plan.cells(expand(grid, probe=True)[0])[0] if options.budget else []
+    probes = plan.make_cells(expand(grid, probe=True)[0])[0] if options.budget else []
     first, step = options.shard
     cells = cells[first::step]
-    pending, _, _ = ledger.pending([*probes, *cells], out, options.retry)
-    known = prices.prices(out, options.bench) if pending else {}
+    pending, _, _ = state.pending([*probes, *cells], out, options.retry)
+    rates = cost_model.fit(out, options.bench) if pending else {}
     if options.plan:
-        print(view.plan([*probes, *cells], out, options.retry, known, workers))
+        print(status.format_plan([*probes, *cells], out, options.retry, rates, workers))
         return
 
-    how = How(threads=threads, stall=options.stall)
-    where = Where(workers=workers, gpus=gpus, ray=options.ray, cpu_alone=device == "cpu")
+    backend = Backend(workers=workers, gpus=gpus, ray=options.ray, cpu_only=device == "cpu")
     deadline = time.time() + options.budget if options.budget else None
 
     def log(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
     def run(some: list[Cell], title: str) -> Counter[str]:
-        log(title + view.total(some, out, options.retry, known, workers))
-        pending, _, _ = ledger.pending(some, out, options.retry)
-        latest = {c.name: deadline - (prices.price(c, known) or 0) for c in pending} if deadline else {}
-        return sweep(pending, out, how, where, latest, log, options.quiet)
+        log(title + status.format_total(some, out, options.retry, rates, workers))
+        pending, _, _ = state.pending(some, out, options.retry)
+        start_by = {}
+        if deadline:
+            start_by = {cell.name: deadline - (cost_model.estimate(cell, rates) or 0) for cell in pending}
+        config = JobConfig(out=out, threads=threads, stall=options.stall, start_by=start_by)
+        return sweep(pending, config, backend, log, options.quiet)
 
     states = _run(probes, cells, out, run)
-    print(view.outcome([*probes, *cells], out, states["late"]))
+    print(status.format_summary([*probes, *cells], out, states["late"]))
     if states["stopped"]:
         print("stopped; everything is saved; run the same command to continue", file=sys.stderr)
         sys.exit(130)
-    sys.exit(1 if states["failed"] or ledger.failures_of([*probes, *cells], out) else 0)
+    sys.exit(1 if states["failed"] or state.failures_of([*probes, *cells], out) else 0)
 
 
 def _grid(options: argparse.Namespace, rest: list[str]) -> Grid:
@@ -159,28 +161,28 @@ def _cells(grid: Grid, options: argparse.Namespace) -> tuple[list[Cell], str]:
     runs, left_out = expand(grid)
     if not runs:
         raise UserError(f"nothing to run: {next(iter(left_out.values()))}")
-    if options.budget and runs[0].run.protocol != "clean":
+    if options.budget and runs[0].config.protocol != "clean":
         raise UserError("--budget probes ImageNet weights to decide what to fine-tune: drop --protocol")
-    cells, unreadable = plan.cells(runs)
+    cells, unreadable = plan.make_cells(runs)
     for name, reason in (left_out | unreadable).items():
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if not cells:
         raise UserError("nothing to run: no dataset found can be read")
-    return cells, runs[0].run.device
+    return cells, runs[0].config.device
 
 
 def _run(
     probes: list[Cell], cells: list[Cell], out: Path, run: Callable[[list[Cell], str], Counter[str]]
 ) -> Counter[str]:
     """Run the probes, then the cells that they leave, best first; counts the final states."""
-    from ...sweep import value
+    from ...sweep import priority
 
     if not probes:
         return run(cells, "")
     states = run(probes, "probes first: ")
     if states["stopped"]:
         return states
-    cells, dropped = value.by_value(cells, probes, out)
+    cells, dropped = priority.prioritize(cells, probes, out)
     for names_of, names in dropped.items():
         print(f"{' '.join(filter(None, names_of))}, probed and dropped: {', '.join(names)}")
     return states + run(cells, "then fine-tuning: ")

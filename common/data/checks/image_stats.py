@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..images.decode import ORIENTATION, open_image, rgb, upright
+from ..images.open import ORIENTATION, open_image, rgb, upright
 from . import duplicates
 
 if TYPE_CHECKING:

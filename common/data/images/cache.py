@@ -30,7 +30,8 @@ from ...files.atomic import atomic_write, exclusive
 from ...files.disk_cache import CACHE_VARIABLE, cache_dir
 from ...spec import Preprocess
 from ..readers.hdf5 import StoredImages
-from .decode import FORMATS, decode, decode_each, fit, open_image, stored_size
+from .decode import decode, decode_each, fit, stored_size
+from .open import FORMATS, open_image
 
 if TYPE_CHECKING:
     from io import BufferedRandom
@@ -85,9 +86,7 @@ def content_hash(
     if isinstance(images, np.ndarray):
         content = hashlib.sha256(np.ascontiguousarray(images)).hexdigest()
     else:
-        with disk_errors(cache_dir(), CACHE_VARIABLE):
-            (cache_dir() / "seen").mkdir(parents=True, exist_ok=True)
-            content = _files_hash([images.path] if isinstance(images, StoredImages) else images)
+        content = files_hash([images.path] if isinstance(images, StoredImages) else images)
     settings = (
         FORMAT_VERSION,
         size,
@@ -97,11 +96,15 @@ def content_hash(
         PIL.__version__,
         FORMATS,
     )
+    if preprocess.value_range or preprocess.bands:
+        settings += (preprocess.value_range, preprocess.bands)
     return _digest(f"{content}\n{len(images)}\n{settings}")
 
 
-def _files_hash(files: Sequence[str]) -> str:
+def files_hash(files: Sequence[str]) -> str:
     """A hash of the bytes of the files, in order."""
+    with disk_errors(cache_dir(), CACHE_VARIABLE):
+        (cache_dir() / "seen").mkdir(parents=True, exist_ok=True)
     seen = cache_dir() / "seen" / _digest("\n".join(map(_signature, files)))
     if seen.exists():
         return seen.read_text()
@@ -148,7 +151,7 @@ def _verify(
         pixels = np.load(folder / "pixels.npy", mmap_mode="r")
         sample = random.Random().sample(range(len(images)), min(N_VERIFIED, len(images)))
         if all(
-            np.array_equal(pixels[i], fit(open_image(images[i]), size, preprocess))
+            np.array_equal(pixels[i], fit(open_image(images[i], preprocess), size, preprocess))
             for i in sample
             if i not in bad
         ):

@@ -2,18 +2,17 @@
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from ...errors import UserError
 from ...spec import Preprocess
-from ..readers.suffixes import DICOM, FORMAT_OF, HEIF, suffix_of
-from .dicom import read_dicom
+from .open import has_several_frames, open_image, rgb, upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels per pixel of the result
 DRAFT = 2
-# What a file may contain, whatever its suffix. Pillow has forty more, slow to import and seldom maintained
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
-ORIENTATION = 0x0112  # the EXIF tag; 1: upright
-TRANSPOSES = {
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
-}  # fmt: skip
 
 
 def decode(
@@ -61,10 +54,13 @@ def decode_each(
     Runs in threads; Pillow releases the interpreter's lock.
     """
     bad: dict[int, str] = {}
+    several: dict[int, bool] = {}
 
     def decode_one(i: int) -> None:
         try:
-            pixels = fit(open_image(images[i]), size, preprocess)
+            image = open_image(images[i], preprocess)
+            several[i] = has_several_frames(image)
+            pixels = fit(image, size, preprocess)
         except MemoryError:
             name = images[i] if isinstance(images[i], str) else f"image {i}"
             raise UserError(f"no memory left to decode {name}: make it smaller, or remove it") from None
@@ -84,6 +80,12 @@ def decode_each(
         except BaseException:  # no use in decoding what cannot be written
             pool.shutdown(cancel_futures=True)
             raise
+    if first := [i for i in sorted(several) if several[i]][:1]:
+        print(
+            f"{sum(several.values()):,} of {len(positions):,} images have several frames or pages, the first is "
+            f"{images[first[0]]!r}: only the first frame is used",
+            file=sys.stderr,
+        )
     return bad
 
 
@@ -104,35 +106,6 @@ def _allocate(shape: tuple[int, ...]) -> "np.ndarray":
         f"the decoded images take {needed / 1e9:.1f} GB of memory, more than is free: use a smaller --image_size or fewer "
         "images, or drop --no_cache (the cache is on disk)"
     )
-
-
-def open_image(image: "str | np.ndarray") -> "Image.Image":
-    """The image of a path or an (H, W, 3) uint8 array, not decoded yet."""
-    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
-
-    if not isinstance(image, str):
-        return Image.fromarray(image)
-    suffix = suffix_of(image)
-    if suffix in DICOM:
-        return read_dicom(image)
-    return Image.open(image, formats=(*FORMATS, *_rare_format(suffix)))
-
-
-@cache
-def _rare_format(suffix: str) -> tuple[str, ...]:
-    """The format of a suffix that is none of `FORMATS`, its decoder loaded."""
-    if suffix in HEIF:
-        import pillow_heif
-
-        pillow_heif.register_heif_opener()
-        return ("HEIF",)
-    name = FORMAT_OF.get(suffix)
-    if name is None or name in FORMATS:
-        return ()
-    from PIL import Image
-
-    Image.init()
-    return (name,)
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
@@ -166,27 +139,6 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
         ]
         image = image.resize((width, height), resample, box=(left, top, left + box_w, top + box_h))
     return np.asarray(image)
-
-
-def upright(image: "Image.Image") -> "Image.Image":
-    """Rotated and flipped as its EXIF orientation says. `ImageOps.exif_transpose` rewrites the EXIF, and fails on odd tags."""
-    from PIL import Image
-
-    transpose = TRANSPOSES.get(image.getexif().get(ORIENTATION))
-    return image.transpose(Image.Transpose[transpose]) if transpose else image
-
-
-def rgb(image: "Image.Image") -> "Image.Image":
-    """To RGB: transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
-    import numpy as np
-    from PIL import Image
-
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    if image.mode.startswith("I;16") or image.mode == "I":
-        image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def raise_unreadable(bad: dict[int, str], images: Sequence[str]) -> None:

@@ -1,0 +1,129 @@
+"""Open one image as 8 bits per channel."""
+
+import logging
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+from ...spec import Preprocess
+from .dicom import dicom_bits, dicom_values, read_dicom
+from .stored_values import ORIENTATION, is_high_depth, select_bands, stored_values, to_uint8
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+# What a file may contain, whatever its suffix. Pillow has forty more, slow to import and seldom maintained
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
+PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # may hold several images, of which the first is used
+SEVERAL = "several_frames"  # in the `info` of converted images
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TRANSPOSES = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it also raises
+
+
+def open_image(source: "str | np.ndarray", preprocess: Preprocess | None = None) -> "Image.Image":
+    """The image of a path or an (H, W, 3) uint8 array, not decoded yet where it has 8 bits per channel.
+
+    Of more bits, `preprocess.value_range` becomes 0..255; `preprocess.bands` replace red, green and blue.
+
+    Raises:
+        OSError, ValueError, SyntaxError: it cannot be read.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if not isinstance(source, str):
+        return Image.fromarray(source)
+    value_range, bands = (preprocess.value_range, preprocess.bands) if preprocess else (None, None)
+    if _is_dicom(source):
+        return read_dicom(source, value_range)
+    image = _open(source)
+    high_depth = image is None or is_high_depth(image)
+    if not high_depth and not bands:
+        return image
+    transparent = image and image.mode == "RGBA" and not bands
+    values = stored_values(source, image) if high_depth else np.asarray(rgb(upright(image)))
+    pixels = to_uint8(select_bands(values[..., :3] if transparent else values, bands), value_range)
+    result = Image.fromarray(pixels)
+    if transparent:
+        result.putalpha(Image.fromarray(to_uint8(values[..., 3], None)))
+    result.info[SEVERAL] = image is not None and has_several_frames(image)
+    if image and high_depth:  # whose values are not upright yet
+        result.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
+    return result
+
+
+def is_high_depth_file(path: str) -> bool:
+    """Whether a file has more than 8 bits per channel or more than three channels, by its header; False: it cannot be read."""
+    try:
+        if _is_dicom(path):
+            return dicom_bits(path) > 8
+        image = _open(path)
+        with image or nullcontext():
+            return image is None or is_high_depth(image)
+    except Exception:  # decoders fail on broken files in every possible way
+        return False
+
+
+def high_depth_values(path: str, bands: tuple[int, int, int] | None) -> "np.ndarray | None":
+    """The values of the channels to show of such a file; None: they have 8 bits.
+
+    Raises:
+        BandError: the bands are not selected, or not there.
+        OSError, ValueError, SyntaxError: it cannot be read.
+    """
+    if _is_dicom(path):
+        return dicom_values(path)
+    image = _open(path)
+    values = stored_values(path, image)
+    if image and image.mode == "RGBA" and not bands:
+        values = values[..., :3]
+    values = select_bands(values, bands)
+    return values if values.dtype.itemsize > 1 else None
+
+
+def has_several_frames(image: "Image.Image") -> bool:
+    """Whether the file of an opened image holds more frames or pages, which are not used."""
+    return image.info.get(SEVERAL, image.format in PAGED and getattr(image, "is_animated", False))
+
+
+def upright(image: "Image.Image") -> "Image.Image":
+    """Rotated and flipped as its EXIF orientation says. `ImageOps.exif_transpose` rewrites the EXIF, and fails on odd tags."""
+    from PIL import Image
+
+    if image.format == "TIFF":  # turned by Pillow as it is decoded
+        image.load()
+    transpose = TRANSPOSES.get(image.getexif().get(ORIENTATION))
+    return image.transpose(Image.Transpose[transpose]) if transpose else image
+
+
+def rgb(image: "Image.Image") -> "Image.Image":
+    """To RGB: transparency onto white, 16-bit grey scaled to 8 bits (a plain conversion would clip it to white)."""
+    import numpy as np
+    from PIL import Image
+
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode.startswith("I;16") or image.mode == "I":
+        image = Image.fromarray(to_uint8(np.asarray(image), None))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _is_dicom(path: str) -> bool:
+    return path.lower().endswith(".dcm")
+
+
+def _open(path: str) -> "Image.Image | None":
+    """What Pillow makes of a file; None: a TIFF that it cannot open."""
+    from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
+
+    try:
+        return Image.open(path, formats=FORMATS)
+    except Image.UnidentifiedImageError:
+        with open(path, "rb") as file:
+            if file.read(4) in TIFF_STARTS:
+                return None
+        raise

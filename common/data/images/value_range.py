@@ -1,0 +1,119 @@
+"""The value range of a dataset with more than 8 bits per channel: one for all its images, which keeps their brightness."""
+
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from ...errors import UserError
+from ...files.disk_cache import cached
+from ...spec import Preprocess
+from .cache import files_hash
+from .open import high_depth_values, is_high_depth_file
+from .stored_values import FULL_16_BITS, BandError
+
+VERSION = 1  # of the rule below
+N_IMAGES = 256  # random ones
+N_VALUES = 1 << 16  # per image, evenly spaced
+IMAGE_PERCENTILES = (0.1, 99.9)  # of an image's values: not its dead and hot pixels
+DATASET_PERCENTILES = (1, 99)  # of the images' lows and highs: not a broken image's
+
+
+def with_value_range(
+    preprocess: Preprocess, images: Sequence, train: Sequence[int], cache: bool = True
+) -> Preprocess:
+    """`preprocess` with the value range of the images at positions `train`, unless it has one or they have 8 bits.
+
+    Raises:
+        UserError: more than three bands, and none selected; integers mixed with floats; a range for 8-bit images.
+    """
+    if not isinstance(images, list):
+        if preprocess.value_range or preprocess.bands:
+            raise UserError(
+                "--value_range and --bands: this dataset is stored as 8-bit RGB arrays; drop them"
+            )
+        return preprocess
+    sample = [images[i] for i in _sample(train)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        high_depth = [
+            path for path, high in zip(sample, pool.map(is_high_depth_file, sample), strict=True) if high
+        ]
+    found: dict[str, Any] = {"range": None}
+    if high_depth:
+        find = partial(_find, high_depth, preprocess.bands)
+        about = (
+            {"version": VERSION, "files": files_hash(high_depth), "bands": preprocess.bands} if cache else {}
+        )
+        found = cached("value_ranges", about, find) if cache else find()
+    if found["range"] is None:
+        if preprocess.value_range:
+            raise UserError("--value_range: the images have 8 bits per channel, used unchanged; drop it")
+        return preprocess
+    if preprocess.value_range:
+        return preprocess
+    if len(found["kinds"]) > 1:
+        raise UserError(
+            f"images of {' and of '.join(found['kinds'])} values in one dataset, which no range fits: convert them to "
+            "one, or pass --value_range LOW HIGH"
+        )
+    low, high = found["range"]
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(
+            f"values {low:g} to {high:g}, as found in {found['images']:,} images outside test, become 0 to 255; "
+            "--value_range LOW HIGH sets others",
+            file=sys.stderr,
+        )
+    return replace(preprocess, value_range=(low, high))
+
+
+def _sample(train: Sequence[int]) -> Sequence[int]:
+    import numpy as np
+
+    if len(train) <= N_IMAGES:
+        return train
+    return sorted(np.random.default_rng(0).choice(train, N_IMAGES, replace=False).tolist())
+
+
+def _find(paths: Sequence[str], bands: tuple[int, int, int] | None) -> dict[str, Any]:
+    """{"range": (low, high), or None where all have 8 bits, "kinds": of values, "images": how many of more bits}."""
+    import numpy as np
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        stats = [s for s in pool.map(partial(_percentiles, bands=bands), paths) if s]
+    if not stats:
+        return {"range": None, "kinds": [], "images": 0}
+    kinds, lows, highs = zip(*stats, strict=True)
+    low = float(np.percentile(lows, DATASET_PERCENTILES[0]))
+    high = float(np.percentile(highs, DATASET_PERCENTILES[1]))
+    if set(kinds) == {"integer"}:
+        low, high = float(np.floor(low)), float(np.ceil(high))
+        if low >= 0 and FULL_16_BITS[1] / 2 < high <= FULL_16_BITS[1]:
+            low, high = FULL_16_BITS
+    else:
+        low, high = float(f"{low:.4g}"), float(f"{high:.4g}")
+    return {
+        "range": (low, high if high > low else low + 1),
+        "kinds": sorted(set(kinds)),
+        "images": len(stats),
+    }
+
+
+def _percentiles(path: str, bands: tuple[int, int, int] | None) -> tuple[str, float, float] | None:
+    """The kind of an image's values, low and high; None: it has 8 bits, or cannot be read, which decoding reports."""
+    import numpy as np
+
+    try:
+        values = high_depth_values(path, bands)
+    except BandError as error:
+        raise UserError(f"{path}: {error}") from None
+    except Exception:  # decoders fail on broken files in every possible way
+        return None
+    if values is None:
+        return None
+    kind = "float" if values.dtype.kind == "f" else "integer"
+    values = values.ravel()[:: max(1, values.size // N_VALUES)]
+    values = values[np.isfinite(values)]
+    return (kind, *map(float, np.percentile(values, IMAGE_PERCENTILES))) if values.size else None

@@ -1,0 +1,64 @@
+"""The scores of a fitted network: the one evaluation on the test set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..metrics import calibration, classification, cost
+from ..statistics import intervals
+from ..training import heartbeat
+from ..training.evaluate import evaluate
+from ..training.finetune import Fitted
+from . import results
+from .config import model_card
+from .setup import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    logits: np.ndarray  # (N, C) of the test images, by the selected weights
+    seconds: float  # that they took
+    last: dict[str, float] | None  # {metric: score} of the last weights, with `Recipe.test_last`
+    temperature: float | None  # fitted on validation; None: without a validation set
+
+
+def test(setup: Setup, fitted: Fitted) -> Evaluation:
+    """Write the fitted weights and evaluate the selected ones on the test images."""
+    task, out = setup.task, setup.config.out
+    card = model_card(setup.backbone, setup.dataset, setup.config.dataset)
+    last = temperature = None
+    if task.recipe.test_last:
+        last = classification.score(_logits(setup, "test"), setup.loaders["test"].labels)
+        if setup.main_process:
+            results.write_weights(out / results.LAST, task.net, card)
+    task.net.load_state_dict(fitted.weights)
+    if task.recipe.choose_on == "val":
+        temperature = calibration.fit_temperature(_logits(setup, "val"), setup.loaders["val"].labels)
+    if setup.main_process:
+        results.write_weights(out / results.BEST, task.net, card | {"temperature": temperature})
+    with cost.Timer(task.accelerator.device) as timer:
+        logits = _logits(setup, "test")
+    return Evaluation(logits=logits, seconds=timer.seconds, last=last, temperature=temperature)
+
+
+def _logits(setup: Setup, part: str) -> np.ndarray:
+    touch = heartbeat.keep_alive(setup.config.out)
+    return evaluate(setup.task.net, setup.loaders[part], setup.task.accelerator, touch)
+
+
+def score_with_intervals(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+    """{metric: {"value", "interval"}} of a part."""
+    scores = classification.score(logits, labels)
+    found = intervals.bootstrap(classification.scorer(logits, labels), len(labels), seed)
+    return {name: {"value": value, "interval": found.get(name)} for name, value in scores.items()}
+
+
+def calibrated_scores(
+    logits: np.ndarray, labels: np.ndarray, temperature: float | None, seed: int
+) -> dict[str, dict[str, Any]] | None:
+    """The scores that temperature scaling changes; None without a temperature."""
+    if temperature is None:
+        return None
+    scores = score_with_intervals(logits / temperature, labels, seed)
+    return {name: scores[name] for name in ("nll", "ece")}

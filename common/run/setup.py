@@ -1,0 +1,205 @@
+"""From a run's options and its dataset to a task that is ready to train."""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ..data.dataset import LoadedDataset, make_loaders
+from ..data.images.cache import content_hash
+from ..data.loader import Batches
+from ..metrics import classification, cost
+from ..models import build, weights
+from ..models.registry import Backbone
+from ..spec import RunConfig, Speed
+from ..training import autotune, checkpoint, device, heartbeat, lr_search, recipes
+from ..training.cpu_kernels import move_to
+from ..training.evaluate import evaluate
+from ..training.task import Task, Validate
+from . import provenance, results
+from .config import (
+    check_unchanged,
+    determining_settings,
+    list_changes,
+    model_config,
+    static_config,
+    steps_per_epoch,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """A run that is ready to train."""
+
+    config: RunConfig
+    dataset: LoadedDataset
+    backbone: Backbone
+    state: dict[str, Any] | None  # pretrained weights; None: random ones
+    task: Task
+    loaders: dict[str, Batches]  # of train, val and test
+    settings: dict[str, Any]  # as in `config.json`
+    saved: dict[str, Any] | None = None  # the checkpoint to resume from
+
+    @property
+    def main_process(self) -> bool:
+        return self.task.accelerator.is_main_process
+
+    @property
+    def checkpoints(self) -> checkpoint.CheckpointConfig:
+        every = self.config.save_every or recipes.save_every(self.task.recipe)
+        return checkpoint.CheckpointConfig(folder=self.config.out, every=every, write=self.main_process)
+
+
+def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> Setup:
+    """The device, the network, the loaders and the recipe of a run.
+
+    Raises:
+        UserError: a device, weights or a batch size that cannot be had.
+    """
+    n_classes = len(dataset.samples.classes)
+    recipe = recipes.from_config(config, backbone, steps_per_epoch(config, dataset))
+    speed = _speed(config, backbone, n_classes, recipe.steps)
+    accelerator = device.make_accelerator(
+        config.device, speed.precision, backbone.cpu_bf16, config.micro_batches
+    )
+    torch.manual_seed(config.seed)
+    state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
+    net = build.create_model(backbone, n_classes, state)
+    loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
+    selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, which every result states
+    metric = classification.primary_metric(config.dataset.metric, n_classes)
+    precision = accelerator.mixed_precision.replace("no", "fp32")
+    settings = {
+        **static_config(config, backbone, recipe, dataset),
+        **model_config(config, net, dataset.preprocess.size, weights_sha256, accelerator.device, precision),
+        "metric": metric,
+        "lr_search": _previous(config).get("lr_search"),
+        "processes": accelerator.num_processes,
+        "memory_format": "channels_last" if speed.channels_last else "contiguous",
+        "compiled": speed.compiled,
+        "changed": [],
+    }
+    task = Task(
+        net=net,
+        head=backbone.head,
+        train=loaders["train"],
+        augment=config.dataset.augment,
+        validate=_validation(config, recipe.choose_on, selection, metric, accelerator),
+        n_selection=classification.effective_sample_size(metric, selection.labels),
+        recipe=recipe,
+        accelerator=accelerator,
+        seed=config.seed,
+    )
+    return Setup(
+        config=config,
+        dataset=dataset,
+        backbone=backbone,
+        state=state,
+        task=task,
+        loaders=loaders,
+        settings=settings,
+    )
+
+
+def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> Speed:
+    """As configured; with `--tune` the fastest one for a run of so many steps."""
+    if not config.tune:
+        return Speed(precision=config.precision, compiled=config.compile)
+    found = device.find(config.device)
+    return autotune.tune(
+        build=partial(build.create_model, backbone, n_classes, None),
+        name=backbone.name,
+        device=found,
+        machine=provenance.device_name(found),
+        precision=config.precision,
+        batch=(config.forward_size, 3, *config.image_size),
+        steps=steps * config.micro_batches,
+    )
+
+
+def _validation(
+    config: RunConfig, part: str, selection: Batches, metric: str, accelerator: Accelerator
+) -> Validate:
+    touch = heartbeat.keep_alive(config.out)
+
+    def validate(net: nn.Module) -> tuple[float, dict[str, float]]:
+        logits = evaluate(net, selection, accelerator, touch)
+        if not np.isfinite(logits).all():
+            return math.nan, {}
+        scores = classification.score(logits, selection.labels)
+        return scores[metric], {f"{part}_{name}": value for name, value in scores.items()}
+
+    return validate
+
+
+def search_rate(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
+    """The setup with the learning rate that scores highest in short trials; `log` gets a record of each.
+
+    A resumed run has the rate that it was started with.
+    """
+    config, task = setup.config, setup.task
+    trials = setup.settings["lr_search"]
+    if not trials:
+        with device.batch_errors(config.forward_size):
+            trials = lr_search.search_lr(task, partial(_initial_net, setup), _trial_key(setup), log)
+    phase, *later = task.recipe.phases
+    recipe = replace(task.recipe, phases=(replace(phase, lr=lr_search.best_rate(trials)), *later))
+    settings = setup.settings | {"lr_search": trials, "recipe": asdict(recipe)}
+    return replace(setup, task=replace(task, recipe=recipe), settings=settings)
+
+
+def _initial_net(setup: Setup) -> nn.Module:
+    """The network before its first step, another one at every call."""
+    task = setup.task
+    torch.manual_seed(task.seed)
+    net = build.create_model(setup.backbone, len(setup.dataset.samples.classes), setup.state)
+    move_to(net, task.accelerator.device, task.train.memory_format)
+    return net
+
+
+def _trial_key(setup: Setup) -> dict[str, Any] | None:
+    """All that determines a trial, except its recipe; None: trials are not cached.
+
+    Several processes do not cache: what they find must not differ.
+    """
+    settings, dataset = setup.settings, setup.dataset
+    if setup.config.no_cache or settings["processes"] > 1:
+        return None
+    machine = {name: settings[name] for name in ("device", "threads")}
+    images = content_hash(dataset.samples.images, dataset.preprocess.size, dataset.preprocess)
+    return {**determining_settings(settings), **machine, "images": images}
+
+
+def resume(setup: Setup) -> Setup:
+    """The setup with the newest checkpoint of its run folder.
+
+    Raises:
+        UserError: the folder holds a run with other settings, or a checkpoint that cannot be read.
+    """
+    config = setup.config
+    previous = _previous(config)
+    check_unchanged(config, previous, setup.settings)
+    saved = checkpoint.load(config.out, best=config.resume == "best")
+    step = saved["progress"]["step"] if saved else 0
+    changed = list_changes(config, previous, setup.settings, step)
+    return replace(setup, saved=saved, settings=setup.settings | {"changed": changed})
+
+
+def _previous(config: RunConfig) -> dict[str, Any]:
+    """The settings that a resumed run was started with; none for a new run."""
+    return results.read_json(config.out / results.CONFIG) if config.resume else {}
+
+
+def to_device(setup: Setup) -> None:
+    """Move the network to its device, compiled if configured; peak memory counts from here."""
+    task = setup.task
+    move_to(task.net, task.accelerator.device, task.train.memory_format)
+    if setup.settings["compiled"]:
+        task.net.compile()
+    cost.reset_peak_memory(task.accelerator.device)

@@ -23,6 +23,7 @@ from common.cli.options import build_parser
 from common.data.download.download import MirrorError, _content_range
 from common.data.splits import split_file
 from common.errors import UserError
+from common.models.state_dict import load_state_dict
 from common.report.runs import parse_result
 from common.spec import Samples
 

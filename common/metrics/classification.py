@@ -12,44 +12,38 @@ from collections.abc import Callable
 import numpy as np
 from numpy import ndarray
 from scipy.special import log_softmax, softmax
+from scipy.stats import rankdata
 
 ECE_BINS = 15
 
 
 def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, float]]:
-    """Prepare all that does not depend on the weights; returns weights -> {metric: score}.
+    """Precompute all that does not depend on the weights; returns weights -> {metric: score}.
 
-    Scores are fractions, NLL is in nats. `top5` is left out where there are five classes or fewer, `auroc` (one
-    against the rest, mean over classes) where a class or its rest has no image.
+    Scores are fractions, NLL is in nats. `top5` is left out below six classes. AUROC is no such function: see
+    `auroc_values`.
     """
     logits = np.asarray(logits, np.float64)
     n, classes = logits.shape
-    right = logits.argmax(1) == labels
-    own = logits[np.arange(n), labels]
-    nll = -log_softmax(logits, axis=1)[np.arange(n), labels]
-    probabilities = softmax(logits, axis=1)
-    confidence = probabilities.max(1)
-    bins = bin_indices(confidence, ECE_BINS)
-    cells = labels * classes + logits.argmax(1)
-    in_top5 = (logits > own[:, None]).sum(1) < 5
-    ranked = [_Ranked(probabilities[:, c], labels == c) for c in ([1] if classes == 2 else range(classes))]
+    predicted, rows = logits.argmax(1), np.arange(n)
+    correct = predicted == labels
+    nll = -log_softmax(logits, axis=1)[rows, labels]
+    confidence = softmax(logits, axis=1).max(1)
+    bins, errors = bin_indices(confidence, ECE_BINS), confidence - correct
+    in_top5 = (logits > logits[rows, labels][:, None]).sum(1) < 5
 
     def scores(weights: ndarray) -> dict[str, float]:
         total = weights.sum()
-        counts = np.bincount(cells, weights, classes * classes).reshape(classes, classes)
-        hit, truth, said = counts.diagonal(), counts.sum(1), counts.sum(0)
-        seen, met = truth > 0, truth + said > 0
-        gap = np.bincount(bins, weights * (confidence - right), ECE_BINS)
-        result = {"top1": hit.sum() / total}
+        hits = np.bincount(labels, weights * correct, classes)
+        support, predictions = (np.bincount(c, weights, classes) for c in (labels, predicted))
+        present, occurring = support > 0, support + predictions > 0
+        result = {"top1": hits.sum() / total}
         if classes > 5:
-            result["top5"] = (weights * in_top5).sum() / total
-        result["macro_f1"] = (2 * hit[met] / (truth + said)[met]).mean()
-        result["balanced_accuracy"] = (hit[seen] / truth[seen]).mean()
-        aurocs = [ranking.auroc(weights) for ranking in ranked]
-        if not np.isnan(aurocs).any():
-            result["auroc"] = np.mean(aurocs)
-        result["nll"] = (weights * nll).sum() / total
-        result["ece"] = np.abs(gap).sum() / total
+            result["top5"] = (weights @ in_top5) / total
+        result["macro_f1"] = (2 * hits[occurring] / (support + predictions)[occurring]).mean()
+        result["balanced_accuracy"] = (hits[present] / support[present]).mean()
+        result["nll"] = (weights @ nll) / total
+        result["ece"] = np.abs(np.bincount(bins, weights * errors, ECE_BINS)).sum() / total
         return {name: float(value) for name, value in result.items()}
 
     return scores
@@ -61,8 +55,43 @@ def primary_metric(sheets: str, classes: int) -> str:
 
 
 def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
-    """{metric: score} of a split."""
-    return scorer(logits, labels)(np.ones(len(labels)))
+    """{metric: score} of a split; without `auroc` if a class, or its rest, has no image."""
+    scores = scorer(logits, labels)(np.ones(len(labels)))
+    values = auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
+    return scores if values is None else scores | {"auroc": float(values.mean())}
+
+
+def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
+    """AUROC, one class against the rest, mean over classes, as a mean over images.
+
+    The values are the score plus each image's influence on it: their variance / N is DeLong's variance of the AUROC
+    (DeLong et al. 1988, Biometrics 44:837), which the bootstrap approaches. A tie counts half.
+
+    Args:
+        scores: (N, C), higher for the likelier class; of two classes the second column alone counts.
+
+    Returns:
+        (N,) values; None if a class, or its rest, has no image.
+    """
+    n, classes = scores.shape
+    counts = np.bincount(labels, minlength=classes)
+    if counts.min() == 0 or counts.max() == n:
+        return None
+    columns = [1] if classes == 2 else range(classes)
+    values = np.zeros(n)
+    for c in columns:
+        is_positive = labels == c
+        positives = np.sort(scores[is_positive, c])
+        below, up_to = (
+            np.searchsorted(positives, scores[~is_positive, c], side) for side in ("left", "right")
+        )
+        placements = np.empty(n)  # the share of the other side that an image is ranked correctly against
+        placements[~is_positive] = 1 - (below + up_to) / 2 / counts[c]
+        ranks = rankdata(scores[:, c])[is_positive] - rankdata(scores[is_positive, c])
+        placements[is_positive] = ranks / (n - counts[c])
+        auroc = placements[is_positive].mean()
+        values += auroc + (placements - auroc) / np.where(is_positive, counts[c] / n, 1 - counts[c] / n)
+    return values / len(columns)
 
 
 def effective_sample_size(metric: str, labels: ndarray) -> float:
@@ -93,27 +122,3 @@ def confusion(logits: ndarray, labels: ndarray) -> ndarray:
     return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(
         classes, classes
     )
-
-
-class _Ranked:
-    """Images in the order of a score: P(a positive ranks above a negative), ties half (Mann-Whitney).
-
-    What lies below is looked up for positives alone: of many classes each has few.
-    """
-
-    def __init__(self, values: ndarray, positive: ndarray):
-        self.order = np.argsort(values, kind="stable")
-        ordered = values[self.order]
-        self.positives = np.flatnonzero(positive[self.order])
-        tied = [np.searchsorted(ordered, ordered[self.positives], side) for side in ("left", "right")]
-        self.edges = [
-            (edge, np.searchsorted(self.positives, edge)) for edge in tied
-        ]  # among all, among positives
-
-    def auroc(self, weights: ndarray) -> float:
-        weights = weights[self.order]
-        own = weights[self.positives]
-        everyone, positive = (np.append(0, np.cumsum(w)) for w in (weights, own))
-        below, up_to = (everyone[among_all] - positive[among_own] for among_all, among_own in self.edges)
-        pairs = positive[-1] * (everyone[-1] - positive[-1])
-        return own @ (below + up_to) / 2 / pairs if pairs else np.nan

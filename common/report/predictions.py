@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy import ndarray
-from scipy.stats import rankdata
 
 from ..metrics import classification
 from .sections import DatasetResults
@@ -31,7 +30,12 @@ class Predictions:
         `metric`: top1, balanced_accuracy, or auroc for two classes (placements, DeLong et al. 1988, Biometrics 44:837).
         """
         if metric == "auroc":
-            return np.stack([_placements(margin, self.labels) for margin in self.margins[backbone]])
+            return np.stack(
+                [
+                    classification.auroc_values(np.stack([-margin, margin], 1), self.labels)
+                    for margin in self.margins[backbone]
+                ]
+            )
         correct = self.correct[backbone].astype(float)
         if metric == "balanced_accuracy":
             return np.stack([_class_balanced(seed, self.labels) for seed in correct])
@@ -99,17 +103,3 @@ def _class_balanced(values: ndarray, labels: ndarray) -> ndarray:
     means = np.bincount(labels, values) / np.maximum(counts, 1)
     present = np.count_nonzero(counts)
     return means[counts > 0].mean() + (values - means[labels]) * len(labels) / (counts[labels] * present)
-
-
-def _placements(margins: ndarray, labels: ndarray) -> ndarray:
-    """(N,): the AUROC of class 1 against class 0, written as a mean over images of their placements.
-
-    The placement of an image is the fraction of the other class's images that it is ranked correctly against.
-    """
-    placed = np.empty(len(labels))
-    for label, sign in ((1, 1), (0, -1)):
-        members = labels == label
-        above = rankdata(sign * margins)[members] - rankdata(sign * margins[members])  # a tie counts half
-        placed[members] = above / np.count_nonzero(~members)
-    values = _class_balanced(placed, labels)
-    return 2 * values - values.mean()  # the images of either class move the whole score, not half of it

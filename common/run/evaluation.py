@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 
 from ..metrics import calibration, classification, cost
 from ..statistics import intervals
@@ -48,10 +49,28 @@ def _logits(setup: Setup, part: str) -> np.ndarray:
 
 
 def score_with_intervals(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "interval"}} of a part."""
-    scores = classification.score(logits, labels)
-    found = intervals.bootstrap(classification.scorer(logits, labels), len(labels), seed)
-    return {name: {"value": value, "interval": found.get(name)} for name, value in scores.items()}
+    """{metric: {"value", "interval"}} of a part. The AUROC has no interval where a class has a handful of images only."""
+    scores = _bootstrapped(logits, labels, seed)
+    values = classification.auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
+    if values is not None:
+        interval = intervals.of_mean(values) if _all_classes_drawn(labels) else None
+        scores["auroc"] = {"value": float(values.mean()), "interval": interval}
+    return scores
+
+
+def _bootstrapped(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+    scorer = classification.scorer(logits, labels)
+    found = intervals.bootstrap(scorer, len(labels), seed)
+    return {
+        name: {"value": value, "interval": found[name]}
+        for name, value in scorer(np.ones(len(labels))).items()
+    }
+
+
+def _all_classes_drawn(labels: np.ndarray, level: float = 0.95) -> bool:
+    """Whether nearly all samples of this size have an image of every class."""
+    absent = (1 - np.bincount(labels) / len(labels)) ** len(labels)
+    return bool(np.prod(1 - absent) >= level)
 
 
 def calibrated_scores(
@@ -60,5 +79,5 @@ def calibrated_scores(
     """The scores that temperature scaling changes; None without a temperature."""
     if temperature is None:
         return None
-    scores = score_with_intervals(logits / temperature, labels, seed)
+    scores = _bootstrapped(logits / temperature, labels, seed)
     return {name: scores[name] for name in ("nll", "ece")}

@@ -38,14 +38,33 @@ def test_against_scikit_learn(classes: int, weighted: bool) -> None:
         "balanced_accuracy": reference.balanced_accuracy_score(labels, said, sample_weight=weights),
         "nll": reference.log_loss(labels, p, sample_weight=weights),
     }
-    if classes == 2:
-        expected["auroc"] = reference.roc_auc_score(labels, p[:, 1], sample_weight=weights)
-    else:
-        one_vs_rest = [
-            reference.roc_auc_score(labels == c, p[:, c], sample_weight=weights) for c in range(classes)
-        ]
-        expected["auroc"] = np.mean(one_vs_rest)
     assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("classes", [2, 5, 12])
+def test_auroc_against_scikit_learn(classes: int) -> None:
+    logits, labels = case(classes)
+    p = softmax(logits, axis=1)
+    columns = [1] if classes == 2 else range(classes)
+    one_vs_rest = [reference.roc_auc_score(labels == c, p[:, c]) for c in columns]
+    assert classification.score(logits, labels)["auroc"] == pytest.approx(np.mean(one_vs_rest), abs=1e-9)
+
+
+@pytest.mark.parametrize(("classes", "n"), [(2, 400), (12, 400), (3, 60)])
+def test_auroc_interval_is_that_of_the_bootstrap(classes: int, n: int) -> None:
+    """Both ends within a tenth of its width."""
+    logits, labels = case(classes, n)
+    rng = np.random.default_rng(1)
+    samples = rng.integers(n, size=(800, n))
+    draws = [classification.score(logits[i], labels[i])["auroc"] for i in samples]
+    p = softmax(logits, axis=1)
+    low, high = intervals.of_mean(classification.auroc_values(p, labels))
+    assert (low, high) == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.1 * (high - low))
+
+
+def test_auroc_needs_an_image_of_every_class() -> None:
+    logits, labels = case(3)
+    assert "auroc" not in classification.score(logits[labels > 0], labels[labels > 0])
 
 
 def test_top5_against_scikit_learn() -> None:

@@ -11,6 +11,7 @@ from ..files.atomic import atomic_write
 from ..metrics import classification
 from ..spec import RunConfig
 from . import plots, results
+from .fonts import drawable
 
 N_MISTAKES = 12  # shown
 
@@ -42,12 +43,12 @@ def _plot_mistakes(
     folder: Path, title: str, dataset: LoadedDataset, labels: np.ndarray, logits: np.ndarray
 ) -> None:
     """The misclassified images with the highest confidence; no file without any."""
-    classes, positions = dataset.samples.classes, dataset.indices[list(dataset.split.test)]
+    names, positions = list(map(drawable, dataset.samples.classes)), dataset.indices[list(dataset.split.test)]
     predicted, confidence = logits.argmax(1), softmax(logits, axis=1).max(1)
     wrong = sorted(np.flatnonzero(predicted != labels), key=lambda i: -confidence[i])[:N_MISTAKES]
     if wrong:
         captions = [
-            f"{classes[labels[i]]}\npred: {classes[predicted[i]]}, {100 * confidence[i]:.0f} %" for i in wrong
+            f"{names[labels[i]]}\npred: {names[predicted[i]]}, {100 * confidence[i]:.0f} %" for i in wrong
         ]
         images = [dataset.pixels[positions[i]] for i in wrong]
         with atomic_write(folder / results.MISTAKES) as part:

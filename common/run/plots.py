@@ -9,6 +9,8 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from .fonts import drawable
+
 plt.rcParams["text.parse_math"] = False  # class names may contain $
 
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
@@ -38,13 +40,14 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
     """Rows: true classes, as fractions of their images; counts in the cells of small matrices."""
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     n = len(classes)
+    names = list(map(drawable, classes))
     side = min(16, 2.5 + 0.42 * n)
     figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if n <= 60:
-        axes.set_xticks(range(n), classes, rotation=90, fontsize=8)
-        axes.set_yticks(range(n), classes, fontsize=8)
+        axes.set_xticks(range(n), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(n), names, fontsize=8)
     if n <= 20:
         for i, j in np.argwhere(counts):
             axes.text(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
+CONTACT_SHEET = "contact_sheet.jpg"
 MISTAKES = "mistakes.jpg"
 RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 

@@ -13,7 +13,7 @@ from ..data.splits import split_file
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write, locked
 from ..spec import RunConfig
-from .results import CONFIG, OPTIONS, RESULT, write_json
+from .results import CONFIG, CONTACT_SHEET, OPTIONS, RESULT, write_json
 
 
 @contextmanager
@@ -37,6 +37,7 @@ def run_folder(
         yield lambda record: None
         return
     from ..training import checkpoint
+    from .contact_sheet import of_run, write_contact_sheet
 
     folder, n_records = config.out, len(records)
     if not config.resume:
@@ -53,6 +54,7 @@ def run_folder(
                 with _logging(folder, records) as log:
                     with atomic_write(folder / "split.csv") as part:
                         split_file.write(part, dataset.samples, dataset.split)
+                    write_contact_sheet(folder / CONTACT_SHEET, of_run(config, dataset), config.dataset.title)
 
                     def count(record: dict[str, Any]) -> None:
                         nonlocal n_records

@@ -19,7 +19,7 @@ from common.__main__ import main as command
 from common.run.results import read_model_card
 
 FILES = {
-    ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "curve.png", "log.jsonl", "options.yaml", "predictions.csv",
+    ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "contact_sheet.jpg", "curve.png", "log.jsonl", "options.yaml", "predictions.csv",
     "result.json", "split.csv", "test_logits.npy",
 }  # fmt: skip
 

@@ -1,0 +1,122 @@
+"""A contact sheet: images of every class as the network gets them, over the same images augmented."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ..data.augment import augment as augmentation
+from ..data.dataset import LoadedDataset
+from ..files.atomic import atomic_write
+from ..spec import Augment, RunConfig
+from .fonts import font_for
+
+PER_CLASS = ((12, 4), (60, 2))  # up to so many classes: images of each; of more classes one
+MAX_CLASSES = 400
+TILE, GAP, WIDTH, MARGIN, LINE = 112, 2, 1420, 12, 20  # pixels
+FONT_SIZE = 13
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contacts:
+    """The images to show, class by class."""
+
+    pixels: np.ndarray  # (N, h, w, 3) uint8, as decoded
+    labels: np.ndarray  # (N,) int, sorted
+    classes: Sequence[str]
+    size: tuple[int, int]  # (H, W) of the network's input
+    augment: Augment
+
+
+def of_run(config: RunConfig, dataset: LoadedDataset) -> Contacts:
+    """Training images of a run; a probe does not augment them."""
+    labels = np.asarray(dataset.samples.labels)
+    positions = sample_positions(labels, dataset.split.train)
+    return Contacts(
+        pixels=dataset.pixels[dataset.indices[positions]],
+        labels=labels[positions],
+        classes=dataset.samples.classes,
+        size=dataset.preprocess.size,
+        augment=Augment() if config.protocol == "probe" else config.dataset.augment,
+    )
+
+
+def sample_positions(labels: Sequence[int], positions: Sequence[int]) -> np.ndarray:
+    """Random ones of `positions`, as many of each class, sorted by class; of more than `MAX_CLASSES` every n-th class."""
+    shuffled = np.random.default_rng(0).permutation(np.asarray(positions, int))
+    label_of = np.asarray(labels)[shuffled]
+    present = np.unique(label_of)
+    n = next((n for limit, n in PER_CLASS if len(present) <= limit), 1)
+    step = -(-len(present) // MAX_CLASSES)
+    return np.concatenate([shuffled[label_of == label][:n] for label in present[::step]])
+
+
+def write_contact_sheet(path: Path, contacts: Contacts, title: str, option: str = "--out") -> None:
+    """Draw a JPEG. `option`: names the file, for errors."""
+    images = torch.from_numpy(np.array(contacts.pixels)).permute(0, 3, 1, 2).float()
+    rows = [_tiles(augmentation.resize(images, contacts.size))]
+    augment = contacts.augment
+    if augment != Augment():
+        params = augmentation.sample_params(augment, len(images), tuple(images.shape[2:]), seed=0, epoch=1)
+        rows.append(_tiles(augmentation.apply(images, params, contacts.size)))
+        title += "; below each image the same one augmented"
+    blocks = []
+    for label in np.unique(contacts.labels):
+        chosen = contacts.labels == label
+        blocks.append(_captioned([row[chosen] for row in rows], contacts.classes[label]))
+    sheet = _flow(blocks, title)
+    with atomic_write(path, option) as part:
+        sheet.save(part, "JPEG", quality=85)
+
+
+def _tiles(images: Tensor) -> np.ndarray:
+    """(N, 3, H, W) in 0..255 -> (N, h, w, 3) uint8, at most `TILE` high and wide."""
+    scale = TILE / max(images.shape[2:])
+    if scale < 1:
+        images = F.interpolate(images, scale_factor=scale, mode="bilinear", antialias=True)
+    elif scale >= 2:  # whole pixels
+        images = F.interpolate(images, scale_factor=int(scale), mode="nearest")
+    return images.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def _captioned(rows: Sequence[np.ndarray], name: str) -> Image.Image:
+    """Rows of (n, h, w, 3) images of a class under its name, which is cut where it is wider."""
+    n, height, width = rows[0].shape[:3]
+    height, width = height + GAP, width + GAP
+    block = Image.new("RGB", (max(n * width, TILE), LINE + len(rows) * height), "white")
+    _write(block, name, (0, 1))
+    for y, row in enumerate(rows):
+        for x, tile in enumerate(row):
+            block.paste(Image.fromarray(tile), (x * width, LINE + y * height))
+    return block
+
+
+def _flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
+    """Blocks of one size side by side in lines, under the title."""
+    width, height = (max(side) + MARGIN for side in zip(*(block.size for block in blocks), strict=True))
+    columns = max(1, min(len(blocks), (WIDTH - MARGIN) // width))
+    lines = -(-len(blocks) // columns)
+    sheet = Image.new(
+        "RGB", (max(columns * width, WIDTH // 2) + MARGIN, LINE + MARGIN + lines * height), "white"
+    )
+    _write(sheet, title, (MARGIN, MARGIN // 2))
+    for i, block in enumerate(blocks):
+        line, column = divmod(i, columns)
+        sheet.paste(block, (MARGIN + column * width, LINE + MARGIN + line * height))
+    return sheet
+
+
+def _write(image: Image.Image, text: str, position: tuple[int, int]) -> None:
+    file, text = font_for(text)
+    font = ImageFont.truetype(file, FONT_SIZE)
+    room = image.width - position[0]
+    if font.getlength(text) > room:
+        while text and font.getlength(f"{text}...") > room:
+            text = text[:-1]
+        text += "..."
+    ImageDraw.Draw(image).text(position, text, "black", font)

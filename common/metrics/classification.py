@@ -1,7 +1,7 @@
-"""Logits of a whole split -> scores. Pure functions of numpy arrays; every one takes a weight per image.
+"""Scores from the logits of a whole split, as pure functions of numpy arrays.
 
-Weights make the bootstrap cheap: a resample is a vector of how often each image was drawn. With all weights one the
-scores equal scikit-learn's (and, for ECE, torchmetrics'); a test holds them to it.
+A weight per image makes the bootstrap cheap: a resample is a vector of how often each image was drawn. With unit weights
+the scores equal scikit-learn's and, for ECE, torchmetrics'.
 
 Shapes: logits (N, C) float, labels (N,) int, weights (N,) float.
 """
@@ -49,9 +49,9 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
     return scores
 
 
-def primary_metric(sheets: str, classes: int) -> str:
-    """The metric for model selection and headline: the sheet's, but AUROC, not top-1, for two classes."""
-    return "auroc" if classes == 2 and sheets == "top1" else sheets
+def primary_metric(metric: str, classes: int) -> str:
+    """The metric of model selection and headline: the data sheet's, but AUROC instead of top-1 for two classes."""
+    return "auroc" if classes == 2 and metric == "top1" else metric
 
 
 def score(logits: ndarray, labels: ndarray) -> dict[str, float]:
@@ -85,7 +85,7 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
         below, up_to = (
             np.searchsorted(positives, scores[~is_positive, c], side) for side in ("left", "right")
         )
-        placements = np.empty(n)  # the share of the other side that an image is ranked correctly against
+        placements = np.empty(n)  # fraction of the other side against which an image is ranked correctly
         placements[~is_positive] = 1 - (below + up_to) / 2 / counts[c]
         ranks = rankdata(scores[:, c])[is_positive] - rankdata(scores[is_positive, c])
         placements[is_positive] = ranks / (n - counts[c])
@@ -95,20 +95,20 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
 
 
 def effective_sample_size(metric: str, labels: ndarray) -> float:
-    """Of how many images a score is a share, as far as its error goes: all; or, where classes count alike, fewer if some are rare.
+    """The number of images whose top-1 would have the standard error of this score; less than N if some classes are rare.
 
-    A mean of C classes of n_c images, all equally well recognised, has the error of a share of C^2 / sum(1 / n_c). AUROC is taken
-    for such a mean.
+    The mean over C classes of n_c images, all recognized equally well, has the error of a fraction of C^2 / sum(1 / n_c)
+    images. AUROC is treated as such a mean.
     """
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     return len(labels) if metric == "top1" else len(counts) ** 2 / (1 / counts).sum()
 
 
-def standard_error(share: float, images: float) -> float:
-    """Of a share of so many images, as if one more were right and one wrong, so that it is never 0 (Agresti & Caffo 2000)."""
-    share = (share * images + 1) / (images + 2)
-    return math.sqrt(share * (1 - share) / (images + 2))
+def standard_error(fraction: float, images: float) -> float:
+    """Standard error of a fraction of images, with one success and one failure added: never 0 (Agresti & Caffo 2000)."""
+    fraction = (fraction * images + 1) / (images + 2)
+    return math.sqrt(fraction * (1 - fraction) / (images + 2))
 
 
 def bin_indices(confidence: ndarray, bins: int) -> ndarray:

@@ -1,4 +1,4 @@
-"""How sure: intervals from resampling the test images."""
+"""Intervals from resampling the test images."""
 
 from collections.abc import Callable, Iterator
 

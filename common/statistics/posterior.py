@@ -50,14 +50,14 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
     by_image = np.nanmean(scores, axis=1)
     means, pseudo = by_image.mean(1), PSEUDO_IMAGES / (0.01 * (units.max() + 1)) ** 2
     images = _covariance_of_mean(by_image, units) + pseudo * np.eye(len(means))
-    within = images + SIGMA_A[:, None, None] ** 2 * np.diag(1 / present.sum(1))
-    log_weights = _log_evidence(means, within[:, None] + TAU[:, None, None] ** 2 * np.eye(len(means)))
+    sampling = images + SIGMA_A[:, None, None] ** 2 * np.diag(1 / present.sum(1))
+    log_weights = _log_evidence(means, sampling[:, None] + TAU[:, None, None] ** 2 * np.eye(len(means)))
     log_weights += (_log_seed_prior(SIGMA_A) + _log_seed_likelihood(scores, present, units))[:, None]
     log_weights += np.log(TAU) - (TAU / SPREAD) ** 2 / 2  # on a geometric grid a density needs its Jacobian
     weights = np.exp(log_weights - log_weights.max())
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(DRAWS, weights.ravel() / weights.sum()).reshape(weights.shape)
-    draws = [_sample(means, within[i], TAU[j], counts[i, j], rng) for i, j in np.argwhere(counts)]
+    draws = [_sample(means, sampling[i], TAU[j], counts[i, j], rng) for i, j in np.argwhere(counts)]
     return point * rng.permutation(np.concatenate(draws))
 
 
@@ -125,9 +125,9 @@ def _log_evidence(means: ndarray, covariance: ndarray) -> ndarray:
     return (np.linalg.slogdet(precision)[1] - np.log(totals) - distance) / 2
 
 
-def _sample(means: ndarray, within: ndarray, tau: float, n: int, rng: np.random.Generator) -> ndarray:
+def _sample(means: ndarray, sampling: ndarray, tau: float, n: int, rng: np.random.Generator) -> ndarray:
     """(n, K) draws of mu, given both scales."""
-    precision = np.linalg.inv(within + tau**2 * np.eye(len(means)))
+    precision = np.linalg.inv(sampling + tau**2 * np.eye(len(means)))
     total = precision.sum()
     centre = rng.normal(precision.sum(0) @ means / total, total**-0.5, (n, 1))
     shrunk = centre + tau**2 * (means - centre) @ precision

@@ -112,7 +112,7 @@ def _run_process(
     path = state.log_path(config.out, cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as log:
-        start = log.tell()
+        start = os.fstat(log.fileno()).st_size
         process = subprocess.Popen(
             [sys.executable, *command(cell, config.out), *options],
             stdin=subprocess.DEVNULL,

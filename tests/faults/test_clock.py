@@ -1,4 +1,4 @@
-"""A clock that goes backwards, and files of the future."""
+"""A clock that runs backwards, and files from the future."""
 
 import os
 import time
@@ -7,43 +7,43 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import World, at_checkpoint, check_sound, kill_me, world
+from sandbox import Sandbox, at_checkpoint, check_intact, kill_process, open_sandbox
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path / "world", tmp_path / "told") as made:
-        made.unpack()
-        yield made
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as box:
+        box.unpack()
+        yield box
 
 
-def backwards() -> None:
-    """Every time that is asked for is earlier than the one before, by an hour."""
-    begun, asked = time.time(), 0
+def turn_clock_back() -> None:
+    """Make every reading of the clock an hour earlier than the one before."""
+    start, readings = time.time(), 0
 
     def now() -> float:
-        nonlocal asked
-        asked += 1
-        return begun - 3600 * asked
+        nonlocal readings
+        readings += 1
+        return start - 3600 * readings
 
     time.time = now
 
 
-def test_a_clock_that_goes_backwards(here: World) -> None:
-    for path in (here.place / "data").rglob("*"):
+def test_a_clock_that_runs_backwards(sandbox: Sandbox) -> None:
+    for path in (sandbox.root / "data").rglob("*"):
         os.utime(path, (4e9, 4e9))  # the year 2096
-    assert here.again(harm=partial(backwards_and_killed, 4)).end() == -9
-    check_sound(here)
-    for path in (here.place / "out").rglob("*"):
+    assert sandbox.run(fault=partial(turn_clock_back_and_kill, 4)).end() == -9
+    check_intact(sandbox)
+    for path in (sandbox.root / "out").rglob("*"):
         os.utime(path, (4e9, 4e9))
-    for path in (here.place / "data").rglob("*"):
+    for path in (sandbox.root / "data").rglob("*"):
         os.utime(path, (1e9, 1e9))
-    process = here.again(harm=backwards)
-    assert process.end() == 0, process.said
-    check_sound(here)
-    assert len(list(here.cache.glob("*/pixels.npy"))) == 1, "decoded once"
+    process = sandbox.run(fault=turn_clock_back)
+    assert process.end() == 0, process.output
+    check_intact(sandbox)
+    assert len(list(sandbox.cache.glob("*/pixels.npy"))) == 1, "decoded once"
 
 
-def backwards_and_killed(step: int) -> None:
-    backwards()
-    at_checkpoint(step, kill_me)
+def turn_clock_back_and_kill(step: int) -> None:
+    turn_clock_back()
+    at_checkpoint(step, kill_process)

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, alone or with all their runs, or that are two at once: every run is there, once, as if nothing had been."""
+"""Sweeps that are killed, alone or with their runs, or started twice at once: every run is finished once, unaffected."""
 
 import json
 import os
@@ -12,20 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHORT = [
-    "--weights",
-    "none",
-    "--image_size",
-    "32",
-    "-bs",
-    "8",
-    "--steps",
-    "24",
-    "--eval_every",
-    "8",
-    "--save_every",
-    "2",
-]
+SHORT = "--weights none --image_size 32 -bs 8 --steps 24 --eval_every 8 --save_every 2".split()
 
 pytestmark = pytest.mark.slow
 
@@ -35,30 +22,9 @@ class Sweep:
 
     def __init__(self, data: Path, out: Path):
         self.out = out
-        what = [
-            "--datasets",
-            "folder",
-            "--models",
-            "timm:test_resnet",
-            "--seeds",
-            "0",
-            "1",
-            "--data",
-            str(data),
-        ]
-        self.command = [
-            sys.executable,
-            "-m",
-            "common",
-            "sweep",
-            *what,
-            "--out",
-            str(out),
-            "--workers",
-            "2",
-            "--quiet",
-            *SHORT,
-        ]
+        grid = ("--datasets", "folder", "--models", "timm:test_resnet", "--seeds", "0", "1", "--workers", "2")
+        folders = ("--data", str(data), "--out", str(out))
+        self.command = [sys.executable, "-m", "common", "sweep", *grid, *folders, "--quiet", *SHORT]
 
     def start(self) -> subprocess.Popen:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -73,9 +39,9 @@ class Sweep:
 
     def finish(self) -> str:
         process = self.start()
-        said, complaints = process.communicate()
-        assert process.returncode == 0, complaints
-        return said
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return output
 
     def wait_for(self, pattern: str) -> Path:
         for _ in range(1200):
@@ -84,8 +50,8 @@ class Sweep:
             time.sleep(0.05)
         raise TimeoutError(pattern)
 
-    def ends(self) -> dict[str, bytes]:
-        """The weights of every run, by its name; nothing else lies about."""
+    def weights(self) -> dict[str, bytes]:
+        """The weights of every run, by its name; no temporary file is left."""
         folders = [path for path in self.out.iterdir() if path.name != "logs"]
         assert not [path for path in folders if path.name.startswith(".")]
         return {path.name: (path / "best.safetensors").read_bytes() for path in folders}
@@ -98,66 +64,66 @@ def sweep(class_tree, tmp_path: Path) -> Sweep:
 
 
 @pytest.fixture
-def undisturbed(sweep: Sweep, tmp_path: Path) -> dict[str, bytes]:
-    other = Sweep(tmp_path / "data", tmp_path / "whole")
+def reference(sweep: Sweep, tmp_path: Path) -> dict[str, bytes]:
+    other = Sweep(tmp_path / "data", tmp_path / "reference")
     other.finish()
-    return other.ends()
+    return other.weights()
 
 
-def test_killed_with_all_its_runs(sweep: Sweep, undisturbed: dict[str, bytes]) -> None:
-    dice = random.Random(seed := 7)
+def test_killed_with_its_runs(sweep: Sweep, reference: dict[str, bytes]) -> None:
+    rng = random.Random(seed := 7)
     print("seed", seed)
     for _ in range(8):
         process = sweep.start()
-        time.sleep(dice.uniform(1, 10))
+        time.sleep(rng.uniform(1, 10))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert "2 of 2 runs finished, 0 failed" in sweep.finish()
-    assert sweep.ends() == undisturbed
+    assert sweep.weights() == reference
 
 
-def test_killed_alone_its_runs_go_on_and_are_waited_for(sweep: Sweep, undisturbed: dict[str, bytes]) -> None:
+def test_killed_alone_its_runs_are_waited_for(sweep: Sweep, reference: dict[str, bytes]) -> None:
     process = sweep.start()
     sweep.wait_for("*/checkpoints/last.pt")
     process.kill()
     assert "2 of 2 runs finished, 0 failed" in sweep.finish()
-    assert sweep.ends() == undisturbed
+    assert sweep.weights() == reference
     results = [json.loads(path.read_text()) for path in sweep.out.glob("*/result.json")]
-    assert any(not result["resumed_at"] for result in results), "what went on was not begun again"
+    assert any(not result["resumed_at"] for result in results), "the run that continued was not started again"
 
 
-def test_two_at_once(sweep: Sweep, undisturbed: dict[str, bytes]) -> None:
+def test_two_at_once(sweep: Sweep, reference: dict[str, bytes]) -> None:
     both = [sweep.start(), sweep.start()]
     for process in both:
-        said, complaints = process.communicate()
-        assert process.returncode == 0, complaints
-        assert "2 of 2 runs finished, 0 failed" in said
-    assert sweep.ends() == undisturbed
+        output, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "2 of 2 runs finished, 0 failed" in output
+    assert sweep.weights() == reference
 
 
-def test_a_killed_run_goes_on(sweep: Sweep, undisturbed: dict[str, bytes]) -> None:
+def test_a_killed_run_is_resumed(sweep: Sweep, reference: dict[str, bytes]) -> None:
     process = sweep.start()
     folder = sweep.wait_for("*/checkpoints/last.pt").parents[1]
     for entry in Path("/proc").iterdir():
-        words = (
+        args = (
             (entry / "cmdline").read_bytes().split(b"\0")
             if entry.name.isdigit() and (entry / "cmdline").exists()
             else []
         )
-        if str(folder).encode() in words:
+        if str(folder).encode() in args:
             os.kill(int(entry.name), signal.SIGKILL)
-    complaints = process.communicate()[1]
-    assert process.returncode == 0, complaints
-    assert "tried again after it was killed by SIGKILL" in complaints
-    assert sweep.ends() == undisturbed
+    errors = process.communicate()[1]
+    assert process.returncode == 0, errors
+    assert "tried again after it was killed by SIGKILL" in errors
+    assert sweep.weights() == reference
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(sweep: Sweep, undisturbed: dict[str, bytes]) -> None:
+def test_ctrl_c_saves_and_the_same_command_continues(sweep: Sweep, reference: dict[str, bytes]) -> None:
     process = sweep.start()
     sweep.wait_for("*/checkpoints/last.pt")
     os.killpg(process.pid, signal.SIGINT)
-    _, complaints = process.communicate()
+    _, errors = process.communicate()
     assert process.returncode == 130
-    assert "stopped; everything is saved; run the same command to continue" in complaints
+    assert "stopped; everything is saved; run the same command to continue" in errors
     sweep.finish()
-    assert sweep.ends() == undisturbed
+    assert sweep.weights() == reference

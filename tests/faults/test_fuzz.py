@@ -1,4 +1,4 @@
-"""Whatever a text, a list, a table or a header of weights holds: what it means, or one line that names it."""
+"""Arbitrary texts, lists, tables and headers of weights: they are read, or refused with a user error."""
 
 import copy
 import io
@@ -27,11 +27,14 @@ from common.models.state_dict import load_state_dict
 from common.report.runs import parse_result
 from common.spec import Samples
 
-MORE = os.environ.get("CLASH_EXAMPLES")  # so many examples of each test, others each time
-OFTEN = settings(
-    max_examples=int(MORE or 40), derandomize=not MORE, deadline=None, suppress_health_check=list(HealthCheck)
+EXAMPLES = os.environ.get("CLASH_EXAMPLES")  # of each test, random ones
+FUZZ = settings(
+    max_examples=int(EXAMPLES or 40),
+    derandomize=not EXAMPLES,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
-THERE = Samples(images=["a", "b"], names=["x/a.jpg", "y/b.jpg"], labels=[0, 1], classes=("x", "y"))
+SAMPLES = Samples(images=["a", "b"], names=["x/a.jpg", "y/b.jpg"], labels=[0, 1], classes=("x", "y"))
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
@@ -40,51 +43,51 @@ JSON = st.recursive(
 
 
 def only_user_errors(work: Callable[[], object]) -> object:
-    """What comes of it; None: it was refused."""
+    """The result; None: it was refused."""
     try:
         return work()
     except UserError:
         return None
 
 
-def bent(content: bytes) -> st.SearchStrategy[bytes]:
-    """Something like it: cut off, a piece replaced by others, or none of it."""
-    place = st.integers(0, len(content))
+def mutated(content: bytes) -> st.SearchStrategy[bytes]:
+    """Truncated, with a piece replaced, or random bytes."""
+    position = st.integers(0, len(content))
     piece = st.binary(max_size=12) | st.sampled_from(
         [b"\x00", b"\xff\xfe", b"\r\n", b'"', b",,", b"-1", b"9" * 30]
     )
     return st.one_of(
         st.binary(max_size=200),
-        place.map(lambda at: content[:at]),
-        st.tuples(place, place, piece).map(lambda cut: content[: min(cut[:2])] + cut[2] + content[max(cut[:2]) :]),
-        st.tuples(place, piece).map(lambda put: content[: put[0]] + put[1] + content[put[0] + len(put[1]) :]),
+        position.map(lambda at: content[:at]),
+        st.tuples(position, position, piece).map(lambda cut: content[: min(cut[:2])] + cut[2] + content[max(cut[:2]) :]),
+        st.tuples(position, piece).map(lambda put: content[: put[0]] + put[1] + content[put[0] + len(put[1]) :]),
     )  # fmt: skip
 
 
-def bend(file: tuple[Path, bytes]) -> st.SearchStrategy[tuple[Path, bytes]]:
-    return st.tuples(st.just(file[0]), bent(file[1]))
+def mutated_file(file: tuple[Path, bytes]) -> st.SearchStrategy[tuple[Path, bytes]]:
+    return st.tuples(st.just(file[0]), mutated(file[1]))
 
 
 # options
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "toml"])
-@OFTEN
+@FUZZ
 @given(data=st.data())
 def test_options_file(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     import folder
 
-    plain = {
+    content = {
         "yaml": b"epochs: 3\nlr: 1e-3\nsubset: true\nimage_size: 32x32\n",
         "toml": b'epochs = 3\nlr = "auto"\n',
     }
     path = tmp_path / f"options.{suffix}"
-    path.write_bytes(data.draw(bent(plain[suffix])))
-    words = only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
-    assert words is None or all(word.startswith("-") for word in words)
+    path.write_bytes(data.draw(mutated(content[suffix])))
+    args = only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
+    assert args is None or all(arg.startswith("-") for arg in args)
 
 
-@OFTEN
+@FUZZ
 @given(st.dictionaries(st.sampled_from(["lr", "epochs", "subset", "data_dir", "fold", "x"]), JSON))
 def test_options_of_any_kind(tmp_path: Path, options: dict) -> None:
     import folder
@@ -94,7 +97,7 @@ def test_options_of_any_kind(tmp_path: Path, options: dict) -> None:
     only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
 
 
-@OFTEN
+@FUZZ
 @given(st.text(max_size=12) | st.from_regex(r"[0-9x.e+-]{1,9}"))
 @example("nan")
 @example("²x3")
@@ -111,10 +114,10 @@ def test_a_rate_and_a_size(text: str) -> None:
             assert found == "auto" or (0 < found < 100 if read is learning_rate else min(found) > 0)
 
 
-# what a server tells
+# responses of a server
 
 
-@OFTEN
+@FUZZ
 @given(
     st.sampled_from([200, 206]),
     st.text(max_size=6),
@@ -131,16 +134,16 @@ def test_lengths_and_ranges(status: int, length: str, extent: str) -> None:
 # lists and tables
 
 
-@OFTEN
-@given(bent(b"path,label,part\nx/a.jpg,x,train\ny/b.jpg,y,test\n"))
+@FUZZ
+@given(mutated(b"path,label,part\nx/a.jpg,x,train\ny/b.jpg,y,test\n"))
 def test_split_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "split.csv"
     path.write_bytes(content)
-    found = only_user_errors(lambda: split_file.apply(path, THERE))
+    found = only_user_errors(lambda: split_file.apply(path, SAMPLES))
     assert found is None or set(found.parts) <= {"", "train", "val", "test"}
 
 
-# no .mat files: bent in the right place they make SciPy itself die of SIGSEGV, which nobody can catch
+# no .mat files: some mutations make SciPy die of SIGSEGV
 LISTS = {
     "cub200": ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"),
     "tinyimagenet": ("wnids.txt", "words.txt", "val_annotations.txt"),
@@ -154,7 +157,7 @@ LISTS = {
 
 
 class Layout:
-    """A miniature, its reader, and its lists as they should be."""
+    """A miniature, its reader, and the intact content of its lists."""
 
     def __init__(self, name: str, root: Path):
         getattr(miniatures, name)(root)
@@ -167,10 +170,10 @@ def layout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return Layout(request.param, tmp_path_factory.mktemp(request.param))
 
 
-@OFTEN
+@FUZZ
 @given(data=st.data())
 def test_lists_of_images(layout: Layout, data: st.DataObject) -> None:
-    path, content = data.draw(st.sampled_from(sorted(layout.lists.items())).flatmap(bend), "a list")
+    path, content = data.draw(st.sampled_from(sorted(layout.lists.items())).flatmap(mutated_file), "a list")
     path.write_bytes(content)
     try:
         found = only_user_errors(lambda: layout.sheet.load(layout.root, layout.sheet.classes))
@@ -200,18 +203,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "old.pth"])
-@OFTEN
+@FUZZ
 @given(data=st.data())
 def test_weights(tmp_path: Path, saved: dict[str, bytes], name: str, data: st.DataObject) -> None:
     import torch
 
     path = tmp_path / name
-    path.write_bytes(data.draw(bent(saved[name])))
+    path.write_bytes(data.draw(mutated(saved[name])))
     found = only_user_errors(lambda: load_state_dict(path))
     assert found is None or all(isinstance(value, torch.Tensor) for value in found.values())
 
 
-@OFTEN
+@FUZZ
 @given(header=JSON | st.binary(max_size=40), length=st.none() | st.integers(0, 2**64 - 1))
 def test_a_header_of_weights(tmp_path: Path, header: object, length: int | None) -> None:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
@@ -221,14 +224,14 @@ def test_a_header_of_weights(tmp_path: Path, header: object, length: int | None)
 
 
 RESULT = json.loads((ROOT / "results" / "runs.jsonl").read_text().splitlines()[-1])
-PLACES = [
+KEYS = [
     (*outer, key) for outer, inner in [((), RESULT), *(((k,), v) for k, v in RESULT.items() if isinstance(v, dict))]
     for key in inner
 ]  # fmt: skip
 
 
-@OFTEN
-@given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
+@FUZZ
+@given(st.lists(st.tuples(st.sampled_from(KEYS), JSON), min_size=1, max_size=3))
 def test_a_result(changes: list) -> None:
     """Only what `parse_result` documents, and `read` catches."""
     result = copy.deepcopy(RESULT)

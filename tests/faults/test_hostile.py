@@ -1,4 +1,4 @@
-"""Checkpoints that are none: no code of theirs runs, and one line names them."""
+"""Malicious and malformed checkpoints: their code does not run, and a user error names them."""
 
 import io
 import os
@@ -22,9 +22,9 @@ BAD = {
     "an archive with a pickle that runs": lambda: saved({"form": 1, "progress": Payload()}),
     "a list": lambda: saved([1, 2]),
     "no progress": lambda: saved({"form": 1}),
-    "progress of another kind": lambda: saved({"form": 1, "progress": {"step": 4, "soul": 1}}),
+    "progress of another kind": lambda: saved({"form": 1, "progress": {"step": 4, "other": 1}}),
     "no network": lambda: saved({"form": 1, "progress": {"step": 4}}),
-    "a step that is a word": lambda: saved({"form": 1, "progress": {"step": "4"}}),
+    "a step that is a string": lambda: saved({"form": 1, "progress": {"step": "4"}}),
 }  # fmt: skip
 
 
@@ -34,12 +34,12 @@ def saved(content: object) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("what", BAD)
-def test_checkpoints_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / checkpoint.FOLDER / checkpoint.LAST
     path.parent.mkdir()
-    path.write_bytes(BAD[what]())
+    path.write_bytes(BAD[kind]())
     with pytest.raises(UserError, match=r"cannot resume from .*last\.pt"):
         checkpoint.load(tmp_path)
     assert os.listdir(tmp_path) == [checkpoint.FOLDER]

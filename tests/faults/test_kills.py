@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of a run's whole life, from the first byte of its download to its result."""
+"""SIGKILL at random times of a run, from the first byte of its download to its result."""
 
 import random
 from collections.abc import Iterator
@@ -6,53 +6,53 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import SEED, World, check_sound, kill_at, undisturbed, world
+from sandbox import SEED, Sandbox, check_intact, kill_at_change, open_sandbox, reference
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path / "world", tmp_path / "told") as made:
-        yield made
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as box:
+        yield box
 
 
-@pytest.mark.parametrize("life", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 25))])
-def test_killed_at_any_moment(here: World, life: int) -> None:
-    dice, kills = random.Random(f"{SEED} {life}"), 0
+@pytest.mark.parametrize("attempt", [0, *(pytest.param(i, marks=pytest.mark.slow) for i in range(1, 25))])
+def test_killed_at_a_random_time(sandbox: Sandbox, attempt: int) -> None:
+    rng, kills = random.Random(f"{SEED} {attempt}"), 0
     for _ in range(4):
-        process = here.again()
-        process.process.join(dice.uniform(0, undisturbed().seconds))
+        process = sandbox.run()
+        process.process.join(rng.uniform(0, reference().seconds))
         kills += process.process.is_alive()
         process.kill()
-        check_sound(here)
-        if here.finished():
+        check_intact(sandbox)
+        if sandbox.finished():
             break
     print(f"seed {SEED}: {kills} kills")
-    if not here.finished():
-        here.finish()
-    check_sound(here)
-    assert here.finished() and not list((here.place / "out").rglob(".*.part*"))
+    if not sandbox.finished():
+        sandbox.finish()
+    check_intact(sandbox)
+    assert sandbox.finished() and not list((sandbox.root / "out").rglob(".*.part*"))
 
 
 @pytest.mark.parametrize("part", [0, 1])
-def test_killed_before_a_change_of_the_disk(here: World, part: int) -> None:
-    """One of each half."""
-    half = undisturbed().changes // 2
-    killed_at(here, part * half + random.Random(f"{SEED} {part}").randint(1, half))
+def test_killed_before_a_change_of_the_disk(sandbox: Sandbox, part: int) -> None:
+    """One in each half of a run."""
+    half = reference().changes // 2
+    kill_and_continue(sandbox, part * half + random.Random(f"{SEED} {part}").randint(1, half))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", range(1, 201))
-def test_killed_before_each_change_of_the_disk(here: World, n: int) -> None:
-    killed_at(here, n)
+def test_killed_before_each_change_of_the_disk(sandbox: Sandbox, n: int) -> None:
+    kill_and_continue(sandbox, n)
 
 
-def killed_at(here: World, n: int) -> None:
-    if n > undisturbed().changes:
-        pytest.skip(f"there are {undisturbed().changes} changes")
-    print(f"seed {SEED}, change {n} of {undisturbed().changes}")
-    process = here.again(harm=partial(kill_at, here.place, n))
-    assert process.end() == -9, process.said
-    check_sound(here)
-    if not here.finished():
-        here.finish()
-    check_sound(here)
+def kill_and_continue(sandbox: Sandbox, n: int) -> None:
+    if n > reference().changes:
+        pytest.skip(f"only {reference().changes} changes")
+    print(f"seed {SEED}, change {n} of {reference().changes}")
+    process = sandbox.run(fault=partial(kill_at_change, sandbox.root, n))
+    assert process.end() == -9, process.output
+    check_intact(sandbox)
+    if not sandbox.finished():
+        sandbox.finish()
+    check_intact(sandbox)

@@ -1,84 +1,84 @@
-"""The same command twice at once: one wins, the other says so, nothing breaks."""
+"""The same command twice at once: one wins, the other is refused, nothing breaks."""
 
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import TINY, World, check_refusal, check_sound, wait_for, world
+from sandbox import TINY, Sandbox, check_intact, check_refusal, open_sandbox, wait_at
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path / "world", tmp_path / "told") as made:
-        made.unpack()
-        yield made
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as box:
+        box.unpack()
+        yield box
 
 
-def test_the_same_command_twice_at_once(here: World) -> None:
-    both = [here.again(), here.start(*TINY, "--data_dir", "data/toy", "--download", "--out", "out")]
+def test_the_same_command_twice_at_once(sandbox: Sandbox) -> None:
+    both = [sandbox.run(), sandbox.start(*TINY, "--data_dir", "data/toy", "--download", "--out", "out")]
     codes = [process.end() for process in both]
-    assert sorted(codes) == [0, 2], [process.said for process in both]
+    assert sorted(codes) == [0, 2], [process.output for process in both]
     check_refusal(both[codes.index(2)], "out", "exists already")
-    check_sound(here)
-    assert here.finished()
+    check_intact(sandbox)
+    assert sandbox.finished()
 
 
-def test_going_on_twice_at_once(here: World) -> None:
-    here.killed(4)
-    both = [here.again(), here.again()]
+def test_resumed_twice_at_once(sandbox: Sandbox) -> None:
+    sandbox.killed_at(4)
+    both = [sandbox.run(), sandbox.run()]
     codes = [process.end() for process in both]
-    assert sorted(codes) == [0, 2], [process.said for process in both]
-    said = check_refusal(both[codes.index(2)], "out")
-    assert "another process is working in out" in said or "is finished" in said
-    check_sound(here)
-    assert here.finished()
+    assert sorted(codes) == [0, 2], [process.output for process in both]
+    output = check_refusal(both[codes.index(2)], "out")
+    assert "another process is using out" in output or "is finished" in output
+    check_intact(sandbox)
+    assert sandbox.finished()
 
 
-def test_going_on_with_what_another_has_finished_meanwhile(here: World) -> None:
-    """Both found it unfinished; the second is slow, and comes when the first is through."""
-    here.killed(4)
-    go = here.told / "slow"
-    slow = here.again(harm=partial(before_the_folder, go))
-    here.wait(slow, go)
-    here.finish()
-    go.unlink()
+def test_resuming_what_another_has_just_finished(sandbox: Sandbox) -> None:
+    """Both find the run unfinished; the slow one continues when the other has finished it."""
+    sandbox.killed_at(4)
+    gate = sandbox.logs / "slow"
+    slow = sandbox.run(fault=partial(before_the_lock, gate))
+    sandbox.wait_until_paused(slow, gate)
+    sandbox.finish()
+    gate.unlink()
     check_refusal(slow, "finished")
-    check_sound(here)
+    check_intact(sandbox)
 
 
-def test_going_on_while_another_writes_its_result(here: World) -> None:
-    go = here.told / "writing"
-    first = here.again(harm=partial(before_the_result, go))
-    here.wait(first, go)
-    check_refusal(here.again(), "another process is working in out")
-    go.unlink()
-    assert first.end() == 0, first.said
-    check_sound(here)
+def test_resuming_while_another_writes_its_result(sandbox: Sandbox) -> None:
+    gate = sandbox.logs / "writing"
+    first = sandbox.run(fault=partial(before_the_result, gate))
+    sandbox.wait_until_paused(first, gate)
+    check_refusal(sandbox.run(), "another process is using out")
+    gate.unlink()
+    assert first.end() == 0, first.output
+    check_intact(sandbox)
 
 
-def before_the_result(go: Path) -> None:
-    """Wait when the training is through, and nothing told of it."""
+def before_the_result(gate: Path) -> None:
+    """Wait after the training, before anything is written."""
     from common.run import artifacts
 
-    plain = artifacts.write
+    original = artifacts.write
 
-    def keep(*given: object, **how: object) -> None:
-        wait_for(go)
-        plain(*given, **how)
+    def write(*args: object, **kwargs: object) -> None:
+        wait_at(gate)
+        original(*args, **kwargs)
 
-    artifacts.write = keep
+    artifacts.write = write
 
 
-def before_the_folder(go: Path) -> None:
-    """Wait when the checkpoint is loaded, and the folder not yet claimed."""
+def before_the_lock(gate: Path) -> None:
+    """Wait after the checkpoint is loaded, before the folder is locked."""
     from common.training import checkpoint
 
-    plain = checkpoint.load
+    original = checkpoint.load
 
-    def load(*given: object, **how: object) -> object:
-        found = plain(*given, **how)
-        wait_for(go)
+    def load(*args: object, **kwargs: object) -> object:
+        found = original(*args, **kwargs)
+        wait_at(gate)
         return found
 
     checkpoint.load = load

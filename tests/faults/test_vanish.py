@@ -1,4 +1,4 @@
-"""Files that vanish or shrink while a run is at work."""
+"""Files that are removed or truncated during a run."""
 
 import os
 import shutil
@@ -7,17 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harm import World, check_refusal, check_sound, ends, undisturbed, world
+from sandbox import Sandbox, artifacts, check_intact, check_refusal, open_sandbox, reference
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path / "world", tmp_path / "told") as made:
-        made.unpack()
-        yield made
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as box:
+        box.unpack()
+        yield box
 
 
-def shorten(pixels: Path) -> None:
+def truncate(pixels: Path) -> None:
     os.truncate(pixels, 200)
 
 
@@ -25,71 +25,71 @@ def remove(pixels: Path) -> None:
     pixels.unlink()
 
 
-@pytest.mark.parametrize("harm", [shorten, pytest.param(remove, marks=pytest.mark.slow)])
-def test_the_cache_while_training(here: World, harm: Callable) -> None:
-    """A mapped file that is cut short ends the process by SIGBUS; one that is only removed stays until the end."""
-    process, go = here.held(2)
-    (pixels,) = here.cache.glob("*/pixels.npy")
-    harm(pixels)
-    go.unlink()
-    assert process.end() == (-7 if harm is shorten else 0), process.said
-    if not here.finished():
-        here.finish()
-    assert ends(here.place / "out") == undisturbed().ends
-    here.finish("another")
-    check_sound(here, "another")
+@pytest.mark.parametrize("fault", [truncate, pytest.param(remove, marks=pytest.mark.slow)])
+def test_the_cache_while_training(sandbox: Sandbox, fault: Callable) -> None:
+    """A truncated memory map ends the process with SIGBUS; a removed one stays valid."""
+    process, gate = sandbox.paused_at(2)
+    (pixels,) = sandbox.cache.glob("*/pixels.npy")
+    fault(pixels)
+    gate.unlink()
+    assert process.end() == (-7 if fault is truncate else 0), process.output
+    if not sandbox.finished():
+        sandbox.finish()
+    assert artifacts(sandbox.root / "out") == reference().artifacts
+    sandbox.finish("another")
+    check_intact(sandbox, "another")
 
 
-def test_checkpoints_while_training(here: World) -> None:
-    process, go = here.held(4)
-    shutil.rmtree(here.place / "out" / "checkpoints")
-    go.unlink()
+def test_checkpoints_while_training(sandbox: Sandbox) -> None:
+    process, gate = sandbox.paused_at(4)
+    shutil.rmtree(sandbox.root / "out" / "checkpoints")
+    gate.unlink()
     check_refusal(process, "out/checkpoints is gone")
-    here.finish()
-    check_sound(here)
+    sandbox.finish()
+    check_intact(sandbox)
 
 
 @pytest.mark.parametrize("name", ["best.pt", pytest.param("last.pt", marks=pytest.mark.slow)])
-def test_a_checkpoint_between_two_starts(here: World, name: str) -> None:
-    out = here.killed(6)
+def test_a_checkpoint_between_two_starts(sandbox: Sandbox, name: str) -> None:
+    out = sandbox.killed_at(6)
     (out / "checkpoints" / name).unlink()
     if name == "best.pt":
-        check_refusal(here.again(), "cannot resume from out/checkpoints/last.pt", "to start over")
+        check_refusal(sandbox.run(), "cannot resume from out/checkpoints/last.pt", "to start over")
         (out / "checkpoints" / "last.pt").unlink()
-    here.finish()
-    check_sound(here)
-    assert here.finished()
+    sandbox.finish()
+    check_intact(sandbox)
+    assert sandbox.finished()
 
 
-def test_the_run_folder_while_training(here: World) -> None:
-    process, go = here.held(4)
-    (here.place / "out").rename(here.place / "away")
-    go.unlink()
+def test_the_run_folder_while_training(sandbox: Sandbox) -> None:
+    process, gate = sandbox.paused_at(4)
+    (sandbox.root / "out").rename(sandbox.root / "away")
+    gate.unlink()
     check_refusal(process, "is gone")
-    (here.place / "away").rename(here.place / "out")
-    here.finish()
-    check_sound(here)
+    (sandbox.root / "away").rename(sandbox.root / "out")
+    sandbox.finish()
+    check_intact(sandbox)
 
 
-def test_an_image_between_listing_and_decoding(here: World) -> None:
-    image = here.place / "data" / "toy" / "bee" / "bee05.jpg"
+def test_an_image_between_listing_and_decoding(sandbox: Sandbox) -> None:
+    image = sandbox.root / "data" / "toy" / "bee" / "bee05.jpg"
     content = image.read_bytes()
-    said = check_refusal(here.again(harm=partial(vanishing, image)))
-    assert "1 of 36 images cannot be read" in said and "bee05.jpg" in said
-    assert not (here.place / "out").exists()
+    output = check_refusal(sandbox.run(fault=partial(remove_before_decoding, image)))
+    assert "1 of 36 images cannot be read" in output and "bee05.jpg" in output
+    assert not (sandbox.root / "out").exists()
     image.write_bytes(content)
-    here.finish()
-    check_sound(here)
+    sandbox.finish()
+    check_intact(sandbox)
 
 
-def vanishing(image: Path) -> None:
-    """It goes when the cache begins to be built."""
+def remove_before_decoding(image: Path) -> None:
+    """Remove it when the cache starts to be built."""
     from common.data.images import cache
 
-    plain = cache.decode_each
+    original = cache.decode_each
 
-    def late(*given: object) -> object:
+    def decode_each(*args: object) -> object:
         image.unlink(missing_ok=True)
-        return plain(*given)
+        return original(*args)
 
-    cache.decode_each = late
+    cache.decode_each = decode_each

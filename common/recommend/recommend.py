@@ -57,8 +57,6 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         UserError: something in the data that the user can fix, or no backbone could process it.
     """
     start = time.perf_counter()
-    for name, reason in config.left_out.items():
-        log(f"{name} is left out: {reason}")
     run = config.runs[0]
     data = dataset.load(run, config.group_by, config.limit, several_rounds=bool(config.budget))
     device = devices.find(run.device)

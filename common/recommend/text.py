@@ -3,12 +3,31 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .candidates import Candidates
+
 Row = Mapping[str, Any]
 METRICS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
 CHEAPER = 0.8  # of the leader's training time: the most that counts as cheaper
 SKEW = 1.5  # times its even share: the largest class beyond which balanced accuracy is the metric
 POWER = 1.96 + 0.84  # standard errors of a difference that is significant at 5 % in four of five samples
 AFFORDABLE = 20  # times as many images: the most to suggest
+
+
+def candidate_lines(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:
+    """What is missing, and what is done about it."""
+    missing, added = candidates.missing, candidates.added
+    lines = [f"{name} is left out: {reason}" for name, reason in candidates.invalid.items()]
+    if missing:
+        total = len(candidates.usable) - len(added) + len(candidates.invalid) + len(missing)
+        why = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
+        use = ", random ones are used" if random_missing else ""
+        more = "; copy them from an online machine:" if details else "; --details lists the files"
+        lines.append(f"{len(missing)} of {total} backbones' weights {why}{use}{more}")
+    if details:
+        lines += [f"  {name}: {file}" for name, file in missing.items()]
+    if added:
+        lines.append(f"added, because an installed package brings their weights: {', '.join(added)}")
+    return lines
 
 
 def format_score(backbone: str, weights: str, n_images: int, metric: str, scores: Mapping[str, float]) -> str:
@@ -53,11 +72,14 @@ def _data_lines(answer: Row) -> list[str]:
 def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     metric = METRICS[answer["metric"]]
     complete = all(row["training_seconds"] for row in rows)
+    marks = (
+        "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
+    )
     return [
         f"    {'backbone':22} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
-        *(_table_line(place, row) for place, row in enumerate(rows, 1)),
-        "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it.",
+        *(_table_line(place, row, _p_best(row, rows)) for place, row in enumerate(rows, 1)),
+        *([marks] if len(rows) > 1 else []),
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
         + ("." if complete else "; -: not measured (out of budget or memory)."),
@@ -70,7 +92,7 @@ def _omitted_lines(answer: Row) -> list[str]:
         for row in answer["dropped"]
     ]
     if answer["left_out"]:
-        lines.append(f"left out, for the reasons above: {', '.join(answer['left_out'])}")
+        lines.append(f"left out: {', '.join(answer['left_out'])}")
     return lines
 
 
@@ -79,7 +101,7 @@ def format_advice(answer: Row) -> str:
     first, *others = answer["backbones"]
     if not others:
         name = _name(first["backbone"], first["weights"])
-        return f"Only {name} was scored: there is nothing to compare it with."
+        return f"Only one candidate, {name}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
     settle = "fine-tuning may change the order: --finetune 3 compares the top three on the test images."
@@ -137,7 +159,7 @@ def format_finals(finals: Row) -> str:
     lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each:"]
     lines += [
         f"{place:2}{_mark(place, row)} {row['name']:22} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
-        f"P(best) {row['p_best']:.2f} -> {finals['runs'][row['name']]}"
+        f"P(best) {_p_best(row, rows):>4} -> {finals['runs'][row['name']]}"
         for place, row in enumerate(rows, 1)
     ]
     first, tied = rows[0], [row["name"] for row in rows[1:] if row["tied"]]
@@ -183,15 +205,19 @@ def format_agreements(
     return "\n".join(lines)
 
 
-def _table_line(place: int, row: Row) -> str:
+def _table_line(place: int, row: Row, p_best: str) -> str:
     memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
     training = "-" if row["training_seconds"] is None else format_duration(row["training_seconds"])
     return (
         f"{place:2}{_mark(place, row)} {row['backbone']:22} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
-        f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {row['p_best']:7.2f} {_percent(row['knn']):>7} {row['logme']:7.3f} "
+        f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {p_best:>7} {_percent(row['knn']):>7} {row['logme']:7.3f} "
         f"{row['h_score']:7.2f} {row['parameters'] / 1e6:5.1f} M {row['macs'] / 1e9:6.2f} {row['images_per_second']:7.0f} "
         f"{memory:>7} {training:>8}"
     )
+
+
+def _p_best(row: Row, rows: Sequence[Row]) -> str:
+    return f"{row['p_best']:.2f}" if len(rows) > 1 else "-"
 
 
 def _mark(place: int, row: Row) -> str:

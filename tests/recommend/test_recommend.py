@@ -110,19 +110,6 @@ def test_limit_and_shots() -> None:
     assert run_recommend(*options, "--shots", "9")["images"] == 2 * (9 + 1)  # validation shrinks along
 
 
-def test_backbones_without_weights_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    data = class_folders("noise", {"a": 10, "b": 10}, noise)
-    options = ("-model", "resnet", "efficientnet_lite0", "--image_size", "32", "--offline")
-    answer = run_recommend("--data_dir", data, *options)
-    assert [row["backbone"] for row in answer["backbones"]] == ["efficientnet_lite0"]
-    assert "resnet50-11ad3fa6.pth" in answer["left_out"]["resnet50"]
-    printed = capsys.readouterr().out
-    assert "left out, for the reasons above: resnet50" in printed and "nothing to compare it with" in printed
-
-
 def test_min_size_raises_the_image_size() -> None:
     data = class_folders("noise", {"a": 6, "b": 6}, noise)
     (row,) = run_recommend("--data_dir", data, "-model", "inception", *SMALL)["backbones"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
-from ...models import build, weights
+from ...models import build
 from ...models.registry import BACKBONES
+from ...recommend.candidates import Candidates, find
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
 from .. import catalog
@@ -34,6 +35,7 @@ def _parser() -> Parser:
     machine = parser.add_argument_group("device and output")
     add_device(machine)
     add_offline(machine)
+    machine.add_argument("--details", action="store_true", help="list the weights that are missing")
     machine.add_argument("--out", type=Path, metavar="FILE", help="write the answer to a new JSON file")
     return parser
 
@@ -86,7 +88,8 @@ def _recommend(options: argparse.Namespace) -> None:
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
     arguments = _arguments(sheet, options)
-    runs, left_out = _runs(sheet, arguments, options)
+    candidates = _candidates(options)
+    runs = _runs(sheet, arguments, candidates, options)
 
     from tqdm import tqdm
 
@@ -96,6 +99,9 @@ def _recommend(options: argparse.Namespace) -> None:
     def log(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
+    for line in text.candidate_lines(candidates, options.offline, options.random_missing, options.details):
+        log(line)
+    left_out = {} if options.random_missing else candidates.invalid | candidates.missing
     config = RecommendConfig(runs, left_out, options.group_by, options.limit, options.budget)
     answer, data = recommend(config, log)
     answer["advice"] = text.format_advice(answer)
@@ -148,29 +154,28 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
     return arguments + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
 
 
+def _candidates(options: argparse.Namespace) -> Candidates:
+    rows = [build.get_backbone(name) for name in options.model] if options.model else None
+    if options.weights == "none":
+        return Candidates(usable=rows or list(BACKBONES))
+    return find(rows, options.offline)
+
+
 def _runs(
-    sheet: Dataset, arguments: list[str], options: argparse.Namespace
-) -> tuple[tuple[RunConfig, ...], dict[str, str]]:
-    """A config per backbone, and the backbones without ImageNet weights, with the reason."""
-    runs: dict[str, RunConfig] = {}
-    left_out: dict[str, str] = {}
-    # only `fetch` looks into the Hugging Face cache
-    find = weights.fetch if options.offline or options.random_missing else weights.locate
-    for name in options.model or [row.name for row in BACKBONES]:
-        row, choice = build.get_backbone(name), options.weights
-        try:
-            find(row, choice, options.offline)
-        except UserError as error:
-            if not options.random_missing:
-                left_out[row.name] = str(error)
-                continue
-            choice = "none"
-        pixels = "x".join(map(str, row.fitting(options.image_size or sheet.image_size)))
-        more = ["-model", row.name, "--weights", choice, "--image_size", pixels]
-        runs[row.name] = make_config((sheet,), parse((sheet,), [*arguments, *more]))
-    if not runs:
-        name, reason = next(iter(left_out.items()))
+    sheet: Dataset, arguments: list[str], candidates: Candidates, options: argparse.Namespace
+) -> tuple[RunConfig, ...]:
+    """A config per backbone."""
+    choices = {row.name: options.weights for row in candidates.usable}
+    if options.random_missing:
+        choices |= dict.fromkeys((*candidates.missing, *candidates.invalid), "none")
+    if not choices:
+        name, reason = next(iter((candidates.invalid | candidates.missing).items()))
         raise UserError(
             f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}"
         )
-    return tuple(runs.values()), left_out
+    runs = []
+    for name, choice in choices.items():
+        pixels = "x".join(map(str, build.get_backbone(name).fitting(options.image_size or sheet.image_size)))
+        more = ["-model", name, "--weights", choice, "--image_size", pixels]
+        runs.append(make_config((sheet,), parse((sheet,), [*arguments, *more])))
+    return tuple(runs)

@@ -1,0 +1,76 @@
+"""The backbones whose ImageNet weights are on this machine, or can be downloaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import urljoin
+from urllib.request import Request, urlopen
+
+from ..errors import UserError
+from ..models import weights
+from ..models.registry import BACKBONES, MODERN, Backbone
+
+TIMEOUT = 5.0  # seconds
+
+
+@dataclass(kw_only=True)
+class Candidates:
+    usable: list[Backbone] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)  # {backbone: "URL -> PATH"}: out of reach
+    invalid: dict[str, str] = field(default_factory=dict)  # {backbone: another reason}
+    added: list[str] = field(default_factory=list)  # names in `usable` that stand in for missing ones
+
+
+def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
+    """Which of the backbones are usable; None: of the default ones, and if any is missing those that packages bring.
+
+    Unless `offline`, one request per host finds out whether there is a network.
+    """
+    found = Candidates()
+    for row in BACKBONES if rows is None else rows:
+        try:
+            url, path = _missing_file(row)
+        except UserError as error:
+            found.invalid[row.name] = str(error)
+            continue
+        if url and (offline or not is_online(urljoin(url, "/"))):
+            found.missing[row.name] = f"{url} -> {path}"
+        else:
+            found.usable.append(row)
+    if found.missing and rows is None:
+        packaged = find([row for row in MODERN if row.weights.startswith("pip:")], offline).usable
+        found.usable += packaged
+        found.added += [row.name for row in packaged]
+    return found
+
+
+def _missing_file(row: Backbone) -> tuple[str | None, str | None]:
+    """The URL of the weights, and where they belong; None and None if they are there.
+
+    Raises:
+        UserError: they cannot be downloaded.
+    """
+    if weights.locate(row, "imagenet", offline=False):
+        return None, None
+    if not row.weights.startswith("hf:"):
+        return row.weights, str(weights.hub_dir() / row.weights.rsplit("/", 1)[1])
+    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+
+    repo, file = row.weights.removeprefix("hf:"), "model.safetensors"
+    if isinstance(try_to_load_from_cache(repo, file), str):
+        return None, None
+    return hf_hub_url(repo, file), f"{constants.HF_HUB_CACHE} (hf download {repo} {file})"
+
+
+@cache
+def is_online(url: str) -> bool:
+    """Whether the host answers, with any status."""
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=TIMEOUT).close()
+    except (HTTPError, HTTPException):
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Split class folders into train/, [val/,] test/, by copying, by linking, or as a list in a text file.
+"""Split images into train/, [val/,] test/, by copying, by linking, or as a list in a text file.
 
 Of every class of n images, `ceil(test_size * n)` go to test. Which ones depends on their names and the random
 state alone, so the split is the same on every machine, and adding an image moves no other.
@@ -10,14 +10,28 @@ state alone, so the split is the same on every machine, and adding an image move
 
 from pathlib import Path
 
-from common import Parser, report_user_errors, split_folders
+from common import (
+    ExportConfig,
+    Parser,
+    add_labels,
+    bind_labels,
+    image_folder,
+    printable,
+    report_user_errors,
+    split_folders,
+)
 
 
 def parser() -> Parser:
     p = Parser(description=__doc__.split("\n")[0], allow_abbrev=False)
     p.add_argument(
-        "--input_dir", type=Path, required=True, metavar="DIR", help="one folder of images per class"
+        "--input_dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder or archive with one folder of images per class",
     )
+    add_labels(p)
     target = p.add_mutually_exclusive_group(required=True)
     target.add_argument(
         "--output_dir", type=Path, metavar="DIR", help="a new folder for train/, [val/,] test/"
@@ -50,18 +64,19 @@ def main(argv: list[str] | None = None) -> None:
     options = p.parse_args(argv)
     if options.list and options.link:
         p.error("--link: a list holds no images to link")
-    done = report_user_errors(
-        lambda: split_folders(
-            options.input_dir,
-            options.output_dir or options.list,
-            test=options.test_size,
-            val=options.val_size,
-            seed=options.random_state,
-            group_by=options.group_by,
-            how="list" if options.list else options.link or "copy",
-        )
+    config = ExportConfig(
+        test=options.test_size,
+        val=options.val_size,
+        seed=options.random_state,
+        group_by=options.group_by,
+        output="list" if options.list else options.link or "copy",
     )
-    print(done)
+    target = options.output_dir or options.list
+
+    def run() -> str:
+        return split_folders(options.input_dir, target, bind_labels(image_folder, options), config)
+
+    print("\n".join(map(printable, report_user_errors(run).split("\n"))))
 
 
 if __name__ == "__main__":

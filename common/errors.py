@@ -24,6 +24,18 @@ class UserError(Exception):
     """
 
 
+def printable(text: str) -> str:
+    """`text` on one line, without control characters: what a terminal does not print is escaped, as in \\x1b."""
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte of a file name that is not valid UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors take one line and suggest the nearest option or command."""
 

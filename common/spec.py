@@ -18,8 +18,7 @@ class Samples:
 
     `images` are paths, or one (N, H, W, 3) uint8 array, in memory or read image by image. `names` are unique and the
     same on every machine (posix paths relative to the data folder); splits, fingerprints and predictions use them.
-    `parts` is the official part of each image ("": none). A split never separates the images of a group (`groups`:
-    patient, leaf, scene ...).
+    `parts` is the official part of each image ("": none). A split never separates a group (patient, leaf, scene ...).
     """
 
     images: Any
@@ -28,6 +27,8 @@ class Samples:
     classes: tuple[str, ...]
     parts: Sequence[str] | None = None
     groups: Sequence[str] | None = None
+    missing: tuple[str, ...] = ()  # listed images that are not there
+    layout: Any = None  # of the user's folder: readers.layout.Layout
 
     def __len__(self) -> int:
         return len(self.names)
@@ -143,6 +144,7 @@ class Split:
     val: tuple[int, ...]
     test: tuple[int, ...]
     fingerprint: str
+    caveats: tuple[str, ...] = ()  # classes that a part lacks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,6 +132,14 @@ def test_options_are_frozen() -> None:
     more = {script: {"--split"} for script in papers}
     more["breakhis"] |= {"--magnification", "--fold"}
     more["dtd"] |= {"--fold"}
+    more["folder"] = {
+        "--labels",
+        "--image_column",
+        "--label_column",
+        "--split_column",
+        "--group_column",
+        "--min_images",
+    }
     less = {"digits": {"--data_dir", "--download"}, "folder": {"--download"}}
     assert options == {
         script: (common | more.get(script, set())) - less.get(script, set()) for script in sheets

@@ -10,7 +10,7 @@ import plantvillage
 import tinyimagenet
 import ucmerced
 from common.data.images.decode import decode
-from common.data.splits import splits
+from common.data.splits import requirements, splits
 from common.models import build, weights
 
 
@@ -42,7 +42,7 @@ def test_real_weights_know_real_photographs(real) -> None:
 
 def test_eurosat_is_complete(real) -> None:
     samples = eurosat.DATASET.load(real("eurosat"), eurosat.DATASET.classes)
-    splits.check_counts(eurosat.DATASET, samples)
+    requirements.check_counts(eurosat.DATASET, samples)
     split = splits.split(eurosat.DATASET, samples, seed=0)
     # the same as of a list of names alone (test_splits.py)
     assert (len(split.test), split.fingerprint) == (8_100, "3a80cb75c5ddf230")
@@ -52,7 +52,7 @@ def test_cifar10_subset(real) -> None:
     samples = cifar10.DATASET.load(real("cifar10_small"), cifar10.DATASET.classes)
     assert samples.images.shape == (6_000, 32, 32, 3)
     with pytest.raises(Exception, match=r"found 5,000 images train \(expected 50,000\)"):
-        splits.check_counts(cifar10.DATASET, samples)
+        requirements.check_counts(cifar10.DATASET, samples)
 
 
 def test_flowers_subset(real) -> None:
@@ -68,7 +68,7 @@ def test_tinyimagenet_subset(real) -> None:
     assert [samples.parts.count(part) for part in ("train", "test")] == [5_000, 1_000]
     assert len(samples.classes) == 200 and samples.classes[0] == "n01443537 goldfish"
     with pytest.raises(Exception, match=r"found 5,000 images train \(expected 100,000\)"):
-        splits.check_counts(sheet, samples)
+        requirements.check_counts(sheet, samples)
     pixels, bad = decode(
         samples.images[::25], build.get_backbone("resnet50").preprocess((128, 128)), sheet.native
     )
@@ -89,4 +89,4 @@ def test_plantvillage_subset(real) -> None:
     samples = sheet.load(real("plantvillage_small"), sheet.classes)
     assert (len(samples), len(samples.classes), samples.groups) == (300, 15, None)
     with pytest.raises(Exception, match=r"found 15 classes \(expected 39\)"):
-        splits.check_counts(sheet, samples)
+        requirements.check_counts(sheet, samples)

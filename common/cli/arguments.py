@@ -2,8 +2,12 @@
 
 import argparse
 import math
+from functools import partial
+from pathlib import Path
 
+from ..data.readers.table_rows import TableColumns
 from ..errors import UserError
+from ..spec import Reader
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -30,6 +34,14 @@ def add_pixels(group: argparse._ActionsContainer) -> None:
                        help="bands shown as red, green and blue, of images with more than three; the first is 1")
 
 
+def add_labels(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--labels", type=Path, metavar="FILE",
+                       help="a table with a row per image (CSV, TSV, semicolons or JSON lines), instead of class folders")
+    for kind, use in (("image", "the image's path"), ("label", "its class"), ("split", "its part"), ("group", "its group, kept in one part")):
+        group.add_argument(f"--{kind}_column", metavar="NAME", help=f"the table's column with {use} (default: by its usual names)")
+    group.add_argument("--min_images", type=int, metavar="N", help="leave out classes with fewer images; the result names them")
+
+
 def add_offline(group: argparse._ActionsContainer) -> None:
     group.add_argument("--offline", action="store_true", help="no network access")
 # fmt: on
@@ -47,6 +59,27 @@ def check_pixels(options: argparse.Namespace) -> None:
             raise UserError(
                 f"--bands {' '.join(map(str, options.bands))}: expected numbers from 1, such as 4 3 2"
             )
+
+
+def bind_labels(load: Reader, options: argparse.Namespace) -> Reader:
+    """The reader of a user's folder with the options of `add_labels`.
+
+    Raises:
+        UserError: a minimum below 1.
+    """
+    if options.min_images is not None and options.min_images < 1:
+        raise UserError(f"--min_images {options.min_images}: expected 1 or more")
+    names = {kind: getattr(options, f"{kind}_column") for kind in ("image", "label", "split", "group")}
+    columns = TableColumns(**names) if any(names.values()) else None
+    given = {"labels": options.labels, "columns": columns, "min_images": options.min_images}
+    given = {name: value for name, value in given.items() if value is not None}
+    return partial(load, **given) if given else load
+
+
+def label_arguments(options: argparse.Namespace) -> list[str]:
+    """The options of `add_labels` that are set, as arguments of another command."""
+    names = ("labels", "image_column", "label_column", "split_column", "group_column", "min_images")
+    return [f"--{name}={value}" for name in names if (value := getattr(options, name)) is not None]
 
 
 def learning_rate(text: str) -> float | str:

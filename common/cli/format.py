@@ -7,7 +7,9 @@ from ..spec import RunConfig
 
 
 def format_record(config: RunConfig, record: dict[str, Any]) -> str:
-    """The line of a log record: the start of a run, a trial of the rate search, an evaluation, or a probe's penalty."""
+    """The line of a log record: the layout of the data, the start of a run, a trial of the rate search, an evaluation, or a probe's penalty."""
+    if "data" in record:
+        return record["data"]
     if "trial" in record:
         score = record["score"]
         text = "no finite loss" if score is None else f"{100 * score:.2f} % on val"

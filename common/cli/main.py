@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import Stopped, UserError
+from ..errors import Stopped, UserError, printable
 from ..run.provenance import this_python
 from ..run.results import OPTIONS, RESULT
 from ..spec import Dataset, RunConfig
@@ -32,11 +32,13 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 
 def report_user_errors(function: Callable[[], Any]) -> Any:
     """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM an exit like that of Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # file names may not fit the terminal's encoding
     try:
         with _sigterm_as_interrupt():
             return function()
     except UserError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)  # file names may have newlines
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
         sys.exit(128 + _signal_number(error))
@@ -56,7 +58,8 @@ def _run(config: RunConfig, download: bool) -> str | None:
         from ..run.run import run
 
     def log(record: dict[str, Any]) -> None:
-        tqdm.write(format_record(config, record), file=sys.stderr)
+        if int(os.environ.get("RANK", 0)) == 0:
+            tqdm.write(printable(format_record(config, record)), file=sys.stderr)
 
     try:
         with _thread_errors_once():

@@ -6,7 +6,15 @@ from pathlib import Path
 from ..errors import Parser
 from ..spec import Dataset
 from ..training.recipes import AUGMENTS
-from .arguments import add_device, add_image_filters, add_offline, add_pixels, image_size, learning_rate
+from .arguments import (
+    add_device,
+    add_image_filters,
+    add_labels,
+    add_offline,
+    add_pixels,
+    image_size,
+    learning_rate,
+)
 
 DEFAULT_MODEL = "efficientnet_lite0"
 
@@ -51,6 +59,8 @@ def _add_source(group: argparse._ArgumentGroup, dataset: Dataset, variants: tupl
     if not dataset.bundled:
         group.add_argument("--data_dir", type=Path, default=Path("data") / dataset.script, metavar="DIR",
                            help=f"data folder (default: %(default)s); {dataset.get}")
+    if dataset.classes is None:
+        add_labels(group)
     if dataset.sources:
         group.add_argument("--download", action="store_true", help="download the dataset if it is missing")
     if dataset.variant:

@@ -17,7 +17,7 @@ from ..run.results import OPTIONS, RESULT
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
-from .arguments import check_pixels
+from .arguments import bind_labels, check_pixels
 from .options import build_parser
 
 CHECKPOINTS = ("last", "best")
@@ -112,6 +112,8 @@ def _select(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset
         dataset = {sheet.variant: sheet for sheet in sheets}[option, getattr(options, option)]
     if options.protocol == "paper" and dataset.paper:
         options.split = "paper"
+    if dataset.classes is None:
+        dataset = replace(dataset, load=bind_labels(dataset.load, options))
     return with_split(dataset, options.fold, options.split)
 
 
@@ -166,7 +168,7 @@ def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
 
 
 def has_data(dataset: Dataset, folder: Path) -> bool:
-    return dataset.bundled or (folder.is_dir() and any(folder.iterdir()))
+    return dataset.bundled or folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
 
 
 def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:

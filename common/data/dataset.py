@@ -1,14 +1,18 @@
 """From a run's options to its dataset: samples, decoded pixels, split, and the batches of each part."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..spec import PARTS, Preprocess, RunConfig, Samples, Split
 from .images.cache import decode_cached
 from .images.decode import decode, raise_unreadable
 from .images.value_range import with_value_range
-from .splits import split_file, splits
+from .readers.files import check_missing
+from .readers.layout import format_layout
+from .readers.unpacked import data_folder
+from .splits import requirements, split_file, splits
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +40,10 @@ class LoadedDataset:
         return len(self.pixels) - len(self.samples)
 
 
-def load_dataset(config: RunConfig, preprocess: Preprocess) -> LoadedDataset:
-    """Read, split and decode the images of a run, from the cache where they are in it.
+def load_dataset(
+    config: RunConfig, preprocess: Preprocess, log: Callable[[dict[str, Any]], None]
+) -> LoadedDataset:
+    """Read, split and decode the images of a run, from the cache where they are in it; `log` gets layout and caveats.
 
     Raises:
         UserError: anything wrong with the data; all of it is found here, before torch is imported.
@@ -46,6 +52,8 @@ def load_dataset(config: RunConfig, preprocess: Preprocess) -> LoadedDataset:
 
     samples = read_samples(config)
     split = make_split(config, samples)  # before decoding, which may take minutes
+    if line := "; ".join([*format_layout(samples), *split.caveats]):
+        log({"data": line})
     preprocess = fit_preprocess(config, preprocess, samples, split)
     decoded = decode if config.no_cache else decode_cached
     pixels, bad = decoded(samples.images, preprocess, config.dataset.native)
@@ -73,11 +81,13 @@ def fit_preprocess(config: RunConfig, preprocess: Preprocess, samples: Samples, 
 
 def read_samples(config: RunConfig) -> Samples:
     """The samples that the data sheet, `--subset` and `--split_file` define; their counts are checked."""
-    samples = config.dataset.load(config.data_dir, config.dataset.classes)
+    folder = config.data_dir and data_folder(config.data_dir)
+    samples = config.dataset.load(folder, config.dataset.classes)
     if config.subset:
         samples = splits.present_classes(samples)
     else:
-        splits.check_counts(config.dataset, samples)
+        check_missing(samples, folder)
+        requirements.check_counts(config.dataset, samples)
     return split_file.apply(config.split_file, samples) if config.split_file else samples
 
 

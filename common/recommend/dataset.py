@@ -1,5 +1,6 @@
 """The images that backbones are scored on: all but the test images, or a stratified sample of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 from ..data.dataset import fit_preprocess, read_samples
 from ..data.images.cache import decode_cached
 from ..data.images.decode import raise_unreadable
+from ..data.readers.layout import format_layout
 from ..data.splits import splits
 from ..data.splits.export_folders import groups_by
-from ..errors import UserError
+from ..errors import UserError, printable
 from ..models import build
 from ..spec import RunConfig, Samples, Split
 from ..transfer import linear_probe
@@ -50,7 +52,13 @@ class ProbeData:
         return len(self.rounds[-1])
 
 
-def load(config: RunConfig, group_by: str | None, limit: int | None, several_rounds: bool) -> ProbeData:
+def load(
+    config: RunConfig,
+    group_by: str | None,
+    limit: int | None,
+    several_rounds: bool,
+    log: Callable[[str], None],
+) -> ProbeData:
     """Read, split and sample the images, and decode them to find those that cannot be read.
 
     `limit`: sample about so many images; None: use all but test.
@@ -62,6 +70,8 @@ def load(config: RunConfig, group_by: str | None, limit: int | None, several_rou
     if group_by:
         samples = replace(samples, groups=groups_by(samples.names, group_by))
     split = splits.split(config.dataset, samples, config.seed)
+    if line := "; ".join([*format_layout(samples), *split.caveats]):
+        log(printable(line))
     finetune_split = splits.reduce_train(samples, split, config.seed, config.shots, config.fraction)
     sample, n_available = finetune_split, len(finetune_split.train) + len(finetune_split.val)
     if limit and limit < n_available:

@@ -58,7 +58,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     """
     start = time.perf_counter()
     run = config.runs[0]
-    data = dataset.load(run, config.group_by, config.limit, several_rounds=bool(config.budget))
+    data = dataset.load(run, config.group_by, config.limit, bool(config.budget), log)
     device = devices.find(run.device)
 
     def seconds_left() -> float:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # may differ in a resumed run: the results are the same, to the last bit on the same machine
 # (weights and split are compared by their hashes)
 IGNORED = (
-    "folder", "weights", "split_file", "caveats", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+    "folder", "weights", "split_file", "caveats", "layout", "missing_images", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 
@@ -24,7 +24,7 @@ def static_config(
     config: RunConfig, backbone: Backbone, recipe: Recipe, dataset: LoadedDataset
 ) -> dict[str, Any]:
     """The settings that do not need the network."""
-    sheet, split = config.dataset, dataset.split
+    sheet, samples, split = config.dataset, dataset.samples, dataset.split
     n = {part: len(getattr(split, part)) for part in PARTS}
     return {
         "dataset": sheet.name,
@@ -55,8 +55,21 @@ def static_config(
         "fraction": config.fraction,
         "subset": config.subset,
         "skipped_images": dataset.n_unreadable,
-        "caveats": sheet.caveats,
+        "missing_images": len(samples.missing),
+        "layout": samples.layout and asdict(samples.layout),
+        "caveats": [*sheet.caveats, *split.caveats, *(samples.layout.caveats if samples.layout else ())],
     }
+
+
+def choose_metric(config: RunConfig, dataset: LoadedDataset) -> str:
+    """The metric for model selection and headline; AUROC needs every class in validation and in test."""
+    from ..metrics import classification
+
+    labels, n = dataset.samples.labels, len(dataset.samples.classes)
+    metric = classification.primary_metric(config.dataset.metric, n)
+    evaluated = [part for part in (dataset.split.val, dataset.split.test) if part]
+    complete = all(len({labels[i] for i in part}) == n for part in evaluated)
+    return metric if complete or metric != "auroc" else "balanced_accuracy"
 
 
 def steps_per_epoch(config: RunConfig, dataset: LoadedDataset) -> int:

@@ -18,7 +18,7 @@ from ..models.build import get_backbone
 from ..models.registry import Backbone
 from ..spec import RunConfig
 from . import provenance, results
-from .config import check_unchanged, model_card, model_config, static_config
+from .config import check_unchanged, choose_metric, model_card, model_config, static_config
 from .run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     """
     started = time.perf_counter()
     backbone = get_backbone(config.model)
-    dataset = load_dataset(config, backbone.preprocess(config.image_size))
+    dataset = load_dataset(config, backbone.preprocess(config.image_size), log)
 
     from ..metrics import cost
     from ..transfer.features import set_head
@@ -119,7 +119,6 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
 
 
 def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> ProbeSetup:
-    from ..metrics import classification
     from ..training import device, recipes
     from ..transfer.features import Extractor, seeded_model
 
@@ -130,7 +129,7 @@ def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) 
     settings = {
         **static_config(config, backbone, recipes.PROBE, dataset),
         **model_config(config, net, dataset.preprocess.size, sha256, found, precision),
-        "metric": classification.primary_metric(config.dataset.metric, n_classes),
+        "metric": choose_metric(config, dataset),
         "processes": 1,
         "memory_format": "channels_last",
         "compiled": False,

@@ -32,9 +32,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     started = time.perf_counter()
     backbone = get_backbone(config.model)
     preprocess = replace(backbone.preprocess(config.image_size), squash=config.protocol == "paper")
-    dataset = load_dataset(
-        config, preprocess
-    )  # all mistakes in the data are found here, before torch is imported
+    dataset = load_dataset(config, preprocess, log)  # finds all mistakes in the data before torch is imported
 
     from ..training import checkpoint, heartbeat
     from ..training.device import batch_errors

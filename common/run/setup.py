@@ -25,6 +25,7 @@ from ..training.task import Task, Validate
 from . import provenance, results
 from .config import (
     check_unchanged,
+    choose_metric,
     determining_settings,
     list_changes,
     model_config,
@@ -73,7 +74,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     net = build.create_model(backbone, n_classes, state)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, which every result states
-    metric = classification.primary_metric(config.dataset.metric, n_classes)
+    metric = choose_metric(config, dataset)
     precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
         **static_config(config, backbone, recipe, dataset),

@@ -132,9 +132,10 @@ def test_too_few_images(tmp_path: Path, class_tree) -> None:
     assert "class 'ant' has no image in" in message and "(2 in all)" in message
 
 
-def test_train_folder_without_test(tmp_path: Path, class_tree) -> None:
-    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(base="images/train"))
-    assert "holds train/: expected train/ and test/" in message
+def test_test_folder_without_train(tmp_path: Path, class_tree) -> None:
+    class_tree(base="images/val")
+    message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(base="images/test"))
+    assert "holds test/ and val/ but no train/" in message or "holds val/ and test/ but no train/" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff no picture", None])
@@ -151,7 +152,7 @@ def test_unknown_class_folder(tmp_path: Path, class_tree) -> None:
 
     folder = class_tree((*eurosat.DATASET.classes, "Volcano"), n=1)
     message = mistake(tmp_path, "eurosat.py", "--data_dir", folder, "--subset")
-    assert "labels outside the sheet: class folder 'Volcano'" in message
+    assert "labels outside the data sheet: class folder 'Volcano'" in message
 
 
 def test_unknown_label_in_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
@@ -161,7 +162,7 @@ def test_unknown_label_in_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
     content = pickle.loads(path.read_bytes())
     content["labels"][0] = 10
     path.write_bytes(pickle.dumps(content, protocol=2))
-    assert "labels outside the sheet: 10" in mistake(
+    assert "labels outside the data sheet: 10" in mistake(
         tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset"
     )
 
@@ -174,7 +175,7 @@ def test_malicious_pickle(tmp_path: Path, cifar_tree: Path) -> None:
 
 def test_missing_flower(tmp_path: Path, flowers_tree: Path) -> None:
     (flowers_tree / "flowers-102" / "jpg" / "image_00004.jpg").unlink()
-    message = mistake(tmp_path, "flowers102.py", "--data_dir", flowers_tree, "--subset")
+    message = mistake(tmp_path, "flowers102.py", "--data_dir", flowers_tree)
     assert "1 of 35 images missing" in message and "image_00004.jpg" in message
 
 

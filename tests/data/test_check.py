@@ -57,6 +57,7 @@ def test_nothing_to_find(capsys: pytest.CaptureFixture) -> None:
     output = capsys.readouterr().out.splitlines()
     assert output == [
         "Your folder: 27 images of 2 classes; 18 train, 3 val, 6 test (our split, validation with seed 0)",
+        "layout: class folders: 27 images; 2 classes",
         "classes: 12 (a) to 15 images (b), ratio 1:1.2",
         "summary: no serious problems found",
         "0 findings -> found.csv",

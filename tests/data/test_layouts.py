@@ -15,7 +15,9 @@ from PIL import Image
 from common import Samples
 from common.data.images.decode import decode
 from common.data.images.dicom import read_dicom
-from common.data.splits.splits import check_counts, split
+from common.data.readers.files import check_missing
+from common.data.splits.requirements import check_counts
+from common.data.splits.splits import split
 from common.errors import UserError
 from common.spec import Dataset, Preprocess
 
@@ -99,9 +101,12 @@ def test_an_empty_folder_names_the_expected_layout(tmp_path: Path, name: str) ->
 )
 def test_a_listed_image_that_is_missing(built, name: str) -> None:
     root = built(name)
+    complete = len(load(sheet_of(name), root))
     next(p for p in sorted(root.rglob("*")) if p.suffix in {".jpg", ".dcm"} or "val_0" in p.name).unlink()
-    with pytest.raises(UserError, match=r"1 of \d+ images missing in .*, the first is "):
-        load(sheet_of(name), root)
+    samples = load(sheet_of(name), root)
+    assert len(samples) == complete - 1 == len(samples.images) and len(samples.missing) == 1
+    with pytest.raises(UserError, match=r"1 of \d+ images missing in .*, the first is .*--subset"):
+        check_missing(samples, root)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +114,9 @@ def test_a_listed_image_that_is_missing(built, name: str) -> None:
     [
         ("cifar100", "cifar-100-python/train", b"nonsense", "not a CIFAR batch"),
         ("tinyimagenet", "tiny-imagenet-200/words.txt", b"n01\tgoldfish\nn02\tcrane\n", "n03 of wnids.txt is not in"),
-        ("tinyimagenet", "tiny-imagenet-200/wnids.txt", b"n01\nn02\n", "labels outside the sheet.*'n03'"),
+        ("tinyimagenet", "tiny-imagenet-200/wnids.txt", b"n01\nn02\n", "labels outside the data sheet.*'n03'"),
         ("stanford_dogs", "test_list.mat", b"MATLAB 5.0", "cannot read test_list.mat"),
-        ("tinyimagenet", "tiny-imagenet-200/val/val_annotations.txt", b"val_0.JPEG\n", "labels outside the sheet"),
+        ("tinyimagenet", "tiny-imagenet-200/val/val_annotations.txt", b"val_0.JPEG\n", "labels outside the data sheet"),
         ("dtd", "dtd/labels/val1.txt", b"banded/banded_0000.jpg\n", "name images/banded/banded_0000.jpg 2 times"),
         ("cub200", "CUB_200_2011/train_test_split.txt", b"1 1\n", "lists .* do not agree"),
         ("cub200", "CUB_200_2011/images.txt", b"\xff\xfe\xff", "cannot read .*images.txt"),

@@ -137,8 +137,8 @@ def test_a_fraction_of_a_run_that_skips_bad_images(tmp_path: Path, class_tree, m
     [
         (("--shots", 0), "--shots 0: expected 1 or more"),
         (("--shots", 8), "--shots 8: class 'ant' has 7 images in train"),
-        (("--fraction", 0), "--fraction 0.0: expected a share of train"),
-        (("--fraction", 1.5), "--fraction 1.5: expected a share of train"),
+        (("--fraction", 0), "--fraction 0.0: expected more than 0"),
+        (("--fraction", 1.5), "--fraction 1.5: expected more than 0"),
         (("--shots", 1, "--fraction", 0.5), "not allowed with argument --shots"),
         (("--split_file", "nowhere.csv"), "no split file nowhere.csv"),
     ],
@@ -158,7 +158,7 @@ def test_mistakes(tmp_path: Path, class_tree, options: tuple, says: str) -> None
         ("path,label,part\nant/ant_0.jpg,bee,train\n", "ant/ant_0.jpg is 'ant' in the data, not 'bee'"),
         ("path,label,part\nant/ant_0.jpg,ant,dev\n", "no part 'dev', expected train, val, test"),
         ("path,label,part\n" + 2 * "ant/ant_0.jpg,ant,train\n", "line 3: ant/ant_0.jpg is listed twice"),
-        ("path,label,part\nant/ant_0.jpg,ant,train\n", "class 'ant' has no image in"),
+        ("path,label,part\nant/ant_0.jpg,ant,train\n", "class 'bee' has no image in train"),
         ("\xff\xfe\x00", "cannot read the split"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 import cifar10
 import eurosat
 import flowers102
-from common import class_folders
+from common import class_folders, image_folder
 from common.data.checks.image_stats import image_stats
 from common.data.images.decode import decode, fit
 from common.data.images.open import upright
@@ -37,7 +37,7 @@ def test_users_folders_nested_and_with_other_files(class_tree) -> None:
     (folder / "ant" / "ant_0.jpg").rename(deep / "UPPER.JPG")
     (folder / "ant" / "Thumbs.db").write_text("x")
     (folder / ".git").mkdir()
-    samples = class_folders(folder, None)
+    samples = image_folder(folder)
     assert (
         samples.classes == ("ant", "bee", "cow")
         and "ant/2024/may/UPPER.JPG" in samples.names
@@ -45,20 +45,20 @@ def test_users_folders_nested_and_with_other_files(class_tree) -> None:
     )
 
 
-def test_users_own_parts(class_tree) -> None:
+def test_parts_of_a_users_folder(class_tree) -> None:
     class_tree(base="images/train")
     folder = class_tree(n=4, base="images/test")
-    samples = class_folders(folder, None)
+    samples = image_folder(folder)
     assert samples.classes == ("ant", "bee", "cow")
     assert (samples.parts.count("train"), samples.parts.count("test")) == (30, 12)
 
 
-def test_users_own_parts_mixed_with_classes(class_tree) -> None:
+def test_parts_mixed_with_class_folders(class_tree) -> None:
     class_tree(base="images/train")
     class_tree(base="images/test")
     folder = class_tree(("dog",), base="images")
     with pytest.raises(UserError, match="mixes"):
-        class_folders(folder, None)
+        image_folder(folder)
 
 
 def test_cifar(cifar_tree: Path) -> None:

@@ -11,7 +11,7 @@ from miniatures import listed
 import digits
 import eurosat
 from common import Holdout
-from common.data.splits import splits
+from common.data.splits import requirements, splits
 from common.errors import UserError
 
 EUROSAT = dict(
@@ -26,7 +26,7 @@ def test_eurosat_arithmetic() -> None:
 
 def test_digits_counts() -> None:
     samples = digits.DATASET.load(None, digits.DATASET.classes)
-    splits.check_counts(digits.DATASET, samples)
+    requirements.check_counts(digits.DATASET, samples)
     split = splits.split(digits.DATASET, samples, seed=0)
     assert (len(split.train), len(split.val), len(split.test)) == (1_284, 149, 364)
     assert len(split.train) + len(split.val) == digits.DATASET.counts["train"]

@@ -1,35 +1,42 @@
 """find problems in a dataset or in your folder"""
 
+from dataclasses import replace
 from pathlib import Path
 
-from ...errors import Parser, UserError
+from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
 from .. import catalog
+from ..arguments import add_labels, bind_labels, label_arguments
 from ..main import report_user_errors
-from ..parse import with_split
+from ..parse import has_data, with_split
 
 
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common check", description=__doc__)
     # fmt: off
-    parser.add_argument("what", metavar="DATASET|FOLDER", help="a dataset of `list`, or class folders")
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="a dataset of `list`, or your folder or archive of images")
     parser.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
     parser.add_argument("--fold", type=int, metavar="N",
                         help="the official fold to check (default: the data sheet's)")
     parser.add_argument("--split", choices=("clean", "paper"), default="clean",
                         help="the data sheet's split or the paper's (default: %(default)s)")
+    add_labels(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
     # fmt: on
     options = parser.parse_args(argv)
 
     def show() -> None:
-        if not options.data_dir and Path(options.what).is_dir():
+        if not options.data_dir and Path(options.what).exists():
             sheet, folder = catalog.find("folder"), Path(options.what)
         else:
             sheet = catalog.find(options.what)
             folder = options.data_dir or Path("data") / sheet.script
+        if sheet.classes is None:
+            sheet = replace(sheet, load=bind_labels(sheet.load, options))
+        elif given := label_arguments(options):
+            raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
         sheet = with_split(sheet, options.fold, options.split)
-        if not sheet.bundled and not folder.is_dir():
+        if not has_data(sheet, folder):
             raise UserError(f"no data in {folder} (not found): {sheet.get}; or pass its folder as --data_dir")
         if options.out:
             check_new(options.out, "--out")
@@ -37,7 +44,7 @@ def main(argv: list[str]) -> None:
         from ...data.checks import check
 
         report = check.check(sheet, folder)
-        print("\n".join(check.summary(report)))
+        print("\n".join(map(printable, check.summary(report))))
         if options.out:
             check.write(options.out, report)
             print(f"{len(report.problems):,} findings -> {options.out}")

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from ...errors import Parser
+from ...errors import Parser, printable
 from ..main import report_user_errors
 
 
@@ -23,10 +23,10 @@ def main(argv: list[str]) -> None:
         unreadable = 0
         for image, classes in predict(options.run, options.images, options.top):
             if isinstance(classes, str):
-                print(f"{image}: cannot be read ({classes})", file=sys.stderr)
+                print(printable(f"{image}: cannot be read ({classes})"), file=sys.stderr)
                 unreadable += 1
             else:
-                print(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}")
+                print(printable(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}"))
 
         return unreadable
 

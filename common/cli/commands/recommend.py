@@ -13,7 +13,16 @@ from ...recommend.candidates import Candidates, find
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
 from .. import catalog
-from ..arguments import add_device, add_image_filters, add_offline, add_pixels, duration, image_size
+from ..arguments import (
+    add_device,
+    add_image_filters,
+    add_labels,
+    add_offline,
+    add_pixels,
+    duration,
+    image_size,
+    label_arguments,
+)
 from ..main import report_user_errors
 from ..parse import make_config, parse
 
@@ -45,6 +54,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     group.add_argument("dataset", nargs="?", metavar="DATASET|FOLDER",
                        help="a dataset of `list`, or class folders (default: those in --data_dir)")
     group.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
+    add_labels(group)
     add_image_filters(group)
     add_pixels(group)
     group.add_argument("--group_by", metavar="REGEX",
@@ -84,7 +94,7 @@ def _recommend(options: argparse.Namespace) -> None:
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
-    if options.dataset and not options.data_dir and Path(options.dataset).is_dir():
+    if options.dataset and not options.data_dir and Path(options.dataset).exists():
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
     arguments = _arguments(sheet, options)
@@ -144,6 +154,10 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
     arguments = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
     if options.data_dir:
         arguments += ["--data_dir", str(options.data_dir)]
+    if sheet.classes is None:
+        arguments += label_arguments(options)
+    elif given := label_arguments(options):
+        raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
     if options.shots is not None:
         arguments += ["--shots", str(options.shots)]
     if sheet.variant:

@@ -10,7 +10,10 @@ from pathlib import Path
 from ...errors import UserError
 from ...files.atomic import atomic_write
 from ...spec import PARTS, Dataset, Samples
-from ..splits import splits
+from ..readers.files import check_missing
+from ..readers.layout import format_layout
+from ..readers.unpacked import data_folder
+from ..splits import requirements, splits
 from . import duplicates
 from .image_stats import ImageStats, image_stats
 
@@ -36,6 +39,7 @@ class Report:
     samples: Samples
     parts: Sequence[str]  # of a run with the default seed; "": none
     errors: tuple[str, ...]  # with which a run would refuse the data
+    caveats: tuple[str, ...]  # of the split
     problems: tuple[Problem, ...]
 
 
@@ -45,16 +49,23 @@ def check(dataset: Dataset, folder: Path) -> Report:
     Raises:
         UserError: there are no images.
     """
+    folder = folder and data_folder(folder)
     samples = dataset.load(folder, dataset.classes)
-    errors = []
-    try:
-        splits.check_counts(dataset, samples)
-    except UserError as error:
-        errors.append(str(error))
+    errors: list[str] = []
+    caveats: tuple[str, ...] = ()
+    for check_data in (
+        lambda: check_missing(samples, folder),
+        lambda: requirements.check_counts(dataset, samples),
+    ):
+        try:
+            check_data()
+        except UserError as error:
+            errors.append(str(error))
     samples = splits.present_classes(samples)
     parts = list(samples.parts or [""] * len(samples))
     try:
         split = splits.split(dataset, samples, SEED)
+        caveats = split.caveats
         for part in PARTS:
             for i in getattr(split, part):
                 parts[i] = part
@@ -74,7 +85,12 @@ def check(dataset: Dataset, folder: Path) -> Report:
         problems += _sets("near duplicates", _near(readable), samples, parts)
     problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
     return Report(
-        dataset=dataset, samples=samples, parts=parts, errors=tuple(errors), problems=tuple(problems)
+        dataset=dataset,
+        samples=samples,
+        parts=parts,
+        errors=tuple(errors),
+        caveats=caveats,
+        problems=tuple(problems),
     )
 
 
@@ -174,10 +190,11 @@ def summary(report: Report) -> list[str]:
     findings = [*serious, *(["counts"] if report.errors else [])]
     return [
         f"{dataset.title}: {len(samples):,} images of {len(sizes)} classes; {parts}{origin}",
+        *(f"layout: {line}" for line in ["; ".join(format_layout(samples))] if line),
         f"classes: {spread if least < most else f'{most:,} images each'}",
         *(f"counts: {error}" for error in report.errors),
         *(_line(kind, [p for p in report.problems if p.kind == kind], samples) for kind in kinds),
-        *(f"caveat: {caveat}" for caveat in dataset.caveats),
+        *(f"caveat: {caveat}" for caveat in (*dataset.caveats, *report.caveats)),
         f"summary: {'serious: ' + ', '.join(findings) if findings else 'no serious problems found'}",
     ]
 

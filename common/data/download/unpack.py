@@ -38,7 +38,7 @@ def unpack(archive: Path, folder: Path) -> None:
     from tqdm import tqdm
 
     limit = min(MAX_BYTES, max(SMALL, MAX_RATIO * archive.stat().st_size))
-    members = _zip(archive) if archive.suffix == ".zip" else _tar(archive)
+    members = _zip(archive) if archive.suffix.lower() == ".zip" else _tar(archive)
     total = 0
     try:
         with disk_errors(folder, "--data_dir"):

@@ -2,9 +2,11 @@
 
 import logging
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ...spec import Preprocess
+from ..readers.suffixes import DICOM, FORMAT_OF, HEIF, suffix_of
 from .dicom import dicom_bits, dicom_values, read_dicom
 from .stored_values import ORIENTATION, is_high_depth, select_bands, stored_values, to_uint8
 
@@ -113,7 +115,24 @@ def rgb(image: "Image.Image") -> "Image.Image":
 
 
 def _is_dicom(path: str) -> bool:
-    return path.lower().endswith(".dcm")
+    return suffix_of(path) in DICOM
+
+
+@cache
+def _rare_format(suffix: str) -> tuple[str, ...]:
+    """The format of a suffix that is none of `FORMATS`, its decoder loaded."""
+    if suffix in HEIF:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+        return ("HEIF",)
+    name = FORMAT_OF.get(suffix)
+    if name is None or name in FORMATS:
+        return ()
+    from PIL import Image
+
+    Image.init()
+    return (name,)
 
 
 def _open(path: str) -> "Image.Image | None":
@@ -121,7 +140,7 @@ def _open(path: str) -> "Image.Image | None":
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
 
     try:
-        return Image.open(path, formats=FORMATS)
+        return Image.open(path, formats=(*FORMATS, *_rare_format(suffix_of(path))))
     except Image.UnidentifiedImageError:
         with open(path, "rb") as file:
             if file.read(4) in TIFF_STARTS:

@@ -8,6 +8,7 @@ from .arrays import cifar100_pickles, cifar_batches, sklearn_digits
 from .files import image_files
 from .folders import class_folders, part_folders
 from .hdf5 import galaxy10_hdf5
+from .image_folder import image_folder
 from .leaves import leaf_folders
 from .lists import cub_lists, dtd_lists, food_json, tiny_imagenet
 from .mat import cars_mat, dogs_mat, flowers_mat
@@ -27,6 +28,7 @@ __all__ = [
     "food_json",
     "galaxy10_hdf5",
     "image_files",
+    "image_folder",
     "leaf_folders",
     "part_folders",
     "parts_as",

@@ -1,19 +1,18 @@
-"""Finding what belongs to a dataset on the disk, and saying in one line what is not there."""
+"""Find the folders, files and images of a dataset, with one-line errors for what is missing."""
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...errors import UserError
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".dcm"}
-)
+from ...spec import Samples
+from .scan import leftover, scan
+from .suffixes import image_suffixes, suffix_of
 
 
 def locate(root: Path, score: Callable[[Path], int], depth: int = 4) -> Path | None:
-    """The folder at or below `root` with the highest positive score; archives unpack to various depths."""
+    """The folder at or below `root` with the highest positive score: archives unpack to various depths."""
     best, best_score, level = None, 0, [root]
     for _ in range(depth + 1):
         for folder in level:
@@ -29,7 +28,7 @@ def folder_with(root: Path, files: Sequence[str], expected: str) -> Path:
     """The folder at or below `root` that holds all of `files`.
 
     Raises:
-        UserError: there is none; tells the `expected` tree.
+        UserError: there is none; names the `expected` layout.
     """
     base = locate(root, lambda folder: all((folder / file).is_file() for file in files))
     if base is None:
@@ -38,50 +37,68 @@ def folder_with(root: Path, files: Sequence[str], expected: str) -> Path:
 
 
 def subfolders(folder: Path) -> list[os.DirEntry]:
+    """Sorted by name, without hidden ones and leftovers of systems."""
     with os.scandir(folder) as entries:
-        return sorted((e for e in entries if e.is_dir() and not e.name.startswith(".")), key=lambda e: e.name)
+        found = [entry for entry in entries if entry.is_dir() and not leftover(entry.name)]
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return not name.startswith(".") and suffix_of(name) in image_suffixes()
 
 
-def image_files(folder: str | Path, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """(path, posix name relative to `folder`) of every image below it, in no particular order.
+def image_files(folder: str | Path) -> list[tuple[str, str]]:
+    """(path, posix name relative to `folder`) of every image below it, sorted by name.
 
     Raises:
-        UserError: a name that is no text, so that no list could tell it.
+        UserError: a name that is not valid UTF-8, or a folder that cannot be read.
     """
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_image(entry.name) and not entry.is_dir():
-                name = prefix + entry.name
-                if not name.isascii() and name.encode("utf-8", "ignore").decode() != name:
-                    raise UserError(f"the name of an image is not valid UTF-8: {entry.path!r}; rename it")
-                yield entry.path, name
-            elif entry.is_dir() and not entry.name.startswith("."):
-                yield from image_files(entry.path, f"{prefix}{entry.name}/")
+    tree = scan(folder)
+    return [(tree.path(name), name) for name in tree.names()]
 
 
-def listed_images(base: Path, names: Sequence[str]) -> list[str]:
-    """The paths of images that a list names.
+def listed_samples(
+    base: Path,
+    names: Sequence[str],
+    labels: Sequence[int],
+    classes: tuple[str, ...],
+    parts: Sequence[str] | None,
+) -> Samples:
+    """The samples of a list of images below `base`; those that are not there are left out and recorded as missing.
 
     Raises:
-        UserError: some are not there, some are there twice, or the list is empty.
+        UserError: the list is empty, names an image twice, or none of its images is there.
     """
     if not names:
         raise UserError(f"the lists in {base} name no image: fetch them again")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise UserError(f"the lists in {base} name {name} {times} times: fetch them again")
-    paths = [str(base / name) for name in names]
-    if missing := [name for name, path in zip(names, paths, strict=True) if not os.path.isfile(path)]:
-        raise UserError(f"{len(missing)} of {len(names)} images missing in {base}, the first is {missing[0]}")
-    return paths
+    positions = [i for i, name in enumerate(names) if os.path.isfile(base / name)]
+    missing = tuple(sorted(set(names) - {names[i] for i in positions}))
+    if not positions:
+        raise UserError(f"{len(names)} of {len(names)} images missing in {base}, the first is {missing[0]}")
+    return Samples(
+        images=[str(base / names[i]) for i in positions],
+        names=[names[i] for i in positions],
+        labels=[labels[i] for i in positions],
+        classes=classes,
+        parts=parts and [parts[i] for i in positions],
+        missing=missing,
+    )
+
+
+def check_missing(samples: Samples, folder: Path) -> None:
+    """Raises: UserError: listed images are not there."""
+    if n := len(samples.missing):
+        raise UserError(
+            f"{n} of {len(samples) + n} images missing in {folder}, the first is {samples.missing[0]}; "
+            "complete the data, or pass --subset to leave them out"
+        )
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text file that are not empty."""
+    """The non-empty lines of a text file."""
     try:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
@@ -91,4 +108,6 @@ def lines(path: Path) -> list[str]:
 def check_labels(labels: Sequence[int], classes: Sequence[str], base: Path) -> None:
     """Raises: UserError: a label that is no position in `classes`."""
     if outside := [label for label in labels if not 0 <= label < len(classes)]:
-        raise UserError(f"labels outside the sheet: {outside[0]} in {base}, expected 0..{len(classes) - 1}")
+        raise UserError(
+            f"labels outside the data sheet: {outside[0]} in {base}, expected 0..{len(classes) - 1}"
+        )

@@ -1,35 +1,24 @@
-"""One folder of images per class, alone or below one folder per part."""
+"""Read data sheets' datasets of class folders, alone or below one folder per part."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from ...errors import UserError
-from ...spec import PARTS, Classes, Reader, Samples
+from ...spec import Classes, Reader, Samples
 from .files import image_files, is_image, locate, subfolders
 
 
 def class_folders(root: Path, classes: Classes) -> Samples:
-    """`<class>/*` or `{train,val,test}/<class>/*`, images at any depth below the class folder.
+    """`<class>/*`, images at any depth below the class folder.
 
-    With known `classes` the folder that holds them is searched below `root`; with their number alone, the folder
-    with just so many folders of images, or else the most; without, `root` is taken as it is.
+    The folder that holds the known `classes` is searched below `root`; of their number alone, the folder with just so
+    many folders of images, or else the most.
     """
-    if classes:
-        base = _folder_of(root, classes)
-        if base is None:
-            raise UserError(f"no class folder found in {root}: expected {_expected(classes)}")
-        return _read(base, {"": None}, classes)
-    parts = [p for p in PARTS if (root / p).is_dir()]
-    if parts and not {"train", "test"} <= set(parts):
-        raise UserError(
-            f"{root} holds {' and '.join(parts)}/: expected train/ and test/ (and val/), or class folders alone"
-        )
-    if parts and (extra := [e.name for e in subfolders(root) if e.name not in PARTS]):
-        raise UserError(
-            f"{root} mixes {', '.join(parts)}/ with other folders ({', '.join(extra[:3])}): move these away"
-        )
-    return _read(root, {part: part for part in parts} or {"": None}, classes)
+    base = _folder_of(root, classes)
+    if base is None:
+        raise UserError(f"no class folder found in {root}: expected {_expected(classes)}")
+    return _read(base, {"": None}, classes)
 
 
 def part_folders(**folders: str) -> Reader:
@@ -46,16 +35,17 @@ def part_folders(**folders: str) -> Reader:
 
 
 def _read(base: Path, folders: Mapping[str, str | None], classes: Classes) -> Samples:
-    """`<folder>/<class>/*` for {folder: part}; the name of the `base` itself is empty, and it has no part."""
+    """`<folder>/<class>/*` for {folder: part}; {"": None} stands for `base` itself, without parts."""
     rows: list[tuple[str, str, str, str | None]] = []  # (name, path, class, part)
     for folder, part in folders.items():
         for entry in subfolders(base / folder):
-            before, prefix = len(rows), f"{folder}/{entry.name}/".lstrip("/")
-            rows += [(name, path, entry.name, part) for path, name in image_files(entry.path, prefix)]
-            if len(rows) == before:
+            prefix = f"{folder}/{entry.name}/".lstrip("/")
+            images = image_files(entry.path)
+            if not images:
                 raise UserError(
                     f"class folder without images: {entry.path} (remove it, or put its images in)"
                 )
+            rows += [(prefix + name, path, entry.name, part) for path, name in images]
     if not rows:
         raise UserError(f"no class folders in {base}: expected one folder of images per class")
     rows.sort(key=lambda row: row[0])
@@ -63,10 +53,8 @@ def _read(base: Path, folders: Mapping[str, str | None], classes: Classes) -> Sa
     index = {name: i for i, name in enumerate(names)}
     if unknown := sorted({row[2] for row in rows} - index.keys()):
         raise UserError(
-            f"labels outside the sheet: class folder {unknown[0]!r} in {base} is none of the {len(names)} classes"
+            f"labels outside the data sheet: class folder {unknown[0]!r} in {base} is none of the {len(names)} classes"
         )
-    if len(names) < 2:
-        raise UserError(f"a single class in {base} ({names[0]}): expected two class folders or more")
     return Samples(
         images=[row[1] for row in rows],
         names=[row[0] for row in rows],
@@ -86,7 +74,7 @@ def _folder_of(root: Path, classes: Classes) -> Path | None:
 
 
 def _classes_in(folder: Path, classes: Classes) -> int:
-    """How many class folders it holds: folders of known names, or else folders that hold an image themselves."""
+    """The number of class folders: folders of known names, or else folders that hold an image themselves."""
     if isinstance(classes, tuple):
         return sum(entry.name in classes for entry in subfolders(folder))
     return sum(any(map(is_image, os.listdir(entry))) for entry in subfolders(folder))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...spec import PARTS, Classes, Samples
-from .files import folder_with, image_files, lines, listed_images
+from .files import folder_with, image_files, lines, listed_samples
 
 
 def tiny_imagenet(root: Path, classes: Classes) -> Samples:
@@ -24,7 +24,7 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
     rows: list[tuple[str, str, str]] = []  # (name, wnid, part)
     for wnid in wnids:
         folder = base / "train" / wnid / "images"
-        found = list(image_files(folder)) if folder.is_dir() else []
+        found = image_files(folder) if folder.is_dir() else []
         if not found:
             raise UserError(f"class folder without images: {folder}")
         rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in found]
@@ -87,14 +87,9 @@ def _samples(
     index = {label: i for i, label in enumerate(labels)}
     if unknown := [(name, label) for name, label, _ in rows if label not in index]:
         raise UserError(
-            f"labels outside the sheet: {unknown[0][0]} in {base} is {unknown[0][1]!r}, none of the {len(labels)} classes"
+            f"labels outside the data sheet: {unknown[0][0]} in {base} is {unknown[0][1]!r}, none of the {len(labels)} classes"
         )
     rows = sorted(rows)
     names = [name for name, _, _ in rows]
-    return Samples(
-        images=listed_images(base, names),
-        names=names,
-        labels=[index[label] for _, label, _ in rows],
-        classes=classes or labels,
-        parts=[part for _, _, part in rows],
-    )
+    positions = [index[label] for _, label, _ in rows]
+    return listed_samples(base, names, positions, classes or labels, [part for _, _, part in rows])

@@ -5,7 +5,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...spec import PARTS, Classes, Samples
-from .files import check_labels, folder_with, listed_images, locate
+from .files import check_labels, folder_with, listed_samples, locate
 from .folders import part_folders
 
 
@@ -93,6 +93,4 @@ def _load(path: Path, *keys: str) -> list[Any]:
 
 def _samples(base: Path, names: list[str], labels: list[int], classes: Classes, parts: list[str]) -> Samples:
     check_labels(labels, classes, base)
-    return Samples(
-        images=listed_images(base, names), names=names, labels=labels, classes=classes, parts=parts
-    )
+    return listed_samples(base, names, labels, classes, parts)

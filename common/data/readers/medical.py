@@ -66,7 +66,7 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
     `patientId` is per image. The real patient comes from RSNA's mapping to the NIH's file names, if it is there.
     Names have no suffix, so that DICOM and PNG have the same split.
     """
-    rows, paths = _rows(root)
+    rows, paths, missing = _rows(root)
     targets: dict[str, int] = {}
     for name, target in rows:
         targets[name] = max(target, targets.get(name, 0))
@@ -77,12 +77,13 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
         labels=[targets[name] for name in names],
         classes=classes,
         groups=_patients(root, names),
+        missing=missing,
     )
 
 
 def rsna_boxes(root: Path, classes: Classes) -> Samples:
     """The same with a sample per row: an image with several boxes occurs several times, and forms a group."""
-    rows, paths = _rows(root)
+    rows, paths, missing = _rows(root)
     numbered: Counter[str] = Counter()
     names: list[str] = []
     for name, _ in rows:
@@ -94,11 +95,12 @@ def rsna_boxes(root: Path, classes: Classes) -> Samples:
         labels=[target for _, target in rows],
         classes=classes,
         groups=[name for name, _ in rows],
+        missing=missing,
     )
 
 
-def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str]]:
-    """The table's (patientId, Target), and the path of every patientId."""
+def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str], tuple[str, ...]]:
+    """The table's (patientId, Target) of images that are there, their paths, and the missing ones."""
     base = folder_with(root, (LABELS,), f"{LABELS} beside stage_2_train_images/")
     try:
         with open(base / LABELS, newline="", encoding="utf-8") as file:
@@ -108,19 +110,18 @@ def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str]]:
             f"cannot read {base / LABELS} ({error}): expected patientId,x,y,width,height,Target"
         ) from None
     if wrong := [target for _, target in rows if target not in (0, 1)]:
-        raise UserError(f"labels outside the sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1")
-    folder = base / "stage_2_train_images"
-    paths = (
-        {name.rsplit(".", 1)[0]: path for path, name in sorted(image_files(folder))}
-        if folder.is_dir()
-        else {}
-    )
-    listed = {name for name, _ in rows}
-    if missing := sorted(listed - paths.keys()):
         raise UserError(
-            f"{len(missing)} of {len(listed)} images missing in {folder}, the first is {missing[0]}.dcm"
+            f"labels outside the data sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1"
         )
-    return rows, paths
+    folder = base / "stage_2_train_images"
+    paths = {name.rsplit(".", 1)[0]: path for path, name in image_files(folder)} if folder.is_dir() else {}
+    listed = {name for name, _ in rows}
+    missing = sorted(listed - paths.keys())
+    if not listed:
+        raise UserError(f"no rows in {base / LABELS}: fetch it again")
+    if len(missing) == len(listed):
+        raise UserError(f"all {len(listed)} images missing in {folder}, the first is {missing[0]}.dcm")
+    return [row for row in rows if row[0] in paths], paths, tuple(missing)
 
 
 def _patients(root: Path, names: list[str]) -> list[str] | None:

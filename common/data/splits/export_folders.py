@@ -1,67 +1,72 @@
-"""Class folders -> train/, [val/,] test/ of the same images, or the split as a list."""
+"""Write a split of images in class folders as train/, [val/,] test/, or as a list."""
 
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ...errors import UserError
 from ...files.atomic import atomic_write
-from ...spec import PARTS, Samples, Split
-from .. import readers
-from . import split_file, splits
+from ...spec import PARTS, Reader, Samples, Split
+from ..readers.layout import format_layout
+from ..readers.unpacked import data_folder, is_archive
+from . import requirements, split_file, splits
 
 
-def split_folders(
-    source: Path,
-    target: Path,
-    *,
-    test: float,
-    val: float | None = None,
-    seed: int = 42,
-    group_by: str | None = None,
-    how: Literal["copy", "hard", "symbolic", "list"] = "copy",
-) -> str:
-    """Split the class folders in `source` and write `target`, new; returns what was done, in a line or two.
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """How to split, and what to write."""
 
-    Of every class of n images test gets `ceil(test * n)` and val `ceil(val * n)`, by the rule and the draw of
-    `splits`. `target` becomes a folder of copies or links, `<part>/<class>/...` with all that stands below a class
-    folder kept in its place, or with "list" a text file. Files that are no images are left out and named.
+    test: float
+    val: float | None = None
+    seed: int = 42
+    group_by: str | None = None  # a regular expression
+    output: Literal["copy", "hard", "symbolic", "list"] = "copy"
+
+
+def split_folders(source: Path, target: Path, load: Reader, config: ExportConfig) -> str:
+    """Split the images that `load` finds in `source` and write `target`, new; returns what was read and written.
+
+    Of every class of n images test gets `ceil(test * n)` and val `ceil(val * n)`, with the seeded draw of `splits`.
+    `target` becomes a folder of copies or links, `<part>/<class>/...` with all that is below a class folder in its
+    place, or with "list" a CSV file.
 
     Raises:
         UserError: something that the user can fix; nothing has been written then.
     """
-    samples = _read(source, target, group_by)
-    split = _split(samples, test, val, seed)
-    with atomic_write(target, "--list" if how == "list" else "--output_dir") as part:
-        if how == "list":
+    samples = _read(source, target, load, config.group_by)
+    split = _split(samples, config)
+    with atomic_write(target, "--list" if config.output == "list" else "--output_dir") as part:
+        if config.output == "list":
             part.parent.mkdir(parents=True, exist_ok=True)
             split_file.write(part, samples, split)
         else:
-            _fill(part, samples, split, how)
+            _fill(part, samples, split, config.output)
     counts = ", ".join(f"{len(getattr(split, p)):,} {p}" for p in PARTS if getattr(split, p))
-    done = f"{len(samples):,} images of {len(samples.classes)} classes: {counts} -> {target}"
-    if others := _other_files(source, samples):
-        first = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-        done += f"\nskipped, no image suffix: {len(others):,} files ({first})"
-    return done
+    written = f"{len(samples):,} images of {len(samples.classes)} classes: {counts} -> {target}"
+    return "\n".join(["; ".join(format_layout(samples)), *split.caveats, written])
 
 
-def _read(source: Path, target: Path, group_by: str | None) -> Samples:
-    if not source.is_dir():
+def _read(source: Path, target: Path, load: Reader, group_by: str | None) -> Samples:
+    if not source.is_dir() and not is_archive(source):
         raise UserError(f"no folder {source}: expected one with a folder of images per class")
     if os.path.lexists(target):
-        raise UserError(f"{target} exists already: name another place, or move it away")
+        raise UserError(f"{target} exists already: choose another path, or move it away")
     if target.resolve().is_relative_to(source.resolve()):
         raise UserError(
-            f"{target} lies in {source}, where it would be a class of its own: name another place"
+            f"{target} is in {source}, where it would be another class folder: choose another path"
         )
-    samples = readers.class_folders(source, None)
+    samples = load(data_folder(source), None)
+    if samples.missing:
+        raise UserError(
+            f"{len(samples.missing)} listed images are not in {source}, the first is {samples.missing[0]}"
+        )
     if samples.parts:
-        raise UserError(f"{source} is split already: it holds {' and '.join(sorted(set(samples.parts)))}/")
+        raise UserError(f"{source} is split already: {format_layout(samples)[0]}")
     return replace(samples, groups=groups_by(samples.names, group_by)) if group_by else samples
 
 
@@ -81,7 +86,8 @@ def groups_by(names: Sequence[str], pattern: str) -> list[str]:
     return groups
 
 
-def _split(samples: Samples, test: float, val: float | None, seed: int) -> Split:
+def _split(samples: Samples, config: ExportConfig) -> Split:
+    test, val = config.test, config.val
     for name, value in (("test", test), ("val", val)):
         if value is not None and not 0 < value < 1:
             raise UserError(f"--{name}_size {value}: expected a fraction between 0 and 1, such as 0.2")
@@ -89,52 +95,52 @@ def _split(samples: Samples, test: float, val: float | None, seed: int) -> Split
         raise UserError(f"--test_size {test} and --val_size {val}: nothing would be left to train on")
     names, labels, groups = samples.names, samples.labels, samples.groups
     parts = ["train"] * len(samples)
-    for i in splits.holdout(names, labels, groups, test, seed, "test"):
+    for i in splits.holdout(names, labels, groups, test, config.seed, "test"):
         parts[i] = "test"
     if val:
-        rest = [i for i, part in enumerate(parts) if part == "train"]
+        train = [i for i, part in enumerate(parts) if part == "train"]
+        left = Counter(labels[i] for i in train)
+        wanted = {label: min(n, left[label] - 1) for label, n in splits.class_counts(labels, val).items()}
         drawn = splits.sample_units(
-            [names[i] for i in rest],
-            [labels[i] for i in rest],
-            groups and [groups[i] for i in rest],
-            splits.class_counts(labels, val),
-            seed,
+            [names[i] for i in train],
+            [labels[i] for i in train],
+            groups and [groups[i] for i in train],
+            wanted,
+            config.seed,
             "val",
         )
         for j in drawn:
-            parts[rest[j]] = "val"
+            parts[train[j]] = "val"
     members = {p: tuple(i for i, part in enumerate(parts) if part == p) for p in PARTS}
-    splits.check_classes(samples, {p: members[p] for p in PARTS if p != "val" or val})
-    return Split(**members, fingerprint=splits.fingerprint(samples, parts))
+    checked = {p: members[p] for p in PARTS if p != "val" or val}
+    caveats = requirements.check_classes(samples, checked, required=("train", "test"))
+    return Split(**members, fingerprint=splits.fingerprint(samples, parts), caveats=caveats)
 
 
-def _fill(folder: Path, samples: Samples, split: Split, how: str) -> None:
-    """Copy or link every image to `folder/<part>/<name>`."""
+def _fill(folder: Path, samples: Samples, split: Split, output: str) -> None:
+    """Copy or link every image to `folder/<part>/<class>/...`."""
     from tqdm import tqdm
 
-    put: Callable[[str, Path], object] = {"copy": shutil.copy2, "hard": os.link, "symbolic": os.symlink}[how]
+    copy: Callable[[str, Path], object] = {"copy": shutil.copy2, "hard": os.link, "symbolic": os.symlink}[
+        output
+    ]
     jobs = [(i, part) for part in PARTS for i in getattr(split, part)]
-    made: set[Path] = set()
-    for i, part in tqdm(jobs, how, unit="img", leave=False, disable=None):
-        path = folder / part / samples.names[i]
+    created: set[Path] = set()
+    for i, part in tqdm(jobs, output, unit="img", leave=False, disable=None):
+        path = folder / part / _below_class(samples.names[i], samples.classes[samples.labels[i]])
         try:
-            if path.parent not in made:
+            if path.parent not in created:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                made.add(path.parent)
-            put(os.path.realpath(samples.images[i]), path)  # a link to the picture, not to another link
+                created.add(path.parent)
+            copy(os.path.realpath(samples.images[i]), path)  # the target of a link, not the link
         except OSError as error:
-            verb = "copy" if how == "copy" else "link"
+            verb = "copy" if output == "copy" else "link"
             raise UserError(
                 f"cannot {verb} {samples.images[i]} to {folder.parent} ({error.strerror}); nothing was written"
             ) from None
 
 
-def _other_files(source: Path, samples: Samples) -> list[str]:
-    """Whatever lies in `source` that no sample is, a stray picture beside the class folders too."""
-    known = set(samples.names)
-    found = (
-        Path(folder, name).relative_to(source).as_posix()
-        for folder, _, names in os.walk(source, followlinks=True)
-        for name in names
-    )
-    return sorted(name for name in found if name not in known)
+def _below_class(name: str, label: str) -> str:
+    """`<class>/...`: the end of the name from the class folder on, or the name of a table's image in a new one."""
+    _, slash, rest = f"/{name}".partition(f"/{label}/")
+    return f"{label}/{rest}" if slash else f"{label.replace('/', '_')}/{name}"

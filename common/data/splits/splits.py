@@ -12,7 +12,8 @@ from functools import lru_cache
 from math import ceil
 
 from ...errors import UserError
-from ...spec import PARTS, Dataset, Holdout, Official, Samples, Split
+from ...spec import PARTS, Dataset, Official, Samples, Split
+from .requirements import check_classes
 
 VAL_FRACTION = 0.1  # of train, for a dataset without an official validation set
 
@@ -95,11 +96,14 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
         train = [i for i in range(n) if parts[i] == "train"]
         groups = [samples.groups[i] for i in train] if samples.groups else None
         names, labels = [samples.names[i] for i in train], [samples.labels[i] for i in train]
-        for j in holdout(names, labels, groups, VAL_FRACTION, seed, "val"):
+        wanted = class_counts(labels, VAL_FRACTION)
+        wanted |= {label: 0 for label, available in Counter(labels).items() if available == 1}
+        for j in sample_units(names, labels, groups, wanted, seed, "val"):
             parts[train[j]] = "val"
     members = {part: tuple(i for i in range(n) if parts[i] == part) for part in PARTS}
-    check_classes(samples, members)
-    return Split(**members, fingerprint=fingerprint(samples, parts))
+    drawn = () if samples.parts else ("test",)
+    caveats = check_classes(samples, members, required=("train", *drawn))
+    return Split(**members, fingerprint=fingerprint(samples, parts), caveats=caveats)
 
 
 def without_val(samples: Samples, split: Split) -> Split:
@@ -108,7 +112,10 @@ def without_val(samples: Samples, split: Split) -> Split:
         return split
     train, test = set(split.train + split.val), set(split.test)
     parts = ["train" if i in train else "test" if i in test else "" for i in range(len(samples))]
-    return Split(train=tuple(sorted(train)), val=(), test=split.test, fingerprint=fingerprint(samples, parts))
+    caveats = tuple(caveat for caveat in split.caveats if not caveat.startswith("validation"))
+    return replace(
+        split, train=tuple(sorted(train)), val=(), fingerprint=fingerprint(samples, parts), caveats=caveats
+    )
 
 
 def reduce_train(
@@ -143,7 +150,7 @@ def reduce_train(
     }
     part_of = {i: part for part, positions in reduced.items() for i in positions}
     parts = [part_of.get(i, "") for i in range(len(samples))]
-    return Split(**reduced, fingerprint=fingerprint(samples, parts))
+    return replace(split, **reduced, fingerprint=fingerprint(samples, parts))
 
 
 def _first(
@@ -181,33 +188,6 @@ def test_fingerprint(samples: Samples, split: Split) -> str:
     return fingerprint(samples, ["test" if i in test else "" for i in range(len(samples))])
 
 
-def check_counts(dataset: Dataset, samples: Samples) -> None:
-    """Compare the counts with the data sheet's: of every official part, or in all.
-
-    Raises:
-        UserError: another number of classes or images than in the data sheet.
-    """
-    if isinstance(dataset.classes, int) and len(samples.classes) != dataset.classes:
-        raise UserError(
-            f"{dataset.title}: found {len(samples.classes)} classes (expected {dataset.classes}); "
-            f"complete the data, or pass --subset to use what is there"
-        )
-    if dataset.counts is None:
-        return
-    if isinstance(dataset.split, Holdout):  # with groups or folds the parts vary in size
-        found, expected = {"in all": len(samples)}, {"in all": sum(dataset.counts.values())}
-    else:
-        found, expected = Counter(samples.parts), dataset.counts
-    if wrong := [
-        f"{found.get(p, 0):,} images {p} (expected {n:,})"
-        for p, n in expected.items()
-        if found.get(p, 0) != n
-    ]:
-        raise UserError(
-            f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there"
-        )
-
-
 def present_classes(samples: Samples) -> Samples:
     """Drop classes without images and renumber the labels."""
     present = sorted(set(samples.labels))
@@ -233,20 +213,3 @@ def subset(samples: Samples, positions: Sequence[int]) -> Samples:
         parts=select(samples.parts),
         groups=select(samples.groups),
     )
-
-
-def check_classes(samples: Samples, members: Mapping[str, Sequence[int]]) -> None:
-    """Check that every part has an image of every class.
-
-    Raises:
-        UserError: names the first class that a part lacks.
-    """
-    for part, positions in members.items():
-        if empty := set(range(len(samples.classes))) - {samples.labels[i] for i in positions}:
-            first, more = min(empty), f" and {len(empty) - 1} more classes" if len(empty) > 1 else ""
-            count = sum(label == first for label in samples.labels)
-            note = ", whole groups" if samples.groups else ""
-            raise UserError(
-                f"class {samples.classes[first]!r} has no image in {part} ({count} in all{note}){more}: "
-                f"{' and '.join(members)} each need one, so add images or drop the class"
-            )

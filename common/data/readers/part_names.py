@@ -1,0 +1,38 @@
+"""The usual names of train, validation and test folders."""
+
+import re
+from collections.abc import Iterable
+
+from ...spec import PARTS
+
+NAMES = {
+    "train": {"train", "training", "trn", "tr"},
+    "val": {"val", "valid", "validation", "dev", "devel", "development"},
+    "test": {"test", "testing", "tst", "holdout", "eval", "evaluation"},
+}
+PART_OF = {name: part for part, names in NAMES.items() for name in names}
+FILLERS = {"set", "data", "dataset", "split", "part", "images", "image", "imgs", "img", "folder", "files"}
+EVALUATION = {"eval", "evaluation"}  # validation where there is a test set beside it
+YEAR = re.compile(r"(?:19|20)\d\d")
+
+
+def part_of(name: str) -> str | None:
+    """The part that a name stands for, in any case, with or without a year or a word such as "set" or "images"."""
+    core = _core(name)
+    return PART_OF.get(core)
+
+
+def parts_of(names: Iterable[str]) -> dict[str, str]:
+    """{name: part} of the names that stand for one; an evaluation set beside a test set is validation."""
+    found = {name: part for name in names if (part := part_of(name))}
+    evaluation = [name for name in found if _core(name) in EVALUATION]
+    if evaluation and "val" not in found.values() and list(found.values()).count("test") > len(evaluation):
+        found |= dict.fromkeys(evaluation, "val")
+    return dict(sorted(found.items(), key=lambda item: (PARTS.index(item[1]), item[0])))
+
+
+def _core(name: str) -> str:
+    words = [word for word in re.split(r"[^a-z]+", YEAR.sub(" ", name.lower())) if word]
+    words = [word for word in words if word not in FILLERS] if len(words) > 1 else words
+    core = "".join(words)
+    return re.sub(r"(set|data|images)$", "", core) or core

@@ -1,5 +1,7 @@
 """From a run's options to its dataset: samples, decoded pixels, split, and the batches of each part."""
 
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -76,7 +78,14 @@ def fit_preprocess(config: RunConfig, preprocess: Preprocess, samples: Samples, 
     """
     preprocess = replace(preprocess, value_range=config.value_range, bands=config.bands)
     outside_test = sorted(set(range(len(samples))) - set(split.test))
-    return with_value_range(preprocess, samples.images, outside_test, cache=not config.no_cache)
+    fitted = with_value_range(preprocess, samples.images, outside_test, cache=not config.no_cache)
+    if fitted.value_range != preprocess.value_range and int(os.environ.get("RANK", 0)) == 0:
+        low, high = fitted.value_range
+        print(
+            f"values {low:g} to {high:g}, found in images outside test, become 0 to 255; --value_range LOW HIGH sets others",
+            file=sys.stderr,
+        )
+    return fitted
 
 
 def read_samples(config: RunConfig) -> Samples:

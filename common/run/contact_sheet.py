@@ -11,7 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.augment import augment as augmentation
+from ..data.checks.check import Report
 from ..data.dataset import LoadedDataset
+from ..data.images.decode import decode
+from ..errors import UserError
 from ..files.atomic import atomic_write
 from ..spec import Augment, RunConfig
 from .fonts import font_for
@@ -43,6 +46,26 @@ def of_run(config: RunConfig, dataset: LoadedDataset) -> Contacts:
         classes=dataset.samples.classes,
         size=dataset.preprocess.size,
         augment=Augment() if config.protocol == "probe" else config.dataset.augment,
+    )
+
+
+def of_report(report: Report) -> Contacts:
+    """Readable images of a checked dataset outside test, or of all where there is no split."""
+    samples, dataset = report.samples, report.dataset
+    unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
+    readable = [i for i in range(len(samples)) if i not in unreadable]
+    if not readable:
+        raise UserError("--sheet: none of the images can be read")
+    labels = np.asarray(samples.labels)
+    positions = sample_positions(labels, [i for i in readable if report.parts[i] != "test"] or readable)
+    images = samples.images
+    chosen = images[positions] if isinstance(images, np.ndarray) else [images[i] for i in positions]
+    return Contacts(
+        pixels=decode(chosen, report.preprocess, dataset.native)[0],
+        labels=labels[positions],
+        classes=samples.classes,
+        size=report.preprocess.size,
+        augment=dataset.augment,
     )
 
 

@@ -5,6 +5,8 @@ from functools import cache
 from matplotlib import font_manager, rcParams
 from matplotlib.ft2font import FT2Font
 
+from ..errors import printable
+
 MISSING = "\N{WHITE SQUARE}"  # in place of a character that no font has
 PLACEHOLDERS = "Last Resort"  # a font whose glyphs show no more than the script of a character
 
@@ -13,7 +15,7 @@ def drawable(text: str) -> str:
     """`text` for matplotlib, which gets fonts for its characters: escapes for control characters, □ for unknown ones."""
     families = rcParams["font.family"]
     shown = ""
-    for character in _escape_controls(text):
+    for character in printable(text):
         font = _font_with(character)
         if font and font.name not in families:
             families = rcParams["font.family"] = [*families, font.name]
@@ -23,17 +25,11 @@ def drawable(text: str) -> str:
 
 def font_for(text: str) -> tuple[str, str]:
     """(file, text) for Pillow, which draws a text in one font: that with most of its characters, □ for the others."""
-    text = _escape_controls(text)
+    text = printable(text)
     candidates = {font.fname: font for font in (_default(), *filter(None, map(_font_with, text)))}
     file = max(candidates, key=lambda file: sum(ord(c) in _code_points(file) for c in text))
     known = _code_points(file)
     return file, "".join(c if ord(c) in known else MISSING if ord(MISSING) in known else "?" for c in text)
-
-
-def _escape_controls(text: str) -> str:
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
-    )
 
 
 def _default() -> font_manager.FontEntry:

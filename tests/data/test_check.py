@@ -16,6 +16,7 @@ from PIL import Image
 import folder
 from common.__main__ import main
 from common.data.checks import check, duplicates
+from common.models.build import get_backbone
 
 
 @pytest.fixture(autouse=True)
@@ -161,7 +162,8 @@ def test_torn_groups() -> None:
         samples = folder.DATASET.load(place, classes)
         return replace(samples, groups=[name.rsplit("/", 1)[1].split("_")[0] for name in samples.names])
 
-    report = check.check(replace(folder.DATASET, load=load), root)
+    preprocess = get_backbone("resnet50").preprocess()
+    report = check.check(replace(folder.DATASET, load=load), root, preprocess)
     torn = [p for p in report.problems if p.kind == "torn groups"]
     assert len(torn) == 16 and all(p.serious for p in torn) and len({p.set for p in torn}) == 4
     assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(check.summary(report))

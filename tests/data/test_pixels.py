@@ -11,6 +11,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+import folder
+from common import main
+from common.__main__ import main as command
 from common.data.images.cache import content_hash, decode_cached
 from common.data.images.decode import decode
 from common.data.images.value_range import with_value_range
@@ -55,14 +58,13 @@ def assert_ramp(pixels: np.ndarray, tolerance: float = 2) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_twelve_bits_become_a_ramp(tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture) -> None:
+def test_twelve_bits_become_a_ramp(tmp_path: Path, suffix: str) -> None:
     path = str(tmp_path / f"a{suffix}")
     Image.fromarray((4095 * RAMP).astype(np.uint16)).save(path)
     preprocess = fitted([path])
     assert_ramp(pixels_of([path], preprocess)[0])
     low, high = preprocess.value_range
     assert 0 <= low <= 10 and 4085 <= high <= 4095
-    assert capsys.readouterr().err.startswith(f"values {low:g} to {high:g}, as found in 1 images")
 
 
 def test_a_range_keeps_the_order_of_brightness(tmp_path: Path) -> None:
@@ -283,3 +285,45 @@ def test_only_the_first_of_several_frames(tmp_path: Path, capsys: pytest.Capture
     assert np.abs(pixels[[0, 1, 2, 3, 5]].astype(int) - 200).max() <= 3
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "frames" in line]
     assert line.startswith("5 of 6 images have several frames or pages, the first is ")
+
+
+def test_check_reports_the_range_and_draws_a_contact_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for name, values in (("up", RAMP), ("down", 1 - RAMP)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(12):
+            Image.fromarray((4095 * values).astype(np.uint16)).save(tmp_path / "images" / name / f"{i}.png")
+    sheet = str(tmp_path / "look.jpg")
+    command(["check", str(tmp_path / "images"), "--sheet", sheet])
+    output = capsys.readouterr().out
+    assert "\npixels: values 3 to 4091 become 0 to 255 (--value_range LOW HIGH sets others)\n" in output
+    assert output.endswith(f"contact sheet -> {sheet}\n")
+    with Image.open(sheet) as image:
+        grey = np.asarray(image.convert("L"))
+    assert (grey < 20).mean() > 0.01 and image.width >= image.height > 200
+    with pytest.raises(SystemExit) as stop:
+        command(["check", str(tmp_path / "images"), "--sheet", sheet])
+    assert stop.value.code == 2 and "look.jpg exists already" in capsys.readouterr().err
+
+
+def test_check_asks_for_bands_as_a_run_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name in "ab":
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(12):
+            values = np.full((8, 8, 5), 20 * i, np.uint8)
+            path = tmp_path / "images" / name / f"{i}.tif"
+            tifffile.imwrite(path, values, photometric="minisblack", planarconfig="contig")
+    images = str(tmp_path / "images")
+    for start in (["check", images], [images]):
+        with pytest.raises(SystemExit) as stop:
+            if start[0] == "check":
+                command(start)
+            else:
+                main(
+                    folder.DATASET, ["--data_dir", images, "-model", "timm:test_resnet", "--weights", "none"]
+                )
+        assert stop.value.code == 2
+        assert "0.tif: 5 bands: select three with --bands R G B" in capsys.readouterr().err
+    command(["check", images, "--bands", "4", "3", "2"])
+    assert "pixels: bands 4 3 2 are red, green and blue" in capsys.readouterr().out

@@ -33,9 +33,10 @@ def write_images(root: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Path:
     monkeypatch.chdir(tmp_path)
     main(folder.DATASET, [*TINY, "--data_dir", str(write_images(tmp_path / "images")), "--out", "out"])
+    Path("log.txt").write_text(capsys.readouterr().err)
     return Path("out")
 
 
@@ -43,6 +44,10 @@ def test_the_range_is_stored_and_repeated(run: Path, capsys: pytest.CaptureFixtu
     stored = json.loads((run / "result.json").read_text())["preprocess"]["value_range"]
     assert tuple(stored) == read_model_card(run / "best.safetensors").get("preprocess").value_range
     assert 290 <= stored[0] <= 310 and 3950 <= stored[1] <= 4000
+    assert (
+        f"values {stored[0]:g} to {stored[1]:g}, found in images outside test, become"
+        in Path("log.txt").read_text()
+    )
     rows = [row.split(",") for row in (run / "predictions.csv").read_text().splitlines()[1:]]
     image, predicted, probability = rows[0][0], rows[0][2], float(rows[0][3])
     card = read_model_card(run / "best.safetensors")

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
+from ...models.build import get_backbone
 from .. import catalog
-from ..arguments import add_labels, bind_labels, label_arguments
+from ..arguments import add_labels, add_pixels, bind_labels, check_pixels, label_arguments
 from ..main import report_user_errors
+from ..options import DEFAULT_MODEL
 from ..parse import has_data, with_split
 
 
@@ -21,7 +23,10 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--split", choices=("clean", "paper"), default="clean",
                         help="the data sheet's split or the paper's (default: %(default)s)")
     add_labels(parser)
+    add_pixels(parser)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
+    parser.add_argument("--sheet", type=Path, metavar="FILE",
+                        help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
     # fmt: on
     options = parser.parse_args(argv)
 
@@ -38,15 +43,27 @@ def main(argv: list[str]) -> None:
         sheet = with_split(sheet, options.fold, options.split)
         if not has_data(sheet, folder):
             raise UserError(f"no data in {folder} (not found): {sheet.get}; or pass its folder as --data_dir")
-        if options.out:
-            check_new(options.out, "--out")
+        check_pixels(options)
+        for option in ("out", "sheet"):
+            if path := getattr(options, option):
+                check_new(path, f"--{option}")
 
         from ...data.checks import check
 
-        report = check.check(sheet, folder)
+        preprocess = replace(
+            get_backbone(DEFAULT_MODEL).preprocess(sheet.image_size),
+            value_range=options.value_range,
+            bands=options.bands,
+        )
+        report = check.check(sheet, folder, preprocess)
         print("\n".join(map(printable, check.summary(report))))
         if options.out:
             check.write(options.out, report)
             print(f"{len(report.problems):,} findings -> {options.out}")
+        if options.sheet:
+            from ...run.contact_sheet import of_report, write_contact_sheet
+
+            write_contact_sheet(options.sheet, of_report(report), sheet.title, "--sheet")
+            print(f"contact sheet -> {options.sheet}")
 
     report_user_errors(show)

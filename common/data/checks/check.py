@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...files.atomic import atomic_write
-from ...spec import PARTS, Dataset, Samples
+from ...spec import PARTS, Dataset, Preprocess, Samples
+from ..images.value_range import with_value_range
 from ..readers.files import check_missing
 from ..readers.layout import format_layout
 from ..readers.unpacked import data_folder
@@ -38,13 +39,14 @@ class Report:
     dataset: Dataset
     samples: Samples
     parts: Sequence[str]  # of a run with the default seed; "": none
+    preprocess: Preprocess  # with the value range
     errors: tuple[str, ...]  # with which a run would refuse the data
     caveats: tuple[str, ...]  # of the split
     problems: tuple[Problem, ...]
 
 
-def check(dataset: Dataset, folder: Path) -> Report:
-    """Read every image and collect the findings.
+def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
+    """Read every image, with the value range and the bands of `preprocess`, and collect the findings.
 
     Raises:
         UserError: there are no images.
@@ -71,8 +73,10 @@ def check(dataset: Dataset, folder: Path) -> Report:
                 parts[i] = part
     except UserError as error:
         errors.append(str(error))
+    outside_test = [i for i, part in enumerate(parts) if part != "test"]
+    preprocess = with_value_range(preprocess, samples.images, outside_test)
 
-    stats = dict(enumerate(image_stats(samples.images)))
+    stats = dict(enumerate(image_stats(samples.images, preprocess)))
     readable = {i: image for i, image in stats.items() if isinstance(image, ImageStats)}
     problems = [
         Problem(kind="unreadable", position=i, detail=image, serious=True)
@@ -80,7 +84,7 @@ def check(dataset: Dataset, folder: Path) -> Report:
         if isinstance(image, str)
     ]
     if readable:
-        problems += [*_odd_modes(readable), *_odd_sizes(readable), *_rotated(readable)]
+        problems += [*_odd_modes(readable), *_odd_sizes(readable), *_rotated(readable), *_several(readable)]
         problems += _sets("exact duplicates", _exact(readable), samples, parts)
         problems += _sets("near duplicates", _near(readable), samples, parts)
     problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
@@ -88,6 +92,7 @@ def check(dataset: Dataset, folder: Path) -> Report:
         dataset=dataset,
         samples=samples,
         parts=parts,
+        preprocess=preprocess,
         errors=tuple(errors),
         caveats=caveats,
         problems=tuple(problems),
@@ -122,6 +127,12 @@ def _rotated(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
             yield Problem(
                 kind="on its side", position=i, detail="its EXIF tag turns it upright when it is read"
             )
+
+
+def _several(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+    for i, image in readable.items():
+        if image.several_frames:
+            yield Problem(kind="several frames", position=i, detail="only the first one, or page, is used")
 
 
 def _exact(readable: Mapping[int, ImageStats]) -> list[list[int]]:
@@ -192,11 +203,20 @@ def summary(report: Report) -> list[str]:
         f"{dataset.title}: {len(samples):,} images of {len(sizes)} classes; {parts}{origin}",
         *(f"layout: {line}" for line in ["; ".join(format_layout(samples))] if line),
         f"classes: {spread if least < most else f'{most:,} images each'}",
+        *_pixels(report.preprocess),
         *(f"counts: {error}" for error in report.errors),
         *(_line(kind, [p for p in report.problems if p.kind == kind], samples) for kind in kinds),
         *(f"caveat: {caveat}" for caveat in (*dataset.caveats, *report.caveats)),
         f"summary: {'serious: ' + ', '.join(findings) if findings else 'no serious problems found'}",
     ]
+
+
+def _pixels(preprocess: Preprocess) -> Iterator[str]:
+    if preprocess.value_range:
+        low, high = preprocess.value_range
+        yield f"pixels: values {low:g} to {high:g} become 0 to 255 (--value_range LOW HIGH sets others)"
+    if preprocess.bands:
+        yield f"pixels: bands {' '.join(map(str, preprocess.bands))} are red, green and blue"
 
 
 def _line(kind: str, problems: Sequence[Problem], samples: Samples) -> str:

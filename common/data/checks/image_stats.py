@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from ..images.open import ORIENTATION, open_image, rgb, upright
+from ...spec import Preprocess
+from ..images.open import has_several_frames, open_image, rgb, upright
+from ..images.stored_values import ORIENTATION
 from . import duplicates
 
 if TYPE_CHECKING:
@@ -21,28 +23,31 @@ class ImageStats:
     size: tuple[int, int]  # (H, W) in pixels, as stored
     mode: str
     upright: bool
+    several_frames: bool  # or pages, of which the first is used
     digest: bytes  # of the decoded pixels, whatever the file format
     thumbnail: "np.ndarray"
 
 
-def image_stats(images: Sequence) -> list[ImageStats | str]:
+def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[ImageStats | str]:
     """The stats of every image, or the reason why it cannot be read. Pillow releases the GIL, so threads run in parallel."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        stats = pool.map(lambda i: _stats_of(images[i]), range(len(images)))
+        stats = pool.map(lambda i: _stats_of(images[i], preprocess), range(len(images)))
         return list(tqdm(stats, "read", len(images), unit="img", leave=False, disable=None))
 
 
-def _stats_of(source: "str | np.ndarray") -> ImageStats | str:
+def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> ImageStats | str:
     from PIL import Image
 
     try:
-        image = open_image(source)
+        image = open_image(source, preprocess)
+        several_frames = has_several_frames(image)
         mode, size, orientation = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
         image = rgb(upright(image))
         return ImageStats(
             size=size,
             mode=mode,
             upright=orientation in (0, 1),
+            several_frames=several_frames,
             digest=hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest(),
             thumbnail=duplicates.thumbnail(image),
         )

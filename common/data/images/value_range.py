@@ -1,7 +1,6 @@
 """The value range of a dataset with more than 8 bits per channel: one for all its images, which keeps their brightness."""
 
 import os
-import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -59,14 +58,7 @@ def with_value_range(
             f"images of {' and of '.join(found['kinds'])} values in one dataset, which no range fits: convert them to "
             "one, or pass --value_range LOW HIGH"
         )
-    low, high = found["range"]
-    if int(os.environ.get("RANK", 0)) == 0:
-        print(
-            f"values {low:g} to {high:g}, as found in {found['images']:,} images outside test, become 0 to 255; "
-            "--value_range LOW HIGH sets others",
-            file=sys.stderr,
-        )
-    return replace(preprocess, value_range=(low, high))
+    return replace(preprocess, value_range=tuple(found["range"]))
 
 
 def _sample(train: Sequence[int]) -> Sequence[int]:

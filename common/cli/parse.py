@@ -95,7 +95,7 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
             setattr(options, name, value)
     if options.micro_bs and options.batch_size % options.micro_bs:
         raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
-    row.check_size(options.image_size)
+    build.check_size(row, options.image_size)
     weights.locate(row, options.weights, options.offline)
     dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
     if options.protocol == "paper":

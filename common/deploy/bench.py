@@ -82,9 +82,9 @@ def bench(
     """
     backbone = build.get_backbone(model)
     size = size or (backbone.size, backbone.size)
-    backbone.check_size(size)
+    build.check_size(backbone, size)
     accelerator = device.make_accelerator(where, precision, backbone.cpu_bf16)
-    net = build.create_model(backbone, CLASSES, None)
+    net = build.create_model(backbone, CLASSES, None, size=size)
     macs = cost.macs(net, size)
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
         real = _random_batches(file, backbone.preprocess(size), batch_size, steps, accelerator.device)

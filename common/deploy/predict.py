@@ -44,7 +44,8 @@ def predict(
 
     backbone, classes = build.get_backbone(metadata["backbone"]), metadata["classes"]
     accelerator = make_accelerator("auto", "fp32", backbone.cpu_bf16)
-    net = build.create_model(backbone, len(classes), load_state_dict(path), keep_head=True)
+    size = metadata["preprocess"].size
+    net = build.create_model(backbone, len(classes), load_state_dict(path), keep_head=True, size=size)
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
         probabilities, unreadable = _probabilities(net, chunk, metadata, accelerator)

@@ -68,7 +68,7 @@ def training_seconds(
 
 
 def _estimate(workload: Workload, measure: bool) -> Cost:
-    make = partial(build.create_model, workload.row, workload.classes, None)
+    make = partial(build.create_model, workload.row, workload.classes, None, size=workload.image_size)
     network = make()
     static = (cost.parameters(network), cost.macs(network, workload.image_size))
     if not measure:

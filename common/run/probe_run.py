@@ -125,7 +125,7 @@ def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) 
     n_classes, found = len(dataset.samples.classes), device.find(config.device)
     precision = device.resolve_precision(found, config.precision, backbone.cpu_bf16)
     path, sha256 = weights.fetch(backbone, config.weights, config.offline)
-    net = seeded_model(backbone, path, n_classes, config.seed)
+    net = seeded_model(backbone, path, n_classes, config.seed, config.image_size)
     settings = {
         **static_config(config, backbone, recipes.PROBE, dataset),
         **model_config(config, net, dataset.preprocess.size, sha256, found, precision),

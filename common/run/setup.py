@@ -71,7 +71,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     )
     torch.manual_seed(config.seed)
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
-    net = build.create_model(backbone, n_classes, state)
+    net = build.create_model(backbone, n_classes, state, size=config.image_size)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, which every result states
     metric = choose_metric(config, dataset)
@@ -114,7 +114,7 @@ def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) ->
         return Speed(precision=config.precision, compiled=config.compile)
     found = device.find(config.device)
     return autotune.tune(
-        build=partial(build.create_model, backbone, n_classes, None),
+        build=partial(build.create_model, backbone, n_classes, None, size=config.image_size),
         name=backbone.name,
         device=found,
         machine=provenance.device_name(found),
@@ -159,7 +159,8 @@ def _initial_net(setup: Setup) -> nn.Module:
     """The network before its first step, another one at every call."""
     task = setup.task
     torch.manual_seed(task.seed)
-    net = build.create_model(setup.backbone, len(setup.dataset.samples.classes), setup.state)
+    size, n_classes = setup.config.image_size, len(setup.dataset.samples.classes)
+    net = build.create_model(setup.backbone, n_classes, setup.state, size=size)
     move_to(net, task.accelerator.device, task.train.memory_format)
     return net
 

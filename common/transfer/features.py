@@ -109,14 +109,21 @@ def extract_features(extractor: Extractor, pixels: np.ndarray, indices: Sequence
         batch_size=extractor.batch_size or MAX_BATCH[device.type],
         device=device,
     )
-    net = seeded_model(extractor.backbone, extractor.weights, 2, extractor.seed)
+    size = extractor.preprocess.size
+    net = seeded_model(extractor.backbone, extractor.weights, 2, extractor.seed, size)
     return forward_features(net, extractor.backbone, batches, extractor.precision)
 
 
-def seeded_model(backbone: Backbone, path: Path | None, num_classes: int, seed: int) -> nn.Module:
+def seeded_model(
+    backbone: Backbone,
+    path: Path | None,
+    num_classes: int,
+    seed: int,
+    size: tuple[int, int] | None = None,
+) -> nn.Module:
     """The network with the weights of a file, or random ones that do not depend on the number of classes."""
     torch.manual_seed(seed)
-    return build.create_model(backbone, num_classes, path and load_state_dict(path))
+    return build.create_model(backbone, num_classes, path and load_state_dict(path), size=size)
 
 
 def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, precision: str) -> Features:
@@ -147,9 +154,9 @@ def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, preci
 
 def remove_head(net: nn.Module, head: str) -> nn.Module:
     """The network changed to return the input of its head, the dotted path of the last layer."""
-    if isinstance(net.get_submodule(head), nn.Linear):
+    if isinstance(net.get_submodule(head), nn.Linear) or not hasattr(net, "reset_classifier"):
         net.set_submodule(head, nn.Identity())
-    else:  # timm's networks with a convolution for one
+    else:  # timm's networks with a convolution as head
         net.reset_classifier(0)
     return net
 

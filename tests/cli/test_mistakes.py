@@ -16,7 +16,7 @@ from mistakes import mistake
     [
         (("-model", "resnt50"), "did you mean 'resnet50'?"),
         (("-model", "timm:resnet50d1"), "did you mean 'timm:resnet50d'?"),
-        (("-model", "resnet18"), "for timm's, pass -model timm:resnet18"),
+        (("-model", "torchvision:resnet19"), "did you mean 'torchvision:resnet18'?"),
         (("-model", "timm:resnet18"), "no data in data/eurosat"),
         (("--steps", 0), "--steps 0: expected 1 or more"),
         (("--steps", 9, "--epochs", 1), "not allowed with argument"),

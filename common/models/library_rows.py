@@ -97,9 +97,7 @@ def create_torchvision(arch: str) -> "nn.Module":
 
     # their slow initialisation would be overwritten or, from scratch, is no better than the default
     config = {"aux_logits": False, "transform_input": False, "init_weights": False}
-    net = torchvision.models.get_model(
-        arch, weights=None, **(config if arch in HALF_INPUTS else {})
-    )
+    net = torchvision.models.get_model(arch, weights=None, **(config if arch in HALF_INPUTS else {}))
     if arch.startswith("squeezenet"):
         net.classifier[2] = nn.Identity()  # a ReLU of the logits
     return net

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> None:
                 f"{row.enum or row.weights.rsplit('/', 1)[1]:42} {row.sha256 or 'not given':9} {', '.join(row.aliases)}"
             )
         print()
-    print("any other timm model: -model timm:NAME\n")
+    print("any other model of timm or torchvision: -model timm:NAME, -model torchvision:NAME\n")
     print(f"{'from scratch only':21} {'params':>8} {'MACs':>7} {'at':>4}  (--weights none)")
     for row in CIFAR:
         print(f"{row.name:21} {row.params / 1e6:6.2f} M {row.macs / 1e9:5.3f} G {row.size:4}")

@@ -3,10 +3,14 @@
 Ray schedules them, and starts a task again when its machine is lost; the run then resumes from its folder.
 """
 
+import os
+import socket
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from ..errors import UserError
@@ -17,6 +21,9 @@ from .workers import count_signals
 
 POLL_SECONDS = 1.0
 MAX_RETRIES = 5  # of a task whose machine is lost
+CONNECT_TIMEOUT = 5.0  # seconds
+TOKEN_FILE = Path("~/.ray/auth_token")
+TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,6 +49,11 @@ def run(
 
 def _connect(address: str):
     """The module `ray`, connected."""
+    if address not in ("auto", "local"):
+        _check_reachable(address)
+    if any(key in os.environ for key in TOKEN_VARIABLES) or TOKEN_FILE.expanduser().exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # a cluster without a token ignores it
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "3")  # seconds, instead of 20
     try:
         import ray
     except ImportError:
@@ -53,9 +65,25 @@ def _connect(address: str):
             log_to_driver=False,
             include_dashboard=False if address == "local" else None,
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--ray {address}: no Ray cluster there ({str(error).splitlines()[0]})") from None
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        if "AuthenticationError" in "".join(traceback.format_exception(error)):
+            raise UserError(
+                f"--ray {address}: the cluster requires a token, and this machine has none or another: copy {TOKEN_FILE} "
+                "from the machine that started it"
+            ) from None
+        raise UserError(f"--ray {address}: cannot connect to Ray ({str(error).splitlines()[0]})") from None
     return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Raises: UserError: nothing listens there; Ray itself retries for minutes."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        socket.create_connection((parts.hostname, parts.port), CONNECT_TIMEOUT).close()
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(
+            f"--ray {address}: no Ray cluster there ({error}); expected HOST:PORT of ray start --head, auto or local"
+        ) from None
 
 
 def _check_cores(ray, threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Many runs: on workers, on Ray, under a budget, and real ones."""
+"""Many runs: on workers, under a budget, and real ones."""
 
 import fcntl
 import json
@@ -47,14 +47,6 @@ def test_a_crash_costs_one_run(tmp_path: Path) -> None:
     assert state.pending(cells, out, retry=True) == ([cells[1]], 2, 0)
     text = status.format_status(out)
     assert f"again: {this_python()}" in text and text.endswith("2 finished, 0 running, 0 stopped, 1 failed")
-
-
-def test_ray_tasks_are_retried_alike(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed")
-    path = script(tmp_path, b=["kill:started", "finish"], c=["traceback"])
-    cells = [cell(path, name) for name in "abc"]
-    backend = Backend(workers=1, gpus=0, ray="local", cpu_only=True)
-    assert sweep(cells, config(tmp_path), backend, print, quiet=True) == {"finished": 2, "failed": 1}
 
 
 def test_the_estimate_is_that_of_similar_runs(tmp_path: Path) -> None:

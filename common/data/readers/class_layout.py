@@ -34,6 +34,8 @@ def find_classes(tree: Tree) -> Found:
     Raises:
         UserError: there are no class folders, or it is not clear what they are.
     """
+    if len(tree.images) <= 1 and (hint := data_files(tree.others, bool(tree.images))):
+        raise UserError(f"no class folders in {_at(tree, '')}: {hint}")
     base, notes = "", []
     while True:
         level = _Level(tree, base)
@@ -176,8 +178,6 @@ def _mixed(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]) -> li
 
 def _no_classes(tree: Tree, base: str, level: _Level) -> str:
     expected = "expected one folder of images per class"
-    if hint := data_files(tree.others):
-        return f"no class folders in {_at(tree, base)}: {hint}"
     if level.loose:
         tables = [name for name in tree.others if name.endswith((".csv", ".tsv", ".jsonl"))]
         how = f", such as --labels {tables[0]}" if tables else ""

@@ -60,14 +60,16 @@ def describe_file(name: str) -> str:
     return KINDS.get(suffix_of(lower), "")
 
 
-def data_files(others: Iterable[str]) -> str:
-    """What the files in a folder without class folders are; empty if none is known."""
+def data_files(others: Iterable[str], beside_images: bool) -> str:
+    """What the files in a folder without class folders are; empty if none is known. Beside images only labels matter."""
     for name in others:
         lower = name.lower()
-        if lower.endswith(SUFFIXES):
-            return f"{name} is an archive: name it with --data_dir to read it"
         if lower.endswith(".cls"):
             return f"{name} belongs to {SHARD}"
+        if beside_images:
+            continue
+        if lower.endswith(SUFFIXES):
+            return f"{name} is an archive: name it with --data_dir to read it"
         if kind := describe_file(lower):
             return f"{name} is {kind}"
     return ""

@@ -48,7 +48,7 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
 def _add_model(group: argparse._ArgumentGroup, dataset: Dataset) -> None:
     height, width = dataset.image_size
     group.add_argument("-model", "--model", default=DEFAULT_MODEL, metavar="NAME",
-                       help="a backbone of `python -m common list`, or any timm:NAME or torchvision:NAME (default: %(default)s)")
+                       help="a backbone of `python -m common list`, any timm:NAME or torchvision:NAME; NAME=FILE takes its weights from a file (default: %(default)s)")
     group.add_argument("--weights", metavar="imagenet|none|FILE",
                        help="initial weights: ImageNet, random, or a .safetensors or .pth file (default: the protocol's)")
     group.add_argument("--image_size", type=image_size, metavar="S|HxW",

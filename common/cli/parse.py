@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models import build, weights
+from ..models.names import slug
 from ..run.results import OPTIONS, RESULT
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
@@ -93,6 +94,10 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
     for name, value in defaults(options.protocol, row, dataset).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    if "=" in options.model and options.weights != "imagenet":
+        raise UserError(
+            f"-model {options.model} names its weights: it cannot start from --weights {options.weights}"
+        )
     if options.micro_bs and options.batch_size % options.micro_bs:
         raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
     build.check_size(row, options.image_size)
@@ -173,7 +178,7 @@ def has_data(dataset: Dataset, folder: Path) -> bool:
 
 def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:
     """Raises: UserError: the run to resume is finished, or the folder of a new run exists."""
-    model, stamp = options.model.replace(":", "_"), time.strftime("%Y%m%d-%H%M%S")
+    model, stamp = slug(options.model), time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
     if options.resume and (out / RESULT).exists():
         raise UserError(f"the run in {out} is finished: nothing to resume")

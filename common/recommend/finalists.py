@@ -15,6 +15,7 @@ import numpy as np
 from ..data.splits import split_file
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
+from ..models.names import slug
 from ..run import results
 from ..spec import RunConfig
 from . import ranking
@@ -51,7 +52,7 @@ def run(
             split_file.write(part, data.samples, data.split)
     folders = []
     for number, config in enumerate(runs, 1):
-        folders.append(folder / config.model.replace(":", "_"))
+        folders.append(folder / slug(config.model))
         title = f"{config.model}, {number} of {len(runs)}"
         if (folders[-1] / results.RESULT).exists():
             log(f"{title}, is already fine-tuned: {folders[-1]}")

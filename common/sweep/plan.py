@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..models import build
+from ..models.names import slug
 from ..models.registry import Backbone
 from ..spec import Phase, RunConfig, Samples, Split
 from ..training import recipes
@@ -101,7 +102,7 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
     sizes = len(split.train), len(split.val), len(split.test)
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    model = row.name.replace(":", "_").replace(".", "_")
+    model = slug(row.name).replace(".", "_")
     return Cell(
         name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",
         dataset=config.dataset.name,
@@ -140,14 +141,24 @@ def _identity(config: RunConfig, row: Backbone, fingerprint: str) -> str:
         **{name: getattr(config, name) for name in IDENTITY_FIELDS},
         **{name: value for name in PIXEL_FIELDS if (value := getattr(config, name))},
         "backbone": row.name,
-        "weights": row.weights if config.weights == "imagenet" else _content_hash(config.weights),
+        "weights": _identify_weights(config, row),
         "sheet": [sheet.name, sheet.metric, sheet.native, asdict(sheet.augment)],
         "split": fingerprint,
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
 
 
+def _identify_weights(config: RunConfig, row: Backbone) -> str:
+    if config.weights != "imagenet":
+        return _content_hash(config.weights)
+    if row.weights.startswith("file:"):
+        return _content_hash(row.weights.removeprefix("file:"))
+    return row.weights
+
+
 @cache
 def _content_hash(weights: str) -> str:
     """SHA-256 of the file; "none" stays "none"."""
-    return weights if weights == "none" else hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    return (
+        weights if weights == "none" else hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest()
+    )

@@ -169,6 +169,8 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
 
 
 def _candidates(options: argparse.Namespace) -> Candidates:
+    for name in options.model or ():
+        build.check_name(name)
     rows = [build.get_backbone(name) for name in options.model] if options.model else None
     if options.weights == "none":
         return Candidates(usable=rows or list(BACKBONES))

@@ -46,7 +46,7 @@ def _add_grid(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--datasets", nargs="+", required=True, metavar="NAME",
                        help="datasets of `list`, or all: those found in --data")
     group.add_argument("--models", nargs="+", default=["paper"], metavar="NAME",
-                       help=f"backbones, or {', '.join(GROUPS)} for a table of `list` (default: paper)")
+                       help=f"backbones, with your own weights as NAME=FILE, or {', '.join(GROUPS)} for a table of `list` (default: paper)")
     group.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="default: 0")
     train_size = group.add_mutually_exclusive_group()
     train_size.add_argument("--shots", nargs="+", type=int, metavar="K",

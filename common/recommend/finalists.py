@@ -1,4 +1,4 @@
-"""The top of a recommendation, fine-tuned and compared on the held-out test images."""
+"""The comparison of the top backbones, fine-tuned, on the held-out test images."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""Which backbone suits these images: every candidate is probed on frozen features, and ranked.
+"""A ranking of backbones for a set of images, by linear probes on frozen features.
 
 The test images are held out before the first probe, so that `finalists` may compare fine-tuned networks on them.
 """

@@ -1,4 +1,4 @@
-"""The time that the runs of a sweep take, estimated from finished runs and from `bench`."""
+"""The estimated time of the runs of a sweep."""
 
 import json
 import statistics

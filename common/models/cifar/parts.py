@@ -1,4 +1,4 @@
-"""What several of the networks share: the initialisation, and the way from features to logits."""
+"""Initialisation and head that several of the networks share."""
 
 from collections import OrderedDict
 

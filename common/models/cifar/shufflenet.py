@@ -1,7 +1,7 @@
 """ShuffleNet (v1): Zhang et al., arXiv 1707.01083, Table 1, width 1x, 8 groups, for 32 x 32 pixels.
 
 The units are those of its Figure 2 (b) and (c). The stem's stride is 1 and no pooling follows. The first 1x1
-convolution of all has no groups, since it sees 24 channels only (section 3.3).
+convolution has no groups, since its input has 24 channels only (section 3.3).
 """
 
 import torch
@@ -29,7 +29,7 @@ class ShuffleUnit(nn.Module):
         self.halves = inputs < outputs
         stride = 2 if self.halves else 1
         middle = outputs // 4
-        new = outputs - inputs if self.halves else outputs  # the pooled input brings the rest
+        new = outputs - inputs if self.halves else outputs  # the rest is the pooled input
         self.squeeze = Conv2dNormActivation(inputs, middle, 1, groups=1 if inputs == STEM else GROUPS)
         self.depthwise = Conv2dNormActivation(middle, middle, 3, stride, groups=middle, activation_layer=None)
         self.expand = Conv2dNormActivation(middle, new, 1, groups=GROUPS, activation_layer=None)

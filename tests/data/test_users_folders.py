@@ -16,7 +16,7 @@ import food101
 from common import main
 from common.__main__ import main as command
 from common.cli.parse import make_config, parse
-from common.data.dataset import load_dataset
+from common.data.dataset import load_dataset, read_samples
 from common.errors import UserError, printable
 from common.models.build import get_backbone
 
@@ -112,10 +112,14 @@ def test_a_run_with_a_table(tmp_path: Path, capsys) -> None:
     add(Path("photos"), "{30}.jpg")
     rows = "".join(f"{i};{'ab'[i % 2]};p{i // 3}\n" for i in range(30))
     Path("photos/labels.csv").write_text(f"image;label;patient\n{rows}")
-    main(folder.DATASET, ["--data_dir", "photos", "--labels", "photos/labels.csv", *TINY, "--out", "run"])
+    main(folder.DATASET, ["--data_dir", "photos", "--labels", "labels.csv", *TINY, "--out", "run"])
     assert capsys.readouterr().err.startswith("labels.csv: 30 images; 2 classes, 10 groups")
     with open("run/split.csv", newline="") as file:
         parts = {row["path"]: row["part"] for row in csv.DictReader(file)}
+    again = make_config(
+        (folder.DATASET,), parse((folder.DATASET,), ["--config", "run/options.yaml", "--out", "new"])
+    )
+    assert read_samples(again).names == sorted(parts), "the run's options name the same table"
     assert len(parts) == 30 and all(
         len({parts[f"{i + k}.jpg"] for k in range(3)}) == 1 for i in range(0, 30, 3)
     )
@@ -159,7 +163,7 @@ def test_lists_with_holes(tmp_path: Path) -> None:
     data = load_dataset(config, get_backbone(config.model).preprocess((32, 32)), lines.append)
     assert len(data.samples) == 20
     assert lines == [
-        {"data": f"1 listed images are not there (first images/{missing.parent.name}/{missing.name})"}
+        {"data": f"1 listed image is not there (first images/{missing.parent.name}/{missing.name})"}
     ]
     config = make_config((food101.DATASET,), parse((food101.DATASET,), options))
     with pytest.raises(UserError, match=r"1 of 21 images missing.*--subset"):

@@ -29,8 +29,10 @@ READ_ERRORS = (
 )  # fmt: skip
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, option: str = "--data_dir") -> None:
     """Write all files of `archive` below `folder`; if this fails, the caller deletes `folder`.
+
+    `option` names another place for `folder`, for errors of a full or read-only disk.
 
     Raises:
         UserError: not an archive, a broken or unsafe one, or a full disk.
@@ -41,7 +43,7 @@ def unpack(archive: Path, folder: Path) -> None:
     members = _zip(archive) if archive.suffix.lower() == ".zip" else _tar(archive)
     total = 0
     try:
-        with disk_errors(folder, "--data_dir"):
+        with disk_errors(folder, option):
             bar = tqdm(members, archive.name, unit=" files", disable=None)
             for count, (name, size, content) in enumerate(bar, 1):
                 total += size  # both libraries read no more than the size in the header

@@ -1,5 +1,6 @@
 """Find class folders and parts in a tree of images as people bring them."""
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -8,8 +9,11 @@ from ...spec import PARTS
 from .layout import FULL
 from .part_names import parts_of
 from .scan import Tree
+from .suffixes import suffix_of
+from .table_rows import JSON_LINES
 from .unpacked import data_files
 
+TABLES = (".csv", ".tsv", *JSON_LINES)
 LOOSE, UNLABELLED = "outside the class folders", "without class folder"
 SOURCE = "class folders"
 
@@ -109,7 +113,7 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
     if not labelled:
         raise UserError(
             f"{_at(tree, base)} holds {_listed(parts)}, named like parts, but no class folders in them: "
-            "put the images of each class into a folder, or pass --labels FILE"
+            f"put the images of each class into a folder, or pass a table of labels ({_tables(tree)})"
         )
     of_part: dict[str, str] = {}
     for folder in labelled:
@@ -177,12 +181,15 @@ def _mixed(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]) -> li
 
 
 def _no_classes(tree: Tree, base: str, level: _Level) -> str:
-    expected = "expected one folder of images per class"
-    if level.loose:
-        tables = [name for name in tree.others if name.endswith((".csv", ".tsv", ".jsonl"))]
-        how = f", such as --labels {tables[0]}" if tables else ""
-        return f"no class folders in {_at(tree, base)}, but {len(level.loose):,} images: {expected}, or a table of labels (--labels FILE{how})"
-    return f"no class folders in {_at(tree, base)}: {expected}"
+    images = f", but {len(level.loose):,} images" * bool(level.loose)
+    table = f", or a table of labels ({_tables(tree)})" * bool(level.loose)
+    return f"no class folders in {_at(tree, base)}{images}: expected one folder of images per class{table}"
+
+
+def _tables(tree: Tree) -> str:
+    """The option for a table, with the name of the first file that may be one."""
+    tables = [posixpath.basename(name) for name in tree.others if suffix_of(name) in TABLES]
+    return f"--labels {tables[0] if tables else 'FILE'}"
 
 
 def _listed(folders: Mapping[str, object]) -> str:

@@ -33,6 +33,7 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
     if os.path.isfile(tree.path(path.as_posix())):
         return [path.as_posix()]
     found = [name for name in beside_images if posixpath.basename(name) == path.name]
+    found = [name for name in found if "/" not in name] or found
     folders = {posixpath.dirname(name) for name in found}
     if not found or (len(found) > 1 and len(parts_of(folders)) < len(found)):
         raise UserError(

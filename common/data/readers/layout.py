@@ -22,9 +22,11 @@ class Layout:
 
 def format_layout(samples: Samples) -> list[str]:
     """`train/ 840, valid/ 120 (validation), test/ 240`, `5 classes`, `3 files passed over (.heic)`; empty without any to say."""
-    missing = samples.missing and [
-        f"{len(samples.missing):,} listed images are not there (first {samples.missing[0]})"
-    ]
+    missing = ()
+    if n := len(samples.missing):
+        missing = (
+            f"{n:,} listed {'images are' if n > 1 else 'image is'} not there (first {samples.missing[0]})",
+        )
     layout: Layout | None = samples.layout
     if layout is None:
         return [*missing]

@@ -32,7 +32,7 @@ def parts_of(names: Iterable[str]) -> dict[str, str]:
 
 
 def _core(name: str) -> str:
-    words = [word for word in re.split(r"[^a-z]+", YEAR.sub(" ", name.lower())) if word]
-    words = [word for word in words if word not in FILLERS] if len(words) > 1 else words
-    core = "".join(words)
+    tokens = [token for token in re.split(r"[^a-z]+", YEAR.sub(" ", name.lower())) if token]
+    tokens = [token for token in tokens if token not in FILLERS] if len(tokens) > 1 else tokens
+    core = "".join(tokens)
     return re.sub(r"(set|data|images)$", "", core) or core

@@ -44,11 +44,13 @@ def data_folder(path: Path) -> Path:
         f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
     )
     folder = cache_dir() / "archives" / f"{path.name.split('.')[0]}-{key.hexdigest()[:16]}"
+    if folder.is_dir():
+        return folder
     with disk_errors(cache_dir(), CACHE_VARIABLE), exclusive(folder, "unpacking into"):
         if not folder.is_dir():
-            with atomic_write(folder, CACHE_VARIABLE) as part:
-                part.mkdir()
-                unpack(path, part)
+            with atomic_write(folder, CACHE_VARIABLE) as temporary:
+                temporary.mkdir()
+                unpack(path, temporary, CACHE_VARIABLE)
     return folder
 
 

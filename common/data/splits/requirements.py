@@ -47,29 +47,28 @@ def check_classes(
         lacking = sorted(set(range(len(samples.classes))) - {samples.labels[i] for i in positions})
         if not lacking:
             continue
-        counts = {p: sum(samples.labels[i] == lacking[0] for i in members[p]) for p in members}
-        has = ", ".join(f"{n:,} {p}" for p, n in counts.items())
         if part in required or not positions:
-            raise UserError(_lacks(samples, part, lacking, sum(counts.values()), required))
-        name, n = ("validation" if part == "val" else part), len(lacking)
-        which = (
-            f"class {samples.classes[lacking[0]]!r} ({has})"
-            if n == 1
-            else f"{n} of {len(samples.classes)} classes, such as {samples.classes[lacking[0]]!r} ({has})"
-        )
+            raise UserError(_format_lacking(samples, part, lacking, tuple(dict.fromkeys((*required, part)))))
+        counts = ", ".join(f"{_count(samples, members[p], lacking[0]):,} {p}" for p in members)
+        first, n = f"{samples.classes[lacking[0]]!r} ({counts})", len(lacking)
+        which = f"class {first}" if n == 1 else f"{n} of {len(samples.classes)} classes, such as {first}"
+        name = "validation" if part == "val" else part
         caveats.append(f"{name} has no images of {which}: its scores are over the classes that it has")
     return tuple(caveats)
 
 
-def _lacks(samples: Samples, part: str, lacking: list[int], count: int, required: Sequence[str]) -> str:
-    first, more = (
-        samples.classes[lacking[0]],
-        f" and {len(lacking) - 1} more classes" if len(lacking) > 1 else "",
-    )
+def _count(samples: Samples, positions: Sequence[int], label: int) -> int:
+    return sum(samples.labels[i] == label for i in positions)
+
+
+def _format_lacking(samples: Samples, part: str, lacking: list[int], parts: tuple[str, ...]) -> str:
+    """The error for a part that lacks classes, of `parts` that need them; it offers what helps."""
+    n = _count(samples, range(len(samples)), lacking[0])
     grouped = ", whole groups" if samples.groups else ""
+    more = f" and {len(lacking) - 1} more classes" if len(lacking) > 1 else ""
     rare = samples.layout and not samples.parts
-    option = ", or pass --min_images 3 to leave rare classes out" if rare else ", or drop the class"
+    option = "pass --min_images 3 to leave rare classes out" if rare else "drop the class"
     return (
-        f"class {first!r} has no image in {part} ({count} in all{grouped}){more}: "
-        f"{' and '.join(required)} each need one, so add images{option}"
+        f"class {samples.classes[lacking[0]]!r} has no image in {part} ({n} in all{grouped}){more}: "
+        f"{' and '.join(parts)} each need one, so add images, or {option}"
     )

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, MACs at the size in use, images per second, peak memory."""
+"""The cost of a network: parameters, MACs, seconds, peak memory."""
 
 import ctypes
 import gc
@@ -22,8 +22,8 @@ def parameters(net: nn.Module) -> int:
 def macs(net: nn.Module, size: tuple[int, int]) -> int:
     """Multiply-accumulates of convolutions and matrix products for one (3, H, W) image.
 
-    torch counts two operations for each; published "GFLOPs" of networks are these MACs. Attention is computed as two
-    matrix products: what a CPU fuses them into, not every version of torch counts.
+    torch counts two operations per MAC; the "GFLOPs" of papers are these MACs. Attention is computed as two matrix
+    products, because not every version of torch counts its fused CPU kernel.
     """
     device = next(net.parameters()).device
     was_training = net.training
@@ -35,7 +35,7 @@ def macs(net: nn.Module, size: tuple[int, int]) -> int:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Multiply-accumulates per second of a large matrix product: the most that a network can hope for there."""
+    """Multiply-accumulates per second of a large matrix product: the upper limit for a network on the device."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = torch.randn(2, n, n, device=device).to(dtype)
     best = math.inf
@@ -47,21 +47,19 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def reset_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` count from here; where the system does not offer it, it goes on counting."""
+    """Start a new measurement of `peak_memory`, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
         gc.collect()
         with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(
-                0
-            )  # freed memory, which we keep (training/device.py), goes back first
+            ctypes.CDLL(None).malloc_trim(0)  # freed memory that training/device.py keeps
         with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # proc(5)
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes at the worst moment so far: allocated on the GPU, or resident in this process on a CPU."""
+    """Bytes: the maximum allocated on the GPU, or resident in this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError):
@@ -73,7 +71,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 class Timer:
-    """Seconds of a `with` block, the device's queue included."""
+    """The seconds of a `with` block; waits for the GPU's queue."""
 
     def __init__(self, device: torch.device):
         self.device = device

@@ -25,15 +25,14 @@ class Difference:
     difference: float
     low: float
     high: float
-    p: float  # two-sided: how often resampling turns the sign round
+    p: float  # two-sided, from the resamples on either side of zero
 
 
 def resample_means(scores: ndarray, seed: int = 0, resamples: int = RESAMPLES) -> ndarray:
     """(K, N) scores per image -> (R, K) their means over resampled images.
 
-    Images on which all candidates score alike are of one kind, and how often a kind is drawn is multinomial: the
-    bootstrap itself, not an approximation, and fast where scores are right or wrong. Where 30,000 images all score
-    differently it takes half a minute.
+    Images with the same column of scores are interchangeable, so their number in a resample is multinomial: this is the
+    exact bootstrap, and fast for 0/1 scores. With 30,000 distinct columns it takes half a minute.
     """
     kinds, images = np.unique(np.asarray(scores, float), axis=1, return_counts=True)
     n, rng, block = images.sum(), np.random.default_rng(seed), max(1, BLOCK // len(images))
@@ -44,7 +43,7 @@ def resample_means(scores: ndarray, seed: int = 0, resamples: int = RESAMPLES) -
 def resample_scores(
     scorers: Sequence[Callable[[ndarray], float]], n: int, seed: int = 0, resamples: int = RESAMPLES
 ) -> ndarray:
-    """(R, K) scores over resampled images, for scores that are no mean over images (macro-F1, AUROC ...).
+    """(R, K) scores over resampled images, for scores that are not a mean over images (macro-F1, AUROC ...).
 
     A scorer maps how often each of the `n` images was drawn, (N,) float, to the score of its candidate.
     """
@@ -67,8 +66,8 @@ def paired_bootstrap(a: ndarray, b: ndarray, seed: int = 0, resamples: int = RES
 def difference(found: float, draws: ndarray) -> Difference:
     """A difference and (R,) resamples of it -> its 95 % percentile interval and p.
 
-    p inverts the interval: twice the smaller share of resamples on either side of zero, zero itself on both, the
-    sample itself counted as a resample (Davison & Hinkley 1997, section 4.2).
+    p inverts the interval: twice the smaller fraction of resamples on either side of zero, with zero on both sides and
+    the sample itself counted as a resample (Davison & Hinkley 1997, section 4.2).
     """
     low, high = np.quantile(draws, (0.025, 0.975)).tolist()
     sides = (draws <= ROUNDING).sum(), (draws >= -ROUNDING).sum()
@@ -76,9 +75,9 @@ def difference(found: float, draws: ndarray) -> Difference:
 
 
 def mcnemar(a_right: ndarray, b_right: ndarray) -> float:
-    """Exact p that both are right equally often: (N,) bool each (McNemar 1947, with the binomial distribution).
+    """Exact p of equal accuracy: (N,) bool each (McNemar 1947, with the binomial distribution).
 
-    Only images on which one is right and the other wrong count; 1 where there are none.
+    Only images on which exactly one is right count; 1 without any.
     """
     a_right, b_right = np.asarray(a_right, bool), np.asarray(b_right, bool)
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
@@ -86,7 +85,7 @@ def mcnemar(a_right: ndarray, b_right: ndarray) -> float:
 
 
 def holm(p: Sequence[float]) -> ndarray:
-    """(M,) p-values adjusted for their number (Holm 1979): those <= alpha are rejected, with familywise error alpha."""
+    """(M,) p-values adjusted for their number (Holm 1979): reject those <= alpha, with familywise error alpha."""
     p = np.asarray(p, float)
     order = p.argsort()
     adjusted = np.empty_like(p)

@@ -1,7 +1,7 @@
-"""Which classifier is better over many datasets: ranks, and the differences between ranks that mean something.
+"""Ranks of classifiers over many datasets, and the significance of their differences.
 
 Demsar 2006, https://jmlr.org/papers/v7/demsar06a.html. Shapes: scores (D, K), D datasets and K candidates, higher is
-better. Datasets are taken for independent: the four magnifications of BreakHis are one.
+better. Datasets are assumed independent: the four magnifications of BreakHis are one.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ def mean_ranks(scores: ndarray) -> ndarray:
     """(D, K) -> (K,): 1 is best, ties share the mean of their ranks.
 
     Raises:
-        ValueError: a cell is missing (not finite). Leave out its dataset or its candidate, and say so.
+        ValueError: a cell is missing (not finite).
     """
     return _ranks(scores).mean(0)
 
 
 def friedman(scores: ndarray) -> tuple[float, float]:
-    """Chi-square and p of "all candidates are alike" (Friedman 1937), corrected for ties; (0, 1) where all are tied.
+    """Chi-square and p of equal candidates (Friedman 1937), corrected for ties; (0, 1) if all are tied.
 
     Raises:
         ValueError: a cell is missing.
@@ -35,7 +35,7 @@ def friedman(scores: ndarray) -> tuple[float, float]:
 
 
 def nemenyi_cd(k: int, n: int, alpha: float = 0.05) -> float:
-    """Critical difference: mean ranks of `k` candidates over `n` datasets that are nearer cannot be told apart.
+    """Critical difference: smaller differences of mean ranks of `k` candidates over `n` datasets are not significant.
 
     Nemenyi 1963; the studentized range at infinite degrees of freedom, over root two (Demsar, table 5).
     """
@@ -50,7 +50,7 @@ def cliques(mean_ranks: ndarray, cd: float) -> list[list[int]]:
     mean_ranks = np.asarray(mean_ranks)
     order = mean_ranks.argsort(kind="stable")
     ends = np.searchsorted(mean_ranks[order], mean_ranks[order] + cd, side="right")
-    reached = np.append(0, ends[:-1])  # a group inside the one before says nothing new
+    reached = np.append(0, ends[:-1])  # a group within the previous one is redundant
     return [
         order[start:end].tolist()
         for start, (end, before) in enumerate(zip(ends, reached, strict=True))

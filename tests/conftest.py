@@ -55,28 +55,35 @@ def _fresh_accelerate() -> Iterator[None]:
 
 @pytest.fixture
 def quick_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_artifacts(monkeypatch)
+
+
+def shorten_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty plots and few resamples: most of the seconds of a tiny run, in tests of what comes before them."""
     from common.run import plots
     from common.statistics import intervals
 
     for plot in ("learning_curve", "confusion_matrix", "mistakes"):
         monkeypatch.setattr(plots, plot, lambda path, *_: path.touch())
-    monkeypatch.setattr(intervals, "bootstrap", partial(intervals.bootstrap, resamples=20))
+    if not isinstance(intervals.bootstrap, partial):
+        monkeypatch.setattr(intervals, "bootstrap", partial(intervals.bootstrap, resamples=20))
 
 
 @pytest.fixture
 def class_tree(tmp_path: Path) -> Callable[..., Path]:
-    """Class folders of a few pictures each."""
+    """Class folders of a few images each."""
+    return partial(make_class_tree, tmp_path)
 
-    def make(classes: tuple[str, ...] = ("ant", "bee", "cow"), n: int = 10, base: str = "images") -> Path:
-        for c, name in enumerate(classes):
-            folder = tmp_path / base / name
-            folder.mkdir(parents=True)
-            for i in range(n):
-                picture(100 * c + i, hue=c).save(folder / f"{name}_{i}.jpg")
-        return tmp_path / base.split("/")[0]
 
-    return make
+def make_class_tree(
+    root: Path, classes: tuple[str, ...] = ("ant", "bee", "cow"), n: int = 10, base: str = "images"
+) -> Path:
+    for c, name in enumerate(classes):
+        folder = root / base / name
+        folder.mkdir(parents=True)
+        for i in range(n):
+            picture(100 * c + i, hue=c).save(folder / f"{name}_{i}.jpg")
+    return root / base.split("/")[0]
 
 
 @pytest.fixture

@@ -60,11 +60,16 @@ def quick_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shorten_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty plots and few resamples: most of the seconds of a tiny run, in tests of what comes before them."""
-    from common.run import plots
+    from common.run import contact_sheet, plots
     from common.statistics import intervals
 
-    for plot in ("learning_curve", "confusion_matrix", "mistakes"):
-        monkeypatch.setattr(plots, plot, lambda path, *_: path.touch())
+    for module, plot in (
+        (plots, "learning_curve"),
+        (plots, "confusion_matrix"),
+        (plots, "mistakes"),
+        (contact_sheet, "write_contact_sheet"),
+    ):
+        monkeypatch.setattr(module, plot, lambda path, *_: path.touch())
     if not isinstance(intervals.bootstrap, partial):
         monkeypatch.setattr(intervals, "bootstrap", partial(intervals.bootstrap, resamples=20))
 

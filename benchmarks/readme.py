@@ -194,8 +194,7 @@ def answer() -> str:
 def validated() -> str:
     """How well the scores of `recommend` predicted the fine-tuned order."""
     agreements = validate.validate(load_lines(BENCHMARKS / "answers.jsonl"), load_lines(RUNS))
-    means = {score: validate.mean(agreements, score) for score in validate.SCORES}
-    return f"```\n{text.format_agreements(agreements, means, validate.SCORES)}\n```"
+    return f"```\n{validate.format_agreements(agreements)}\n```"
 
 
 def p_best() -> str:

@@ -1,6 +1,6 @@
 """A recommendation as text: progress lines, the ranked table, the advice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .candidates import Candidates
@@ -72,13 +72,14 @@ def _data_lines(answer: Row) -> list[str]:
 def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     metric = METRICS[answer["metric"]]
     complete = all(row["training_seconds"] for row in rows)
+    width = _name_width(row["backbone"] for row in rows)
     marks = (
         "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
     )
     return [
-        f"    {'backbone':22} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
+        f"    {'backbone':{width}} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
-        *(_table_line(place, row, _p_best(row, rows)) for place, row in enumerate(rows, 1)),
+        *(_table_line(place, row, width, _p_best(row, rows)) for place, row in enumerate(rows, 1)),
         *([marks] if len(rows) > 1 else []),
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
@@ -155,10 +156,11 @@ def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
 def format_finals(finals: Row) -> str:
     """The ranking of the fine-tuned networks on the test images."""
     rows = finals["backbones"]
+    width = _name_width(row["name"] for row in rows)
     metric = METRICS[finals["metric"]]
     lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each:"]
     lines += [
-        f"{place:2}{_mark(place, row)} {row['name']:22} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
+        f"{place:2}{_mark(place, row)} {row['name']:{width}} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
         f"P(best) {_p_best(row, rows):>4} -> {finals['runs'][row['name']]}"
         for place, row in enumerate(rows, 1)
     ]
@@ -176,44 +178,19 @@ def format_finals(finals: Row) -> str:
     return "\n".join(lines)
 
 
-def format_agreements(
-    agreements: Sequence[Any],
-    means: Mapping[str, tuple[float, Sequence[float] | None] | None],
-    scores: Mapping[str, str],
-) -> str:
-    """The weighted taus of each dataset, and their means."""
-
-    def line(title: str, count: object, cells: Sequence[str]) -> str:
-        return f"{title:18} {count:>3} " + " ".join(f"{cell:>14}" for cell in cells)
-
-    lines = [line("weighted tau", "n", list(scores.values()))]
-    for one in agreements:
-        cells = ["-" if one.tau[score] is None else f"{one.tau[score]:.2f}" for score in scores]
-        lines.append(line(one.dataset, one.backbones, cells))
-    n_datasets = len({(one.dataset, one.test_fingerprint) for one in agreements})
-    cells = ["-" if means[score] is None else f"{means[score][0]:.2f}" for score in scores]
-    lines.append(line("mean", n_datasets, cells))
-    if any(means[score] and means[score][1] for score in scores):
-        cells = [
-            "-" if means[score] is None else "[{:.2f}, {:.2f}]".format(*means[score][1]) for score in scores
-        ]
-        lines.append(line("95 %", "", cells))
-    else:
-        lines.append(
-            f"No interval: it needs three datasets or more, not {n_datasets}. With few backbones this is anecdotal."
-        )
-    return "\n".join(lines)
-
-
-def _table_line(place: int, row: Row, p_best: str) -> str:
+def _table_line(place: int, row: Row, width: int, p_best: str) -> str:
     memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
     training = "-" if row["training_seconds"] is None else format_duration(row["training_seconds"])
     return (
-        f"{place:2}{_mark(place, row)} {row['backbone']:22} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
+        f"{place:2}{_mark(place, row)} {row['backbone']:{width}} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
         f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {p_best:>7} {_percent(row['knn']):>7} {row['logme']:7.3f} "
         f"{row['h_score']:7.2f} {row['parameters'] / 1e6:5.1f} M {row['macs'] / 1e9:6.2f} {row['images_per_second']:7.0f} "
         f"{memory:>7} {training:>8}"
     )
+
+
+def _name_width(names: Iterable[str]) -> int:
+    return max(22, *map(len, names))
 
 
 def _p_best(row: Row, rows: Sequence[Row]) -> str:

@@ -104,6 +104,34 @@ def mean(agreements: Sequence[Agreement], score: str) -> tuple[float, tuple[floa
     return center, (max(-1.0, center - half), min(1.0, center + half))
 
 
+def format_agreements(
+    agreements: Sequence[Agreement],
+) -> str:
+    """A table of the weighted taus of each dataset, and of their means."""
+    means = {score: mean(agreements, score) for score in SCORES}
+
+    def line(title: str, count: object, cells: Sequence[str]) -> str:
+        return f"{title:18} {count:>3} " + " ".join(f"{cell:>14}" for cell in cells)
+
+    lines = [line("weighted tau", "n", list(SCORES.values()))]
+    for one in agreements:
+        cells = ["-" if one.tau[score] is None else f"{one.tau[score]:.2f}" for score in SCORES]
+        lines.append(line(one.dataset, one.backbones, cells))
+    n_datasets = len({(one.dataset, one.test_fingerprint) for one in agreements})
+    cells = ["-" if means[score] is None else f"{means[score][0]:.2f}" for score in SCORES]
+    lines.append(line("mean", n_datasets, cells))
+    if any(means[score] and means[score][1] for score in SCORES):
+        cells = [
+            "-" if means[score] is None else "[{:.2f}, {:.2f}]".format(*means[score][1]) for score in SCORES
+        ]
+        lines.append(line("95 %", "", cells))
+    else:
+        lines.append(
+            f"No interval: it needs three datasets or more, not {n_datasets}. With few backbones this is anecdotal."
+        )
+    return "\n".join(lines)
+
+
 def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str, float]:
     """{backbone of the recommendation: its test score, the mean over seeds}."""
     rows = {row["backbone"]: row for row in recommendation["backbones"]}

@@ -8,7 +8,7 @@ import pytest
 
 from common.__main__ import main
 from common.errors import UserError
-from common.recommend import text, validate
+from common.recommend import validate
 
 
 def recommendation(dataset: str, scores: dict[str, float]) -> dict:
@@ -90,7 +90,7 @@ def test_folders_differ_by_their_test_images() -> None:
         [first, second], finetuned("folder", order) + finetuned("folder", order, split=split)
     )
     assert [one.tau["other_datasets"] for one in agreements] == pytest.approx([1, 1])
-    printed = text.format_agreements(agreements, dict.fromkeys(validate.SCORES), validate.SCORES)
+    printed = validate.format_agreements(agreements)
     assert "three datasets or more, not 2" in printed
     old = {key: value for key, value in first.items() if key != "test_fingerprint"} | {"split": "z"}
     for fingerprint, enough in (("z", True), ("w", False)):

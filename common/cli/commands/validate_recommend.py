@@ -19,10 +19,8 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ...recommend import text, validate
+        from ...recommend import validate
 
-        agreements = validate.validate(*validate.read(options.paths))
-        means = {score: validate.mean(agreements, score) for score in validate.SCORES}
-        print(text.format_agreements(agreements, means, validate.SCORES))
+        print(validate.format_agreements(validate.validate(*validate.read(options.paths))))
 
     report_user_errors(show)

@@ -1,0 +1,92 @@
+"""Does every CUDA branch work on this machine's GPU? Sections in order of importance, without a network.
+
+    python benchmarks/gpu_check.py --minutes 8 --out DIR      # one NVIDIA GPU
+    python benchmarks/gpu_check.py --smoke --out DIR          # the same sections on a CPU, two minutes
+
+Every section of `gpu_sections.py` is a process of its own: a crash, even of the CUDA context, ends it alone, with its traceback
+recorded. It has its share of the minutes that are left; checks that it completed before its time was over count. Images are made on
+the spot or are scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+# name -> share of the time
+SECTIONS = {
+    "branches": 2,
+    "precision": 5,
+    "accumulation": 1,
+    "resume": 2,
+    "memory": 2,
+    "syncs": 1,
+    "bench": 3,
+}
+SCRIPT = Path(__file__).with_name("gpu_sections.py")
+
+
+def run_section(name: str, seconds: float, out: Path, smoke: bool) -> dict:
+    """Status, checks and, of an exception, the traceback."""
+    start = time.perf_counter()
+    log = out / f"{name}.log"
+    command = [sys.executable, str(SCRIPT), name, *(["--smoke"] if smoke else [])]
+    with open(out / f"{name}.jsonl", "w") as stdout, open(log, "w") as stderr:
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = None
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    checks = [json.loads(line) for line in Path(stdout.name).read_text().splitlines() if line.startswith("{")]
+    failed = [check for check in checks if not check["ok"]]
+    status = "error" if code else "failed" if failed else "time over" if code is None else "passed"
+    section = {
+        "section": name,
+        "status": status,
+        "seconds": round(time.perf_counter() - start, 1),
+        "checks": checks,
+    }
+    if code:
+        section["traceback"] = log.read_text()[-4000:]
+    return section
+
+
+def table(sections: list[dict]) -> str:
+    lines = [f"{'section':14}{'status':11}{'checks':>7}{'failed':>7}{'seconds':>9}"]
+    for section in sections:
+        failed = [check["check"] for check in section["checks"] if not check["ok"]]
+        row = f"{section['section']:14}{section['status']:11}{len(section['checks']):7}{len(failed):7}{section['seconds']:9.1f}"
+        lines += [row, *(f"  {name}" for name in failed)]
+        if traceback := section.get("traceback"):
+            lines.append(f"  {traceback.strip().splitlines()[-1]}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=8.0, help="default: %(default)s")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--smoke", action="store_true", help="small, on the CPU: a test of the sections")
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    end = time.monotonic() + 60 * options.minutes
+    sections: list[dict] = []
+    for i, name in enumerate(options.sections):
+        left = sum(SECTIONS[other] for other in options.sections[i:])
+        seconds = max(1.0, end - time.monotonic()) * SECTIONS[name] / left
+        sections.append(run_section(name, seconds, options.out, options.smoke))
+        (options.out / "gpu_check.json").write_text(json.dumps(sections, indent=1) + "\n")
+        print(table(sections[-1:]).split("\n", 1)[1], flush=True)
+    print(f"\n{table(sections)}\n{sum(len(section['checks']) for section in sections)} checks")
+    sys.exit(any(section["status"] in ("failed", "error") for section in sections))
+
+
+if __name__ == "__main__":
+    main()

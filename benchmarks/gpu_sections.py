@@ -275,9 +275,7 @@ def run_digits(*options: str) -> tuple[int, str]:
 
 def memory(smoke: bool) -> Checks:
     """Out of memory is one line that names a smaller batch, and --micro_bs trains the batch that did not fit."""
-    model, size, budget = (
-        ("timm:test_vit", 128, 48 << 20) if smoke else ("efficientnet_lite0", 1024, 2 << 30)
-    )
+    model, size, budget = ("timm:test_vit", 128, 48 << 20) if smoke else ("efficientnet_lite0", 1024, 2 << 30)
     options = f"-model {model} --weights none --image_size 160 -bs {size} --steps 1 --eval_every 1".split()
     with tempfile.TemporaryDirectory() as folder:
         code, text = run_digits(

@@ -40,6 +40,7 @@ def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
     return apply(images, *rest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "owner", "name", "fault"),
     [

@@ -1,18 +1,18 @@
 """BreakHis: 7,909 microscope images of breast tumours of 82 patients, benign or malignant, at four magnifications.
 
 Spanhol et al., A dataset for breast cancer histopathological image classification, IEEE TBME 2016. Images of
-700 x 460 pixels; the paper trains at 448 x 672 (`--image_size 448x672`), we at half of that. The official page says 652
-benign ones at 40x, which does not add up; it is 625. The paper counts nine more at every magnification, for no reason
-that we found.
+700 x 460 pixels; the paper trains at 448 x 672 (`--image_size 448x672`), we train at half that size. The official page
+lists 652 benign images at 40x, which does not add up; there are 625. The paper counts nine more at every magnification;
+we do not know why.
 
-The paper splits images at random: the same slide is then on both sides. We group by patient, by the number in the
-file's name; letters after it distinguish slides of one patient, and slide 14-13412 occurs as DC and, with the same
-images, as LC. `--fold 1` ... `--fold 5` take the authors' folds by patient: put their dsfold1.txt ... beside the data.
+The paper splits images at random, so a slide is in both train and test. We group by patient, the number in the file
+name; letters after it distinguish slides of one patient, and slide 14-13412 occurs as DC and, with the same images, as
+LC. `--fold 1` ... `--fold 5` use the authors' folds by patient: put their dsfold1.txt ... beside the data.
 
 Benign and malignant: 625 and 1,370 at 40x, 644 and 1,437 at 100x, 623 and 1,390 at 200x, 588 and 1,232 at
-400x, in all 2,480 and 5,429. Others fetch www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz without the form;
-its owners ask for a registration, and so do we. Copies: Kaggle (login), `1aurent/BreakHis` on Hugging Face.
-The split of kaiko-eva, by patient, is of 40x and four of the eight types alone (1,132 and 339 images).
+400x; 2,480 and 5,429 in total. www.inf.ufpr.br/vri/databases/BreaKHis_v1.tar.gz works without the form, but its
+owners ask for registration, and so do we. Copies: Kaggle (login), `1aurent/BreakHis` on Hugging Face.
+kaiko-eva's split by patient covers only 40x and four of the eight types (1,132 and 339 images).
 
     python breakhis.py --magnification 200x -model convnext_tiny
 """
@@ -27,7 +27,7 @@ DATASETS = tuple(
         load=breakhis_slides(magnification),
         split=Holdout(test=0.3),
         paper=Paper(
-            note="As in the paper, patients are on both sides; it counts nine images more than there are.",
+            note="As in the paper, patients are in both train and test; the paper counts nine images more than there are.",
             split=Holdout(test=0.3, groups=False),
             counts={"train": train, "test": test},
         ),
@@ -49,7 +49,7 @@ DATASETS = tuple(
         ),
         licence="non-commercial research; one source says CC BY 4.0",
         caveats=(
-            "31 % benign, 69 % malignant: accuracy alone flatters.",
+            "31 % benign, 69 % malignant: accuracy alone is misleading.",
             "Grouped by patient: scores are lower than with a random split, and valid for new patients.",
         ),
         citation="Spanhol et al. 2016",

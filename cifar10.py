@@ -1,11 +1,11 @@
 """CIFAR-10: 60,000 images of 32 x 32 pixels, ten kinds of animals and vehicles, official train and test.
 
 Krizhevsky, Learning multiple layers of features from tiny images, 2009. The paper upsamples to 256 x 256
-(`--image_size 256`); we to 128 x 128, four times the images' own size.
+(`--image_size 256`), we to 128 x 128, four times the native size.
 
-All classes are of one size. ciFAIR-10 (cvjena.github.io/cifair) replaces the test set by one without the
-duplicates; its pickles lack `filenames`, which we do not need. Neither the binary version
-(cifar-10-binary.tar.gz) is read, nor Hugging Face's `uoft-cs/cifar10` (columns img, label).
+All classes have the same size. ciFAIR-10 (cvjena.github.io/cifair) has a test set without the duplicates; its
+pickles lack `filenames`, which we do not need. The binary version (cifar-10-binary.tar.gz) and Hugging Face's
+`uoft-cs/cifar10` (columns img, label) are not supported.
 
     python cifar10.py -model resnet50 -bs 64
 """

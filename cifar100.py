@@ -1,13 +1,12 @@
 """CIFAR-100: 60,000 images of 32 x 32 pixels, a hundred kinds of things, official train and test, balanced.
 
-Krizhevsky, Learning multiple layers of features from tiny images, 2009. Labels are the hundred fine ones; the twenty
-coarse ones lie beside them, unused. The paper upsamples to 256 x 256 (`--image_size 256`) and normalises with
-CIFAR-10's constants; we take 128 x 128, four times the images' own size. Its second phase, SGD, never ran: the
-script does not reset a counter.
+Krizhevsky, Learning multiple layers of features from tiny images, 2009. Labels are the hundred fine ones, not the
+twenty coarse ones. The paper upsamples to 256 x 256 (`--image_size 256`) and normalises with CIFAR-10's constants; we
+use 128 x 128, four times the native size. Its second phase, SGD, never runs: the script does not reset a counter.
 
-ciFAIR-100 (cvjena.github.io/cifair) replaces the test set by one without the duplicates; its pickles lack
-`filenames`, which we do not need. Neither the binary version (cifar-100-binary.tar.gz) is read, nor Hugging
-Face's `uoft-cs/cifar100` (columns img, fine_label, coarse_label).
+ciFAIR-100 (cvjena.github.io/cifair) has a test set without the duplicates; its pickles lack `filenames`, which we do
+not need. The binary version (cifar-100-binary.tar.gz) and Hugging Face's `uoft-cs/cifar100` (columns img,
+fine_label, coarse_label) are not supported.
 
     python cifar100.py -model resnet50 -bs 64
 """

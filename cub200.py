@@ -1,12 +1,12 @@
-"""CUB-200-2011: 11,788 photographs of 200 kinds of birds, official train and test, about thirty each per kind.
+"""CUB-200-2011: 11,788 photographs of 200 kinds of birds, official train and test, about thirty per kind in each.
 
 Wah et al., The Caltech-UCSD Birds-200-2011 dataset, CNS-TR-2011-001. Boxes, parts, attributes and
-segmentations (a file apart) are not used. A few images are grey. The paper trains at 256 x 256 without
-changing images at random. The dataset's page warned of an overlap with ImageNet; by MD5, 22 or 23 images of
-test were found in ImageNet's train (guopei.github.io/2016/Overlap-Between-Imagenet-And-CUB).
+segmentations (a separate file) are not used. A few images are grey. The paper trains at 256 x 256 without
+random augmentation. The dataset's page warned of an overlap with ImageNet; by MD5, 22 or 23 test images are in
+ImageNet's training set (guopei.github.io/2016/Overlap-Between-Imagenet-And-CUB).
 
-Downloads: the address at Caltech Data below; www.vision.caltech.edu/visipedia-data is gone. The same file is
-on Google Drive, 1hbzc_P1FuxMkcabkgn9ZKinBwW683j45. Copies on Hugging Face:
+Download it from Caltech Data, below (www.vision.caltech.edu/visipedia-data is gone), or the same file from
+Google Drive, 1hbzc_P1FuxMkcabkgn9ZKinBwW683j45. Copies on Hugging Face:
 `bentrevett/caltech-ucsd-birds-200-2011` and `dpdl-benchmark/caltech_birds2011` with the official parts,
 `birder-project/CUB_200_2011` repacked as folders.
 
@@ -36,7 +36,7 @@ DATASET = Dataset(
         ),
     ),
     licence="none stated",
-    caveats=("22 or 23 of the test images are byte-identical with images of ImageNet's train (0.4 %).",),
+    caveats=("22 or 23 test images (0.4 %) are byte-identical to training images of ImageNet.",),
     citation="Wah et al. 2011",
 )
 

@@ -22,7 +22,7 @@ DATASET = Dataset(
     bundled=True,
     get="comes with scikit-learn",
     licence="CC BY 4.0",
-    caveats=("The writers are unknown: the same one may be in train and test.",),
+    caveats=("The writers are unknown: a writer may be in both train and test.",),
     citation="UCI Machine Learning Repository, doi 10.24432/C50P49",
 )
 

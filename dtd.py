@@ -1,9 +1,9 @@
-"""Describable Textures (DTD): 5,640 images of 47 textures, ten official folds of train, val and test, 40 of each.
+"""Describable Textures (DTD): 5,640 images, 120 of each of 47 textures, ten official folds of train, val and test.
 
 Cimpoi et al., Describing textures in the wild, CVPR 2014. The dataset's own protocol is the mean over the ten
 folds (`--fold 1` ... `--fold 10`); the paper uses only the first, and drops its validation set. Others
-merge train and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. A
-label is the image's key attribute; it may show others as well (labels/labels_joint_anno.txt, not read).
+merge train and val to 3,760 images (`tanganke/dtd`): their figures are not comparable with ours on 1,880. The
+label is the image's key attribute; an image may have others as well (labels/labels_joint_anno.txt, not read).
 
     python dtd.py -model convnext_tiny --fold 2
 """

@@ -1,13 +1,13 @@
 """EuroSAT (RGB): 27,000 Sentinel-2 tiles of 64 x 64 pixels, ten kinds of land use, no official split.
 
 Helber et al., EuroSAT: A novel dataset and deep learning benchmark for land use and land cover classification,
-IEEE JSTARS 2019, arXiv 1709.00029. The paper upsamples to 224 x 224 (`--image_size 224`); we keep the tiles' own
+IEEE JSTARS 2019, arXiv 1709.00029. The paper upsamples to 224 x 224 (`--image_size 224`); we keep the native
 64 x 64, which reaches more than 98 % at a twelfth of the cost.
 
-3,000 tiles of each kind, but 2,500 of Highway, Industrial, PermanentCrop and River, 2,000 of Pasture. Not the
-13 bands (EuroSATallBands.zip). `timm/eurosat-rgb` on Hugging Face has a train, validation and test of its
-own; torchvision has no split, torchgeo two. Rewritten as path,label,part, with .jpg in the names, their lists
-go into `--split_file`:
+3,000 tiles of each kind, except 2,500 of Highway, Industrial, PermanentCrop and River, and 2,000 of Pasture. The
+13-band version (EuroSATallBands.zip) is not supported. `timm/eurosat-rgb` on Hugging Face has its own train,
+validation and test; torchvision has no split, torchgeo has two. Rewritten as path,label,part, with .jpg in the names,
+their lists work with `--split_file`:
 
     eurosat-{train,val,test}.txt of arXiv 1911.06721     md5 908f142e, 95de90f2, 7ae5ab94
     EuroSATSpatial, 60/20/20 by longitude                md5 7be3254b, acf39229, 5ec1733f: a check on leakage

@@ -1,8 +1,8 @@
 """Oxford Flowers-102: 8,189 photographs of British flowers, 102 kinds, official train, val and test.
 
 Nilsback & Zisserman, Automated flower classification over a large number of classes, ICVGIP 2008. Test is six
-times larger than train: ten of each kind are in train and in val, twenty or more in test; some works swap train
-and test. The paper's table says 2,040 training images (train and val merged), its script uses 1,020; we train on
+times larger than train: ten of each kind are in train and in val, twenty or more in test; some papers swap train
+and test. The paper's table lists 2,040 training images (train and val merged), its script uses 1,020; we train on
 the 1,020 and select on the official validation set. On Hugging Face: `dpdl-benchmark/oxford_flowers102`, `nelorth/oxford-flowers`.
 
     python flowers102.py -model convnext_tiny -bs 32

@@ -1,6 +1,6 @@
 """Your own images: class folders, train/, [val/,] test/ with class folders in each, or a table of labels.
 
-Without test set a fifth of every class is held out. Images may lie at any depth below their class folder.
+Without a test set, a fifth of every class is held out. Images may lie at any depth below their class folder.
 
     python folder.py --data_dir my_images
     python folder.py --data_dir my_images --labels labels.csv

@@ -1,7 +1,7 @@
 """Food-101: 101,000 photographs of 101 dishes, official train (750 of each) and test (250 of each).
 
 Bossard et al., Food-101: Mining discriminative components with random forests, ECCV 2014. The longer side is 512
-pixels. Train was left noisy on purpose, colours and labels both; test was cleaned by hand. Some files are no clean RGB
+pixels. Train was left noisy on purpose, colours and labels both; test was cleaned by hand. Some files are not plain RGB
 JPEGs and are converted. The paper trains at 256 x 256. On Hugging Face (`ethz/food101`) test is called validation.
 
     python food101.py -model convnext_tiny -bs 64
@@ -29,7 +29,7 @@ DATASET = Dataset(
             digest="sha256:d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4",
         ),
     ),
-    licence="the users' of Foodspotting; scientific fair use",
+    licence="images belong to Foodspotting's users; scientific fair use",
     caveats=(
         "Training labels are noisy by design, and so is the validation carved from them; test is clean.",
     ),

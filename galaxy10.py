@@ -1,16 +1,15 @@
 """Galaxy10 DECaLS: 17,736 galaxies of 256 x 256 pixels, ten shapes as labelled by volunteers of Galaxy Zoo.
 
-Leung & Bovy, astroNN; images of the DESI Legacy Surveys. Not Galaxy10 SDSS (Galaxy10.h5, of 69 x 69). The
-file was released again on Zenodo: take that one. A dictionary in astroNN calls class 3 cigar shaped; it is
-the round one in between. Copies on Hugging Face: `matthieulel/galaxy10_decals`, split into about 16,000 and
-1,770, and `mwalmsley/galaxy10_decals`.
+Leung & Bovy, astroNN; images of the DESI Legacy Surveys. This is not Galaxy10 SDSS (Galaxy10.h5, 69 x 69). The
+file was re-released on Zenodo: use that one. A dictionary in astroNN names class 3 cigar-shaped; it is in-between
+round. Copies on Hugging Face: `matthieulel/galaxy10_decals`, split into about 16,000 and 1,770, and
+`mwalmsley/galaxy10_decals`.
 
-The paper holds out a tenth, 1,774 galaxies, drawn anew in every run and without regard to class. We draw a
-tenth of every class, rounded up: 1,779. 59 pairs of images have exactly the same position, two of one
-galaxy, and by the order of the file under two different labels; these stay together, so that a run's counts
-may differ by a few. Within 10 arc seconds of each other are 126 pairs (249 images), within 30 are 180
-(351); these are not grouped. The `redshift` beside them is not used (in the published list of positions it is
-a copy of the declination).
+The paper holds out a tenth, 1,774 galaxies, redrawn in every run and regardless of class. We draw a tenth of
+every class, rounded up: 1,779. 59 pairs of images have exactly the same position, so they show the same galaxy,
+and, by the order of the file, have two different labels; they stay together, so a run's counts may differ by a
+few. 126 pairs (249 images) are within 10 arc seconds of each other, 180 (351) within 30; these are not grouped.
+`redshift` is not used (in the published list of positions it is a copy of the declination).
 
     python galaxy10.py -model convnext_tiny -bs 32
 """
@@ -24,7 +23,7 @@ DATASET = Dataset(
     load=galaxy10_hdf5,
     split=Holdout(test=0.1),
     paper=Paper(
-        note="A tenth of all, as in the paper, whatever class or position; the paper draws it anew in every run.",
+        note="As in the paper, a tenth of all images, regardless of class and position; the paper redraws it in every run.",
         split=Holdout(test=0.1, stratify=False, groups=False),
         counts={"train": 15_962, "test": 1_774},
     ),
@@ -58,8 +57,8 @@ DATASET = Dataset(
     ),
     licence="acknowledge Galaxy Zoo and the Legacy Surveys",
     caveats=(
-        "59 galaxies are there twice, it seems under two labels; 249 images have another within 10 arc seconds.",
-        "Unbalanced: 334 cigars, 2,645 round ones.",
+        "59 galaxies occur twice, apparently with two labels; 249 images have another within 10 arc seconds.",
+        "Unbalanced: 334 cigar-shaped galaxies, 2,645 round ones.",
     ),
     citation="Leung & Bovy, astroNN",
 )

@@ -1,9 +1,9 @@
 """PlantCLEF subset: 11,590 images of 20 kinds of plants from the web, with a train and a val folder.
 
-The set of NVIDIA's jetson-inference tutorial, drawn from PlantCLEF 2017. Its text says 10,475 and 1,155
-images; its own logs, and the paper, fit 10,455 and 1,135 (the class folders seem to have been counted). As in
-the paper, at 256 x 256, val is the test set. The folder `test/` holds 30 loose images without labels and is
-not used, nor is labels.txt. A mirror on Google Drive: 14pUv-ZLHtRR-zCYjznr78mytFcnuR_1D.
+From NVIDIA's jetson-inference tutorial, a subset of PlantCLEF 2017. The tutorial's text has 10,475 and 1,155
+images; its logs and the paper match 10,455 and 1,135 (the class folders seem to have been counted). As in the
+paper, which trains at 256 x 256, val is the test set. `test/` (30 images without labels) and labels.txt are not
+used. A mirror on Google Drive: 14pUv-ZLHtRR-zCYjznr78mytFcnuR_1D.
 
     python plantclef.py -model convnext_tiny -bs 32
 """

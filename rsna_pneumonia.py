@@ -1,19 +1,18 @@
-"""RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, of which 6,012 show an opacity typical of pneumonia.
+"""RSNA Pneumonia: 26,684 chest X-rays of 1024 x 1024 pixels, 6,012 with an opacity typical of pneumonia.
 
-Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of the challenge on Kaggle of 2018, its images
-from NIH ChestX-ray14. As DICOM, or converted to PNG or JPEG under the same names. The 3,000 test images of
-stage 2 have no labels. RSNA has a download of its own, without Kaggle (rsna.org, pneumonia detection
-challenge 2018), and there is a copy as JPEG (academictorrents 95588a735c9ae4d123f3ca408e56570409bcf2a9);
-their layouts were not checked.
+Shih et al., Radiology: Artificial Intelligence 2019; stage 2 of Kaggle's 2018 challenge, with images from NIH
+ChestX-ray14. DICOM, or converted to PNG or JPEG under the same names. The 3,000 test images of stage 2 have no
+labels. RSNA also offers a download without Kaggle (rsna.org, pneumonia detection challenge 2018), and there is a
+JPEG copy (academictorrents 95588a735c9ae4d123f3ca408e56570409bcf2a9); their layouts were not checked.
 
-The table has a row per box, 30,227 in all, 9,555 of them positive (31.6 %). The paper splits rows, so that
-59 % of its positive test rows show an image that is also in train; we take every image once. A `patientId` is
-an image, too: put RSNA's mapping, pneumonia-challenge-dataset-mappings_2018.json (on
-s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table, and real patients stay whole.
+The table has a row per box, 30,227 in total, 9,555 of them positive (31.6 %). The paper splits rows, so 59 % of its
+positive test rows have an image that is also in train; we use every image once. A `patientId` identifies an image,
+not a patient: put RSNA's mapping, pneumonia-challenge-dataset-mappings_2018.json (on
+s3.amazonaws.com/east1.public.rsna.org/AI/2018), beside the table to group images by patient.
 
-"No pneumonia" holds a third class, neither opaque nor normal, that stage_2_detailed_class_info.csv
-lists (a row per box, too; not read). 14,511 images are PA and 12,173 AP, which torchxrayvision's loader leaves
-out by default; 15,166 are of men, 11,518 of women.
+"No pneumonia" includes a third class, neither opaque nor normal, listed in stage_2_detailed_class_info.csv (also a
+row per box; not read). 14,511 images are PA and 12,173 AP, which torchxrayvision's loader leaves out by default;
+15,166 are of men, 11,518 of women.
 
     python rsna_pneumonia.py -model convnext_tiny -bs 32
 """
@@ -29,7 +28,7 @@ DATASET = Dataset(
     load=rsna_csv,
     split=Holdout(test=0.2),
     paper=Paper(
-        note="As in the paper, a sample is a row of the table, so that test shows images that are in train.",
+        note="As in the paper, a sample is a row of the table, so images of test are also in train.",
         load=rsna_boxes,
         split=Holdout(test=0.2, groups=False),
         counts={"train": 24_181, "test": 6_046},
@@ -53,9 +52,9 @@ DATASET = Dataset(
     ),
     licence="academic research, education and other purposes, commercial or not, with attribution",
     caveats=(
-        "Sicker patients are X-rayed lying (AP, 46 %): part of the score may be the view.",
-        "Without RSNA's mapping to the NIH's patients, a patient may be on both sides.",
-        "22.5 % of the images are positive: accuracy alone flatters.",
+        "Sicker patients are X-rayed lying down (AP, 46 %): part of the score may come from the view.",
+        "Without RSNA's mapping to the NIH's patients, a patient may be in both train and test.",
+        "22.5 % of the images are positive: accuracy alone is misleading.",
     ),
     citation="Shih et al. 2019",
 )

@@ -1,7 +1,7 @@
 """Split images into train/, [val/,] test/, by copying, by linking, or as a list in a text file.
 
-Of every class of n images, `ceil(test_size * n)` go to test. Which ones depends on their names and the random
-state alone, so the split is the same on every machine, and adding an image moves no other.
+Of every class of n images, `ceil(test_size * n)` go to test. Which ones depends only on their names and the random
+state, so the split is the same on every machine, and adding an image moves no other.
 
     python split.py --input_dir my_images --output_dir my_split --test_size 0.2 --val_size 0.1
     python split.py --input_dir slides --list split.csv --test_size 0.2 --group_by "patient(\\d+)"
@@ -44,16 +44,16 @@ def parser() -> Parser:
         type=float,
         default=0.2,
         metavar="F",
-        help="share of every class (default: %(default)s)",
+        help="fraction of every class (default: %(default)s)",
     )
-    p.add_argument("--val_size", type=float, metavar="F", help="share of every class (default: no val/)")
+    p.add_argument("--val_size", type=float, metavar="F", help="fraction of every class (default: no val/)")
     p.add_argument(
-        "--random_state", type=int, default=42, metavar="N", help="seed of the draw (default: %(default)s)"
+        "--random_state", type=int, default=42, metavar="N", help="seed of the split (default: %(default)s)"
     )
     p.add_argument(
         "--group_by",
         metavar="REGEX",
-        help="keep images together whose CLASS/NAME has the same first capture group, or match",
+        help="keep images together if CLASS/NAME has the same first capture group, or match",
     )
     p.add_argument("--link", choices=("hard", "symbolic"), help="link the images instead of copying them")
     return p
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     p = parser()
     options = p.parse_args(argv)
     if options.list and options.link:
-        p.error("--link: a list holds no images to link")
+        p.error("--link: --list writes no images that could be linked")
     config = ExportConfig(
         test=options.test_size,
         val=options.val_size,

@@ -2,13 +2,13 @@
 
 Krause et al., 3D object representations for fine-grained categorization, 3dRR workshop at ICCV 2013. The
 original address (ai.stanford.edu/~jkrause) has been dead since 2023; github.com/pytorch/vision/issues/7545
-(comment 1631441616) tells how to put copies together; bytes and checksums below are the originals'. Layouts:
+(comment 1631441616) lists copies; sizes and checksums below are those of the original files. Layouts:
 
     cars_train/ cars_test/ devkit/ cars_test_annos_withlabels.mat     the original; the devkit alone has no test labels
     train/<class>/ test/<class>/                                      Kaggle: cyizhuo/stanford-cars-by-classes-folder
 
 Folder names cannot hold the slash of "Ram C/V Cargo Van Minivan 2012", so the fingerprints of the two differ.
-Not read: `tanganke/stanford_cars` of Hugging Face, the same parts (8,144 and 8,041), columns image and label.
+Hugging Face's `tanganke/stanford_cars` (the same parts, columns image and label) is not supported.
 
     python stanford_cars.py -model convnext_tiny -bs 32
 """
@@ -46,7 +46,7 @@ DATASET = Dataset(
         )
         for name, size, sha256 in FILES
     ),
-    licence="not known; research",
+    licence="unknown; research",
     citation="Krause et al. 2013",
 )
 

@@ -1,10 +1,10 @@
 """Stanford Dogs: 20,580 photographs of 120 breeds, official train (100 of each) and test (unbalanced).
 
 Khosla et al., Novel dataset for fine-grained image categorization, FGVC workshop at CVPR 2011. Built from
-ImageNet's images and annotations: n02085620_2650, n02085620_4919 and n02085782_191 of Dogs stand in a list of
-a tenth of ImageNet's training images (10percent.txt of google-research/simclr); in which part of Dogs was not
-checked. With ImageNet weights the test images are not new to the network: do not average
-these results with those of other datasets. The boxes (annotation.tar) are not used.
+ImageNet's images and annotations: for example, n02085620_2650, n02085620_4919 and n02085782_191 are in a list of
+a tenth of ImageNet's training images (10percent.txt of google-research/simclr); their parts were not checked.
+ImageNet weights were trained on test images: do not average these results with those of other datasets. The
+boxes (annotation.tar) are not used.
 
     python stanford_dogs.py -model convnext_tiny -bs 32
 """
@@ -36,7 +36,7 @@ DATASET = Dataset(
     ),
     licence="ImageNet's terms: research only",
     caveats=(
-        "Made of ImageNet's training images: weights from ImageNet have seen much of this test set with labels.",
+        "Built from ImageNet's training images: ImageNet weights were trained on much of this test set.",
     ),
     citation="Khosla et al. 2011",
 )

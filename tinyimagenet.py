@@ -1,9 +1,8 @@
-"""TinyImageNet: 110,000 images of 64 x 64 pixels, 200 of ImageNet's classes, 500 + 50 of each.
+"""TinyImageNet: 110,000 images of 64 x 64 pixels, 200 of ImageNet's classes, 500 for training and 50 for test each.
 
-The course project of Stanford's CS231n. The labels of its test set were never published: as in the paper, its
-validation set is our test, and validation is carved from train. About 2 % of the images are grey. Traps of the
-layout: train has a folder `images/` below every class, val is flat, and the order of `wnids.txt` is not sorted (ours
-is, as in ImageNet).
+From Stanford's course CS231n. The labels of its test set were never published: as in the paper, its validation set
+is our test set, and validation is carved from train. About 2 % of the images are grey. In train every class has a
+subfolder `images/`, val is flat, and `wnids.txt` is not sorted (our classes are, as in ImageNet).
 
 On Hugging Face (`zh-plus/tiny-imagenet`) our test is called valid.
 
@@ -34,8 +33,8 @@ DATASET = Dataset(
     ),
     licence="ImageNet's terms: research only",
     caveats=(
-        "Classes and training images are ImageNet's: pretrained weights have seen them with labels.",
-        "Test is the official validation set; whether ImageNet's train holds its images too is not known.",
+        "Classes and training images are ImageNet's: pretrained weights were trained on them.",
+        "Test is the official validation set; whether its images are in ImageNet's training set is unknown.",
     ),
     citation="CS231n, Stanford",
 )

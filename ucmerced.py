@@ -1,10 +1,10 @@
 """UC Merced Land Use: 2,100 aerial images (1 foot per pixel), 100 of each of 21 kinds of land use, no official split.
 
 Yang & Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010. 44 of the
-images (Images/<class>/<class>NN.tif) are not exactly 256 x 256, so there is no size that all share. The
+images (Images/<class>/<class>NN.tif) are not exactly 256 x 256, so there is no `native` size. The
 paper trains at 256 x 256 and holds out a fifth of every class, 420 images. There are fixed public lists
 (torchgeo, arXiv 1911.06721), which we do not use: uc_merced-{train,val,test}.txt, md5 f2fb12eb, 11ecabfc,
-046aff88. Rewritten as path,label,part they go into `--split_file`. On Hugging Face: `blanchon/UC_Merced`.
+046aff88. Rewritten as path,label,part they work with `--split_file`. On Hugging Face: `blanchon/UC_Merced`.
 
     python ucmerced.py -model convnext_tiny -bs 32
 """
@@ -44,8 +44,8 @@ DATASET = Dataset(
     ),
     licence="public domain (USGS)",
     caveats=(
-        "Images of a class were cut from few large scenes: a random split puts neighbours on both sides.",
-        "420 test images: one of them is 0.24 points, and most networks miss only a few.",
+        "Images of a class were cut from a few large scenes: a random split puts neighbours on both sides.",
+        "420 test images: each counts 0.24 points, and most networks miss only a few.",
     ),
     citation="Yang & Newsam 2010",
 )

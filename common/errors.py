@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import NoReturn
 
-# Beginnings of the messages that a sweep recognises and retries with other settings
+# Prefixes of messages that a sweep recognises, to retry with other settings
 DIVERGED = "the loss is NaN or infinite"
 OUT_OF_MEMORY = "out of memory at a batch of"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """`text` on one line, without control characters: what a terminal does not print is escaped, as in \\x1b."""
+    """`text` on one line; control and other unprintable characters are escaped, as in \\x1b."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
@@ -75,12 +75,12 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
         if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
-            raise UserError(f"{where} is gone: it was moved or removed meanwhile") from None
+            raise UserError(f"{where} is gone: it was moved or deleted while in use") from None
         raise
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
-    """Whether a full disk caused the error: torch chains its own to it, safetensors and NumPy keep only the message."""
+    """Whether a full disk caused the error: torch chains its errors, safetensors and NumPy keep only the message."""
     while error:
         if getattr(error, "errno", None) in DISK_FULL or any(text in str(error) for text in DISK_FULL_TEXTS):
             return True

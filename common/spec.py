@@ -27,7 +27,7 @@ class Samples:
     classes: tuple[str, ...]
     parts: Sequence[str] | None = None
     groups: Sequence[str] | None = None
-    missing: tuple[str, ...] = ()  # listed images that are not there
+    missing: tuple[str, ...] = ()  # listed images that do not exist
     layout: Any = None  # of the user's folder: readers.layout.Layout
 
     def __len__(self) -> int:
@@ -44,7 +44,7 @@ class Official:
 
 @dataclass(frozen=True, kw_only=True)
 class Holdout:
-    """No official split: hold out `ceil(test * n)` images, of every class (`stratify`), drawn by `seed`, whole `groups`."""
+    """No official split: `seed` draws `ceil(test * n)` images, of every class (`stratify`), in whole `groups`."""
 
     test: float
     seed: int = 42
@@ -56,7 +56,7 @@ class Holdout:
 class Paper:
     """The split of arXiv 2406.05612 where it differs from the data sheet's: `--split paper`."""
 
-    note: str  # how it differs and which of the paper's counts it reaches, in every result
+    note: str  # how it differs; recorded in every result
     counts: Mapping[str, int]
     load: Reader | None = None  # None: the sheet's
     split: Holdout | None = None  # None: the sheet's
@@ -67,7 +67,7 @@ class Augment:
     """Random augmentation of training images.
 
     `crop`: smallest fraction of the area that a random crop keeps (1: no crop). `flip`: horizontal. `dihedral`: the
-    eight symmetries of a square, four of another rectangle, for images without an up (seen from above). `shift`: by
+    eight symmetries of a square, four of another rectangle, for images without a natural orientation. `shift`: by
     whole pixels, up to this fraction of the side. `trivial`: TrivialAugmentWide (arXiv 2103.10158).
     """
 
@@ -92,7 +92,7 @@ class Published:
 class File:
     """A file of a published dataset. Archives (.zip, .tar, .tar.gz, .tgz) are unpacked.
 
-    Without `mirrors`, behind a login, a form or a dead address, users bring it themselves, as `steps` says.
+    Without `mirrors` (a login, a form, a dead address) users download it by following `steps`.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Preprocess:
     """From an image file to the network's input; stored with the weights for predictions."""
 
     size: tuple[int, int]  # (H, W) in pixels
-    crop: float  # fraction of the shorter side that the centre crop keeps
+    crop: float  # fraction of the shorter side kept by the centre crop
     interpolation: Literal["bilinear", "bicubic"]
     squash: bool = False  # resize to `size` without keeping the aspect ratio
     mean: tuple[float, float, float]  # of pixel values in 0..1
@@ -201,7 +201,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How a network is computed. Only the number format changes results, by rounding."""
+    """How a network is executed. Only the precision changes results, by rounding."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     channels_last: bool = True

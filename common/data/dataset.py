@@ -45,7 +45,7 @@ class LoadedDataset:
 def load_dataset(
     config: RunConfig, preprocess: Preprocess, log: Callable[[dict[str, Any]], None]
 ) -> LoadedDataset:
-    """Read, split and decode the images of a run, from the cache where they are in it; `log` gets layout and caveats.
+    """Read, split and decode the images of a run, or load decoded ones from the cache; layout and caveats go to `log`.
 
     Raises:
         UserError: anything wrong with the data; all of it is found here, before torch is imported.
@@ -71,7 +71,7 @@ def load_dataset(
 
 
 def fit_preprocess(config: RunConfig, preprocess: Preprocess, samples: Samples, split: Split) -> Preprocess:
-    """`preprocess` with `--bands` and with the value range, given or found, which is the same for all seeds.
+    """`preprocess` with `--bands` and the value range, given or estimated; the same for all seeds.
 
     Raises:
         UserError: see `with_value_range`.
@@ -82,7 +82,7 @@ def fit_preprocess(config: RunConfig, preprocess: Preprocess, samples: Samples, 
     if fitted.value_range != preprocess.value_range and int(os.environ.get("RANK", 0)) == 0:
         low, high = fitted.value_range
         print(
-            f"values {low:g} to {high:g}, found in images outside test, become 0 to 255; --value_range LOW HIGH sets others",
+            f"values {low:g} to {high:g}, estimated on images outside test, become 0 to 255; --value_range LOW HIGH overrides",
             file=sys.stderr,
         )
     return fitted

@@ -17,7 +17,7 @@ from .augment import augment as augmentation
 from .to_device import to_device
 
 PIXEL_FRACTION = 0.5  # of a GPU's free memory; the rest is for the network
-PREFETCH = 2  # batches on their way while the network computes
+PREFETCH = 2  # batches loaded ahead
 CHUNK = 1024  # images per copy when all of them move to the GPU
 
 
@@ -74,8 +74,7 @@ class Batches:
     def train(self, augment: Augment, seed: int, step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled, augmented (B, 3, H, W) float32 and (B,) int64, `micro_batches` of them per step, endlessly.
 
-        They depend on the seed and the number of the step alone, so that a run resumes at any `step` (from 0) as if it
-        had never stopped.
+        They depend only on the seed and the step, so a run resumes at any `step` (from 0) as if it had never stopped.
         """
         for local, params, images in self._load(self._micro_batches(augment, seed, step)):
             images = augmentation.apply(images, params, self.preprocess.size)
@@ -107,7 +106,7 @@ class Batches:
 
     @property
     def class_weights(self) -> Tensor:
-        """(C,) float32: the inverse frequency of every class; 1 where all classes are of one size."""
+        """(C,) float32: the inverse frequency of every class; 1 if all classes have the same size."""
         counts = torch.from_numpy(np.bincount(self.labels)).float()
         return (len(self) / (len(counts) * counts)).to(self.device)
 
@@ -130,7 +129,7 @@ class Batches:
         return batch, self.pixels[to_device(torch.from_numpy(self.indices[batch[0]]), self.device)]
 
     def _prefetch(self, batches: Iterable[tuple]) -> Iterator[tuple[tuple, Tensor]]:
-        """Images collected and copied by a thread while the network computes, on a GPU in a stream of its own."""
+        """Images collected and copied by a thread while the network computes, on a GPU in a separate stream."""
         copies = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
 
         def collect(positions: np.ndarray) -> tuple[Tensor, "torch.cuda.Event | None"]:

@@ -13,14 +13,14 @@ from secrets import token_hex
 from ..errors import UserError, disk_errors
 
 LOCK = ".lock"
-MAX_TRIES = 5  # at a lock before it is taken for held
+MAX_TRIES = 5  # before a lock counts as held
 
 
 @contextmanager
 def atomic_write(path: Path, option: str = "--out") -> Iterator[Path]:
     """Yield a temporary path beside `path`, for a file or a folder, and rename it to `path` when the block succeeds.
 
-    `option` is the option that names another place; errors of a full or read-only disk mention it.
+    If the disk is full or read-only, the error suggests `option` to choose another location.
     """
     # the random part separates concurrent writers; the suffix stays because some writers depend on it
     temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
@@ -84,7 +84,7 @@ def is_locked(folder: Path) -> bool:
 def exclusive(folder: Path, action: str) -> Iterator[None]:
     """Wait until no other process creates the same folder.
 
-    The lock file stays: without it a third process could start beside a waiting second.
+    The lock file is not deleted: a third process could lock a new one while the second waits for the old.
     """
     from filelock import FileLock, Timeout
 

@@ -85,7 +85,7 @@ def test_odd_mode_size_and_orientation() -> None:
         ("odd mode", "a/clear.png", "RGBA, most are RGB"),
         ("odd mode", "a/grey.png", "L, most are RGB"),
         ("odd size", "b/small.png", "64x64, most are 90x120"),
-        ("on its side", "b/phone.jpg", "its EXIF tag turns it upright when it is read"),
+        ("on its side", "b/phone.jpg", "turned upright by its EXIF tag when it is read"),
     ]
 
 

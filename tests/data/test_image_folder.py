@@ -160,7 +160,7 @@ def test_a_class_missing_in_test(tmp_path: Path) -> None:
     (caveat,) = split(DATASET, samples, 0).caveats
     assert (
         caveat
-        == "test has no images of class 'dog' (3 train, 1 val, 0 test): its scores are over the classes that it has"
+        == "test has no images of class 'dog' (3 train, 1 val, 0 test): its scores cover the classes that it has"
     )
 
 

@@ -203,7 +203,7 @@ def test_integers_mixed_with_floats_are_refused(tmp_path: Path) -> None:
     Image.fromarray((4095 * RAMP).astype(np.uint16)).save(tmp_path / "a.png")
     Image.fromarray(RAMP.astype(np.float32)).save(tmp_path / "b.tif")
     paths = [str(tmp_path / "a.png"), str(tmp_path / "b.tif")]
-    with pytest.raises(UserError, match="images of float and of integer values"):
+    with pytest.raises(UserError, match="the images mix float and integer values"):
         fitted(paths)
     assert fitted(paths, value_range=(0, 4095)).value_range == (0, 4095)
 
@@ -297,7 +297,7 @@ def test_check_reports_the_range_and_draws_a_contact_sheet(
     sheet = str(tmp_path / "look.jpg")
     command(["check", str(tmp_path / "images"), "--sheet", sheet])
     output = capsys.readouterr().out
-    assert "\npixels: values 3 to 4091 become 0 to 255 (--value_range LOW HIGH sets others)\n" in output
+    assert "\npixels: values 3 to 4091 become 0 to 255 (--value_range LOW HIGH overrides)\n" in output
     assert output.endswith(f"contact sheet -> {sheet}\n")
     with Image.open(sheet) as image:
         grey = np.asarray(image.convert("L"))

@@ -45,7 +45,7 @@ def test_the_range_is_stored_and_repeated(run: Path, capsys: pytest.CaptureFixtu
     assert tuple(stored) == read_model_card(run / "best.safetensors").get("preprocess").value_range
     assert 290 <= stored[0] <= 310 and 3950 <= stored[1] <= 4000
     assert (
-        f"values {stored[0]:g} to {stored[1]:g}, found in images outside test, become"
+        f"values {stored[0]:g} to {stored[1]:g}, estimated on images outside test, become"
         in Path("log.txt").read_text()
     )
     rows = [row.split(",") for row in (run / "predictions.csv").read_text().splitlines()[1:]]

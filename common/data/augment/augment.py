@@ -2,7 +2,7 @@
 
 TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size: before upsampling, as in the
 paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
-together with the resize to the network's input size. The parameters of sample i in epoch e depend on (seed, e, i) alone:
+together with the resize to the network's input size. The parameters of sample i in epoch e depend only on (seed, e, i),
 not on the batch size, the device or the number of processes.
 
 Shapes: N samples, B images in the batch.
@@ -30,9 +30,9 @@ class AugmentParams:
     """The augmentation of N samples, on the CPU; None where that kind is off."""
 
     affine: Tensor | None  # (N, 2, 3), from output to input coordinates
-    operations: Tensor | None  # (N,) int64 of TrivialAugment and
-    magnitudes: Tensor | None  # (N,) float32
-    zero_pad: bool = False  # beyond the edge: black, else the pixels of the edge
+    operations: Tensor | None  # (N,) int64, of TrivialAugment
+    magnitudes: Tensor | None  # (N,) float32, of these operations
+    zero_pad: bool = False  # beyond the edge; else the edge's pixels are repeated
 
     def take(self, positions: np.ndarray) -> "AugmentParams":
         """The parameters of the samples in a batch."""
@@ -47,7 +47,7 @@ def derive_seed(*key: object) -> int:
 
 
 def generator(purpose: str, seed: int, epoch: int) -> torch.Generator:
-    """The random numbers of one epoch, independent for every purpose."""
+    """A generator for one epoch, independent for every purpose."""
     return torch.Generator().manual_seed(derive_seed(purpose, seed, epoch))
 
 

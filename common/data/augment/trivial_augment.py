@@ -1,11 +1,11 @@
-"""TrivialAugment (wide): one random operation of random strength per image, for a whole batch where it lies.
+"""TrivialAugment (wide): one random operation of random strength per image, for a whole batch on its device.
 
 Mueller & Hutter 2021, https://arxiv.org/abs/2103.10158: no policy to search and nothing to tune. Operations and
 magnitudes are those of torchvision.transforms.TrivialAugmentWide with its defaults: 31 bins, nearest neighbours,
 black outside the image.
 
-The pixels are torchvision's on a uint8 tensor, cut off instead of rounded. On a PIL image torchvision has
-    ShearX, ShearY, Rotate   another neighbour where two are equally near: for up to 2 % of 32 x 32 pixels, 0.5 % of
+The pixels equal torchvision's on a uint8 tensor, truncated instead of rounded. On a PIL image torchvision differs:
+    ShearX, ShearY, Rotate   another neighbour if two are equally near: for up to 2 % of 32 x 32 pixels, 0.5 % of
                              224 x 224, and half of them at 90 degrees if height and width differ by an odd number
     Color, Sharpness         1 grey level more or less: it rounds the grey, and blends in another order
     Contrast                 up to 2, because it rounds the mean too
@@ -69,7 +69,7 @@ def contrast(images: Tensor, factors: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor, factors: Tensor) -> Tensor:
-    """Away from a blur of weights 1 and, in the centre, 5; the border of one pixel is not blurred."""
+    """Blend with a 3 x 3 blur of weights 1 and, in the centre, 5; a border of one pixel is not blurred."""
     if min(images.shape[2:]) < 3:
         return images
     inner = images[..., 1:-1, 1:-1]
@@ -85,7 +85,7 @@ def posterize(images: Tensor, bits: Tensor) -> Tensor:
 
 
 def solarize(images: Tensor, thresholds: Tensor) -> Tensor:
-    """Invert the levels from the threshold on. (A `where` takes a CPU several times as long.)"""
+    """Invert the levels from the threshold on. (`torch.where` is several times slower on a CPU.)"""
     inverted = images.clone().ge_(thresholds)  # 0 or 1
     return images.sub_(inverted, alpha=255).abs_()
 

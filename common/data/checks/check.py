@@ -19,8 +19,8 @@ from . import duplicates
 from .image_stats import ImageStats, image_stats
 
 SEED = 0  # of the validation split; the default of a run
-COMMON = 0.9  # share of the images above which their most frequent size is the norm
-FACTOR = 4  # without a norm: odd is a side so many times longer or shorter than the median
+COMMON = 0.9  # fraction of the images above which their most frequent size is the norm
+FACTOR = 4  # without a norm, a side this many times longer or shorter than the median is odd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Problem:
     position: int
     detail: str
     set: int | None = None
-    serious: bool = False  # it stops a run or biases its result
+    serious: bool = False  # stops a run or biases its result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Report:
     samples: Samples
     parts: Sequence[str]  # of a run with the default seed; "": none
     preprocess: Preprocess  # with the value range
-    errors: tuple[str, ...]  # with which a run would refuse the data
+    errors: tuple[str, ...]  # that would stop a run
     caveats: tuple[str, ...]  # of the split
     problems: tuple[Problem, ...]
 
@@ -84,7 +84,12 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         if isinstance(image, str)
     ]
     if readable:
-        problems += [*_odd_modes(readable), *_odd_sizes(readable), *_rotated(readable), *_several(readable)]
+        problems += [
+            *_odd_modes(readable),
+            *_odd_sizes(readable),
+            *_rotated(readable),
+            *_several_frames(readable),
+        ]
         problems += _sets("exact duplicates", _exact(readable), samples, parts)
         problems += _sets("near duplicates", _near(readable), samples, parts)
     problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
@@ -125,14 +130,14 @@ def _rotated(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
     for i, image in readable.items():
         if not image.upright:
             yield Problem(
-                kind="on its side", position=i, detail="its EXIF tag turns it upright when it is read"
+                kind="on its side", position=i, detail="turned upright by its EXIF tag when it is read"
             )
 
 
-def _several(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+def _several_frames(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
     for i, image in readable.items():
         if image.several_frames:
-            yield Problem(kind="several frames", position=i, detail="only the first one, or page, is used")
+            yield Problem(kind="several frames", position=i, detail="only the first frame or page is used")
 
 
 def _exact(readable: Mapping[int, ImageStats]) -> list[list[int]]:
@@ -214,7 +219,7 @@ def summary(report: Report) -> list[str]:
 def _pixels(preprocess: Preprocess) -> Iterator[str]:
     if preprocess.value_range:
         low, high = preprocess.value_range
-        yield f"pixels: values {low:g} to {high:g} become 0 to 255 (--value_range LOW HIGH sets others)"
+        yield f"pixels: values {low:g} to {high:g} become 0 to 255 (--value_range LOW HIGH overrides)"
     if preprocess.bands:
         yield f"pixels: bands {' '.join(map(str, preprocess.bands))} are red, green and blue"
 

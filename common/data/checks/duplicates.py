@@ -1,10 +1,10 @@
 """Find exact and near duplicates.
 
-Near duplicates: the perceptual hashes differ in few of their 64 bits, and the thumbnails correlate. Of real photographs
-halved in size, saved at JPEG quality 30, turned grey or changed in brightness or contrast by 30 %, more than 97 % are found
-(of 64-pixel satellite tiles at quality 30, 80 %); of those cropped by 4 % half; mirrored or rotated ones are not. Of the 364
-million pairs in EuroSAT two are false positives. imagehash has the same hash but no search for pairs; imagededup has both
-and needs torch.
+Near duplicates: the perceptual hashes differ in few of their 64 bits, and the thumbnails correlate. More than 97 % of real
+photographs are found if halved in size, saved at JPEG quality 30, turned grey, or changed in brightness or contrast by 30 %
+(80 % of 64-pixel satellite tiles at quality 30), half if cropped by 4 %, none if mirrored or rotated. Of the 364 million
+pairs in EuroSAT two are false positives. imagehash has the same hash but no search for pairs; imagededup has both and
+needs torch.
 """
 
 from collections import defaultdict
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SIDE = 32  # pixels of a thumbnail
-BITS = 8  # near duplicates differ in at most so many of the 64 bits
-CORRELATION = 0.95  # of the thumbnails of near duplicates, at least
-CONTRAST = 2.0  # standard deviation in grey values of a thumbnail that has enough texture to compare
+BITS = 8  # near duplicates differ in at most this many of the 64 bits
+CORRELATION = 0.95  # minimum, of the thumbnails of near duplicates
+CONTRAST = (
+    2.0  # minimum standard deviation of a thumbnail's grey values: below, too little texture to compare
+)
 PAIRS = 1 << 22  # compared at once; bounds the memory
 
 

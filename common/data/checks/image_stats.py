@@ -1,4 +1,4 @@
-"""Compute the facts of an image that `check` compares: size, mode, orientation, digest, thumbnail."""
+"""Compute the statistics of an image that `check` compares: size, mode, orientation, digest, thumbnail."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ class ImageStats:
 
 
 def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[ImageStats | str]:
-    """The stats of every image, or the reason why it cannot be read. Pillow releases the GIL, so threads run in parallel."""
+    """The stats of every image, or why it cannot be read. Pillow releases the GIL, so threads run in parallel."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stats = pool.map(lambda i: _stats_of(images[i], preprocess), range(len(images)))
         return list(tqdm(stats, "read", len(images), unit="img", leave=False, disable=None))

@@ -1,4 +1,4 @@
-"""Download one published file from the first mirror that has it, with resume and checksum; unfinished it is named `.part`.
+"""Download one published file from the first mirror that has it, with resume and checksum, as `.part` until complete.
 
 The transport is the standard library's. pooch checks hashes but has neither resume nor mirrors; torchvision has neither,
 imports torch and falls back from https to http; huggingface_hub's `http_get` resumes, but is internal, accepts any 206 and
@@ -33,7 +33,7 @@ def download(file: File, path: Path) -> None:
     """Put the file at `path`, unless it is there already, and verify it.
 
     Raises:
-        UserError: the file at `path` is not the published one, or no mirror serves that.
+        UserError: the file at `path` is not the published one, or no mirror serves it.
     """
     if path.exists():
         if mismatch := _mismatch(file, path):
@@ -48,7 +48,7 @@ def download(file: File, path: Path) -> None:
                 if not (mismatch := _mismatch(file, unfinished)):
                     os.replace(unfinished, path)
                     return
-                unfinished.unlink()  # its beginning may come from another mirror: try once more from zero
+                unfinished.unlink()  # part of it may come from another mirror: start again from zero
             except MirrorError as error:
                 mismatch = str(error)
             if file_size(unfinished) == before:
@@ -66,7 +66,7 @@ def download(file: File, path: Path) -> None:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the unfinished download of `path` lies."""
+    """The unfinished download of `path`."""
     return path.with_name(f"{path.name}.part")
 
 

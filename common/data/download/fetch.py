@@ -1,8 +1,8 @@
 """Create a dataset's data folder from its published files, atomically.
 
-data/eurosat-downloads/    files as published, verified; `.part`: unfinished. Manually downloaded files go here, too
+data/eurosat-downloads/    published files, verified; `.part`: unfinished. Manually downloaded files go here, too
 data/eurosat/              created by one rename after all files are unpacked, so it is complete
-data/.eurosat.lock         one process at a time; it stays, see `files.atomic.exclusive`
+data/.eurosat.lock         one process at a time; not deleted, see `files.atomic.exclusive`
 """
 
 import os
@@ -20,7 +20,7 @@ from .unpack import SUFFIXES, unpack
 def fetch(dataset: Dataset, folder: Path, offline: bool = False) -> bool:
     """Create `folder` from the dataset's sources; False if it has content already.
 
-    Offline, or without mirrors, files are taken from the downloads folder, where the user has put them.
+    Offline, or without mirrors, the user puts the files into the downloads folder.
 
     Raises:
         UserError: a file cannot be downloaded (with how to get it) or is not the published one; a full disk.
@@ -98,7 +98,7 @@ def _assemble(files: tuple[File, ...], downloads: Path, folder: Path) -> None:
             os.rename(new, folder)
         except OSError as error:
             raise UserError(
-                f"cannot make {folder} ({error.strerror}): move away what is there, or choose another folder with --data_dir"
+                f"cannot create {folder} ({error.strerror}): move away what is there, or choose another folder with --data_dir"
             ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -1,9 +1,9 @@
 """A cache of decoded pixels on disk, keyed by the content of the images.
 
 <cache>/<key>/pixels.npy     (N, H, W, 3) uint8, a memory map shared by all processes
-<cache>/<key>/about.json     unreadable images and why; written last, before the folder is renamed to <key>
+<cache>/<key>/about.json     unreadable images and reasons; written last, before the folder is renamed to <key>
 <cache>/<key>.<boot>.part/   incomplete; the next process continues it
-<cache>/seen/<signature>     the content hash of files with these names, sizes and times, which saves reading them
+<cache>/seen/<signature>     the content hash of files with these names, sizes and times, so they need not be read again
 <cache>/.<key>.lock          one process at a time; the system releases it when a process dies
 
 <key> is a SHA-256 of the images' bytes, in order, and of everything that determines their pixels. The cache may be deleted
@@ -141,7 +141,7 @@ def _file_hash(path: str) -> str:
 def _verify(
     folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess
 ) -> dict[int, str] | None:
-    """{position: why} of the unreadable images of an entry; None if there is no entry, or a few images, decoded again, differ."""
+    """{position: reason} of an entry's unreadable images; None without an entry, or if a few images, decoded again, differ."""
     import numpy as np
 
     if not folder.is_dir():
@@ -156,17 +156,18 @@ def _verify(
             if i not in bad
         ):
             return bad
-    except (OSError, EOFError, ValueError, KeyError):  # cut short, or not ours
+    except (OSError, EOFError, ValueError, KeyError):  # truncated, or not a cache entry
         pass
     return None
 
 
 def _read_unreadable(folder: Path) -> dict[int, str]:
-    return {int(i): why for i, why in json.loads((folder / "about.json").read_text("utf-8"))["bad"].items()}
+    bad = json.loads((folder / "about.json").read_text("utf-8"))["bad"]
+    return {int(i): reason for i, reason in bad.items()}
 
 
 def _build(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> dict[int, str]:
-    """Decode what an interrupted process has not; the folder is renamed to its key when complete."""
+    """Decode the images that an interrupted process has not; the folder is renamed to its key when complete."""
     import numpy as np
 
     if folder.is_dir():
@@ -214,7 +215,7 @@ def _retry_unreadable(
 
 
 def _partial_dir(folder: Path) -> Path:
-    """The folder of an incomplete entry. Those of an earlier boot are deleted: power may have failed before the disk wrote."""
+    """The folder of an incomplete entry. Those of an earlier boot are deleted: a power failure may have lost their data."""
     boot = "0"
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]

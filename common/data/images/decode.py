@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves so many pixels per pixel of the result
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if its sides stay this many times longer than the result's
 DRAFT = 2
 
 
 def decode(
     images: "Sequence[str] | Sequence[np.ndarray]", preprocess: Preprocess, native: tuple[int, int] | None
 ) -> tuple["np.ndarray", dict[int, str]]:
-    """Paths or arrays (H, W, 3) uint8 -> ((N, H, W, 3) uint8, {position: why} of those that cannot be read).
+    """Paths or arrays (H, W, 3) uint8 -> ((N, H, W, 3) uint8, {position: reason} of unreadable ones).
 
     (H, W) is the input size of the network, or the `native` size where that is smaller: batches are then resized on the
     device, which keeps 60,000 CIFAR images at 184 MB. Unreadable images are black.
@@ -49,7 +49,7 @@ def decode_each(
     positions: Iterable[int],
     write: "Callable[[int, np.ndarray], None]",
 ) -> dict[int, str]:
-    """Pass the (H, W, 3) uint8 pixels of the images at `positions` to `write`; returns {position: why} of unreadable ones.
+    """Pass the (H, W, 3) uint8 pixels of the images at `positions` to `write`; returns {position: reason} of unreadable ones.
 
     Runs in threads; Pillow releases the interpreter's lock.
     """
@@ -77,7 +77,7 @@ def decode_each(
             decoded = pool.map(decode_one, positions)
             for _ in tqdm(decoded, "decode", len(positions), unit="img", leave=False, disable=None):
                 pass
-        except BaseException:  # no use in decoding what cannot be written
+        except BaseException:  # a write failed: do not decode the rest
             pool.shutdown(cancel_futures=True)
             raise
     if first := [i for i in sorted(several) if several[i]][:1]:
@@ -126,7 +126,7 @@ def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> 
     draft = round(DRAFT * max(size) / preprocess.crop)
     image.draft(None, (draft, draft))  # of JPEGs; both sides stay longer, upright or not
     image = upright(image)
-    image = rgb(image)  # a statement each: fewer copies of a large image in memory at once
+    image = rgb(image)  # separate statements: fewer copies of a large image in memory
     if image.size != (width, height):
         box_w, box_h = image.size
         if not preprocess.squash:

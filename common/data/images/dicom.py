@@ -18,7 +18,7 @@ def read_dicom(path: str, value_range: tuple[float, float] | None = None) -> "Im
     `value_range` applies to files of more than 8 bits; without it, the range that can be stored is scaled to 0..255.
 
     Raises:
-        ValueError: not such a file.
+        ValueError: not a readable file with one such frame.
     """
     import numpy as np
     from PIL import Image
@@ -35,7 +35,7 @@ def read_dicom(path: str, value_range: tuple[float, float] | None = None) -> "Im
 
 
 def dicom_bits(path: str) -> int:
-    """Bits per value. Raises: ValueError: not such a file."""
+    """Bits per value. Raises: ValueError: not a DICOM file."""
     with _dicom_errors():
         from pydicom import dcmread
 
@@ -43,7 +43,7 @@ def dicom_bits(path: str) -> int:
 
 
 def dicom_values(path: str) -> "np.ndarray":
-    """The values in the units of the file, such as Hounsfield units. Raises: ValueError: not such a file."""
+    """The values in the units of the file, such as Hounsfield units. Raises: ValueError: see `read_dicom`."""
     return _rescale(*_read(path))
 
 
@@ -71,7 +71,7 @@ def _rescale(file: "FileDataset", stored: "np.ndarray") -> "np.ndarray":
 
 @contextmanager
 def _dicom_errors() -> Iterator[None]:
-    """What a broken file makes pydicom raise becomes a `ValueError`."""
+    """Turn pydicom's errors for broken files into `ValueError`."""
     from pydicom.errors import InvalidDicomError
 
     try:

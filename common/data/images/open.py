@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-# What a file may contain, whatever its suffix. Pillow has forty more, slow to import and seldom maintained
+# Recognised whatever the suffix. Pillow has forty more formats, slow to import and seldom maintained
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "PPM", "WEBP")
-PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # may hold several images, of which the first is used
+PAGED = ("TIFF", "GIF", "WEBP", "PNG")  # may contain several images; the first is used
 SEVERAL = "several_frames"  # in the `info` of converted images
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 TRANSPOSES = {
@@ -26,9 +26,9 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # it logs what it al
 
 
 def open_image(source: "str | np.ndarray", preprocess: Preprocess | None = None) -> "Image.Image":
-    """The image of a path or an (H, W, 3) uint8 array, not decoded yet where it has 8 bits per channel.
+    """The image of a path or an (H, W, 3) uint8 array, not yet decoded if it has 8 bits per channel.
 
-    Of more bits, `preprocess.value_range` becomes 0..255; `preprocess.bands` replace red, green and blue.
+    With more bits, `preprocess.value_range` becomes 0..255; `preprocess.bands` replace red, green and blue.
 
     Raises:
         OSError, ValueError, SyntaxError: it cannot be read.
@@ -52,13 +52,13 @@ def open_image(source: "str | np.ndarray", preprocess: Preprocess | None = None)
     if transparent:
         result.putalpha(Image.fromarray(to_uint8(values[..., 3], None)))
     result.info[SEVERAL] = image is not None and has_several_frames(image)
-    if image and high_depth:  # whose values are not upright yet
+    if image and high_depth:  # its values are not upright yet
         result.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)
     return result
 
 
 def is_high_depth_file(path: str) -> bool:
-    """Whether a file has more than 8 bits per channel or more than three channels, by its header; False: it cannot be read."""
+    """Whether a file's header has more than 8 bits per channel or more than three channels; False if it cannot be read."""
     try:
         if _is_dicom(path):
             return dicom_bits(path) > 8
@@ -70,10 +70,10 @@ def is_high_depth_file(path: str) -> bool:
 
 
 def high_depth_values(path: str, bands: tuple[int, int, int] | None) -> "np.ndarray | None":
-    """The values of the channels to show of such a file; None: they have 8 bits.
+    """The values of a file's selected channels; None if they have 8 bits.
 
     Raises:
-        BandError: the bands are not selected, or not there.
+        BandError: the bands are not selected, or do not exist.
         OSError, ValueError, SyntaxError: it cannot be read.
     """
     if _is_dicom(path):
@@ -87,12 +87,12 @@ def high_depth_values(path: str, bands: tuple[int, int, int] | None) -> "np.ndar
 
 
 def has_several_frames(image: "Image.Image") -> bool:
-    """Whether the file of an opened image holds more frames or pages, which are not used."""
+    """Whether the file of an opened image has several frames or pages."""
     return image.info.get(SEVERAL, image.format in PAGED and getattr(image, "is_animated", False))
 
 
 def upright(image: "Image.Image") -> "Image.Image":
-    """Rotated and flipped as its EXIF orientation says. `ImageOps.exif_transpose` rewrites the EXIF, and fails on odd tags."""
+    """Rotated and flipped by its EXIF orientation. `ImageOps.exif_transpose` rewrites the EXIF, and fails on odd tags."""
     from PIL import Image
 
     if image.format == "TIFF":  # turned by Pillow as it is decoded
@@ -120,7 +120,7 @@ def _is_dicom(path: str) -> bool:
 
 @cache
 def _rare_format(suffix: str) -> tuple[str, ...]:
-    """The format of a suffix that is none of `FORMATS`, its decoder loaded."""
+    """Load and return the format of a suffix that is not in `FORMATS`."""
     if suffix in HEIF:
         import pillow_heif
 
@@ -136,7 +136,7 @@ def _rare_format(suffix: str) -> tuple[str, ...]:
 
 
 def _open(path: str) -> "Image.Image | None":
-    """What Pillow makes of a file; None: a TIFF that it cannot open."""
+    """The file opened by Pillow; None for a TIFF that Pillow cannot open."""
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
 
     try:

@@ -15,7 +15,7 @@ FULL_16_BITS = (0.0, 65535.0)  # scaled by 1/257
 
 
 class BandError(ValueError):
-    """The three bands to show are not selected, or not there."""
+    """The three bands to use are not selected, or do not exist."""
 
 
 def to_uint8(values: "np.ndarray", value_range: tuple[float, float] | None) -> "np.ndarray":
@@ -61,7 +61,7 @@ def is_high_depth(image: "Image.Image") -> bool:
 
 
 def stored_values(path: str, image: "Image.Image | None") -> "np.ndarray":
-    """(H, W) or (H, W, channels) as stored, not turned upright; `image`: of Pillow, None if it cannot open the file.
+    """(H, W) or (H, W, channels) as stored, not turned upright; `image`: from Pillow, None if it cannot open the file.
 
     Raises:
         ValueError: a compression that needs another package.
@@ -69,7 +69,7 @@ def stored_values(path: str, image: "Image.Image | None") -> "np.ndarray":
     import numpy as np
 
     if image and image.format == "TIFF" and image.tag_v2.get(ORIENTATION, 1) != 1:
-        return _read_tiff(path)  # Pillow garbles 16 bits as it turns them
+        return _read_tiff(path)  # Pillow corrupts 16-bit values when it rotates them
     if image and len(image.getbands()) == 1:
         return np.asarray(image)
     rawmode = image and re.fullmatch(r"(RGBA?|LA);16([BLN])", str(_rawmode(image)))
@@ -83,7 +83,7 @@ def _rawmode(image: "Image.Image") -> str | None:
 
 
 def _decode_16_bits(image: "Image.Image", channels: str, order: str) -> "np.ndarray":
-    """(H, W, 3 or 4) uint16 of a PNG or TIFF, of which Pillow alone keeps the high bytes: decoded once per byte."""
+    """(H, W, 3 or 4) uint16 of a PNG or TIFF, decoded once per byte: Pillow keeps only the high bytes."""
     import numpy as np
     from PIL import Image
 

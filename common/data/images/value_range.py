@@ -14,11 +14,11 @@ from .cache import files_hash
 from .open import high_depth_values, is_high_depth_file
 from .stored_values import FULL_16_BITS, BandError
 
-VERSION = 1  # of the rule below
+VERSION = 1  # of the estimate
 N_IMAGES = 256  # random ones
 N_VALUES = 1 << 16  # per image, evenly spaced
-IMAGE_PERCENTILES = (0.1, 99.9)  # of an image's values: not its dead and hot pixels
-DATASET_PERCENTILES = (1, 99)  # of the images' lows and highs: not a broken image's
+IMAGE_PERCENTILES = (0.1, 99.9)  # of an image's values, without dead and hot pixels
+DATASET_PERCENTILES = (1, 99)  # of the images' lows and highs, without broken images
 
 
 def with_value_range(
@@ -42,11 +42,11 @@ def with_value_range(
         ]
     found: dict[str, Any] = {"range": None}
     if high_depth:
-        find = partial(_find, high_depth, preprocess.bands)
-        about = (
+        estimate = partial(_estimate, high_depth, preprocess.bands)
+        key = (
             {"version": VERSION, "files": files_hash(high_depth), "bands": preprocess.bands} if cache else {}
         )
-        found = cached("value_ranges", about, find) if cache else find()
+        found = cached("value_ranges", key, estimate) if cache else estimate()
     if found["range"] is None:
         if preprocess.value_range:
             raise UserError("--value_range: the images have 8 bits per channel, used unchanged; drop it")
@@ -55,8 +55,8 @@ def with_value_range(
         return preprocess
     if len(found["kinds"]) > 1:
         raise UserError(
-            f"images of {' and of '.join(found['kinds'])} values in one dataset, which no range fits: convert them to "
-            "one, or pass --value_range LOW HIGH"
+            f"the images mix {' and '.join(found['kinds'])} values, which no range fits: convert them to one kind, "
+            "or pass --value_range LOW HIGH"
         )
     return replace(preprocess, value_range=tuple(found["range"]))
 
@@ -69,8 +69,8 @@ def _sample(train: Sequence[int]) -> Sequence[int]:
     return sorted(np.random.default_rng(0).choice(train, N_IMAGES, replace=False).tolist())
 
 
-def _find(paths: Sequence[str], bands: tuple[int, int, int] | None) -> dict[str, Any]:
-    """{"range": (low, high), or None where all have 8 bits, "kinds": of values, "images": how many of more bits}."""
+def _estimate(paths: Sequence[str], bands: tuple[int, int, int] | None) -> dict[str, Any]:
+    """{"range": (low, high), or None if all have 8 bits, "kinds": of values, "images": number with more bits}."""
     import numpy as np
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -94,7 +94,7 @@ def _find(paths: Sequence[str], bands: tuple[int, int, int] | None) -> dict[str,
 
 
 def _percentiles(path: str, bands: tuple[int, int, int] | None) -> tuple[str, float, float] | None:
-    """The kind of an image's values, low and high; None: it has 8 bits, or cannot be read, which decoding reports."""
+    """The kind of an image's values, low and high; None if it has 8 bits or cannot be read (decoding reports it)."""
     import numpy as np
 
     try:

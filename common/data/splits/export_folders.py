@@ -29,14 +29,14 @@ class ExportConfig:
 
 
 def split_folders(source: Path, target: Path, load: Reader, config: ExportConfig) -> str:
-    """Split the images that `load` finds in `source` and write `target`, new; returns what was read and written.
+    """Split the images that `load` finds in `source` into a new `target`; returns a summary.
 
     Of every class of n images test gets `ceil(test * n)` and val `ceil(val * n)`, with the seeded draw of `splits`.
-    `target` becomes a folder of copies or links, `<part>/<class>/...` with all that is below a class folder in its
-    place, or with "list" a CSV file.
+    `target` becomes a folder of copies or links, `<part>/<class>/...` with the paths below each class folder unchanged,
+    or with "list" a CSV file.
 
     Raises:
-        UserError: something that the user can fix; nothing has been written then.
+        UserError: something that the user can fix; nothing is written.
     """
     samples = _read(source, target, load, config.group_by)
     split = _split(samples, config)
@@ -74,7 +74,7 @@ def groups_by(names: Sequence[str], pattern: str) -> list[str]:
     """The first capture of `pattern` in every name, or its whole match.
 
     Raises:
-        UserError: no regular expression, or one that a name does not match.
+        UserError: not a regular expression, or a name does not match it.
     """
     try:
         found = [re.search(pattern, name) for name in names]

@@ -11,7 +11,7 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
     """Compare the counts with the data sheet's: of every official part, or in all.
 
     Raises:
-        UserError: another number of classes or images than in the data sheet.
+        UserError: the number of classes or images differs from the data sheet's.
     """
     if isinstance(dataset.classes, int) and len(samples.classes) != dataset.classes:
         raise UserError(
@@ -37,7 +37,7 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
 def check_classes(
     samples: Samples, members: Mapping[str, Sequence[int]], required: Sequence[str]
 ) -> tuple[str, ...]:
-    """A caveat per part that has no images of some classes, none of them being `required` to have all.
+    """A caveat per part that lacks classes; `required` parts must have all.
 
     Raises:
         UserError: a required part lacks a class; names the first one.
@@ -53,7 +53,7 @@ def check_classes(
         first, n = f"{samples.classes[lacking[0]]!r} ({counts})", len(lacking)
         which = f"class {first}" if n == 1 else f"{n} of {len(samples.classes)} classes, such as {first}"
         name = "validation" if part == "val" else part
-        caveats.append(f"{name} has no images of {which}: its scores are over the classes that it has")
+        caveats.append(f"{name} has no images of {which}: its scores cover the classes that it has")
     return tuple(caveats)
 
 

@@ -23,7 +23,7 @@ def write(path: Path, samples: Samples, split: Split) -> None:
 
 
 def apply(path: Path, samples: Samples) -> Samples:
-    """The samples with the parts of the file; images that it does not list are in no part.
+    """The samples with the parts of the file; images that are not listed are in no part.
 
     Raises:
         UserError: not such a file, or its images, classes or parts are not those of the data.

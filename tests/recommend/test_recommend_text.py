@@ -40,3 +40,8 @@ def test_of_equal_backbones_the_cheapest_is_advised() -> None:
     assert "take the cheapest, a (training about 50 s)" in advise(50, 60)
     expected = "take the one with the fewest operations, b (1.00 GMACs, training not measured)"
     assert expected in advise(50, None)
+
+
+def test_one_candidate_is_not_compared() -> None:
+    one = advice({"backbone": "a", "score": 0.85})
+    assert one == "Only one candidate, a: there is nothing to compare it with."

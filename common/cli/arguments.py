@@ -22,7 +22,7 @@ def add_device(group: argparse._ActionsContainer) -> None:
 
 def add_image_filters(group: argparse._ActionsContainer) -> None:
     group.add_argument("--subset", action="store_true",
-                       help="accept image counts that differ from the data sheet's")
+                       help="accept other image counts than the data sheet's, and leave out listed images that are missing")
     group.add_argument("--skip_bad", action="store_true",
                        help="leave out unreadable images; the result counts them")
 

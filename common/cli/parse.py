@@ -173,7 +173,13 @@ def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
 
 
 def has_data(dataset: Dataset, folder: Path) -> bool:
-    return dataset.bundled or folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    """Raises: UserError: the folder cannot be read."""
+    try:
+        return (
+            dataset.bundled or os.path.isfile(folder) or (os.path.isdir(folder) and bool(os.listdir(folder)))
+        )
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder} ({error.strerror})") from None
 
 
 def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:

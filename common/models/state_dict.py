@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # where trainers put the network: timm, torchvision's references, Lightning, fastai, Hugging Face, DINO, MMPretrain
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "model_averaged", "teacher")
 KEYS = (
-    "state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights", "student", "backbone",
+    "state_dict", "model_state_dict", "checkpoint", "model", "net", "network", "module", "params", "weights", "student", "backbone",
 )  # fmt: skip
 WRAPPERS = re.compile(
     r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
@@ -42,8 +42,9 @@ def load_state_dict(path: Path) -> dict[str, "Tensor"]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except Exception as error:  # broken files make the readers raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"cannot read weights from {path}: {reason}{_blocked_types(path)}") from None
+        raise UserError(
+            f"cannot read weights from {path}: {_blocked_types(path) or _reason(error)}"
+        ) from None
     state_dict, keys = _find_network(content)
     if state_dict is None:
         raise UserError(
@@ -112,8 +113,19 @@ def _allowed_types() -> list[Callable | tuple[Callable, str]]:
     ]
 
 
+def _reason(error: Exception) -> str:
+    """The first sentence of an error; of PyTorch's, those that advise to run the code of a file are dropped."""
+    text = str(error).split("\n")[0].split(". ")[0]
+    advice = "weights_only" in text or text.startswith("Weights only load failed")
+    return (
+        "not a checkpoint of tensors"
+        if advice or isinstance(error, KeyError)
+        else text or type(error).__name__
+    )
+
+
 def _blocked_types(path: Path) -> str:
-    """What in a checkpoint is not loaded for safety, as the end of a message."""
+    """What in a checkpoint is not loaded for safety; empty if there is nothing."""
     import torch
 
     try:
@@ -124,7 +136,7 @@ def _blocked_types(path: Path) -> str:
     if not names:
         return ""
     return (
-        f" It holds {', '.join(names[:3])}, which are not loaded for safety: save model.state_dict() instead"
+        f"it holds {', '.join(names[:3])}, which are not loaded for safety: save model.state_dict() instead"
     )
 
 

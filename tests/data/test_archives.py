@@ -46,6 +46,18 @@ def test_a_hostile_archive(class_tree) -> None:
     assert not [p for p in cache_dir().rglob("*") if p.suffix == ".jpg"] and not list(Path().rglob("out.jpg"))
 
 
+def test_an_encrypted_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile("photos.zip", "w") as archive:
+        archive.writestr("cat/0.jpg", b"x")
+    content = bytearray(Path("photos.zip").read_bytes())
+    for start, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(start) + flags] |= 1
+    Path("photos.zip").write_bytes(content)
+    assert "is encrypted: unpack it with its password" in mistake(
+        tmp_path, "folder.py", "--data_dir", "photos.zip", "--weights", "none"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

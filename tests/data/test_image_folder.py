@@ -58,6 +58,9 @@ def both(part: str, n: int) -> dict[tuple[str, str], int]:
         (("train", "eval"), both("train", 4) | both("test", 3), "train/ 8, eval/ 6 (test); 2 classes"),
         (("train", "eval", "test"), both("train", 4) | both("val", 3) | both("test", 2), "train/ 8, eval/ 6 (validation), test/ 4; 2 classes"),
         (("train",), both("", 4), "class folders: 8 images; 2 classes; all in train/"),
+        (("seg_train", "seg_test"), both("train", 4) | both("test", 3), "seg_train/ 8 (train), seg_test/ 6 (test); 2 classes"),
+        (("SegTrain/SegTrain", "SegTest/SegTest"), both("train", 4) | both("test", 3), "SegTrain/ 8 (train), SegTest/ 6 (test); 2 classes"),
+        (("train/Training", "test"), both("train", 4) | both("test", 3), "train/ 8, test/ 6; 2 classes"),
     ],
 )  # fmt: skip
 def test_parts(tmp_path: Path, names: tuple[str, ...], expected: dict, text: str) -> None:
@@ -94,6 +97,16 @@ def test_one_class_named_like_a_part(tmp_path: Path) -> None:
     samples = image_folder(add(tmp_path, "bus/{3}.jpg", "train/{3}.jpg", "car/{3}.jpg"))
     assert samples.classes == ("bus", "car", "train") and samples.parts is None
     assert "train/ is a class like the others, not a part" in line(samples)
+
+
+def test_classes_whose_names_end_like_parts(tmp_path: Path) -> None:
+    samples = image_folder(add(tmp_path, "bullet_train/{3}.jpg", "crash_test/{3}.jpg", "car/{3}.jpg"))
+    assert samples.classes == ("bullet_train", "car", "crash_test") and samples.parts is None
+
+
+def test_images_beside_the_parts_are_counted(tmp_path: Path) -> None:
+    add(tmp_path, "{2}.jpg", "train/cat/{4}.jpg", "train/dog/{4}.jpg", "test/cat/{2}.jpg", "test/dog/{2}.jpg")
+    assert line(image_folder(tmp_path)).endswith("2 files passed over (outside the class folders)")
 
 
 def test_an_unlabelled_test_folder(tmp_path: Path) -> None:

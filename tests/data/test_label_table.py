@@ -39,6 +39,8 @@ FLAT = {"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat"}
         "image|label\n/home/me/pets/0.jpg|cat\nC:\\pets\\1.jpg|dog\n2.jpg|cat",
         '"image","label"\n"0.jpg","cat"\n"1.jpg","dog"\n"2.jpg","cat"\n"2.jpg","cat"\n',
         "0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n",
+        "Image Index,Finding Labels\n0.JPG,cat\n1.JPG,dog\n2.Jpg,cat\n",
+        'image, label\r0.jpg, "cat"\r1.jpg, "dog"\r2.jpg, "cat"\r',
     ],
     ids=[
         "csv",
@@ -49,6 +51,8 @@ FLAT = {"0.jpg": "cat", "1.jpg": "dog", "2.jpg": "cat"}
         "other machines",
         "quotes, a row twice",
         "no header",
+        "other names, suffix in another case",
+        "old Mac, spaces before quotes",
     ],
 )
 def test_a_flat_folder(tmp_path: Path, text: str) -> None:
@@ -105,6 +109,39 @@ def test_split_and_group_by_their_usual_names(tmp_path: Path) -> None:
         line(samples)
         == "labels.csv: Training 2 (train), Valid 2 (validation), holdout 2 (test); 2 classes, 4 groups"
     )
+
+
+def test_a_split_column_with_another_name(tmp_path: Path) -> None:
+    rows = "0,cat,1,TRAIN\n1,dog,1,TRAIN\n2,cat,2,testing\n3,dog,2,testing\n"
+    path = table(tmp_path, f"image,label,fold,Data Split\n{rows}")
+    samples = image_folder(add(tmp_path, "{4}.jpg"), labels=path)
+    assert samples.parts == ["train", "train", "test", "test"]
+    assert line(samples) == "labels.csv: TRAIN 2, testing 2 (test); 2 classes"
+
+
+def test_images_without_a_split_are_counted(tmp_path: Path) -> None:
+    rows = "0,cat,train\n1,dog,train\n2,cat,test\n3,dog,test\n4,cat,\n"
+    samples = image_folder(add(tmp_path, "{5}.jpg"), labels=table(tmp_path, f"image,label,split\n{rows}"))
+    assert samples.names == [f"{i}.jpg" for i in range(4)]
+    assert line(samples).endswith("1 file passed over (without a split in labels.csv)")
+
+
+def test_a_missing_image_is_not_one_of_another_folder(tmp_path: Path) -> None:
+    add(tmp_path, "images/{2}.jpg", "masks/{3}.jpg")
+    rows = "".join(f"images/{i}.jpg,{'cat' if i else 'dog'}\n" for i in range(3))
+    samples = image_folder(tmp_path, labels=table(tmp_path, f"image,label\n{rows}"))
+    assert samples.names == ["images/0.jpg", "images/1.jpg"] and samples.missing == ("images/2.jpg",)
+    rows = rows.replace("images/", "/kaggle/input/train/")
+    moved = image_folder(add(tmp_path / "b", "pets/{3}.jpg"), labels=table(tmp_path, f"image,label\n{rows}"))
+    assert moved.names == [f"pets/{i}.jpg" for i in range(3)], "no path fits: file names do"
+
+
+def test_a_missing_image_is_not_one_of_another_part(tmp_path: Path) -> None:
+    add(tmp_path, "train/{2}.jpg", "test/{3}.jpg")
+    for part in ("train", "test"):
+        table(tmp_path, "file_name,label\n0.jpg,cat\n1.jpg,dog\n2.jpg,cat\n", f"{part}/metadata.csv")
+    samples = image_folder(tmp_path)
+    assert len(samples) == 5 and samples.missing == ("2.jpg",)
 
 
 def test_a_column_of_folds_is_no_split(tmp_path: Path) -> None:
@@ -181,7 +218,9 @@ def test_what_the_table_leaves_out_is_counted(tmp_path: Path) -> None:
         ("image,label\n7.jpg,cat\n8.jpg,dog\n", "none of the images in labels.csv is in .*, the first is '7.jpg'"),
         ("image,label\n0.jpg,cat\n1.jpg,cat\n", "a single class"),
         ("image,label,split\n0.jpg,cat,val\n1.jpg,dog,test\n", "no image has the split train"),
-        ("\0\0\0", "none is named like image"),
+        ("\0\0\0", "labels.csv is not text: .*save a spreadsheet as CSV"),
+        ('image,label\n0.jpg,"cat\n1.jpg,"dog\n', "cannot read the table labels.csv"),
+        ("image,label,split\n0.jpg,cat,train\n1.jpg,dog,unlabelled\n", "the split 'unlabelled' is not a part"),
     ],
 )  # fmt: skip
 def test_refusals(tmp_path: Path, text: str, says: str) -> None:

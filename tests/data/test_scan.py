@@ -97,6 +97,12 @@ def test_a_file_in_two_classes_is_named(tmp_path: Path) -> None:
     assert image_folder(root).layout.notes == ("dog/also.jpg is the same file as cat/0.jpg",)
 
 
+def test_a_folder_of_two_classes_is_named(tmp_path: Path) -> None:
+    root = images(tmp_path, "cat/0.jpg", "cow/0.jpg")
+    link(root / "dog", "cat")
+    assert image_folder(root).layout.notes == ("dog/ is the same folder as cat/",)
+
+
 def test_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, plain = images(tmp_path, "a/0.jpg", "b/0.jpg"), os.scandir
 

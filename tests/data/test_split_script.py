@@ -197,4 +197,4 @@ def test_what_is_split_already(tmp_path: Path, class_tree) -> None:
 
 def test_a_list_and_links(tmp_path: Path, class_tree) -> None:
     options = ("--input_dir", class_tree(), "--list", "x.csv", "--link", "hard")
-    assert "a list holds no images" in mistake(tmp_path, "split.py", *options)
+    assert "--list writes no images" in mistake(tmp_path, "split.py", *options)

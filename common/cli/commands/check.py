@@ -1,5 +1,6 @@
 """find problems in a dataset or in your folder"""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        if not options.data_dir and Path(options.what).exists():
+        if not options.data_dir and os.path.exists(options.what):
             sheet, folder = catalog.find("folder"), Path(options.what)
         else:
             sheet = catalog.find(options.what)
@@ -42,7 +43,8 @@ def main(argv: list[str]) -> None:
             raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
         sheet = with_split(sheet, options.fold, options.split)
         if not has_data(sheet, folder):
-            raise UserError(f"no data in {folder} (not found): {sheet.get}; or pass its folder as --data_dir")
+            found = "empty" if os.path.exists(folder) else "not found"
+            raise UserError(f"no data in {folder} ({found}): {sheet.get}; or pass its folder as --data_dir")
         check_pixels(options)
         for option in ("out", "sheet"):
             if path := getattr(options, option):

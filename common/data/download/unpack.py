@@ -78,6 +78,8 @@ def _zip(archive: Path) -> Iterator[Member]:
         for info in members.infolist():
             if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _UnsafeArchive(f"holds a link or a device ({info.filename})")
+            if info.flag_bits & 1:
+                raise UserError(f"{archive} is encrypted: unpack it with its password, and name the folder")
             yield info.filename, info.file_size, None if info.is_dir() else members.open(info)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ...errors import UserError
 from ...spec import PARTS
 from .layout import FULL
-from .part_names import parts_of
+from .part_names import part_of, parts_of
 from .scan import Tree
 from .suffixes import suffix_of
 from .table_rows import JSON_LINES
@@ -48,7 +48,8 @@ def find_classes(tree: Tree) -> Found:
         (only,) = level.inside
         if not level.nested(only):
             raise UserError(
-                f"a single class in {_at(tree, base)} ({only}): expected two class folders or more"
+                f"a single class in {_at(tree, base)} ({only}): expected two class folders or more, "
+                f"or a table of labels ({_tables(tree)})"
             )
         base = f"{base}{only}/"
         notes = [f"all in {base}"]
@@ -105,7 +106,8 @@ def _found(tree: Tree, rows: list[tuple[str, str, str]], **more: object) -> Foun
 
 def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str], notes: list[str]) -> Found:
     """`<part>/<class>/*`. A part whose images lie in no class folder is unlabelled and left out."""
-    levels = {folder: _Level(tree, f"{base}{folder}/") for folder in parts}
+    levels = {folder: _part_level(tree, base, folder) for folder in parts}
+    tree.skipped[LOOSE] += len(level.loose)
     for folder, inner in levels.items():
         inner.check_filled()
         tree.skipped[f"in {folder}/ {UNLABELLED}"] += len(inner.loose)
@@ -127,8 +129,8 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
             f"{_at(tree, base)} holds {_listed(labelled)} but no train/: expected train/ and test/ or val/"
         )
     if list(of_part) == ["train"]:
-        only = f"{base}{of_part['train']}/"
-        return _class_folders(_Level(tree, only), only, [f"all in {only}"])
+        only = levels[of_part["train"]]
+        return _class_folders(only, only.base, [f"all in {only.base}"])
     if "test" not in of_part:
         folder = of_part.pop("val")
         of_part["test"] = folder
@@ -138,6 +140,16 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
     ]
     ordered = {part: f"{of_part[part]}/" for part in PARTS if part in of_part}
     return _found(tree, rows, part_names=ordered, notes=tuple(notes))
+
+
+def _part_level(tree: Tree, base: str, folder: str) -> _Level:
+    """The level of a part's class folders: archives often hold `train/train/<class>/`."""
+    level = _Level(tree, f"{base}{folder}/")
+    if len(level.folders) != 1 or level.loose:
+        return level
+    (inner,) = level.folders
+    same = inner == folder or (part_of(inner) and part_of(inner) == part_of(folder))
+    return _part_level(tree, level.base, inner) if same and level.nested(inner) else level
 
 
 def _class_folders(level: _Level, base: str, notes: list[str]) -> Found:

@@ -103,9 +103,9 @@ def _format_dropped(dropped: Mapping[str, int], min_images: int | None) -> tuple
 
 
 def _repeated(tree: Tree) -> list[str]:
-    """One line if a file is also in another folder, and so perhaps of another class or part."""
+    """One line if a file or folder is also in another folder, and so perhaps of another class or part."""
     apart = [(a, b) for a, b in tree.repeated if posixpath.dirname(a) != posixpath.dirname(b)]
-    return [f"{apart[0][0]} is the same file as {apart[0][1]}"] if apart else []
+    return [f"{a} is the same {'folder' if a.endswith('/') else 'file'} as {b}" for a, b in apart[:1]]
 
 
 def _sort_key(found: Found) -> Callable[[str], Any]:

@@ -28,7 +28,7 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
     beside_images = [name for name in tree.others if name.count("/") <= 1]
     if path is None:
         return [name for name in beside_images if posixpath.basename(name) in METADATA]
-    if path.is_file():
+    if os.path.isfile(path):
         return [posixpath.relpath(os.path.realpath(path), os.path.realpath(tree.root))]
     if os.path.isfile(tree.path(path.as_posix())):
         return [path.as_posix()]
@@ -54,8 +54,8 @@ def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Fou
     unlabelled: Counter[str] = Counter()
     for table in tables:
         folder = posixpath.dirname(table)
-        for row in read_rows(Path(tree.path(table)), table, columns):
-            name = find(row.image, folder)
+        rows = read_rows(Path(tree.path(table)), table, columns)
+        for row, name in zip(rows, find([row.image for row in rows], folder), strict=True):
             if name is None:
                 missing.append(row.image)
             elif not row.label:
@@ -77,6 +77,9 @@ def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Fou
     source = posixpath.basename(tables[0])
     _count_skipped(tree, tables, source, len(found), len(unlabelled.keys() - found.keys()))
     names = sorted(found)
+    if any(part for _, part, _ in found.values()):
+        names = [name for name in names if found[name][1]]
+        tree.skipped[f"without a split in {source}"] += len(found) - len(names)
     parts, part_names, notes = _parts([found[name][1] for name in names], source)
     groups = [found[name][2] or name for name in names]
     return Found(
@@ -132,12 +135,17 @@ class _Finder:
         self.names = set(names)
         self.by_end: dict[str, list[str]] = {}  # {file name, with and without suffix: images}
         for name in names:
-            end = posixpath.basename(name)
+            end = _lower_suffix(posixpath.basename(name))
             self.by_end.setdefault(end, []).append(name)
             self.by_end.setdefault(end[: len(end) - len(suffix_of(end))], []).append(name)
 
-    def __call__(self, value: str, folder: str) -> str | None:
-        """The image, or None. A path of another machine is found by the end that it shares with one image alone.
+    def __call__(self, values: Sequence[str], folder: str) -> list[str | None]:
+        """The image of every path, or None. The folders of another machine do not matter if no path fits."""
+        found = [self._find(value, folder) for value in values]
+        return found if any(found) else [self._find(value, folder, anywhere=True) for value in values]
+
+    def _find(self, value: str, folder: str, anywhere: bool = False) -> str | None:
+        """The image whose end, or else its file name, a path shares with it alone.
 
         Raises:
             UserError: several images share it.
@@ -147,11 +155,22 @@ class _Finder:
             if (name := posixpath.normpath(posixpath.join(base, value))) in self.names:
                 return name
         *above, end = [piece for piece in value.split("/") if piece not in ("", ".", "..")] or [""]
-        scores = {name: _shared_tail(name, above, folder) for name in self.by_end.get(end, ())}
+        scores = {name: _shared_tail(name, above, folder) for name in self.by_end.get(_lower_suffix(end), ())}
+        if not anywhere:
+            scores = {
+                name: (n, below)
+                for name, (n, below) in scores.items()
+                if n >= min(len(above), name.count("/")) and (n or below or not folder)
+            }
         best = [name for name, score in scores.items() if score == max(scores.values())]
         if len(best) > 1:
             raise UserError(f"{value!r} in the table may be {best[0]} or {best[1]}: write its path")
         return best[0] if best else None
+
+
+def _lower_suffix(name: str) -> str:
+    suffix = suffix_of(name)
+    return f"{name[: len(name) - len(suffix)]}{suffix}"
 
 
 def _shared_tail(name: str, above: Sequence[str], folder: str) -> tuple[int, bool]:

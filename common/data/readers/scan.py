@@ -10,10 +10,10 @@ from pathlib import Path
 from ...errors import UserError
 from .suffixes import HEIF, HEIF_PACKAGE, image_suffixes, suffix_of
 
-LEFTOVERS = frozenset(
+LEFTOVERS = frozenset(  # in lower case
     {
-        "__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini", "@eaDir", "$RECYCLE.BIN", "System Volume Information",
-        "lost+found", "__pycache__", ".DS_Store", ".ipynb_checkpoints", ".Spotlight-V100", ".Trashes", ".fseventsd", ".git",
+        "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information",
+        "lost+found", "__pycache__", ".ds_store", ".ipynb_checkpoints", ".spotlight-v100", ".trashes", ".fseventsd", ".git",
     }
 )  # fmt: skip
 SYSTEM, HIDDEN, SPECIAL = "left by the system", "hidden", "not a regular file"
@@ -29,7 +29,9 @@ class Tree:
     folders: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)  # files with unknown suffixes
     skipped: Counter[str] = field(default_factory=Counter)  # files that are not read, by reason
-    repeated: list[tuple[str, str]] = field(default_factory=list)  # (name, the image that is the same file)
+    repeated: list[tuple[str, str]] = field(
+        default_factory=list
+    )  # (name, the image or the folder that is the same)
 
     def path(self, name: str) -> str:
         return os.path.join(self.root, name)
@@ -160,6 +162,8 @@ class _Walk:
             elif (key := (target.st_dev, target.st_ino)) in self.visited:
                 inside = f"{name}/".startswith(f"{self.visited[key]}/")
                 self.tree.skipped[CIRCULAR if inside else REPEATED] += 1
+                if not inside:
+                    self.tree.repeated.append((f"{name}/", f"{self.visited[key]}/"))
             else:
                 self.links = []
                 self.tree.folders.add(name)
@@ -190,7 +194,7 @@ def _entries(path: str) -> list[os.DirEntry]:
 
 def leftover(name: str) -> str:
     """The reason why a name is passed over; empty for others."""
-    if name in LEFTOVERS or name.startswith("._"):
+    if name.lower() in LEFTOVERS or name.startswith("._"):
         return SYSTEM
     return HIDDEN if name.startswith(".") else ""
 

@@ -1,6 +1,7 @@
 """Read the rows of a table file: image, label, part and group, by the usual names of its columns."""
 
 import csv
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,11 +16,11 @@ from .suffixes import image_suffixes, suffix_of
 COLUMNS = {
     "image": (
         "image_path", "img_path", "file_path", "filepath", "file_name", "filename", "image_name", "img_name", "imagename", "fname",
-        "image", "images", "img", "file", "files", "path", "picture", "photo", "image_id", "imageid", "id_code", "name", "id",
+        "image_index", "image_file", "image", "images", "img", "file", "files", "path", "picture", "photo", "image_id", "imageid", "id_code", "name", "id",
     ),
     "label": (
-        "label", "labels", "label_name", "class_name", "classname", "class", "classes", "category", "category_name", "target",
-        "diagnosis", "dx", "species", "breed", "variety", "disease", "tag", "tags", "ground_truth", "gt", "y", "label_id", "class_id",
+        "label", "labels", "label_name", "class_label", "class_name", "classname", "class", "classes", "category", "category_name", "target",
+        "diagnosis", "dx", "species", "breed", "variety", "disease", "tag", "tags", "choice", "finding_labels", "finding", "ground_truth", "gt", "y", "label_id", "class_id",
     ),
     "split": ("split", "set", "subset", "part", "partition", "usage", "fold", "dataset"),
     "group": (
@@ -28,6 +29,7 @@ COLUMNS = {
     ),
 }  # fmt: skip
 DELIMITERS = ",;\t|"
+MAX_PARTS = 9  # different values of a column of parts
 JSON_LINES = (".jsonl", ".ndjson")
 MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False}  # in a column of one class
 
@@ -66,7 +68,7 @@ def read_rows(path: Path, name: str, columns: TableColumns) -> list[Row]:
         UserError: it cannot be read, or lacks the columns of image and label.
     """
     parse = _json_lines if path.suffix.lower() in JSON_LINES else _delimited
-    table = parse(_text(path), name)
+    table = parse(_text(path, name), name)
     chosen = {kind: _column(table, kind, getattr(columns, kind)) for kind in COLUMNS}
     classes = _class_columns(table, chosen) if chosen["label"] is None else []
     if chosen["image"] is None and _has_no_header(table):
@@ -82,8 +84,8 @@ def read_rows(path: Path, name: str, columns: TableColumns) -> list[Row]:
         )
     if not table.cells:
         raise UserError(f"{name} has no rows: expected a header and a row per image")
-    if columns.split is None and chosen["split"] is not None and not _are_parts(table, chosen["split"]):
-        chosen["split"] = None
+    if columns.split is None:
+        chosen["split"] = _part_column(table, chosen, classes)
 
     def cell(row: Sequence[str], kind: str) -> str:
         return "" if chosen[kind] is None else row[chosen[kind]]
@@ -100,11 +102,13 @@ def read_rows(path: Path, name: str, columns: TableColumns) -> list[Row]:
     ]
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, name: str) -> str:
     try:
         content = path.read_bytes()
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return content.decode("utf-16")
+        if b"\0" in content:
+            raise UserError(f"{name} is not text: expected CSV, TSV or JSON lines; save a spreadsheet as CSV")
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -118,7 +122,8 @@ def _delimited(text: str, name: str) -> _Table:
     header = text.lstrip().split("\n", 1)[0]
     delimiter = max(DELIMITERS, key=header.count)
     try:
-        reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+        lines = io.StringIO(text, newline="")
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         rows = [
             (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))
         ]
@@ -134,11 +139,16 @@ def _delimited(text: str, name: str) -> _Table:
 
 
 def _json_lines(text: str, name: str) -> _Table:
-    try:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        header = list(dict.fromkeys(key for row in rows for key in dict(row)))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"cannot read the table {name} ({error}): expected a JSON object per line") from None
+    rows = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                rows.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
+            raise UserError(
+                f"cannot read the table {name}, line {number}: expected a JSON object per line"
+            ) from None
+    header = list(dict.fromkeys(key for row in rows for key in row))
     cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
     return _Table(name, header, cells)
 
@@ -163,10 +173,20 @@ def _has_no_header(table: _Table) -> bool:
     return len(table.header) == 2 and suffix_of(table.header[0]) in image_suffixes()
 
 
-def _are_parts(table: _Table, column: int) -> bool:
-    """Whether the values of a column are names of parts, not numbers of folds or something else."""
-    values = {row[column] for row in table.cells if row[column]}
-    return len(parts_of(values)) == len(values)
+def _part_column(table: _Table, chosen: Mapping[str, int | None], classes: Sequence[int]) -> int | None:
+    """The column with names of parts, not numbers of folds: that with a usual name, or else one that holds nothing else."""
+
+    def values(column: int) -> set[str]:
+        return {row[column] for row in table.cells if row[column]}
+
+    if chosen["split"] is not None and parts_of(values(chosen["split"])):
+        return chosen["split"]
+    used = {*chosen.values(), *classes}
+    for column in set(range(len(table.header))) - used:
+        parts = parts_of(found) if 1 < len(found := values(column)) <= MAX_PARTS else {}
+        if len(parts) == len(found) and "train" in parts.values() and len(set(parts.values())) > 1:
+            return column
+    return None
 
 
 def _class_columns(table: _Table, chosen: Mapping[str, int | None]) -> list[int]:

@@ -13,7 +13,7 @@ from ...errors import UserError
 from ...files.atomic import atomic_write
 from ...spec import PARTS, Reader, Samples, Split
 from ..readers.layout import format_layout
-from ..readers.unpacked import data_folder, is_archive
+from ..readers.unpacked import data_folder
 from . import requirements, split_file, splits
 
 
@@ -52,7 +52,7 @@ def split_folders(source: Path, target: Path, load: Reader, config: ExportConfig
 
 
 def _read(source: Path, target: Path, load: Reader, group_by: str | None) -> Samples:
-    if not source.is_dir() and not is_archive(source):
+    if not os.path.exists(source):
         raise UserError(f"no folder {source}: expected one with a folder of images per class")
     if os.path.lexists(target):
         raise UserError(f"{target} exists already: choose another path, or move it away")

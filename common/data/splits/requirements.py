@@ -70,5 +70,5 @@ def _format_lacking(samples: Samples, part: str, lacking: list[int], parts: tupl
     option = "pass --min_images 3 to leave rare classes out" if rare else "drop the class"
     return (
         f"class {samples.classes[lacking[0]]!r} has no image in {part} ({n} in all{grouped}){more}: "
-        f"{' and '.join(parts)} each need one, so add images, or {option}"
+        f"{' and '.join(parts)} {'each need' if len(parts) > 1 else 'needs'} one, so add images, or {option}"
     )

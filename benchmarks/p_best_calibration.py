@@ -49,28 +49,28 @@ def simulate(setting: dict, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
 def measure(setting: dict, repetitions: int) -> dict:
     """Counts per decile of P(best), regrets in points and coverage of one setting."""
     rng = np.random.default_rng(list(json.dumps(setting).encode()))
-    said: dict[str, list] = {"posterior": [], "bootstrap": []}
+    answers: dict[str, list] = {"posterior": [], "bootstrap": []}
     right, regrets, covered = [], [], []
     for repetition in range(repetitions):
         truth, scores = simulate(setting, rng)
         draws = posterior(scores, seed=repetition)
-        said["posterior"] += p_best(draws).tolist()
-        said["bootstrap"] += p_best(paired.resample_means(scores.mean(1), repetition, 2_000)).tolist()
+        answers["posterior"] += p_best(draws).tolist()
+        answers["bootstrap"] += p_best(paired.resample_means(scores.mean(1), repetition, 2_000)).tolist()
         right += (truth == truth.max()).tolist()
         regret = expected_regret(draws)
         regrets.append((regret.min(), truth.max() - truth[regret.argmin()]))
         low, high = np.quantile(draws[:, 0] - draws[:, 1], (0.025, 0.975))
         covered.append(low <= truth[0] - truth[1] <= high)
-    bins = {name: np.digitize(values, EDGES[1:-1]) for name, values in said.items()}
+    bins = {name: np.digitize(values, EDGES[1:-1]) for name, values in answers.items()}
     return {
         **setting,
         "repetitions": repetitions,
         "deciles": {
             name: [
-                [int(mask.sum()), float(np.sum(said[name], where=mask)), float(np.sum(right, where=mask))]
+                [int(mask.sum()), float(np.sum(answers[name], where=mask)), float(np.sum(right, where=mask))]
                 for mask in (bins[name] == decile for decile in range(10))
             ]
-            for name in said
+            for name in answers
         },
         "regret": (100 * np.mean(regrets, axis=0)).tolist(),  # expected, true
         "covered": int(np.sum(covered)),
@@ -101,8 +101,8 @@ def table(rows: list[dict]) -> str:
             regret = " / ".join(f"{value:.2f}" for value in np.mean([row["regret"] for row in some], axis=0))
             runs = sum(row["repetitions"] for row in some)
             covered = f"{100 * sum(row['covered'] for row in some) / runs:.1f} %"
-            own = (regret, covered) if name == "posterior" else ("", "")
-            lines.append(f"| {title} | {name} | {runs:,} | {pairs} | {own[0]} | {own[1]} |")
+            cells = (regret, covered) if name == "posterior" else ("", "")
+            lines.append(f"| {title} | {name} | {runs:,} | {pairs} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
 

@@ -25,7 +25,7 @@ SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
 
 @pytest.fixture
 def real() -> Callable[[str], Path]:
-    """A folder of real images; the test skips where it is not at hand."""
+    """A folder of real images; without it the test is skipped."""
 
     def find(name: str) -> Path:
         if not (SHARED / "data" / name).is_dir():
@@ -36,14 +36,14 @@ def real() -> Callable[[str], Path]:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test finds, or leaves, pixels in the user's cache."""
+def _temporary_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache."""
     monkeypatch.setenv("CLASH_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(autouse=True)
 def _fresh_accelerate() -> Iterator[None]:
-    """Accelerate keeps device and precision for the life of a process; every test is a process of its own to it."""
+    """Accelerate keeps device and precision per process: forget them after every test."""
     yield
     import sys
 

@@ -58,6 +58,7 @@ from common.training import recipes
 from common.training.cpu_kernels import move_to
 from common.training.device import make_accelerator
 from common.training.finetune import finetune
+from common.training.task import Task
 
 CLASSES = 8
 # The paper's eleven and EfficientNet-Lite0; Inception is in its code, not in its table
@@ -90,7 +91,7 @@ def our_accelerator(row: Backbone) -> Accelerator:
 def ours(net: nn.Module, job: Job) -> tuple[float, float]:
     """Seconds of the first epoch and images per second of the later ones; all that touches our own interface.
 
-    As common/run.py has it: --precision auto, channels last, the recipe `clean`; the cache is empty at first.
+    As a run does it: --precision auto, channels last, the recipe `clean`; the cache is empty at first.
     """
     start = now(job.device)
     ends, rates = [], []
@@ -111,8 +112,11 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
         )  # fmt: skip
         move_to(net, accelerator.device, torch.channels_last)
         recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr)
-        augment = Augment(crop=0.5, flip=True)
-        finetune(net, job.row.head, train, augment, lambda net: (0.0, {}), recipe, accelerator, 0, log)
+        task = Task(
+            net=net, head=job.row.head, train=train, augment=Augment(crop=0.5, flip=True), recipe=recipe,
+            validate=lambda net: (0.0, {}), accelerator=accelerator, seed=0,
+        )  # fmt: skip
+        finetune(task, log)
     return ends[0] - start, statistics.median(rates[1:])
 
 

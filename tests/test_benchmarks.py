@@ -1,8 +1,11 @@
-"""Every benchmark imports what exists, has a `--help`, and stands in `benchmarks/README.md`."""
+"""Every benchmark imports what exists, has a `--help`, and stands in `benchmarks/README.md`; its loops train."""
 
+import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +22,32 @@ def test_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(BENCHMARKS / name), run_name="__main__")
     assert stopped.value.code == 0 and f"usage: {name}" in capsys.readouterr().out
+
+
+def test_the_loops_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All four on 16 small images, in this process."""
+    from benchmarks import compare_loops
+
+    class InProcess:
+        def __init__(self, *_: object, **__: object) -> None: ...
+        def __enter__(self) -> "InProcess":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def submit(self, function: Callable, *args: object) -> SimpleNamespace:
+            result = function(*args)
+            return SimpleNamespace(result=lambda: result)
+
+    monkeypatch.setattr(compare_loops, "ProcessPoolExecutor", InProcess)
+    out = tmp_path / "loops.json"
+    options = (
+        f"--models timm:test_resnet --images 16 -bs 8 --size 32 --steps 1 --rounds 1 --workers 0 --out {out}"
+    )
+    monkeypatch.setattr(sys, "argv", ["compare_loops.py", *options.split()])
+    compare_loops.main()
+    runs = json.loads(out.read_text())["runs"]
+    assert {run["loop"] for run in runs} == set(compare_loops.LOOPS)
+    assert all(run["images_per_second"] > 0 for run in runs)
 
 
 def test_the_page_lists_them() -> None:

@@ -61,11 +61,6 @@ class Batches:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def picture(self, i: int) -> np.ndarray:
-        """(h, w, 3) uint8: image i of this part, as stored."""
-        stored = self.pixels[self.indices[i]]
-        return stored.cpu().numpy() if isinstance(stored, Tensor) else stored
-
     @property
     def steps(self) -> int:
         """Training steps of an epoch: an incomplete last batch is dropped, unless it is the only one."""

@@ -1,4 +1,4 @@
-"""A run's settings, as `config.json` and `result.json` record them; and whether a run may be resumed."""
+"""A run's settings, as `config.json` and `result.json` record them."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any

@@ -44,7 +44,7 @@ def test_temperature_improves_calibration_and_keeps_top1() -> None:
     assert after["top1"] == before["top1"]
 
 
-def test_few_images_that_are_all_right_are_no_certainty() -> None:
+def test_a_few_correct_images_are_not_certain() -> None:
     """Half a wrong one in n + 1: what the probability of the right class averages to where all logits are alike."""
     for n in (12, 150):
         logits = np.tile([3.0, 0.0, 0.0], (n, 1))
@@ -63,17 +63,19 @@ def test_temperature_at_its_ends() -> None:
 @pytest.mark.parametrize("bins", [classification.ECE_BINS, 4])
 def test_reliability(bins: int) -> None:
     logits, labels = drawn(2.0, n=500)
-    said, right, images = calibration.reliability(logits, labels, bins)
+    mean_confidence, accuracy, images = calibration.reliability(logits, labels, bins)
     probabilities = softmax(logits, axis=1)
     confidence, hit = probabilities.max(1), probabilities.argmax(1) == labels
     for b in range(bins):
         inside = (confidence >= b / bins) & ((confidence < (b + 1) / bins) | (b == bins - 1))
         assert images[b] == inside.sum()
         if images[b]:
-            assert (said[b], right[b]) == pytest.approx((confidence[inside].mean(), hit[inside].mean()))
+            assert (mean_confidence[b], accuracy[b]) == pytest.approx(
+                (confidence[inside].mean(), hit[inside].mean())
+            )
         else:
-            assert np.isnan(said[b]) and np.isnan(right[b])
+            assert np.isnan(mean_confidence[b]) and np.isnan(accuracy[b])
     if bins == classification.ECE_BINS:
         full = images > 0
-        ece = (images * np.abs(right - said))[full].sum() / 500
+        ece = (images * np.abs(accuracy - mean_confidence))[full].sum() / 500
         assert ece == pytest.approx(classification.score(logits, labels)["ece"])

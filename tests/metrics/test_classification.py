@@ -31,11 +31,11 @@ def test_against_scikit_learn(classes: int, weighted: bool) -> None:
         else np.ones(len(labels))
     )
     ours = classification.scorer(logits, labels)(weights)
-    said, p = logits.argmax(1), softmax(logits, axis=1)
+    predicted, p = logits.argmax(1), softmax(logits, axis=1)
     expected = {
-        "top1": reference.accuracy_score(labels, said, sample_weight=weights),
-        "macro_f1": reference.f1_score(labels, said, average="macro", sample_weight=weights),
-        "balanced_accuracy": reference.balanced_accuracy_score(labels, said, sample_weight=weights),
+        "top1": reference.accuracy_score(labels, predicted, sample_weight=weights),
+        "macro_f1": reference.f1_score(labels, predicted, average="macro", sample_weight=weights),
+        "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted, sample_weight=weights),
         "nll": reference.log_loss(labels, p, sample_weight=weights),
     }
     assert {name: ours[name] for name in expected} == pytest.approx(expected, abs=1e-9)

@@ -37,7 +37,7 @@ def test_the_counter_of_this_gpu_in_joules(monkeypatch: pytest.MonkeyPatch) -> N
     assert meter() == 5.5
 
 
-def test_nothing_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
     counter(monkeypatch, {})
     assert math.isnan(energy.meter(CUDA)()), "a GPU without a counter"
     assert math.isnan(energy.meter(torch.device("cpu"))())
@@ -50,7 +50,7 @@ def train(folder: Path, saved: dict | None) -> Fitted:
     return finetune(task(recipe=recipe(epochs=2)), lambda record: None, checkpoints, saved)
 
 
-def test_a_run_counts_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joules_of_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "meter", lambda device: count(100.0).__next__)  # a joule per look
     assert train(tmp_path, None).joules == 3, "two checkpoints and the end"
     saved = checkpoint.load(tmp_path)

@@ -25,7 +25,7 @@ TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32",
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -38,7 +38,7 @@ def probed(sheet: Dataset, data: Path, *options: object, out: str = "out") -> di
 
 
 def test_a_probe_from_argv_to_predictions(class_tree, capsys: pytest.CaptureFixture) -> None:
-    """`predict` and `export` find a network whose head is the probe: it says what the run's predictions say."""
+    """`predict` and `export` find a network whose head is the probe: it message what the run's predictions say."""
     images = class_tree(n=20)
     result = probed(folder.DATASET, images)
     assert (result["protocol"], result["chosen_on"]) == ("probe", "val") and result["recipe"]["phases"] == []
@@ -57,15 +57,15 @@ def test_a_probe_from_argv_to_predictions(class_tree, capsys: pytest.CaptureFixt
     with open("out/predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == result["split"]["test"]
-    said = list(predict(Path("out"), [images / row["image"] for row in rows], top=1))
-    for row, (_, ((name, probability),)) in zip(rows, said, strict=True):
+    predicted = list(predict(Path("out"), [images / row["image"] for row in rows], top=1))
+    for row, (_, ((name, probability),)) in zip(rows, predicted, strict=True):
         assert name == row["predicted"]
         assert probability == pytest.approx(float(row["probability"]), abs=1e-3)
     command(["export", "out", "--format", "torchscript"])
     assert Path("out/model.pt").exists()
 
 
-def test_validation_chooses_and_test_does_not(class_tree) -> None:
+def test_validation_selects_and_test_does_not(class_tree) -> None:
     """Of all penalties the one of the best score there, of equals the one that leaves out with the least error."""
     result = probed(folder.DATASET, class_tree(n=20))
     log = [json.loads(line) for line in Path("out/log.jsonl").read_text().splitlines()]
@@ -77,36 +77,36 @@ def test_groups_are_left_out_whole(class_tree, monkeypatch: pytest.MonkeyPatch) 
     """Where penalties do equally well on validation, the error of left-out groups tells; here, twins of one picture."""
     images = class_tree(n=20)
 
-    def twins(*told, **more) -> Samples:
-        samples = folder.DATASET.load(*told, **more)
+    def twins(*args, **more) -> Samples:
+        samples = folder.DATASET.load(*args, **more)
         return replace(samples, groups=[f"{label}/{i // 2}" for i, label in enumerate(samples.labels)])
 
-    seen = []
+    groups_seen = []
     leave_out_error = linear_probe._leave_out_error
     monkeypatch.setattr(
         linear_probe,
         "_leave_out_error",
-        lambda r, groups, p: seen.append(groups) or leave_out_error(r, groups, p),
+        lambda r, groups, p: groups_seen.append(groups) or leave_out_error(r, groups, p),
     )
     result = probed(replace(folder.DATASET, load=twins), images)
-    assert len(seen) == len(PENALTIES) and len(seen[0]) == result["split"]["train"]
-    assert set(np.bincount(seen[0])) == {2}
+    assert len(groups_seen) == len(PENALTIES) and len(groups_seen[0]) == result["split"]["train"]
+    assert set(np.bincount(groups_seen[0])) == {2}
 
 
-def test_other_test_images_change_no_choice(class_tree) -> None:
+def test_other_test_images_select_the_same_penalty(class_tree) -> None:
     images = class_tree(n=20)
     first = probed(folder.DATASET, images)
     rows = Path("out/split.csv").read_text().splitlines()
-    kept = [row for row in rows if not row.endswith(",test")]
+    others = [row for row in rows if not row.endswith(",test")]
     test = [row for row in rows if row.endswith(",test")]
-    Path("fewer.csv").write_text("\n".join([*kept, *test[::2]]) + "\n")
+    Path("fewer.csv").write_text("\n".join([*others, *test[::2]]) + "\n")
     other = probed(folder.DATASET, images, "--split_file", "fewer.csv", out="other")
     assert other["split"]["test"] < first["split"]["test"]
     for name in ("penalty", "scale", "val_top1", "val_nll"):
         assert other["best"][name] == pytest.approx(first["best"][name], rel=1e-4)
 
 
-def test_features_are_made_once_for_all_seeds(cifar_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_are_extracted_once_for_all_seeds(cifar_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another seed draws another validation set; with the same weights its images have been looked at."""
     probed(cifar10.DATASET, cifar_tree, "--subset")
     given = ("--subset", "--weights", "out/best.safetensors")
@@ -122,19 +122,19 @@ def test_features_are_made_once_for_all_seeds(cifar_tree: Path, monkeypatch: pyt
 def test_without_the_cache_it_is_the_same(class_tree) -> None:
     images = class_tree(n=12)
     (images / "ant" / "broken.jpg").write_bytes(b"no picture")
-    kept = probed(folder.DATASET, images, "--skip_bad")
+    cached = probed(folder.DATASET, images, "--skip_bad")
     fresh = probed(folder.DATASET, images, "--skip_bad", "--no_cache", out="fresh")
-    assert kept["skipped_images"] == fresh["skipped_images"] == 1
+    assert cached["skipped_images"] == fresh["skipped_images"] == 1
     assert np.allclose(np.load("out/test_logits.npy"), np.load("fresh/test_logits.npy"), atol=1e-3)
 
 
-def test_two_classes_are_led_by_auroc(class_tree) -> None:
+def test_two_classes_lead_with_auroc(class_tree) -> None:
     result = probed(folder.DATASET, class_tree(("no", "yes"), n=20))
     assert result["metric"] == "auroc" and "val_auroc" in result["best"] and "auroc" in result["knn"]["test"]
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         (("--epochs", "3"), "trains nothing: drop --epochs"),
         (("--lr", "auto", "--class_weights"), "drop --lr, --class_weights"),
@@ -145,11 +145,13 @@ def test_two_classes_are_led_by_auroc(class_tree) -> None:
         (("--balanced_sampling", "--augment", "none"), "drop --balanced_sampling"),
     ],
 )  # fmt: skip
-def test_what_trains_is_refused(class_tree, capsys: pytest.CaptureFixture, options: tuple, says: str) -> None:
+def test_training_options_are_refused(
+    class_tree, capsys: pytest.CaptureFixture, options: tuple, message: str
+) -> None:
     with pytest.raises(SystemExit) as end:
         probed(folder.DATASET, class_tree(n=4), *options)
     error = capsys.readouterr().err
-    assert end.value.code == 2 and says in error and error.count("\n") == 1 and not Path("out").exists()
+    assert end.value.code == 2 and message in error and error.count("\n") == 1 and not Path("out").exists()
 
 
 def test_several_processes_are_refused(class_tree, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +161,7 @@ def test_several_processes_are_refused(class_tree, capsys, monkeypatch: pytest.M
     assert "works with a single process" in capsys.readouterr().err
 
 
-def test_one_that_was_killed_begins_anew_in_its_folder(class_tree, capsys: pytest.CaptureFixture) -> None:
+def test_a_killed_run_restarts_in_its_folder(class_tree, capsys: pytest.CaptureFixture) -> None:
     probed(folder.DATASET, class_tree(n=10))
     before = json.loads(Path("out/result.json").read_text())
     Path("out/result.json").unlink()
@@ -177,10 +179,10 @@ def test_one_that_was_killed_begins_anew_in_its_folder(class_tree, capsys: pytes
 def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixture) -> None:
     images = class_tree(n=20)
     for shots in (2, 4):
-        few = ("--shots", shots)
-        probed(folder.DATASET, images, *few, out=f"runs/probe{shots}")
+        low_data = ("--shots", shots)
+        probed(folder.DATASET, images, *low_data, out=f"runs/probe{shots}")
         main(folder.DATASET, [
-            *TINY, "--data_dir", str(images), *map(str, few), "--epochs", "1", "--out", f"runs/clean{shots}",
+            *TINY, "--data_dir", str(images), *map(str, low_data), "--epochs", "1", "--out", f"runs/clean{shots}",
         ])  # fmt: skip
     found = build_sections(load_runs([Path("runs")]).finished, {})
     cells = [cell for section in found for dataset in section.datasets for cell in dataset.cells.values()]
@@ -211,26 +213,26 @@ def test_the_layer_is_the_probe(name: str) -> None:
     net = features.seeded_model(row, None, 3, seed=0).eval()
     frozen = features.remove_head(features.seeded_model(row, None, 2, seed=0), row.head).eval()
     with torch.inference_mode():
-        seen = frozen(images).flatten(1).numpy()
-    ridge = fit(seen, labels, 3)
+        values = frozen(images).flatten(1).numpy()
+    ridge = fit(values, labels, 3)
     weight, bias = ridge.layer(0.5)
-    expected = ridge.logits(seen) / 0.5
-    assert np.allclose(seen @ weight.T + bias, expected, atol=1e-3)
+    expected = ridge.logits(values) / 0.5
+    assert np.allclose(values @ weight.T + bias, expected, atol=1e-3)
     features.set_head(net, row.head, weight, bias)
     with torch.inference_mode():
         assert np.allclose(net(images).numpy(), expected, atol=1e-3)
 
 
-def test_a_feature_that_is_dark_in_train_decides_nothing() -> None:
+def test_a_feature_that_is_zero_in_train_has_no_influence() -> None:
     """One image lights it up a little; standardised without a floor, another image of it would outshout all others."""
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
-    seen = rng.normal(size=(200, 8)) + labels[:, None]
-    seen[:, 7] = 0
-    seen[0, 7] = 1e-6
+    values = rng.normal(size=(200, 8)) + labels[:, None]
+    values[:, 7] = 0
+    values[0, 7] = 1e-6
     fresh = rng.normal(size=(50, 8))
     fresh[0, 7] = 3.0
-    for ridge, _ in ridge_path(seen, labels, 2):
+    for ridge, _ in ridge_path(values, labels, 2):
         assert np.abs(ridge.logits(fresh)).max() < 100  # 1e7 without
-    chosen = fit(seen, labels, 2)
-    assert np.abs(chosen.logits(fresh)).max() < 3 and (chosen.logits(seen).argmax(1) == labels).mean() > 0.8
+    chosen = fit(values, labels, 2)
+    assert np.abs(chosen.logits(fresh)).max() < 3 and (chosen.logits(values).argmax(1) == labels).mean() > 0.8

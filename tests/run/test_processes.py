@@ -109,8 +109,8 @@ def test_two_processes_compute_what_one_does_and_resume(class_tree) -> None:
     assert not Path("out/result.json").exists()
     output(launch(TORCHRUN, ROOT / "folder.py", "--resume", "out"))
     assert_same_steps()
-    whole, resumed = (load_file(f"{out}/last.safetensors") for out in ("uninterrupted", "out"))
-    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+    uninterrupted, resumed = (load_file(f"{out}/last.safetensors") for out in ("uninterrupted", "out"))
+    assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
 
 
 def assert_same_steps() -> None:

@@ -40,20 +40,20 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifact
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[str]], tuple]:
-    """Options -> the outcome of a run that is not interrupted."""
+    """Options -> the results of a run that is not interrupted."""
     root = tmp_path_factory.mktemp("uninterrupted")
     images = make_class_tree(root, n=20)
 
     @cache
-    def outcome_of(*options: str) -> tuple:
+    def run(*options: str) -> tuple:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CLASH_CACHE", str(root / "cache"))
             shorten_artifacts(patch)
             out = root / str(len(options))
             start(*options, "--data_dir", images, "--out", out)
-        return outcome(out)
+        return results_of(out)
 
-    return lambda options: outcome_of(*options)
+    return lambda options: run(*options)
 
 
 def start(*options: object) -> None:
@@ -80,7 +80,7 @@ def die() -> None:
     raise Killed
 
 
-def outcome(out: Path) -> tuple:
+def results_of(out: Path) -> tuple:
     """All that must not depend on interruptions."""
     result = json.loads((out / "result.json").read_text())
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
@@ -104,7 +104,7 @@ def test_killed_at_a_step(options, steps, class_tree, monkeypatch, uninterrupted
             interrupt_at(monkeypatch, step, die, *options, "--data_dir", images, "--out", out)
         assert not (out / "result.json").exists()
         start("--resume", out)
-        assert outcome(out) == uninterrupted(options), step
+        assert results_of(out) == uninterrupted(options), step
     assert not (out / "checkpoints").exists(), "a finished run does not need them"
     result = json.loads((out / "result.json").read_text())
     assert len(result["resumed_at"]) == 1 and result["resumed_at"][0] <= step
@@ -132,7 +132,7 @@ main(folder.DATASET, sys.argv[1:])
     assert killed.returncode == -signal.SIGKILL
     assert list(Path("out/checkpoints").glob(".*part*")), "half a checkpoint"
     start("--resume", "out")
-    assert outcome(Path("out")) == uninterrupted(CLEAN)
+    assert results_of(Path("out")) == uninterrupted(CLEAN)
     assert not list(Path("out").rglob(".*part*"))
 
 
@@ -148,7 +148,7 @@ def test_a_signal_saves_a_checkpoint(class_tree, monkeypatch, capsys, uninterrup
     assert checkpoint.load(Path("out"))["progress"]["step"] == step
     assert signal.getsignal(number) == handler
     start("--resume", "out")
-    assert outcome(Path("out")) == uninterrupted(CLEAN)
+    assert results_of(Path("out")) == uninterrupted(CLEAN)
 
 
 def test_a_signal_after_training(class_tree, monkeypatch, capsys, uninterrupted) -> None:
@@ -159,7 +159,7 @@ def test_a_signal_after_training(class_tree, monkeypatch, capsys, uninterrupted)
     expected = f"stopped by SIGTERM; continue with: {this_python()} folder.py --resume out"
     assert expected in capsys.readouterr().err
     start("--resume", "out")
-    assert outcome(Path("out")) == uninterrupted(CLEAN)
+    assert results_of(Path("out")) == uninterrupted(CLEAN)
 
 
 def stopped(class_tree, monkeypatch, step: int = 12) -> Path:
@@ -233,7 +233,7 @@ def test_back_to_the_best_evaluation(class_tree, monkeypatch) -> None:
     result = json.loads((out / "result.json").read_text())
     assert result["resumed_at"] == [best]
     start("--config", "out/options.yaml", "--out", "again")
-    assert outcome(Path("again")) == outcome(out), "options.yaml holds the whole run"
+    assert results_of(Path("again")) == results_of(out), "options.yaml holds the whole run"
 
 
 def test_killed_before_the_first_checkpoint(class_tree, monkeypatch) -> None:

@@ -25,7 +25,7 @@ FILES = {
 
 
 @pytest.fixture(autouse=True)
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -63,13 +63,13 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     assert read_model_card(Path("out/best.safetensors"))["classes"] == ["ant", "bee", "cow"]
 
     command(["predict", "out", *(str(images / row["image"]) for row in rows), "--top", "1"])
-    said = [line.rsplit(": ", 1)[1].split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert said == [row["predicted"] for row in rows], "a prediction repeats what the run saw"
+    predicted = [line.rsplit(": ", 1)[1].split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert predicted == [row["predicted"] for row in rows], "a prediction repeats what the run saw"
     command(["predict", "out", str(images / "bee")])
     assert len(capsys.readouterr().out.splitlines()) == 20
 
 
-def test_classes_that_look_like_formulas(class_tree) -> None:
+def test_class_names_with_math_characters(class_tree) -> None:
     """Matplotlib would take them for some, and fail when all is trained."""
     run(folder.DATASET, "--data_dir", class_tree(("a$b^$", "$x^$", "$5")), out="out")
     assert {"confusion.png", "result.json"} <= {path.name for path in Path("out").iterdir()}
@@ -149,9 +149,9 @@ def test_the_default_run_folder_is_new_every_time(class_tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"), [("ENOSPC", "no space left on the disk"), ("EACCES", "cannot write to")]
+    ("error", "message"), [("ENOSPC", "no space left on the disk"), ("EACCES", "cannot write to")]
 )
-def test_a_full_or_read_only_disk(class_tree, monkeypatch, capsys, error: str, says: str) -> None:
+def test_a_full_or_read_only_disk(class_tree, monkeypatch, capsys, error: str, message: str) -> None:
     import errno
     import os
 
@@ -162,4 +162,4 @@ def test_a_full_or_read_only_disk(class_tree, monkeypatch, capsys, error: str, s
     monkeypatch.setattr("os.replace", refuse)  # where a finished file takes its place
     with pytest.raises(SystemExit) as stop:
         run(folder.DATASET, "--data_dir", class_tree())
-    assert stop.value.code == 2 and says in capsys.readouterr().err and not Path("out").exists()
+    assert stop.value.code == 2 and message in capsys.readouterr().err and not Path("out").exists()

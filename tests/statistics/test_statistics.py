@@ -34,8 +34,10 @@ def right(accuracies: list[float], n: int, seed: int = 0) -> np.ndarray:
 # intervals
 
 
-def counted(truth: np.ndarray, said: np.ndarray, classes: int) -> Callable[[np.ndarray], dict[str, float]]:
-    cells = truth * classes + said
+def counted(
+    truth: np.ndarray, predicted: np.ndarray, classes: int
+) -> Callable[[np.ndarray], dict[str, float]]:
+    cells = truth * classes + predicted
 
     def scores(weights: np.ndarray) -> dict[str, float]:
         counts = np.bincount(cells, weights, classes**2).reshape(classes, classes)
@@ -155,9 +157,9 @@ def test_kinds_of_images_are_the_same_bootstrap() -> None:
 
 def test_memory_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = np.random.default_rng(0).normal(size=(2, 50))
-    whole = paired.resample_means(scores, seed=3, resamples=101)
+    at_once = paired.resample_means(scores, seed=3, resamples=101)
     monkeypatch.setattr(paired, "BLOCK", 350)
-    assert paired.resample_means(scores, seed=3, resamples=101) == pytest.approx(whole, abs=1e-12)
+    assert paired.resample_means(scores, seed=3, resamples=101) == pytest.approx(at_once, abs=1e-12)
 
 
 def test_a_table_of_draws_serves_any_metric() -> None:

@@ -134,7 +134,7 @@ def _check_values(options: argparse.Namespace) -> None:
         raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
     if options.fraction is not None and not 0 < options.fraction <= 1:
         raise UserError(f"--fraction {options.fraction}: expected more than 0 and at most 1, such as 0.1")
-    if options.split_file and not options.split_file.is_file():
+    if options.split_file and not os.path.isfile(options.split_file):
         raise UserError(f"no split file {options.split_file}")
     build.check_name(options.model)
     if options.device == "cuda" and not count_gpus():
@@ -168,7 +168,7 @@ def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
         return
     other = "; or pass its folder as --data_dir" if "--data_dir" not in dataset.get else ""
     download = "; --download downloads it" if any(file.mirrors for file in dataset.sources) else ""
-    state = "empty" if folder.is_dir() else "not found"
+    state = "empty" if os.path.isdir(folder) else "not found"
     raise UserError(f"no data in {folder} ({state}): {dataset.get}{other}{download}")
 
 

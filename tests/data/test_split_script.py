@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mistakes import mistake
+from test_image_folder import add
 
 import split
 from common.data.readers import image_folder
@@ -198,3 +199,20 @@ def test_what_is_split_already(tmp_path: Path, class_tree) -> None:
 def test_a_list_and_links(tmp_path: Path, class_tree) -> None:
     options = ("--input_dir", class_tree(), "--list", "x.csv", "--link", "hard")
     assert "--list writes no images" in mistake(tmp_path, "split.py", *options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ((".", ".."), "class '.' cannot be a folder of its own"),
+        (("a/b", "a_b"), "class 'a/b' cannot be a folder of its own"),
+        (("cat", "dog"), ".jpg would both become train/cat/"),
+    ],
+)
+def test_no_image_overwrites_another(tmp_path: Path, labels: tuple[str, str], says: str) -> None:
+    names = ("x/cat/{8}.jpg", "{8}.jpg", "other/d{8}.jpg")
+    add(tmp_path / "images", *names)
+    rows = [f"{name.replace('{8}', str(i))},{labels['d{' in name]}\n" for name in names for i in range(8)]
+    (tmp_path / "images" / "labels.csv").write_text("image,label\n" + "".join(rows))
+    options = ("--input_dir", "images", "--labels", "labels.csv", "--output_dir", "out", "--test_size", 0.1)
+    assert says in mistake(tmp_path, "split.py", *options)

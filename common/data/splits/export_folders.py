@@ -124,10 +124,9 @@ def _fill(folder: Path, samples: Samples, split: Split, output: str) -> None:
     copy: Callable[[str, Path], object] = {"copy": shutil.copy2, "hard": os.link, "symbolic": os.symlink}[
         output
     ]
-    jobs = [(i, part) for part in PARTS for i in getattr(split, part)]
     created: set[Path] = set()
-    for i, part in tqdm(jobs, output, unit="img", leave=False, disable=None):
-        path = folder / part / _below_class(samples.names[i], samples.classes[samples.labels[i]])
+    for name, i in tqdm(_targets(samples, split).items(), output, unit="img", leave=False, disable=None):
+        path = folder / name
         try:
             if path.parent not in created:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +139,31 @@ def _fill(folder: Path, samples: Samples, split: Split, output: str) -> None:
             ) from None
 
 
+def _targets(samples: Samples, split: Split) -> dict[str, int]:
+    """{`<part>/<class>/...`: position} of the images to write.
+
+    Raises:
+        UserError: a class cannot be a folder, or two images have the same target.
+    """
+    folders = Counter(map(_class_folder, samples.classes))
+    if bad := [name for name in samples.classes if name in (".", "..") or folders[_class_folder(name)] > 1]:
+        raise UserError(f"class {bad[0]!r} cannot be a folder of its own: rename it, or write a --list")
+    targets: dict[str, int] = {}
+    for part in PARTS:
+        for i in getattr(split, part):
+            name = f"{part}/{_below_class(samples.names[i], samples.classes[samples.labels[i]])}"
+            if (other := targets.setdefault(name, i)) != i:
+                raise UserError(
+                    f"{samples.names[other]} and {samples.names[i]} would both become {name}: rename one, or write a --list"
+                )
+    return targets
+
+
 def _below_class(name: str, label: str) -> str:
     """`<class>/...`: the end of the name from the class folder on, or the name of a table's image in a new one."""
     _, slash, rest = f"/{name}".partition(f"/{label}/")
-    return f"{label}/{rest}" if slash else f"{label.replace('/', '_')}/{name}"
+    return f"{label}/{rest}" if slash else f"{_class_folder(label)}/{name}"
+
+
+def _class_folder(label: str) -> str:
+    return label.replace("/", "_")

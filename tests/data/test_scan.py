@@ -11,10 +11,12 @@ from miniatures import picture
 from PIL import Image
 
 from common import image_folder
+from common.cli.parse import has_data
 from common.data.images.open import open_image
 from common.data.readers import suffixes
 from common.data.readers.scan import LEFTOVERS, leftover, scan
 from common.errors import UserError
+from folder import DATASET
 
 
 def images(root: Path, *names: str) -> Path:
@@ -114,6 +116,16 @@ def test_an_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(os, "scandir", deny)
     with pytest.raises(UserError, match=r"cannot read the folder .*b \(Permission denied\)"):
         scan(root)
+
+
+def test_an_unreadable_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def deny(path: str):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", deny)
+    with pytest.raises(UserError, match=r"cannot read the folder .* \(Permission denied\)"):
+        has_data(DATASET, tmp_path)
+    assert not has_data(DATASET, tmp_path / ("x" * 300))
 
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:

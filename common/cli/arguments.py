@@ -29,9 +29,9 @@ def add_image_filters(group: argparse._ActionsContainer) -> None:
 
 def add_pixels(group: argparse._ActionsContainer) -> None:
     group.add_argument("--value_range", type=float, nargs=2, metavar=("LOW", "HIGH"),
-                       help="values shown as black and white, of images with more than 8 bits (default: found in those outside test)")
+                       help="values that become black and white, for images with more than 8 bits (default: estimated outside test)")
     group.add_argument("--bands", type=int, nargs=3, metavar=("R", "G", "B"),
-                       help="bands shown as red, green and blue, of images with more than three; the first is 1")
+                       help="bands used as red, green and blue, for images with more than three; the first is 1")
 
 
 def add_labels(group: argparse._ActionsContainer) -> None:
@@ -39,7 +39,7 @@ def add_labels(group: argparse._ActionsContainer) -> None:
                        help="a table with a row per image (CSV, TSV, semicolons or JSON lines), instead of class folders")
     for kind, use in (("image", "the image's path"), ("label", "its class"), ("split", "its part"), ("group", "its group, kept in one part")):
         group.add_argument(f"--{kind}_column", metavar="NAME", help=f"the table's column with {use} (default: by its usual names)")
-    group.add_argument("--min_images", type=int, metavar="N", help="leave out classes with fewer images; the result names them")
+    group.add_argument("--min_images", type=int, metavar="N", help="leave out classes with fewer images; the result lists them")
 
 
 def add_offline(group: argparse._ActionsContainer) -> None:
@@ -103,7 +103,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def duration(text: str) -> float:
-    """Seconds, of a number with or without a unit."""
+    """Seconds, from a number with or without a unit."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")
     try:
         if (value := float(number) * SECONDS[unit]) > 0:

@@ -1,4 +1,4 @@
-"""Finds the data sheets: every script at the top of the repository that defines a `DATASET`, or several."""
+"""Finds the data sheets: every script at the top of the repository that defines a `DATASET` or `DATASETS`."""
 
 from difflib import get_close_matches
 from importlib import import_module
@@ -25,7 +25,7 @@ def find(name: str) -> Dataset:
     """The data sheet of this name; of a script with several, the first.
 
     Raises:
-        UserError: there is none, with the names that come close.
+        UserError: there is none; suggests the nearest name.
     """
     sheets = {name: sheet for sheet in reversed(datasets()) for name in (sheet.name, sheet.script)}
     if name not in sheets:

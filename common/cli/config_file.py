@@ -44,7 +44,7 @@ def read_argv(path: Path, parser: argparse.ArgumentParser) -> list[str]:
 
 
 def to_dict(options: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, Any]:
-    """The options of a run as such a file holds them, with absolute paths."""
+    """The options of a run as in such a file, with absolute paths."""
     content: dict[str, Any] = {}
     for name in _actions(parser):
         value = getattr(options, name)
@@ -93,5 +93,5 @@ def _read(path: Path) -> dict[str, Any]:
         line = f" in line {mark.line + 1}" if mark else ""
         raise UserError(f"{path} is not valid YAML{line}: expected lines such as batch_size: 64") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no options: expected lines such as batch_size: 64")
+        raise UserError(f"{path} contains no options: expected lines such as batch_size: 64")
     return content

@@ -7,7 +7,7 @@ from ..spec import RunConfig
 
 
 def format_record(config: RunConfig, record: dict[str, Any]) -> str:
-    """The line of a log record: the layout of the data, the start of a run, a trial of the rate search, an evaluation, or a probe's penalty."""
+    """The line of a log record: the data's layout, a run's start, a learning-rate trial, an evaluation or a probe's penalty."""
     if "data" in record:
         return record["data"]
     if "trial" in record:
@@ -49,7 +49,7 @@ def format_result(result: dict[str, Any], out: Path) -> str:
         " [{:.2f}, {:.2f}]".format(*(100 * x for x in metric["interval"])) if metric["interval"] else ""
     )
     second = ""
-    if result["metric"] == "auroc":  # which says nothing about a decision threshold
+    if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     method, selected = _method(result)
     return (
@@ -61,7 +61,7 @@ def format_result(result: dict[str, Any], out: Path) -> str:
 
 
 def _dataset(result: dict[str, Any]) -> str:
-    """The dataset, in brackets what sets it apart from the data sheet's."""
+    """The dataset, with its differences from the data sheet's in brackets."""
     differences = {
         f"fold {result['fold']}": result["fold"],
         "subset": result["subset"],
@@ -75,7 +75,7 @@ def _dataset(result: dict[str, Any]) -> str:
 
 
 def _method(result: dict[str, Any]) -> tuple[str, str]:
-    """("fine-tuned", "epoch 3 of 10"): how the network was trained, what was selected."""
+    """("fine-tuned", "epoch 3 of 10"): the training method, and the selected epoch, step or penalty."""
     best, random = result["best"], result["weights"] == "none"
     if result["protocol"] == "probe":
         method = "random and frozen, linear probe" if random else "frozen, linear probe"

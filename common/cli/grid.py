@@ -34,15 +34,15 @@ class Grid:
     train_sizes: Sequence[
         Mapping[str, float]
     ]  # {"shots": 5}, {"fraction": 0.1} ...; empty: all training images
-    data: Path  # holds a folder per script
+    data: Path  # parent of a folder per script
     options: Sequence[str]  # command-line arguments of every script
 
 
 def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str, str]]:
-    """The runs of a grid; with the reason, the members of its groups that cannot run.
+    """The runs of a grid, and {run: reason} of those that cannot run and were not named by the user.
 
-    All datasets and backbones of the first seed come first, so that a first answer comes early. `probe`: linear
-    probes instead, of the first seed only.
+    All datasets and backbones of the first seed come first, for an early answer. `probe`: linear probes instead, of the
+    first seed only.
 
     Raises:
         UserError: a dataset or backbone that the user named cannot run.
@@ -80,13 +80,13 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str,
 
 
 def _sheets(names: Sequence[str]) -> list[Dataset]:
-    """The data sheets of these names; the name of a script with several, such as breakhis, stands for all of them."""
+    """The data sheets of these names; a script with several, such as breakhis, selects all of them."""
     found = {catalog.find(name).name: name for name in names}  # raises on an unknown name
     return [sheet for sheet in catalog.datasets() if sheet.name in found or sheet.script in found.values()]
 
 
 def _missing(sheet: Dataset, folder: Path) -> str | None:
-    """The error of a sheet without data, with how to get it."""
+    """The error for a sheet without data, and how to get it; None if it has data."""
     if has_data(sheet, folder):
         return None
     fetchable = any(file.mirrors for file in sheet.sources)
@@ -95,7 +95,7 @@ def _missing(sheet: Dataset, folder: Path) -> str | None:
 
 
 def _combinations(grid: Grid) -> Iterator[tuple[str, Mapping[str, float], bool]]:
-    """Backbone, training set size, and whether the user named the backbone itself."""
+    """Backbone, training set size, and whether the user named the backbone, instead of a group."""
     models = {row: name in GROUPS for name in grid.models for row in GROUPS.get(name, (name,))}
     for model in models:
         build.check_name(model)
@@ -107,8 +107,8 @@ def _combinations(grid: Grid) -> Iterator[tuple[str, Mapping[str, float], bool]]
 def _config(
     sheet: Dataset, model: str, train_size: Mapping[str, float], grid: Grid, probe: bool
 ) -> tuple[tuple[str, ...], RunConfig]:
-    """The script's arguments without its seed, and the config that they give."""
-    fixed: list[str] = []  # passed even where they equal the script's defaults
+    """The script's arguments without its seed, and the resulting config."""
+    fixed: list[str] = []  # passed even if they equal the script's defaults
     if not sheet.bundled:
         fixed += ["--data_dir", str((grid.data / sheet.script).absolute())]
     if sheet.variant:

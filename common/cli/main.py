@@ -1,4 +1,4 @@
-"""From argv to the result line. Nothing here imports torch before the data is known to be there."""
+"""From argv to the result line. Torch is not imported before the data has been checked."""
 
 import os
 import shlex
@@ -31,7 +31,7 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 
 
 def report_user_errors(function: Callable[[], Any]) -> Any:
-    """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM an exit like that of Ctrl-C."""
+    """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM exits like Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # file names may not fit the terminal's encoding
     try:
@@ -88,7 +88,7 @@ def _print_resume_command(reason: str, config: RunConfig) -> None:
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises a `KeyboardInterrupt` with its own number."""
+    """SIGTERM raises a `KeyboardInterrupt` with the signal's number."""
     if threading.current_thread() is not threading.main_thread():  # others receive no signals
         yield
         return
@@ -108,7 +108,7 @@ def _signal_number(error: KeyboardInterrupt) -> int:
 
 
 def _destroy_process_group() -> None:
-    """Exiting a process of several with its group alive may, rarely, abort."""
+    """Without this, one of several processes may, rarely, abort at exit."""
     import torch.distributed as group
 
     if group.is_available() and group.is_initialized():

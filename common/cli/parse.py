@@ -1,4 +1,4 @@
-"""From argv to a `RunConfig`, checked as far as is possible without torch."""
+"""From argv to a `RunConfig`, with all checks that need no torch."""
 
 import argparse
 import ctypes
@@ -28,7 +28,7 @@ COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every
 
 
 def parse(sheets: tuple[Dataset, ...], argv: Sequence[str] | None) -> argparse.Namespace:
-    """The options of `argv`, which take precedence over those of `--config FILE` or of the run that `--resume` names.
+    """The options of `argv`, which override those of `--config FILE` or of the run to `--resume`.
 
     Raises:
         UserError: that file is missing or invalid.
@@ -57,7 +57,7 @@ def with_split(dataset: Dataset, fold: int | None, split: str) -> Dataset:
     """The data sheet with an official fold, or with the paper's split.
 
     Raises:
-        UserError: no such fold, no such split, or a fold of the other split.
+        UserError: no such fold, no such split, or a fold together with the paper's split.
     """
     if fold is not None and not 1 <= fold <= dataset.folds:
         folds = f"1 to {dataset.folds}" if dataset.folds else "none"
@@ -142,7 +142,7 @@ def _check_values(options: argparse.Namespace) -> None:
 
 
 def _check_protocol(options: argparse.Namespace) -> None:
-    """Raises: UserError: options that the protocol cannot honour."""
+    """Raises: UserError: options that conflict with the protocol."""
     if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
         raise UserError(
             "--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto"

@@ -18,10 +18,9 @@ ECE_BINS = 15
 
 
 def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, float]]:
-    """Precompute all that does not depend on the weights; returns weights -> {metric: score}.
+    """Precompute everything that does not depend on the weights; returns weights -> {metric: score}.
 
-    Scores are fractions, NLL is in nats. `top5` is left out below six classes. AUROC is no such function: see
-    `auroc_values`.
+    Scores are fractions, NLL is in nats. `top5` needs six classes or more. For AUROC see `auroc_values`.
     """
     logits = np.asarray(logits, np.float64)
     n, classes = logits.shape
@@ -50,7 +49,7 @@ def scorer(logits: ndarray, labels: ndarray) -> Callable[[ndarray], dict[str, fl
 
 
 def primary_metric(metric: str, classes: int) -> str:
-    """The metric of model selection and headline: the data sheet's, but AUROC instead of top-1 for two classes."""
+    """The metric for model selection and headline: the data sheet's, with AUROC instead of top-1 for two classes."""
     return "auroc" if classes == 2 and metric == "top1" else metric
 
 
@@ -68,7 +67,7 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
     (DeLong et al. 1988, Biometrics 44:837), which the bootstrap approaches. A tie counts half.
 
     Args:
-        scores: (N, C), higher for the likelier class; of two classes the second column alone counts.
+        scores: (N, C), higher for the likelier class; of two classes only the second column counts.
 
     Returns:
         (N,) values; None if a class, or its rest, has no image.

@@ -56,11 +56,11 @@ def check_name(name: str) -> None:
         raise UserError(f"-model {name}=FILE: no weights file {path!r}")
     known = names.resolve(name)
     if known != name:
-        note(f"-model {name}: taking {known}")
+        note(f"-model {name}: using {known}")
 
 
 def check_size(backbone: Backbone, size: tuple[int, int]) -> None:
-    """Raises: UserError: it cannot work with images of (H, W) pixels; names a size that it can."""
+    """Raises: UserError: images of (H, W) pixels are not supported; suggests a size."""
     if not (backbone.fixed_size and backbone.library == "timm") or size == (backbone.size, backbone.size):
         backbone.check_size(size)
         return
@@ -68,10 +68,10 @@ def check_size(backbone: Backbone, size: tuple[int, int]) -> None:
 
     try:
         _create(backbone, size).to("meta")(torch.empty(2, 3, *size, device="meta"))
-    except Exception as error:  # each network complains in its own way
+    except Exception as error:  # every network raises another error
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{backbone.name} takes no images of {size[0]}x{size[1]} pixels (timm: {reason}): "
+            f"{backbone.name} does not accept images of {size[0]}x{size[1]} pixels (timm: {reason}): "
             f"pass --image_size {backbone.size}"
         ) from None
 
@@ -85,7 +85,7 @@ def create_model(
 ) -> "nn.Module":
     """The network with weights (None: random) and a new head of `num_classes` outputs.
 
-    With `keep_head` the head has its weights from `state_dict`, too. `size`: (H, W) in pixels of its images, for networks
+    With `keep_head` the head's weights come from `state_dict`, too. `size`: (H, W) in pixels of its images, for networks
     of a fixed size; None: that of the backbone.
 
     Raises:
@@ -110,7 +110,7 @@ def create_model(
 
 
 def _create(backbone: Backbone, size: tuple[int, int] | None = None) -> "nn.Module":
-    """The network as its library makes it, random, with any number of outputs."""
+    """The network as its library builds it, random, with any number of outputs."""
     if backbone.library == "torchvision":
         return library_rows.create_torchvision(backbone.arch)
     if backbone.library == "timm":

@@ -9,8 +9,8 @@ from .registry import HALF, Backbone
 if TYPE_CHECKING:
     from torch import nn
 
-LR = 3e-4  # bearable for most; unmeasured
-ATTENTION = ("vit", "swin", "maxvit", "convnext")  # torchvision's networks that take Adam from scratch
+LR = 3e-4  # safe for most; not measured
+ATTENTION = ("vit", "swin", "maxvit", "convnext")  # torchvision's networks that use Adam from scratch
 HALF_INPUTS = ("inception_v3", "googlenet")  # torchvision converts their input to mean = std = 0.5
 
 
@@ -30,7 +30,7 @@ def timm_row(name: str) -> Backbone:
         raise UserError(f"timm has no weights {arch!r}: it has {tags}") from None
     if not isinstance(cfg.classifier, str):
         raise UserError(
-            f"{name} has no single linear head (in timm: {cfg.classifier!r}): take another backbone"
+            f"{name} has no single linear head (in timm: {cfg.classifier!r}): use another backbone"
         )
     return Backbone(
         name=name,
@@ -82,7 +82,7 @@ def torchvision_row(name: str) -> Backbone:
         interpolation=crop.interpolation.value,
         **(HALF if arch in HALF_INPUTS else {"mean": tuple(crop.mean), "std": tuple(crop.std)}),
         min_size=32 if min_size >= size else max(32, min_size),  # Swin states the size of its training
-        fixed_size=not _takes(net, size + 64),
+        fixed_size=not _accepts(net, size + 64),
         lr=LR,
         scratch="adam" if arch.startswith(ATTENTION) else "sgd",
         cpu_bf16=False,
@@ -113,11 +113,11 @@ def _find_head(net: "nn.Module") -> str:
     ]
 
 
-def _takes(net: "nn.Module", side: int) -> bool:
+def _accepts(net: "nn.Module", side: int) -> bool:
     import torch
 
     try:
         net(torch.empty(1, 3, side, side, device="meta"))
-    except Exception:  # each network complains in its own way
+    except Exception:  # every network raises another error
         return False
     return True

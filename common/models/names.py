@@ -1,6 +1,6 @@
-"""Names of backbones as users type them -> names of the table, of timm or of torchvision.
+"""Resolves backbone names as users type them to names of the table, of timm or of torchvision.
 
-Without importing either library, which takes seconds: their names stand in their source text.
+Names of the libraries are found in their source text: importing them takes seconds.
 """
 
 import re
@@ -31,7 +31,7 @@ ALIASES = {
     "dinov2_vits14": "vit_small_dinov2", "dinov3": "vit_small_dinov3", "dinov3_vits16": "vit_small_dinov3",
     "tinyvit": "tiny_vit_21m", "caformer": "caformer_s18", "davit": "davit_tiny", "hiera": "hiera_tiny",
 }  # fmt: skip
-LISTS = "python -m common list, timm.list_models() and torchvision.models.list_models() show all"
+LIST_HINT = "python -m common list, timm.list_models() and torchvision.models.list_models() show all"
 
 
 @cache
@@ -55,10 +55,10 @@ def resolve(name: str) -> str:
         return name
     if library == "torchvision" and arch in torchvision_names():
         return name
-    if not library and (known := _spellings(timm=True).get(_squeeze(plain))):
-        return known + (dot + tag if known.startswith("timm:") else "")
+    if not library and (match := _spellings(timm=True).get(_squeeze(plain))):
+        return match + (dot + tag if match.startswith("timm:") else "")
     nearest = _nearest(name, library)
-    raise UserError(f"unknown model {name!r}: {f'did you mean {nearest!r}? ' if nearest else ''}{LISTS}")
+    raise UserError(f"unknown model {name!r}: {f'did you mean {nearest!r}? ' if nearest else ''}{LIST_HINT}")
 
 
 def slug(name: str) -> str:
@@ -67,10 +67,10 @@ def slug(name: str) -> str:
 
 
 def _nearest(name: str, library: str) -> str | None:
-    """The known name most like an unknown one, of the library that it names; without one, timm's last."""
+    """The name nearest to an unknown one, in its library if it has a prefix, else in all, timm last."""
     if library:
-        known = [f"{library}:{arch}" for arch in (timm_names() if library == "timm" else torchvision_names())]
-        return next(iter(get_close_matches(name, known, 1, cutoff=0.4)), None)
+        names = [f"{library}:{arch}" for arch in (timm_names() if library == "timm" else torchvision_names())]
+        return next(iter(get_close_matches(name, names, 1, cutoff=0.4)), None)
     for timm, cutoff in ((False, 0.8), (True, 0.4)):
         spellings = _spellings(timm)
         if nearest := get_close_matches(_squeeze(name), spellings, 1, cutoff):
@@ -80,7 +80,7 @@ def _nearest(name: str, library: str) -> str | None:
 
 @cache
 def _spellings(timm: bool) -> dict[str, str]:
-    """Squeezed spelling -> name: the table before aliases, these before torchvision, `timm` last if at all."""
+    """Squeezed spelling -> name: of the table, else of an alias, else torchvision's, else with `timm` timm's."""
     names = [(name, f"timm:{name}") for name in sorted(timm_names() if timm else ())]
     names += [(name, f"torchvision:{name}") for name in torchvision_names()]
     names += [*ALIASES.items(), *((name, name) for name in rows())]

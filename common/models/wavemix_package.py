@@ -1,7 +1,7 @@
 """The PyPI package `wavemix` 0.2.4 (MIT, Pranav Jeevan), importable under NumPy 2 and usable on any device.
 
-Its fault at import: `numpy.lib.function_base`, which NumPy 2 removed, for a name that it never uses. Its faults
-later: wavelet filters on the first GPU of the machine, and a backward pass that fails under autocast.
+The package imports `numpy.lib.function_base`, which NumPy 2 removed, for a name that it never uses; it creates wavelet
+filters on the first GPU of the machine; and its backward pass fails under autocast.
 """
 
 import sys
@@ -19,7 +19,7 @@ LEVELS = (1, 2, 3, 4)
 
 @cache
 def load_package() -> ModuleType:
-    """The module `wavemix` with `wavemix.classification`, both faults mended."""
+    """The module `wavemix` with `wavemix.classification`, patched."""
     numpy_1 = ModuleType("numpy.lib.function_base")
     numpy_1.hamming = None
     sys.modules[numpy_1.__name__] = numpy_1

@@ -18,15 +18,15 @@ TIMEOUT = 5.0  # seconds
 @dataclass(kw_only=True)
 class Candidates:
     usable: list[Backbone] = field(default_factory=list)
-    missing: dict[str, str] = field(default_factory=dict)  # {backbone: "URL -> PATH"}: out of reach
+    missing: dict[str, str] = field(default_factory=dict)  # {backbone: "URL -> PATH"}, not downloadable now
     invalid: dict[str, str] = field(default_factory=dict)  # {backbone: another reason}
-    added: list[str] = field(default_factory=list)  # names in `usable` that stand in for missing ones
+    added: list[str] = field(default_factory=list)  # names in `usable` that replace missing ones
 
 
 def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
-    """Which of the backbones are usable; None: of the default ones, and if any is missing those that packages bring.
+    """The usable ones among the backbones; None: among the default ones, plus packaged ones if any is missing.
 
-    Unless `offline`, one request per host finds out whether there is a network.
+    Unless `offline`, one request per host checks the network.
     """
     found = Candidates()
     for row in BACKBONES if rows is None else rows:
@@ -47,7 +47,7 @@ def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
 
 
 def _missing_file(row: Backbone) -> tuple[str | None, str | None]:
-    """The URL of the weights, and where they belong; None and None if they are there.
+    """The URL of the weights and their local path; None and None if they exist.
 
     Raises:
         UserError: they cannot be downloaded.

@@ -14,7 +14,7 @@ from ..training import recipes
 from ..training.autotune import step_times
 from ..training.device import is_out_of_memory
 
-FORM = 2  # of the cached figures; increase it to invalidate older ones
+FORMAT = 2  # of the cached figures; increase it to invalidate older ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class Cost:
 
 
 def estimate(workload: Workload, measure: bool) -> Cost:
-    """From the cache, or measured now; without `measure`, a step that is not in the cache has no time and memory."""
+    """From the cache, or measured; without `measure`, time and memory of a step that is not cached are None."""
     key = {
-        "form": FORM,
+        "form": FORMAT,
         "network": (workload.row.library, workload.row.arch, workload.row.head, workload.classes),
         "batch": (workload.batch_size, *workload.image_size),
         "machine": workload.device_name,

@@ -20,7 +20,7 @@ from .text import SKEW
 
 ROUND_FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # of the images, in the rounds before the last
 MIN_PER_CLASS = 10  # images of a class in a round, on average
-MIN_GROUPS = 3  # in a round: nested cross-validation leaves out one, then another
+MIN_GROUPS = 3  # in a round, for nested cross-validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Round:
     """The N images of one round of comparisons: those of the round before, then the new ones."""
 
     positions: np.ndarray  # (N,) int, in `ProbeData.images`
-    n_new: int  # images that no earlier round has, the last of `positions`
+    n_new: int  # images that are not in earlier rounds, the last of `positions`
     labels: np.ndarray  # (N,) int
     groups: np.ndarray | None  # (N,) int
     folds: np.ndarray  # (N,) int, of the cross-validation
@@ -59,9 +59,9 @@ def load(
     several_rounds: bool,
     log: Callable[[str], None],
 ) -> ProbeData:
-    """Read, split and sample the images, and decode them to find those that cannot be read.
+    """Read, split and sample the images, and decode them to find unreadable ones.
 
-    `limit`: sample about so many images; None: use all but test.
+    `limit`: approximate number of images to sample; None: use all but test.
 
     Raises:
         UserError: something in the data that the user can fix.
@@ -103,7 +103,7 @@ def load(
 
 
 def _nested_parts(samples: Samples, sample: Split, seed: int) -> list[list[int]]:
-    """Growing stratified parts, each within the next, groups whole; the last is the whole sample."""
+    """Growing stratified parts with whole groups, each a subset of the next; the last is the whole sample."""
     n, n_classes = len(sample.train) + len(sample.val), len(samples.classes)
     fractions = [f for f in ROUND_FRACTIONS if f * n >= MIN_PER_CLASS * n_classes]
     drawn = [splits.reduce_train(samples, sample, seed, None, fraction) for fraction in fractions]
@@ -138,7 +138,7 @@ def _rounds(parts: list[list[int]], labels: np.ndarray, groups: np.ndarray | Non
 
 
 def _metric(sheet_metric: str, labels: np.ndarray) -> str:
-    """The data sheet's top-1 while no class is much larger than its even share, else balanced accuracy."""
+    """Top-1 if the data sheet has it and no class is much larger than the mean class, else balanced accuracy."""
     counts = np.unique(labels, return_counts=True)[1]
     skewed = counts.max() * len(counts) > SKEW * counts.sum()
     return "top1" if sheet_metric == "top1" and not skewed else "balanced_accuracy"

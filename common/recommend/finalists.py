@@ -25,7 +25,7 @@ SEARCH = ("--lr", "auto")  # the same learning-rate search for every backbone
 
 
 def run_dir(runs: Sequence[RunConfig], script: Sequence[str], data: ProbeData) -> Path:
-    """The folder of these runs, named by all that determines them, so that the same command finds it again."""
+    """The folder of these runs, named by a hash of their settings, so that the same command finds it again."""
     models = [(run.model, run.weights, run.image_size) for run in runs]
     key = json.dumps([models, *script[1:], data.split.fingerprint, *SEARCH])
     name = runs[0].dataset.name
@@ -41,12 +41,12 @@ def run(
     resumed.
 
     Raises:
-        UserError: the folder cannot be written to, or a run failed; its own message stands above.
+        UserError: the folder cannot be written to, or a run failed, after its own message.
     """
     folder = run_dir(runs, script, data)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    split = folder / "split.csv"  # the same test images, and groups kept whole
+    split = folder / "split.csv"  # the same test images and groups for all
     if not split.exists():
         with atomic_write(split) as part:
             split_file.write(part, data.samples, data.split)
@@ -55,7 +55,7 @@ def run(
         folders.append(folder / slug(config.model))
         title = f"{config.model}, {number} of {len(runs)}"
         if (folders[-1] / results.RESULT).exists():
-            log(f"{title}, is already fine-tuned: {folders[-1]}")
+            log(f"{title}: already fine-tuned in {folders[-1]}")
         else:
             log(f"fine-tuning {title}")
             log(_finetune(config, script, split, folders[-1]))

@@ -17,12 +17,12 @@ from ..transfer.features import Extractor, cached_features
 from . import ranking
 from .dataset import ProbeData, Round
 
-FORM = 2  # of the cached scores; increase it to invalidate older ones
+FORMAT = 2  # of the cached scores; increase it to invalidate older ones
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """The features of a backbone for the images of a round, and what they achieve."""
+    """The features of a backbone for the images of a round, and their scores."""
 
     features: np.ndarray  # (N, D) float32
     images_per_second: float
@@ -52,7 +52,7 @@ def evaluate(
     values = np.concatenate([previous.features, new.values]) if previous else new.values
     classes = len(data.samples.classes)
     inputs = (values, round_.labels, classes, round_.folds, round_.groups, data.metric)
-    key = {"form": FORM, "known": [_digest(part) for part in inputs]}
+    key = {"form": FORMAT, "known": [_digest(part) for part in inputs]}
     scores = cached("judged", key, lambda: _scores(values, round_, classes, data.metric))
     return ProbeResult(values, new.images_per_second, **scores)
 

@@ -1,4 +1,4 @@
-"""The ranking of several backbones by their predictions for the same images, with its uncertainty."""
+"""The ranking of backbones by their predictions for the same images, with its uncertainty."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy import ndarray
 from ..statistics import paired, posterior
 
 CONFIDENCE = 0.95
-SLOW_RESAMPLES = 2_000  # where every resample takes a call per backbone
+SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Standing:
     interval: tuple[float, float]
     p_best: float  # P(it is the best), by the posterior of the true scores
     regret: float  # expected loss against the best, likewise
-    behind: float  # the leader's score minus its own
+    behind: float  # the leader's score minus this one
     behind_interval: tuple[float, float]
-    tied: bool  # not significantly different from the leader: Holm's procedure over all others at 5 %
+    tied: bool  # not significantly different from the leader, by Holm's procedure at 5 %
     equivalent: bool  # P(at most half a point below the leader) >= 0.95, by the posterior
 
 
@@ -99,7 +99,7 @@ def _tied(behind: ndarray, leader: int) -> set[int]:
 
 
 def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:
-    """Maps how often each unit (an image, a group) was drawn to the score."""
+    """A function from how often each unit (an image or a group) was drawn to the score."""
     correct, strata = predicted == labels, labels if metric == "balanced_accuracy" else np.zeros_like(labels)
 
     def score(counts: ndarray) -> float:

@@ -1,6 +1,6 @@
 """A ranking of backbones for a set of images, by linear probes on frozen features.
 
-The test images are held out before the first probe, so that `finalists` may compare fine-tuned networks on them.
+The test images are held out before the first probe, for `finalists` to compare fine-tuned networks on them.
 """
 
 import math
@@ -23,19 +23,17 @@ from . import cost_model, dataset, probe, ranking, text
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
-COST_IMAGES = (
-    8 * 3 * 32
-)  # forward passes that take as long as measuring a cost: 8 training steps of 32 images
+COST_IMAGES = 8 * 3 * 32  # forward passes as costly as a measurement: 8 training steps of 32 images
 Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class RecommendConfig:
-    runs: tuple[RunConfig, ...]  # one per backbone, alike but for model, weights and image size
-    left_out: Mapping[str, str]  # backbones without weights, and why
+    runs: tuple[RunConfig, ...]  # one per backbone, which differ only in model, weights and image size
+    left_out: Mapping[str, str]  # {backbone without weights: reason}
     group_by: str | None  # a regular expression: images whose names share its match stay together
     limit: int | None  # images to probe; None: all but test
-    budget: float | None  # seconds in all
+    budget: float | None  # total seconds
 
 
 @dataclass(kw_only=True)
@@ -49,9 +47,9 @@ class _Search:
 
 
 def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeData]:
-    """Score every backbone; returns the answer, ready for JSON, and the data that it was scored on.
+    """Score every backbone; returns the JSON-serializable answer, and the data used.
 
-    Under a budget, costs are measured while there is time, the best backbone's first.
+    Under a budget, costs are measured while time is left, the best backbone's first.
 
     Raises:
         UserError: something in the data that the user can fix, or no backbone could process it.
@@ -92,8 +90,8 @@ def _successive_halving(
 ) -> _Search:
     """Probe all backbones on the images of each round.
 
-    Under a budget the first round, on an eighth of the images, drops the worst: at most half of them, and no more than
-    it takes for the others to finish in time; so does the second, and so on (Jamieson & Talwalkar 2016, arXiv 1502.07943).
+    Under a budget, each round but the last drops the worst backbones: at most half, and no more than necessary for the
+    others to finish in time (Jamieson & Talwalkar 2016, arXiv 1502.07943). The first uses an eighth of the images.
 
     Raises:
         UserError: no backbone could process the images.
@@ -147,12 +145,12 @@ def _drop(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> l
 
 
 def _seconds(results: Iterable[ProbeResult], n_images: int) -> float:
-    """The time that these backbones need to process so many images each."""
+    """The time that these backbones need to process `n_images` each."""
     return sum(n_images / result.images_per_second for result in results)
 
 
 def _describe(run: RunConfig, data: ProbeData, round_: Round) -> dict[str, Any]:
-    """The part of the answer about the data."""
+    """The fields of the answer about the data."""
     return {
         "dataset": run.dataset.name,
         "metric": data.metric,
@@ -179,7 +177,7 @@ def _row(
     device: torch.device,
     measure: bool,
 ) -> dict[str, Any]:
-    """The answer's row of a backbone; without `measure` its cost is that of the cache."""
+    """The answer's row of a backbone; without `measure` its cost is taken from the cache."""
     row = build.get_backbone(run.model)
     workload = cost_model.Workload(
         row=row,

@@ -7,26 +7,26 @@ from .candidates import Candidates
 
 Row = Mapping[str, Any]
 METRICS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
-CHEAPER = 0.8  # of the leader's training time: the most that counts as cheaper
-SKEW = 1.5  # times its even share: the largest class beyond which balanced accuracy is the metric
+CHEAPER = 0.8  # fraction of the leader's training time, at most
+SKEW = 1.5  # largest class, relative to the mean class, above which balanced accuracy is the metric
 POWER = 1.96 + 0.84  # standard errors of a difference that is significant at 5 % in four of five samples
-AFFORDABLE = 20  # times as many images: the most to suggest
+AFFORDABLE = 20  # the largest factor of images to suggest
 
 
 def candidate_lines(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:
-    """What is missing, and what is done about it."""
+    """The missing weights, and what is used instead."""
     missing, added = candidates.missing, candidates.added
     lines = [f"{name} is left out: {reason}" for name, reason in candidates.invalid.items()]
     if missing:
         total = len(candidates.usable) - len(added) + len(candidates.invalid) + len(missing)
-        why = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
+        reason = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
         use = ", random ones are used" if random_missing else ""
         more = "; copy them from an online machine:" if details else "; --details lists the files"
-        lines.append(f"{len(missing)} of {total} backbones' weights {why}{use}{more}")
+        lines.append(f"{len(missing)} of {total} backbones' weights {reason}{use}{more}")
     if details:
         lines += [f"  {name}: {file}" for name, file in missing.items()]
     if added:
-        lines.append(f"added, because an installed package brings their weights: {', '.join(added)}")
+        lines.append(f"added, with weights from installed packages: {', '.join(added)}")
     return lines
 
 
@@ -63,8 +63,8 @@ def _data_lines(answer: Row) -> list[str]:
     if answer["metric"] == "balanced_accuracy":
         even, largest = _percent(1 / answer["classes"]), _percent(answer["largest_class"])
         lines.append(
-            f"Ranked by balanced accuracy (class mean): the data sheet's metric, or the largest class has {largest} of the "
-            f"images, more than {SKEW} times its even share of {even}."
+            f"Ranked by balanced accuracy (class mean): it is the data sheet's metric, or the largest class has {largest} of "
+            f"the images, more than {SKEW} times the mean class's {even}."
         )
     return lines
 
@@ -98,7 +98,7 @@ def _omitted_lines(answer: Row) -> list[str]:
 
 
 def format_advice(answer: Row) -> str:
-    """Which backbone to take, what is cheaper and as good, how certain that is, and what would settle it."""
+    """The backbone to use, a cheaper equivalent, their certainty, and what would increase it."""
     first, *others = answer["backbones"]
     if not others:
         name = _name(first["backbone"], first["weights"])
@@ -150,7 +150,7 @@ def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
     if needed > AFFORDABLE * n_images:
         return ""
     pair = f"{first['backbone']} and {tied[0]['backbone']}"
-    return f"about {float(f'{needed:.2g}'):,.0f} images would tell {pair} apart; "
+    return f"about {float(f'{needed:.2g}'):,.0f} images would separate {pair}; "
 
 
 def format_finals(finals: Row) -> str:

@@ -1,7 +1,7 @@
 """Agreement of each score of a recommendation with the fine-tuned ranking.
 
-Two static rankings are compared, too: ImageNet's top-1, and the mean of all other datasets' fine-tuned scores (leave one
-dataset out), because arXiv 2510.06448 found a static ranking to beat LogME.
+Two static rankings are compared, too, because one beats LogME in arXiv 2510.06448: ImageNet's top-1, and the mean of all
+other datasets' fine-tuned scores (leave one dataset out).
 """
 
 import json
@@ -67,7 +67,7 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
     Runs count if data, weights and image size match and the protocol is `clean`; seeds are averaged.
 
     Raises:
-        UserError: there is none; names how many backbones each dataset has.
+        UserError: there is none; lists the number of backbones of each dataset.
     """
     finetuned = [_finetuned_scores(one, results) for one in recommendations]
     enough = [i for i, scores in enumerate(finetuned) if len(scores) >= MIN_BACKBONES]
@@ -87,7 +87,7 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
 
 
 def mean(agreements: Sequence[Agreement], score: str) -> tuple[float, tuple[float, float] | None] | None:
-    """Mean tau over datasets, and Student's 95 % interval from three on; None where a dataset has no tau."""
+    """Mean tau over datasets, with Student's 95 % interval if there are three or more; None if a dataset has no tau."""
     import numpy as np
     from scipy import stats
 
@@ -144,7 +144,7 @@ def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str
 
 
 def _comparable(recommendation: Json, row: Json, result: Json) -> bool:
-    """Whether the run has the data, weights and pixels of the recommendation."""
+    """Whether the run has the data, weights and image size of the recommendation."""
     fingerprint, split = _test_fingerprint(recommendation), result["split"]
     return (
         result["dataset"] == recommendation["dataset"]

@@ -23,15 +23,15 @@ class LowData:
     curves: Mapping[str, Curve]  # by backbone (and protocol): (training images, score)
     crossovers: tuple[
         tuple[str, str, float | None], ...
-    ]  # backbone, protocol, images from which it beats the probe
+    ]  # backbone, protocol, images where it beats the probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class LRSensitivity:
-    """Validation score against the learning rate, in the first round of the search, which has all rates."""
+    """Validation score against the learning rate, in the first round of the search, which includes all rates."""
 
     curves: Mapping[str, Curve]  # by backbone: (learning rate, score), means over seeds
-    regret: Mapping[str, float]  # by backbone: the best rate's score less that of `PAPER_LR`
+    regret: Mapping[str, float]  # by backbone: the best rate's score minus that of `PAPER_LR`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def _low_data(
 
 
 def _crossover(scores: Mapping[float, float], probe: Mapping[float, float]) -> float | None:
-    """The smallest number of images from which on `scores` is above `probe`; None if there is none."""
+    """The smallest number of images such that `scores` is above `probe` from there on; None if there is none."""
     smallest = None
     for images in sorted(set(scores) & set(probe), reverse=True):
         if scores[images] <= probe[images]:

@@ -12,7 +12,7 @@ Interval = tuple[float, float] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """A cost that runs record."""
+    """A cost recorded by runs."""
 
     name: str
     short: str
@@ -42,13 +42,13 @@ class Tradeoff:
     """Scores against one cost."""
 
     cost: Cost
-    datasets: tuple[str, ...]  # that scores and costs are means over
+    datasets: tuple[str, ...]  # scores and costs are means over these
     points: Mapping[str, tuple[float, float, Interval]]  # by backbone: (cost, score, its interval)
     front: tuple[str, ...]  # Pareto-optimal backbones, the cheapest first
 
 
 def tradeoffs(section: Section, ranking: Ranking | None) -> tuple[Tradeoff, ...]:
-    """One per cost that all runs have recorded, on a single machine if it depends on the machine.
+    """One per cost that all runs record, on a single machine if it depends on the machine.
 
     Over the ranked datasets, scores are means and costs geometric means; without a ranking they are those of the
     dataset with the most backbones.
@@ -94,7 +94,7 @@ def _score(datasets: list[DatasetResults], ranking: Ranking | None, name: str) -
 
 
 def _pareto_front(points: Mapping[str, tuple[float, float]], more_is_better: bool) -> tuple[str, ...]:
-    """Backbones to which no other is at least equal in both cost and score, and better in one."""
+    """Backbones that no other dominates: at least equal in cost and score, and better in one."""
     costs = {name: -cost if more_is_better else cost for name, (cost, _) in points.items()}
     front: list[str] = []
     for name in sorted(points, key=lambda name: (costs[name], -points[name][1])):

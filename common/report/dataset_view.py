@@ -21,7 +21,7 @@ from .significance import PairedTests
 from .svg import Style
 
 MAX_PAIRS = 8  # most confused pairs shown
-MAX_IMAGE_BYTES = 200_000  # larger pictures are not embedded
+MAX_IMAGE_BYTES = 200_000  # larger images are not embedded
 
 
 def dataset_view(
@@ -92,7 +92,7 @@ def _confusion_matrix(
 
 
 def _mistakes(dataset: DatasetResults, leader: str) -> dict[str, Any] | None:
-    """`mistakes.jpg` of the leader's first run; None if it has none or it is too large for the page."""
+    """`mistakes.jpg` of the leader's first run; None if it is missing or too large for the page."""
     path = dataset.cells[leader].runs[0].folder / MISTAKES
     if not path.is_file() or path.stat().st_size > MAX_IMAGE_BYTES:
         return None
@@ -105,7 +105,7 @@ def _mistakes(dataset: DatasetResults, leader: str) -> dict[str, Any] | None:
 
 
 def _learning_curves(dataset: DatasetResults, style: Style) -> dict[str, Any] | None:
-    """Scores per epoch on validation, or on test where it selected the epoch; None if no epochs were logged."""
+    """Scores per epoch on the part that selected the epoch; None if no epochs were logged."""
     part = dataset.first.setting.chosen_on
     key = f"{part}_{dataset.metric}"
     curves = {}

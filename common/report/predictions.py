@@ -19,13 +19,13 @@ class Predictions:
     labels: ndarray  # (N,)
     classes: tuple[str, ...]
     correct: Mapping[str, ndarray]  # by backbone: (S, N) bool
-    margins: Mapping[str, ndarray]  # by backbone: (S, N) the last class's logit less the first's
+    margins: Mapping[str, ndarray]  # by backbone: (S, N) the last class's logit minus the first's
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
-    missing: tuple[str, ...]  # backbones with a run that has no predictions of these images
+    missing: tuple[str, ...]  # backbones with a run without predictions of these images
 
     def values(self, backbone: str, metric: str) -> ndarray:
-        """(S, N) values whose mean is the score of a seed and whose resampled means spread like it.
+        """(S, N) values whose mean is a seed's score, and whose resampled means have the score's variance.
 
         `metric`: top1, balanced_accuracy, or auroc for two classes (placements, DeLong et al. 1988, Biometrics 44:837).
         """

@@ -14,7 +14,7 @@ from ..models import build
 from ..run.results import RESULT, current_recipe
 
 SCRATCH = "from scratch"
-# Precision and micro-batch size are not among them: a sweep may retry one seed with other values, and it remains a seed of the same cell
+# Without precision and micro-batch size: a sweep may retry a seed with others, and it remains a seed of the same cell
 HYPERPARAMETERS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size")
 METRICS = {
     "top1": "top1",
@@ -25,7 +25,7 @@ METRICS = {
     "nll": "NLL",
     "ece": "ECE",
 }
-REQUIRED = ("top1", "macro_f1", "nll", "ece")  # metrics that every result has, beside its headline metric
+REQUIRED = ("top1", "macro_f1", "nll", "ece")  # metrics of every result, besides its headline metric
 Score = tuple[
     float, tuple[float, float] | None
 ]  # value (a fraction; NLL in nats), 95 % interval over test images
@@ -74,7 +74,7 @@ class Run:
     size: tuple[int, int]  # (H, W) in pixels
     epochs: int
     seed: int
-    hyperparameters: str  # JSON; equal for runs that differ in their seed alone
+    hyperparameters: str  # JSON; equal for runs that differ only in their seed
     metric: str  # the headline metric, a key of `scores`
     scores: Mapping[str, Score]
     last: float | None  # headline score after the last epoch
@@ -82,7 +82,7 @@ class Run:
     temperature: float | None
     val_score: float | None  # best headline score on validation; None if test selected the epoch
     lr_search: tuple[tuple[float, int, float | None], ...]  # trials: (learning rate, steps, validation score)
-    cost: Mapping[str, float]  # the recorded ones of `COSTS` in costs.py
+    cost: Mapping[str, float]  # those of `COSTS` in costs.py that were recorded
     machine: str
     threads: int
     precision: str
@@ -116,7 +116,7 @@ def load_runs(folders: Sequence[Path]) -> LoadedRuns:
     finished, unfinished, unreadable = [], [], []
     for parent in folders:
         if not parent.is_dir():
-            raise UserError(f"no folder {parent}: expected run folders, or folders that hold some")
+            raise UserError(f"no folder {parent}: expected run folders, or folders that contain them")
     for folder in dict.fromkeys(run for parent in folders for run in _run_folders(parent)):
         if not (folder / RESULT).exists():
             unfinished.append(folder)
@@ -137,7 +137,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
     """The content of a `result.json` as a record.
 
     Raises:
-        LookupError, TypeError, AttributeError, ValueError, ArithmeticError: it is not a result of ours.
+        LookupError, TypeError, AttributeError, ValueError, ArithmeticError: not the result of a run.
     """
     split, metric = result["split"], result["metric"]
     scores = {name: _score(**score) for name, score in result["test"].items()}
@@ -193,7 +193,7 @@ def _setting(result: Mapping[str, Any]) -> Setting:
 
 
 def _hyperparameters(result: Mapping[str, Any]) -> str:
-    """As JSON. A searched learning rate is "auto": every seed has searched for its own."""
+    """As JSON. A searched learning rate is "auto", because every seed searches separately."""
     values = {name: result.get(name) for name in HYPERPARAMETERS}
     recipe = values["recipe"] = current_recipe(result["recipe"])
     if result.get("lr_search"):
@@ -224,9 +224,9 @@ def _score(value: float, interval: Sequence[float] | None) -> Score:
 
 @cache
 def pretraining(backbone: str, weights: str) -> str:
-    """The data that the weights were pretrained on, as far as known; different pretraining is never ranked together.
+    """The data that the weights were pretrained on, if known; different pretraining is never ranked together.
 
-    timm states it in the tag of the name: `..._in1k` is ImageNet-1k alone unless the tag names other data or a fine-tuning.
+    timm puts it into the tag of the name: `..._in1k` is only ImageNet-1k unless the tag has other data or a fine-tuning.
     """
     if weights == "none":
         return SCRATCH

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..models.registry import CIFAR
 from ..run.results import RESULT, current_recipe
 
-# github.com/xyfJASON/image-backbones-pytorch at acb3469, README: MACs as printed, and top-1 on CIFAR-10's test set, which
+# github.com/xyfJASON/image-backbones-pytorch at acb3469, README: MACs as stated, and top-1 on CIFAR-10's test set, which
 # also selected the epoch; 64,000 steps, one run each
 PUBLISHED = {
     "vgg11_cifar": (0.15e9, 0.9097),

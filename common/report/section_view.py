@@ -62,7 +62,7 @@ def _column_order(section: Section, ranking: Ranking | None) -> list[str]:
 
 
 def _row(dataset: DatasetResults, names: Sequence[str], tests: PairedTests | None) -> dict[str, Any]:
-    """A row of the score table. Ties are marked only where the test compares the leader in the metric shown."""
+    """A row of the score table. Ties are marked only if the test compares the leader, in the metric shown."""
     comparable = tests and tests.leader == dataset.leader and tests.metric == dataset.metric
     tied = tests.tied if comparable else ()
     setups = sorted({_setup(cell) for cell in dataset.cells.values()})

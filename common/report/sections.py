@@ -10,7 +10,7 @@ from .runs import Run, Score, Setting
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A backbone on a dataset: runs that differ in their seed alone."""
+    """A backbone on a dataset: runs that differ only in their seed."""
 
     runs: tuple[Run, ...]  # one per seed
     excluded: int  # runs of the same backbone with other hyperparameters, or repeats of a seed
@@ -22,7 +22,7 @@ class Cell:
 
     @property
     def seed_differences(self) -> str:
-        """What the runs differ in beside their seed; "" if nothing."""
+        """The differences between the runs besides their seed; "" if there are none."""
         values = {
             "precisions": sorted({run.precision for run in self.runs}),
             "micro-batch sizes": sorted({run.micro_bs for run in self.runs}),
@@ -36,14 +36,14 @@ class Cell:
         return statistics.stdev(values) if len(values) > 1 else None
 
     def score(self, metric: str) -> Score:
-        """The score and the ends of its interval over test images, means over seeds."""
+        """The score and the bounds of its interval over test images, means over seeds."""
         scores = [run.scores[metric] for run in self.runs]
         ends = [interval for _, interval in scores if interval]
         interval = tuple(map(statistics.mean, zip(*ends, strict=True))) if len(ends) == len(scores) else None
         return statistics.mean(value for value, _ in scores), interval
 
     def cost(self, name: str) -> float | None:
-        """Mean over seeds; None if a run has not recorded it."""
+        """Mean over seeds; None if a run did not record it."""
         costs = [run.cost.get(name) for run in self.runs]
         return None if None in costs else statistics.mean(costs)
 
@@ -80,7 +80,7 @@ class DatasetResults:
 
     @property
     def leader(self) -> str:
-        """The backbone with the highest headline score; of equal ones the first by name."""
+        """The backbone with the highest headline score; on ties the first by name."""
         return max(sorted(self.cells), key=lambda name: self.cells[name].value)
 
 
@@ -152,7 +152,7 @@ def _test_sets(runs: Sequence[Run]) -> Iterator[tuple[TestSet, list[Run]]]:
 def _by_fingerprint(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     """Runs by the fingerprint of their test images; ("", all runs) if there is only one.
 
-    Older results have no fingerprint: next to a single fingerprint they count as the same, next to several as "unknown".
+    Older results have no fingerprint: with a single other fingerprint they count as the same, with several as "unknown".
     """
     fingerprints = sorted({run.test_fingerprint for run in runs})
     if len(set(fingerprints) - {""}) < 2:
@@ -177,9 +177,9 @@ def _datasets(
 
 
 def _cells(runs: Sequence[Run]) -> dict[str, Cell]:
-    """By backbone. Of several hyperparameters those with the best validation score are shown, never the best on test.
+    """By backbone. Of several hyperparameters, those with the best validation score are shown, never the best on test.
 
-    Without validation scores (test has selected the epochs), those with the most seeds.
+    Without validation scores (test selected the epochs), those with the most seeds.
     """
     variants: dict[str, dict[str, dict[int, Run]]] = defaultdict(lambda: defaultdict(dict))
     counts: dict[str, int] = defaultdict(int)

@@ -27,7 +27,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the posterior says of a backbone, if it is trained and tested anew (see statistics/posterior.py)."""
+    """A backbone's probabilities if it is retrained and tested on new images (see statistics/posterior.py)."""
 
     p_best: float  # P(it is the best of the dataset)
     p_equivalent: float  # P(it is at most half a point below the leader)
@@ -36,10 +36,10 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A backbone against the leader of a dataset: these trained networks, on the same test images."""
+    """A backbone compared with the leader of a dataset: these trained networks, on the same test images."""
 
     backbone: str
-    difference: paired.Difference  # its score less the leader's
+    difference: paired.Difference  # its score minus the leader's
     p: float  # of the paired bootstrap, Holm-corrected over the dataset's comparisons
     mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected likewise
     standing: Standing
@@ -53,7 +53,7 @@ class PairedTests:
     standing: Standing
     metric: str  # the metric compared
     images: int
-    seeds: int  # the fewest of a backbone
+    seeds: int  # the smallest number of any backbone
     comparisons: tuple[Comparison, ...]
 
     @property

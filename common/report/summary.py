@@ -9,7 +9,7 @@ from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking
 
 MARGIN = f"{100 * posterior.MARGIN:g} points"
-EQUIVALENT = 0.8  # probability of "not worse" from which the summary calls two backbones equivalent
+EQUIVALENT = 0.8  # minimum probability of "not worse" for the summary to call two backbones equivalent
 
 
 def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, PairedTests]) -> tuple[str, ...]:
@@ -23,7 +23,10 @@ def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, Pai
     leader = dataset.leader
     score = f"{100 * dataset.cells[leader].value:.2f} % {METRICS[dataset.metric]} on {dataset.name}"
     if len(dataset.cells) < 2:
-        return f"{leader} reaches {score}.", "No other backbone was run on it: there is nothing to compare."
+        return (
+            f"{leader} reaches {score}.",
+            "No other backbone was run on it: there is nothing to compare it with.",
+        )
     paired_tests = tests.get(dataset.name)
     compared = (
         {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
@@ -51,7 +54,7 @@ def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
     worse, same, better = ranking.against_first[others[0]]
     significance += (
         f" Compared with {others[0]}, the second, it is better by more than {MARGIN} with probability {worse:.2f}, "
-        f"practically equivalent with {same:.2f}, worse with {better:.2f}."
+        f"practically equivalent with probability {same:.2f}, worse with probability {better:.2f}."
     )
     equivalent = [name for name in others if sum(ranking.against_first[name][1:]) >= EQUIVALENT]
     macs = {name: mean_macs(section, ranking, name) for name in ranking.backbones}
@@ -63,8 +66,8 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests, untested: Seque
     score = 100 * dataset.cells[first].score(tests.metric)[0]
     lead = (
         f"{first} scores highest on {dataset.name}: {score:.2f} % {metric}. "
-        f"It is the best of {len(tests.comparisons) + 1} with probability {tests.standing.p_best:.2f}; taking it loses "
-        f"{100 * tests.standing.regret:.1f} points against the best on average."
+        f"It is the best of {len(tests.comparisons) + 1} with probability {tests.standing.p_best:.2f}; its expected loss "
+        f"against the best is {100 * tests.standing.regret:.1f} points."
     )
     significance = (
         f"As trained here it is not significantly better than {_enumerate(tests.tied)} on the {tests.images:,} test images."

@@ -32,7 +32,7 @@ RC_PARAMS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
     "font.size": 9,
-    "text.parse_math": False,  # names may hold dollars
+    "text.parse_math": False,  # names may contain dollars
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,

@@ -25,7 +25,7 @@ def format_score(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> 
 
 
 def run_table(sections: Sequence[Section]) -> str:
-    """One row per cell, with its settings, notes and caveats. README and docs use it, too."""
+    """One row per cell, with its settings, notes and caveats; also for README and docs."""
     cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
     head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
     rows = sorted(_run_table_row(*cell) for cell in cells)
@@ -108,7 +108,7 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 
 def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> None:
-    """One line per run; `in_tables` marks the runs that the tables are made of."""
+    """One line per run; `in_tables` marks the runs in the tables."""
     in_tables = {
         run.folder for s in sections for d in s.datasets for cell in d.cells.values() for run in cell.runs
     }

@@ -21,8 +21,8 @@ def bootstrap(
 
     `scores` maps how often each of the `n` images was drawn to {metric: score}. Intervals are percentiles, but:
 
-    - Fractions near one: percentiles hold an accuracy of 99.5 % on 400 images in 86 % of samples, not in 95 %. Theirs
-      is Wilson's score interval for the number of images that would explain the variance over resamples, the
+    - Fractions near one: percentiles cover an accuracy of 99.5 % on 400 images in 86 % of samples instead of 95 %. Fractions
+      get Wilson's score interval for the number of images that would explain the variance over resamples, the
       "effective sample size" of surveys (Franco et al. 2019): `n` itself for top-1, fewer for the mean of rare classes.
     - Resampling inflates the calibration error; its interval is reflected at the score (the "basic" interval).
 
@@ -57,7 +57,7 @@ def image_weights(n: int, seed: int, resamples: int) -> Iterator[ndarray]:
 
 
 def _wilson(fraction: float, variance: float, n_images: int, level: float) -> tuple[float, float]:
-    """Wilson 1927: the true fractions that would not be rejected, given this one of as many images as explain its variance."""
+    """Wilson 1927: the score interval of a fraction of the number of images that explains its variance."""
     z2 = ndtri((1 + level) / 2) ** 2
     n = fraction * (1 - fraction) / variance if variance else n_images
     middle = (fraction + z2 / (2 * n)) / (1 + z2 / n)

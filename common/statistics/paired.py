@@ -1,7 +1,7 @@
 """Paired tests of trained networks on the same test images.
 
 Shapes: N images, K candidates, S seeds of training, R resamples. Images are resampled, the same ones for all
-candidates. What training again would change is not in these intervals: see posterior.py.
+candidates. The variation between training runs is not in these intervals: see posterior.py.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def paired_bootstrap(a: ndarray, b: ndarray, seed: int = 0, resamples: int = RES
     return difference(by_image.mean(), resample_means(by_image[None], seed, resamples)[:, 0])
 
 
-def difference(found: float, draws: ndarray) -> Difference:
+def difference(estimate: float, draws: ndarray) -> Difference:
     """A difference and (R,) resamples of it -> its 95 % percentile interval and p.
 
     p inverts the interval: twice the smaller fraction of resamples on either side of zero, with zero on both sides and
@@ -71,7 +71,7 @@ def difference(found: float, draws: ndarray) -> Difference:
     """
     low, high = np.quantile(draws, (0.025, 0.975)).tolist()
     sides = (draws <= ROUNDING).sum(), (draws >= -ROUNDING).sum()
-    return Difference(float(found), low, high, float(min(1, 2 * (min(sides) + 1) / (len(draws) + 1))))
+    return Difference(float(estimate), low, high, float(min(1, 2 * (min(sides) + 1) / (len(draws) + 1))))
 
 
 def mcnemar(a_right: ndarray, b_right: ndarray) -> float:

@@ -4,8 +4,8 @@ K candidates, S seeds of training, N test images, R draws. The mean score of a r
 
 - e, the images: the covariance over candidates of the scores per image, seeds averaged, divided by N. Groups of
   images (of a patient, of a clip) are sampled as a whole.
-- a ~ N(0, sigma_a^2), the seeds: what training once more would have changed. Candidates with two seeds or more inform
-  sigma_a, beside a log-normal prior; with one seed each the prior alone determines it.
+- a ~ N(0, sigma_a^2), the seeds: the variation between training runs. Candidates with two seeds or more inform
+  sigma_a, in addition to a log-normal prior; with one seed each, only the prior determines it.
 - mu[k] ~ N(common mean, tau^2), tau half-normal: the best of many looks better than it is, and this shrinks it.
 
 sigma_a and tau are integrated over a grid; all else is Gaussian and closed (Gelman et al. 2013, Bayesian Data Analysis,
@@ -21,7 +21,7 @@ SPREAD = 3.0  # scale of tau
 SIGMA_A = np.geomspace(0.05, 5, 15)
 TAU = np.geomspace(0.1, 30, 15)
 ACCURACY_SD = 0.357  # over images, at 85 %
-PSEUDO_IMAGES = 0.5  # which a candidate alone gets wrong: no count of right answers is certain
+PSEUDO_IMAGES = 0.5  # that only this candidate gets wrong: no accuracy is certain
 DRAWS = 20_000
 MARGIN = 0.005  # half a point: practically equivalent
 
@@ -45,8 +45,8 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
     present = ~np.isnan(scores).all(2)
     units = np.arange(scores.shape[2]) if groups is None else np.unique(groups, return_inverse=True)[1]
     _check(scores, present, units)
-    point = _point(scores[present])
-    scores = scores / point
+    scale = _scale(scores[present])
+    scores = scores / scale
     by_image = np.nanmean(scores, axis=1)
     means, pseudo = by_image.mean(1), PSEUDO_IMAGES / (0.01 * (units.max() + 1)) ** 2
     images = _covariance_of_mean(by_image, units) + pseudo * np.eye(len(means))
@@ -58,7 +58,7 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
     rng = np.random.default_rng(seed)
     counts = rng.multinomial(DRAWS, weights.ravel() / weights.sum()).reshape(weights.shape)
     draws = [_sample(means, sampling[i], TAU[j], counts[i, j], rng) for i, j in np.argwhere(counts)]
-    return point * rng.permutation(np.concatenate(draws))
+    return scale * rng.permutation(np.concatenate(draws))
 
 
 def p_best(draws: ndarray) -> ndarray:
@@ -72,7 +72,7 @@ def p_equivalent(draws: ndarray, margin: float = MARGIN) -> ndarray:
 
 
 def expected_regret(draws: ndarray) -> ndarray:
-    """(R, K) -> (K,): the mean of what taking the candidate loses against the best one, in the score's unit."""
+    """(R, K) -> (K,): the mean loss of the candidate against the best one, in the score's unit."""
     return (draws.max(1, keepdims=True) - draws).mean(0)
 
 
@@ -85,8 +85,8 @@ def _check(scores: ndarray, present: ndarray, units: ndarray) -> None:
         raise ValueError("one image, or one group of images, gives no variance: at least two are needed")
 
 
-def _point(scores: ndarray) -> float:
-    """A point of these (M, N) scores: 0.01 of right answers; of other scores, what is as small beside their SD."""
+def _scale(scores: ndarray) -> float:
+    """What counts as a point of these (M, N) scores: 0.01 if they are 0 or 1, else the same fraction of their SD."""
     sd = scores.std(1).mean()
     return 0.01 if np.isin(scores, (0, 1)).all() or not sd else 0.01 * sd / ACCURACY_SD
 
@@ -105,7 +105,7 @@ def _log_seed_prior(sigma_a: ndarray) -> ndarray:
 
 
 def _log_seed_likelihood(scores: ndarray, present: ndarray, units: ndarray) -> ndarray:
-    """(G,) for the grid of sigma_a: how much the seeds of one candidate differ, beyond the images on which they do."""
+    """(G,) for the grid of sigma_a: from the differences between a candidate's seeds, less those due to the images."""
     result = np.zeros(len(SIGMA_A))
     for runs in (scores[k, present[k]] for k in range(len(scores))):
         n = len(runs) - 1

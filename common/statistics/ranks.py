@@ -1,7 +1,7 @@
 """Ranks of classifiers over many datasets, and the significance of their differences.
 
 Demsar 2006, https://jmlr.org/papers/v7/demsar06a.html. Shapes: scores (D, K), D datasets and K candidates, higher is
-better. Datasets are assumed independent: the four magnifications of BreakHis are one.
+better. Datasets are assumed independent: the four magnifications of BreakHis count as one.
 """
 
 import numpy as np

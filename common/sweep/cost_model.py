@@ -19,7 +19,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
     """The median over the finished runs in `out`; for other backbones, the figure of `bench --out`.
 
     Raises:
-        UserError: `bench` is no such file.
+        UserError: `bench` is not such a file.
     """
     rates: Rates = {}
     if bench:

@@ -54,8 +54,8 @@ def run_job(
 ) -> JobResult:
     """Start or resume the cell's run until it has finished, failed or been stopped.
 
-    A run locked by another process is waited for; without `wait` the result is "locked". A cell that is to start after
-    its `start_by` is "late". `gpu`: the index of its GPU; None: as the environment says.
+    If another process locks the run, wait for it; without `wait` the result is "locked". After the cell's `start_by` it
+    is "late". `gpu`: the index of its GPU; None: as in the environment.
     """
     if time.time() > config.start_by.get(cell.name, float("inf")):
         return JobResult("late")
@@ -90,7 +90,7 @@ def run_job(
 
 
 def command(cell: Cell, out: Path) -> list[str]:
-    """The arguments of Python that start or resume the run."""
+    """The arguments for Python to start or resume the run."""
     folder = out / cell.name
     if (folder / OPTIONS).exists():
         return [str(cell.script), "--resume", str(folder)]
@@ -145,7 +145,7 @@ def _wait(process: subprocess.Popen, folder: Path, stall: float, stop: Stop) -> 
 
 
 def _progress(process: subprocess.Popen, folder: Path) -> tuple[int, int]:
-    """Changes as the run advances: the time of its heartbeat; before the first one, while images are decoded, CPU time."""
+    """A value that changes as the run advances: the time of its heartbeat, or CPU time before the first one."""
     try:
         root = psutil.Process(process.pid)
         modified = (folder / heartbeat.FILE).stat().st_mtime_ns
@@ -181,7 +181,7 @@ def _error_message(log: Path, start: int) -> str:
 
 
 def _remedy(cell: Cell, folder: Path, status: ExitStatus, message: str) -> tuple[str, list[str] | None]:
-    """Why the run ended, and the options to add for a retry; None: a retry would not help."""
+    """The reason why the run ended, and the options to add for a retry; None: a retry would not help."""
     config = json.loads((folder / CONFIG).read_text("utf-8")) if (folder / CONFIG).exists() else {}
     if status == "stalled":
         return "it stalled", []
@@ -196,5 +196,5 @@ def _remedy(cell: Cell, folder: Path, status: ExitStatus, message: str) -> tuple
         return "a NaN or infinite loss", ["--precision=fp32"]
     taken = "another process" in message or "exists already" in message
     if status == 2 and taken and (folder / OPTIONS).exists():
-        return "another process had it", []
+        return "another process using it", []
     return f"exit status {status}", None

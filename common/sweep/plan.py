@@ -1,4 +1,4 @@
-"""The plan of a sweep: a cell per run, named by a hash of all that determines its result. Nothing here loads torch."""
+"""The plan of a sweep: a cell per run, named by a hash of everything that determines its result. Imports no torch."""
 
 import hashlib
 import json
@@ -15,12 +15,12 @@ from ..models.registry import Backbone
 from ..spec import Phase, RunConfig, Samples, Split
 from ..training import recipes
 
-# of a `RunConfig`: what determines the result beside the data sheet, the split and the weights
+# fields of `RunConfig` that determine the result, besides the data sheet, the split and the weights
 IDENTITY_FIELDS = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
-PIXEL_FIELDS = ("value_range", "bands")  # likewise, where they are set
+PIXEL_FIELDS = ("value_range", "bands")  # likewise, if they are set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,12 +56,12 @@ class Cell:
 
 
 def make_cells(runs: Iterable[PlannedRun]) -> tuple[list[Cell], dict[str, str]]:
-    """A cell per distinct run, in order; and, with the reason, the datasets that cannot be read and are not named.
+    """A cell per distinct run, in order, and {dataset: reason} of those that cannot be read and are not named.
 
     Raises:
         UserError: a named dataset cannot be read or split.
     """
-    from ..data import dataset  # imports numpy, which --help does without
+    from ..data import dataset  # imports numpy, which --help does not need
 
     cells: dict[str, Cell] = {}
     left_out: dict[str, str] = {}
@@ -130,12 +130,12 @@ def image_passes(
 
 
 def _expected_steps(phase: Phase, eval_every: int) -> int:
-    """The phase's steps; with early stopping a guess: ten evaluations that improve, then the patience."""
+    """The phase's steps; with early stopping an estimate: ten evaluations that improve, then the patience."""
     return phase.steps if phase.patience is None else min(phase.steps, (10 + phase.patience) * eval_every)
 
 
 def _identity(config: RunConfig, row: Backbone, fingerprint: str) -> str:
-    """Ten hex digits of a SHA-256; the code is not part of it, so that finished runs stay finished."""
+    """Ten hex digits of a SHA-256, without the code, so that finished runs stay finished."""
     sheet = config.dataset
     key: dict[str, Any] = {
         **{name: getattr(config, name) for name in IDENTITY_FIELDS},

@@ -7,8 +7,8 @@ from pathlib import Path
 from ..run.results import RESULT, read_json
 from .plan import Cell
 
-REDUCTION = 3  # one in so many backbones survives, as in successive halving (arXiv 1603.06560) ...
-MIN_SURVIVORS = 3  # ... but at least so many
+REDUCTION = 3  # one in three backbones survives, as in successive halving (arXiv 1603.06560) ...
+MIN_SURVIVORS = 3  # ... but at least three
 
 Data = tuple[str, str]  # dataset, training set size
 

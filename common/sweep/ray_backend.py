@@ -1,6 +1,6 @@
 """The cells of a sweep as tasks of a Ray cluster whose machines share a disk.
 
-Ray schedules them, and starts a task again when its machine is lost; the run then resumes from its folder.
+Ray schedules them, and restarts a task when its machine is lost; the run then resumes from its folder.
 """
 
 import os
@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(
     cells: Sequence[Cell], config: JobConfig, address: str, gpu: bool
 ) -> Iterator[tuple[Cell, JobResult] | None]:
-    """As `workers.run`. `address`: of a cluster, or "local"; `gpu`: one for each run, where the cluster has any.
+    """Like `workers.run`. `address`: of a cluster, or "local"; `gpu`: one for each run, if the cluster has any.
 
     Raises:
         UserError: no Ray, no such cluster, or no machine of it has enough cores.
@@ -68,8 +68,8 @@ def _connect(address: str):
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         if "AuthenticationError" in "".join(traceback.format_exception(error)):
             raise UserError(
-                f"--ray {address}: the cluster requires a token, and this machine has none or another: copy {TOKEN_FILE} "
-                "from the machine that started it"
+                f"--ray {address}: the cluster requires a token, which this machine lacks or has another: copy {TOKEN_FILE} "
+                "from the machine that started the cluster"
             ) from None
         raise UserError(f"--ray {address}: cannot connect to Ray ({str(error).splitlines()[0]})") from None
     return ray

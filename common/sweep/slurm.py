@@ -11,7 +11,7 @@ from .state import LOGS
 MAX_TASKS = 1000  # of an array; Slurm's default limit is 1,001
 GPU = "#SBATCH --gres=gpu:1\n"
 SCRIPT = """#!/bin/bash
-# {cells} runs in {tasks} tasks; submit it again to continue with what is not finished: sbatch {file}
+# {cells} runs in {tasks} tasks; submit it again to continue unfinished runs: sbatch {file}
 #SBATCH --job-name=clash
 #SBATCH --array=0-{last}
 #SBATCH --cpus-per-task={threads}

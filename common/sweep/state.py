@@ -27,7 +27,7 @@ PARTIAL_SECONDS = 60.0  # age at which an unfinished folder was left by a killed
 class Failure:
     run: str  # the name of its folder
     reason: str
-    command: str  # repeats it
+    command: str  # to repeat it
     log: str
 
 
@@ -40,7 +40,7 @@ class UnfinishedRun:
 
 
 def finished(out: Path, names: Iterable[str]) -> set[str]:
-    """Those of the run folders that hold a result."""
+    """The names of run folders that contain a result."""
     if not out.is_dir():
         return set()
     present = set(names).intersection(os.listdir(out))  # far faster than a stat per name
@@ -77,7 +77,7 @@ def _read_run(folder: Path) -> UnfinishedRun:
 
 
 def failures(out: Path) -> dict[str, Failure]:
-    """By run; without those that have been finished since."""
+    """By run, without those that have finished since."""
     notes: dict[str, Failure] = {}
     for path in sorted((out / FAILED).glob("[!.]*.json")):
         if not (out / path.stem / RESULT).exists():
@@ -116,7 +116,7 @@ def format_score(folder: Path) -> str:
 
 
 def remove_partial(out: Path, cell: Cell) -> None:
-    """Remove folders that a killed process left while it created the run."""
+    """Remove folders left by a process that was killed while it created the run."""
     for part in out.glob(f".{cell.name}.*.part"):
         if time.time() - part.stat().st_mtime > PARTIAL_SECONDS:
             shutil.rmtree(part, ignore_errors=True)

@@ -41,7 +41,7 @@ def format_failure(failure: Failure) -> str:
 
 
 def format_plan(cells: Sequence[Cell], out: Path, retry: bool, rates: cost_model.Rates, workers: int) -> str:
-    """A line with its cost per run to do, and the totals."""
+    """A line per pending run with its cost, and the totals."""
     lines = []
     for cell in state.pending(cells, out, retry)[0]:
         seconds = cost_model.estimate(cell, rates)
@@ -79,7 +79,7 @@ def format_status(out: Path) -> str:
 
 @contextmanager
 def progress(out: Path, total: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """On a terminal, a bar of all runs over a line per running one; yields a function that adds finished runs."""
+    """On a terminal, a progress bar over a line per running run; yields a function that counts finished runs."""
     refreshed = 0.0
     finished: set[str] = set()
     rows: list[tqdm] = []

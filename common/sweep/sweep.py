@@ -16,7 +16,7 @@ class Backend:
     """Where the runs are executed."""
 
     workers: int  # runs at a time on this machine
-    gpus: int  # of this machine to distribute
+    gpus: int  # of this machine, to distribute
     ray: str | None  # the address of a cluster to use instead
     cpu_only: bool
 

@@ -16,10 +16,10 @@ POLL_SECONDS = 1.0
 def run(
     cells: Sequence[Cell], config: JobConfig, workers: int, gpus: int
 ) -> Iterator[tuple[Cell, JobResult] | None]:
-    """Yields each cell with its result as it ends, and None about every second.
+    """Yield each cell with its result as it ends, and None about every second.
 
-    Worker i uses GPU i modulo `gpus`. At the first SIGINT or SIGTERM the running cells save a checkpoint and no other
-    starts; at the second they are killed.
+    Worker i uses GPU i modulo `gpus`. At the first SIGINT or SIGTERM running cells save a checkpoint and no new ones
+    start; at the second they are killed.
     """
     slots: queue.SimpleQueue[int] = queue.SimpleQueue()
     for slot in range(workers):
@@ -31,7 +31,7 @@ def run(
             slot = slots.get()
             try:
                 return run_job(cell, config, slot % gpus if gpus else None, stop, wait)
-            except (OSError, UserError) as error:  # e.g. a full disk, which need not fail the others
+            except (OSError, UserError) as error:  # e.g. a full disk; the others may succeed
                 return JobResult("failed", str(error))
             finally:
                 slots.put(slot)
@@ -53,7 +53,7 @@ def run(
 
 @contextmanager
 def count_signals() -> Iterator[Stop]:
-    """Count SIGINT and SIGTERM instead of dying of them."""
+    """Count SIGINT and SIGTERM instead of exiting."""
     received = 0
 
     def count(number: int, _: object) -> None:

@@ -41,7 +41,7 @@ def prepare(device: torch.device, precision: str) -> None:
         UserError: float16 without CUDA.
     """
     if precision == "fp16" and device.type == "cpu":
-        raise UserError("--precision fp16 needs CUDA: take bf16 or fp32 on a CPU")
+        raise UserError("--precision fp16 needs CUDA: use bf16 or fp32 on a CPU")
     if device.type == "cpu":
         _keep_freed_memory()
     torch.backends.cudnn.benchmark = True
@@ -108,7 +108,7 @@ def batch_errors(batch_size: int) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise UserError(
-            "batch norm has a single value per channel: take a larger -bs or --image_size"
+            "batch norm has a single value per channel: use a larger -bs or --image_size"
         ) from None
     except RuntimeError as error:
         if is_compile_error(error):

@@ -1,6 +1,6 @@
 """Feature extraction: a network without its head, run once on each image and cached on disk.
 
-<cache>/features/<key>.safetensors     (N, D) float32; in the header how fast they came
+<cache>/features/<key>.safetensors     (N, D) float32; the header has their images per second
 
 The key is a hash of images, preprocessing, network, weights, precision and machine.
 """
@@ -33,8 +33,8 @@ from ..models.state_dict import load_state_dict
 from ..spec import Preprocess
 from ..training.device import is_out_of_memory, prepare
 
-FORM = 1  # version of the computation: a new one invalidates older files
-MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; more is no faster
+FORMAT = 1  # of the files and their computation: increase it to invalidate older ones
+MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; larger is not faster
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -71,7 +71,7 @@ def cached_features(
     backbone, preprocess = extractor.backbone, extractor.preprocess
     random = f"random, seed {extractor.seed}, {_library_versions()}"
     metadata = {
-        "form": FORM,
+        "form": FORMAT,
         "images": content_hash(images, stored_size(preprocess, native), preprocess),
         "rows": hashlib.sha256(np.asarray(indices, np.int64)).hexdigest(),
         "preprocess": preprocess.to_dict(),
@@ -145,7 +145,7 @@ def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, preci
             if not is_out_of_memory(error):
                 raise
             if batches.batch_size == 1:
-                raise UserError("out of memory for a single image: take a smaller --image_size") from None
+                raise UserError("out of memory for a single image: use a smaller --image_size") from None
             batches = replace(batches, batch_size=batches.batch_size // 2)
     if not np.isfinite(features.values).all():
         raise UserError(f"its features are NaN or infinite in {precision}")

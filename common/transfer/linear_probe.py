@@ -1,7 +1,7 @@
 """A linear probe on frozen features, with nested cross-validation.
 
 Ridge regression on one-hot classes has a closed form: one eigendecomposition serves all penalties, and leave-one-out
-residuals follow from the hat matrix. So the penalty is chosen within every fold, at hardly any cost.
+residuals follow from the hat matrix, so choosing the penalty within every fold costs almost nothing.
 
 Shapes: features (N, D) float, labels (N,) int, groups (N,) int or None, logits (N, C) float.
 """
@@ -92,7 +92,7 @@ def ridge_path(
 
 
 def folds(labels: ndarray, groups: ndarray | None, seed: int) -> ndarray:
-    """(N,): the fold of each image, of `FOLDS`, or as many as the smallest class has images or groups."""
+    """(N,): the fold of each image; `FOLDS` folds, or fewer if the smallest class has fewer images or groups."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
@@ -167,7 +167,7 @@ def knn_votes(
 
 
 def single_threaded_blas() -> threadpool_limits:
-    """BLAS on one thread per caller: with several, a busy machine took nine times as long."""
+    """One BLAS thread per caller: with several, a busy machine is nine times slower."""
     return threadpool_limits(1, "blas")
 
 

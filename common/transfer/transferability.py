@@ -58,7 +58,7 @@ def h_score(features: ndarray, labels: ndarray, classes: int) -> float:
     f = np.asarray(features, np.float64)
     f = f / max(
         np.sqrt(np.square(f).mean()), TINY
-    )  # for rounding alone: the score does not depend on the scale
+    )  # against rounding: the score does not depend on the scale
     covariance, shrinkage = ledoit_wolf(f)
     counts = np.bincount(labels, minlength=classes)
     present = np.flatnonzero(counts)

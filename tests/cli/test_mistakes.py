@@ -54,7 +54,7 @@ def test_micro_batch_size(tmp_path: Path, class_tree) -> None:
         ("lr: fast", "argument --lr: 'fast' is not a positive learning rate"),
         ("lr: [1, 2]", "lr is [1, 2]: expected one value"),
         ("subset: 3", "subset is 3: expected true or false"),
-        ("- lr", "holds no options"),
+        ("- lr", "contains no options"),
         ("a: b: c", "is not valid YAML in line 1"),
         ("precision: fp8", "invalid choice: 'fp8'"),
         ("resume: runs", "unknown option 'resume'"),

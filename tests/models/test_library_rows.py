@@ -122,7 +122,7 @@ def test_timm_networks_at_other_sizes(name: str, size: tuple[int, int]) -> None:
 
 def test_sizes_that_timm_refuses() -> None:
     with pytest.raises(
-        UserError, match=r"takes no images of 100x100 pixels \(timm: .*\): pass --image_size 224"
+        UserError, match=r"does not accept images of 100x100 pixels \(timm: .*\): pass --image_size 224"
     ):
         check_size(get_backbone("hiera_tiny"), (100, 100))
     with pytest.raises(UserError, match="takes only images of 224 pixels"):

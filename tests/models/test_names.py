@@ -27,7 +27,7 @@ def test_resolve(name: str, known: str, capsys: pytest.CaptureFixture) -> None:
     note.cache_clear()
     assert resolve(name) == known
     check_name(name)
-    assert capsys.readouterr().err == ("" if name == known else f"-model {name}: taking {known}\n")
+    assert capsys.readouterr().err == ("" if name == known else f"-model {name}: using {known}\n")
 
 
 def test_every_alias_is_a_backbone() -> None:
@@ -42,7 +42,7 @@ def test_every_alias_is_a_backbone() -> None:
 def test_suggestions(name: str, suggested: str) -> None:
     with pytest.raises(UserError) as unknown:
         get_backbone(name)
-    assert str(unknown.value) == f"unknown model {name!r}: did you mean {suggested!r}? {names.LISTS}"
+    assert str(unknown.value) == f"unknown model {name!r}: did you mean {suggested!r}? {names.LIST_HINT}"
 
 
 def test_nothing_is_near() -> None:

@@ -46,7 +46,7 @@ def test_a_run_its_predictions_and_its_export(files: list[str], capsys: pytest.C
     ]
     main(folder.DATASET, options)
     shown = capsys.readouterr()
-    assert "second/best.pth: its head (7 classes) is left out, a new one is trained" in shown.err
+    assert "second/best.pth: its head (7 classes) is not used, a new one is trained" in shown.err
     result = json.loads(Path("run/result.json").read_text())
     assert (result["backbone"], result["weights"]) == (files[1], "file:second/best.pth")
     Path("second/best.pth").unlink()  # the run needs it no longer

@@ -133,7 +133,7 @@ def test_a_head_of_another_size_is_left_out(
     assert net.fc.weight.shape[0] == 3
     assert torch.equal(net.state_dict()["layer4.0.conv1.weight"], trained["layer4.0.conv1.weight"])
     assert capsys.readouterr().err == (
-        f"{tmp_path / 'mine.pth'}: its head (7 classes) is left out, a new one is trained\n"
+        f"{tmp_path / 'mine.pth'}: its head (7 classes) is not used, a new one is trained\n"
     )
 
 
@@ -204,4 +204,4 @@ def test_real_files(name: str, model: str, capsys: pytest.CaptureFixture) -> Non
     net = create_model(get_backbone(model), 5, loaded)
     body = {n: t for n, t in net.state_dict().items() if not n.startswith("classifier.")}
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in body.items())
-    assert ("1,000 classes) is left out" in capsys.readouterr().err) == (name == "mobilenetv1_100")
+    assert ("1,000 classes) is not used" in capsys.readouterr().err) == (name == "mobilenetv1_100")

@@ -68,7 +68,7 @@ def test_interrupted_finals_are_continued(
 
     main(command)
     printed = capsys.readouterr()
-    assert "1 of 2, is already fine-tuned" in printed.err and "fine-tuning" in printed.err
+    assert "1 of 2: already fine-tuned" in printed.err and "fine-tuning" in printed.err
     assert printed.err.count(" from scratch: ") == 1 and "P(best)" in printed.out
     assert "test images, one seed each" in printed.out
     assert "fine-tuned" not in printed.out.split("Fine-tuned")[0]

@@ -40,7 +40,7 @@ def test_table_values_match_the_predictions(tmp_path: Path) -> None:
 def test_empty_parts_are_omitted(tmp_path: Path) -> None:
     fabricate(tmp_path / "runs" / "a", "dtd", "resnet50", 0, 0.9)
     html_text = text(write_page(tmp_path / "runs"))
-    assert "No other backbone was run on it: there is nothing to compare." in html_text
+    assert "No other backbone was run on it: there is nothing to compare it with." in html_text
     for heading in (
         "Mean ranks",
         "Accuracy against cost",

@@ -21,7 +21,7 @@ def test_out_of_memory_names_the_next_smaller_batch() -> None:
 
 
 def test_batch_norm_of_a_single_value() -> None:
-    with pytest.raises(UserError, match="take a larger -bs"), batch_errors(1):
+    with pytest.raises(UserError, match="use a larger -bs"), batch_errors(1):
         nn.BatchNorm1d(3)(torch.zeros(1, 3))
 
 

@@ -19,7 +19,7 @@ def test_features_are_what_the_head_is_given(name: str) -> None:
     row = build.get_backbone(name)
     torch.manual_seed(0)
     net = build.create_model(row, 7, None).eval()
-    head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.fitting((64, 64)))
+    head, images = net.get_submodule(row.head), torch.randn(2, 3, *row.supported_size((64, 64)))
     with torch.inference_mode():
         expected = net(images)
         assert torch.equal(head(features.remove_head(net, row.head)(images)), expected)

@@ -52,7 +52,7 @@ def main(argv: list[str]) -> None:
                 flush=True,
             )
             rows.append(row)
-            if options.out:  # after each, so that an interruption loses none
+            if options.out:  # after each, in case of an interruption
                 results.write_json(options.out, rows)
 
     report_user_errors(measure)

@@ -58,7 +58,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add_image_filters(group)
     add_pixels(group)
     group.add_argument("--group_by", metavar="REGEX",
-                       help="keep images whose CLASS/NAME has the same capture group on one side of a split")
+                       help="keep images together if CLASS/NAME has the same first capture group, or match")
     group.add_argument("--shots", type=int, metavar="K", help="simulate K training images per class")
     group.add_argument("--limit", type=int, metavar="N",
                        help="probe a stratified sample of about N images (--finetune takes all)")
@@ -70,7 +70,7 @@ def _add_backbones(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--weights", choices=("imagenet", "none"), default="imagenet",
                        help="none: random weights, to compare architectures only (default: %(default)s)")
     group.add_argument("--random_missing", action="store_true",
-                       help="where ImageNet weights are missing, use random ones, marked as such, instead of skipping the backbone")
+                       help="use random weights, marked as such, for backbones whose ImageNet weights are missing, instead of skipping them")
     group.add_argument("--image_size", type=image_size, metavar="S|HxW",
                        help="input size in pixels; raised for backbones that need more (default: the data sheet's)")
 
@@ -150,7 +150,7 @@ def _unfinished(out: Path) -> bool:
 
 
 def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
-    """The arguments of the sheet's script that all backbones share."""
+    """The arguments of the sheet's script, the same for all backbones."""
     arguments = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
     if options.data_dir:
         arguments += ["--data_dir", str(options.data_dir)]
@@ -191,7 +191,9 @@ def _runs(
         )
     runs = []
     for name, choice in choices.items():
-        pixels = "x".join(map(str, build.get_backbone(name).fitting(options.image_size or sheet.image_size)))
+        pixels = "x".join(
+            map(str, build.get_backbone(name).supported_size(options.image_size or sheet.image_size))
+        )
         more = ["-model", name, "--weights", choice, "--image_size", pixels]
         runs.append(make_config((sheet,), parse((sheet,), [*arguments, *more])))
     return tuple(runs)

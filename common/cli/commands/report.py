@@ -10,7 +10,7 @@ from ..main import report_user_errors
 def main(argv: list[str]) -> None:
     parser = Parser(prog="python -m common report", description=__doc__)
     parser.add_argument(
-        "runs", type=Path, nargs="+", metavar="FOLDER", help="run folders, or folders that hold some"
+        "runs", type=Path, nargs="+", metavar="FOLDER", help="run folders, or folders that contain them"
     )
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("report.html"), metavar="FILE",

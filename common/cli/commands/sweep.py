@@ -36,7 +36,7 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     _add_grid(parser.add_argument_group("grid"))
-    _add_selection(parser.add_argument_group("which of its runs"))
+    _add_selection(parser.add_argument_group("selection of runs"))
     _add_execution(parser.add_argument_group("execution"))
     return parser
 
@@ -155,7 +155,7 @@ def _grid(options: argparse.Namespace, rest: list[str]) -> Grid:
 
 
 def _cells(grid: Grid, options: argparse.Namespace) -> tuple[list[Cell], str]:
-    """All cells of the grid that can run, and their --device; prints what is left out."""
+    """All cells of the grid that can run, and their --device; prints those that are left out."""
     from ...sweep import plan
 
     runs, left_out = expand(grid)
@@ -174,7 +174,7 @@ def _cells(grid: Grid, options: argparse.Namespace) -> tuple[list[Cell], str]:
 def _run(
     probes: list[Cell], cells: list[Cell], out: Path, run: Callable[[list[Cell], str], Counter[str]]
 ) -> Counter[str]:
-    """Run the probes, then the cells that they leave, best first; counts the final states."""
+    """Run the probes, then the cells that they select, best first; returns the number of runs in each state."""
     from ...sweep import priority
 
     if not probes:

@@ -1,8 +1,7 @@
 """MobileNet (v1): Howard et al., arXiv 1704.04861, Table 1 at full width, for 32 x 32 pixels.
 
 A 3x3 convolution per channel, then a 1x1 across channels, each with norm and ReLU. The stem's stride is 1,
-not 2, so 16 pixels become one. The last pair's stride is 1: the table's 2 contradicts the sizes that it
-states.
+not 2, so 16 pixels become one. The last pair's stride is 1: the table's 2 contradicts its sizes.
 """
 
 from torch import nn

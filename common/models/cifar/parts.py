@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-CLASSES = 10  # of CIFAR-10; `build.create_model` puts another head in its place
+CLASSES = 10  # of CIFAR-10; `build.create_model` replaces the head
 
 
 def initialise(net: nn.Module) -> None:

@@ -1,8 +1,8 @@
 """PreAct-ResNet: He et al., arXiv 1603.05027, Figure 4 (e), with the widths of ResNet-18, for 32 x 32 pixels.
 
-Norm and ReLU stand before each convolution, so none follows the stem, and one pair follows the last block.
-Where the shape changes, the shortcut is a norm of its own and a 1x1 convolution; in the authors' code it
-shares the block's first norm and ReLU. (896 parameters more; the reference counts them.)
+Norm and ReLU precede each convolution, so none follows the stem, and one pair follows the last block. Where
+the shape changes, the shortcut is a separate norm and a 1x1 convolution; in the authors' code it shares the
+block's first norm and ReLU. (896 parameters more, as in the reference.)
 """
 
 from torch import Tensor, nn

@@ -11,9 +11,9 @@ from torch import nn
 from .parts import CLASSES, initialise
 
 
-def small_stem(*args: object, **more: object) -> ResNet:
+def small_stem(*args: object, **config: object) -> ResNet:
     """timm's ResNet of these arguments with the stem for 32 x 32 pixels, initialised."""
-    net = ResNet(*args, num_classes=CLASSES, zero_init_last=False, **more)
+    net = ResNet(*args, num_classes=CLASSES, zero_init_last=False, **config)
     net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     net.maxpool = nn.Identity()
     initialise(net)

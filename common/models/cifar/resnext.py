@@ -1,8 +1,8 @@
 """ResNeXt-29: Xie et al., arXiv 1611.05431, section 5.3, three stages of three blocks for 32 x 32 pixels.
 
 The paper trains 8x64d and 16x64d on CIFAR; here are 32x4d, the cardinality of its Table 1, and 2x64d:
-bottlenecks of 128 channels in the first stage. A block halves the picture in its first 1x1 convolution, as in
-the first ResNet; the paper does so in the 3x3 that follows.
+bottlenecks of 128 channels in the first stage. A block halves the image in its first 1x1 convolution, as in
+the first ResNet; the paper halves it in the 3x3 that follows.
 """
 
 from timm.models.resnet import Bottleneck

@@ -2,7 +2,7 @@
 
 Squeeze and excitation after the last norm of a block, before the sum, reduced 16 times as in the paper: to 4,
 8, 16, 32 channels. (timm's default would round the narrowest up to 8.) Its two layers are 1x1 convolutions
-and start as such; in the reference they are linear layers and start as torch's.
+and initialised as such; in the reference they are linear layers with torch's initialisation.
 """
 
 from functools import partial

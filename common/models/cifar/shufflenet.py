@@ -13,30 +13,30 @@ from .parts import network
 
 GROUPS = 8
 STEM = 24
-STAGES = ((384, 4), (768, 8), (1536, 4))  # (output channels, units); the first unit halves the picture
+STAGES = ((384, 4), (768, 8), (1536, 4))  # (output channels, units); the first unit halves the image
 
 
 def shuffle(x: Tensor) -> Tensor:
-    """(B, C, H, W): the channels of a group spread over all groups of the next convolution."""
+    """(B, C, H, W): spread the channels of a group over all groups of the next convolution."""
     return x.unflatten(1, (GROUPS, -1)).transpose(1, 2).flatten(1, 2)
 
 
 class ShuffleUnit(nn.Module):
-    """(B, inputs, H, W) -> (B, outputs, H, W), or half of H and W where `inputs` are fewer."""
+    """(B, inputs, H, W) -> (B, outputs, H, W), with H and W halved if `inputs < outputs`."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.halves = inputs < outputs
-        stride = 2 if self.halves else 1
+        self.downsample = inputs < outputs
+        stride = 2 if self.downsample else 1
         middle = outputs // 4
-        new = outputs - inputs if self.halves else outputs  # the rest is the pooled input
+        new = outputs - inputs if self.downsample else outputs  # the rest is the pooled input
         self.squeeze = Conv2dNormActivation(inputs, middle, 1, groups=1 if inputs == STEM else GROUPS)
         self.depthwise = Conv2dNormActivation(middle, middle, 3, stride, groups=middle, activation_layer=None)
         self.expand = Conv2dNormActivation(middle, new, 1, groups=GROUPS, activation_layer=None)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.expand(self.depthwise(shuffle(self.squeeze(x))))
-        if self.halves:
+        if self.downsample:
             return F.relu(torch.cat((y, F.avg_pool2d(x, 3, stride=2, padding=1)), dim=1))
         return F.relu(y + x)
 

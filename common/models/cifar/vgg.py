@@ -1,8 +1,8 @@
 """VGG: Simonyan & Zisserman, arXiv 1409.1556, Table 1, columns A (11 layers) and E (19), for 32 x 32 pixels.
 
-The convolutions are the paper's; its three wide linear layers (and their dropout) give way to a single one:
-five poolings leave one pixel of 512 channels. The 19 layers are normalised (batch norm, younger than the
-paper), and their convolutions then have no bias, which the norm would take out again.
+The convolutions are the paper's; its three wide linear layers (and their dropout) are replaced by one: five
+poolings leave one pixel of 512 channels. The 19 layers have batch norm, which is newer than the paper, and so
+their convolutions have no bias, which the norm would cancel.
 """
 
 from torch import nn

@@ -28,7 +28,7 @@ from ..training.task import Task
 
 CLASSES = 10
 AUGMENT = Augment(crop=0.5, flip=True)  # as in most data sheets
-ROUNDS = 4  # measured epochs of each kind; one more before them is the warm-up
+ROUNDS = 4  # measured epochs of each kind, after one for warm-up
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -71,7 +71,7 @@ def bench_each(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]
 def bench(
     model: str, size: tuple[int, int] | None, batch_size: int, steps: int, where: str, precision: str
 ) -> dict[str, Any]:
-    """Throughput of training on random pixels, read as a run reads them, and on one batch in memory.
+    """Throughput of training on random pixels, with the input pipeline of a run, and on one batch in memory.
 
     Epochs of `steps` steps alternate between the two; figures are medians over four epochs of each. The weights are
     random: speed does not depend on them.
@@ -88,7 +88,7 @@ def bench(
     macs = cost.macs(net, size)
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
         real = _random_batches(file, backbone.preprocess(size), batch_size, steps, accelerator.device)
-        synthetic_records, real_records = _train_in_turns(
+        synthetic_records, real_records = _train_alternately(
             net, backbone, (SyntheticBatches(real), real), accelerator
         )
         peak = cost.peak_memory(accelerator.device)
@@ -136,7 +136,7 @@ def _random_batches(
     )
 
 
-def _train_in_turns(
+def _train_alternately(
     net: nn.Module, backbone: Backbone, sources: Sequence[Any], accelerator: Accelerator
 ) -> list[list[dict[str, Any]]]:
     """The records of `ROUNDS` epochs on each source, without the warm-up."""
@@ -156,5 +156,5 @@ def _train_in_turns(
                 seed=0,
             )
             finetune(task, log.append)
-            accelerator.free_memory()  # it holds the optimizers that it prepared
+            accelerator.free_memory()  # it keeps prepared optimizers
     return [epochs[1:] for epochs in records]

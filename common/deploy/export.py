@@ -1,8 +1,9 @@
 """Export of a finished run's network, with classes and preprocessing, verified against the original.
 
-ONNX and TorchScript take images (batch, 3, H, W) float32, RGB in 0..1 or, of a run with a value range, as stored,
-resized as in `preprocess`, and return logits (batch, classes); they apply the range and normalise inside. A safetensors file holds the weights alone. Classes, preprocessing and
-temperature are JSON under "about": in ONNX's metadata, an extra file of TorchScript, the header of safetensors.
+ONNX and TorchScript map images (batch, 3, H, W) float32 to logits (batch, classes). Images are resized as in
+`preprocess`, RGB in 0..1 or, for a run with a value range, as stored; range and normalisation are applied inside. A
+safetensors file contains only the weights. Classes, preprocessing and temperature are JSON under "about": in ONNX's
+metadata, an extra file of TorchScript, the header of safetensors.
 """
 
 import json
@@ -36,7 +37,7 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     """Write the network of a run as `kind`; returns the file and the largest difference of a logit, see `_difference`.
 
     Raises:
-        UserError: no finished run, an existing file, no such folder, or a missing package.
+        UserError: no finished run, the file exists, its folder does not, or a package is missing.
     """
     path = run_folder / results.BEST
     metadata = results.read_model_card(path)
@@ -62,7 +63,7 @@ def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: P
     """Write `net`, in evaluation mode, read the file and compare logits; returns the largest difference.
 
     Raises:
-        RuntimeError: a logit differs by more than `TOLERANCE`: a bug; nothing is written.
+        RuntimeError: a logit differs by more than `TOLERANCE` (a bug); nothing is written.
     """
     preprocess = metadata["preprocess"]
     metadata = {**metadata, "preprocess": preprocess.to_dict()}
@@ -106,7 +107,7 @@ def _with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module"
 
 
 def _difference(model: "nn.Module", other: Callable, preprocess: Preprocess) -> float:
-    """The largest difference of a logit, relative to the largest logit where that is above 1."""
+    """The largest difference of a logit, relative to the largest logit if that is above 1."""
     import torch
 
     low, high = preprocess.value_range or (0.0, 1.0)
@@ -142,7 +143,7 @@ def _write_onnx(model: "nn.Module", size: tuple[int, int], metadata: str, path: 
 
 @contextmanager
 def _unfused_attention(model: "nn.Module") -> Iterator[None]:
-    """timm's attention as products and a softmax: torch exports no fused attention of five dimensions (Hiera) to ONNX."""
+    """timm's attention as products and a softmax: torch cannot export five-dimensional fused attention (Hiera) to ONNX."""
     fused = [module for module in model.modules() if getattr(module, "fused_attn", False)]
     for module in fused:
         module.fused_attn = False

@@ -24,7 +24,7 @@ def predict(
 ) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
-    An image that cannot be read has the reason in place of its classes.
+    For an unreadable image, the reason replaces the classes.
 
     Raises:
         UserError: no finished run, no such image, or none that can be read.
@@ -58,7 +58,7 @@ def predict(
 def _probabilities(
     net: "nn.Module", images: list[str], metadata: dict[str, Any], accelerator: "Accelerator"
 ) -> tuple["Tensor", dict[int, str]]:
-    """(images, classes) probabilities, and for those that cannot be read, by position, the reason."""
+    """(images, classes) probabilities, and {position: reason} of unreadable images."""
     import numpy as np
     import torch
 
@@ -96,6 +96,6 @@ def _check_any_opens(images: list[str], preprocess: Preprocess) -> None:
         try:
             open_image(image, preprocess)
             return
-        except Exception as error:  # a broken file makes its reader raise anything
+        except Exception as error:  # decoders fail on broken files in every possible way
             first_error = first_error or error
     raise UserError(f"none of {len(images):,} images can be read, the first is {images[0]} ({first_error})")

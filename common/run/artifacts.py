@@ -23,7 +23,7 @@ def write(
     result: dict[str, Any],
     logits: np.ndarray,
 ) -> None:
-    """`records`: of every evaluation during training, none of a probe. `logits`: (N, C) of the test images."""
+    """`records`: of every evaluation during training, empty for a probe. `logits`: (N, C) of the test images."""
     folder, samples, test = config.out, dataset.samples, dataset.split.test
     title = f"{config.dataset.title}, {result['backbone']}{', frozen' * (not records)}"
     labels = np.asarray([samples.labels[i] for i in test])
@@ -42,7 +42,7 @@ def write(
 def _plot_mistakes(
     folder: Path, title: str, dataset: LoadedDataset, labels: np.ndarray, logits: np.ndarray
 ) -> None:
-    """The misclassified images with the highest confidence; no file without any."""
+    """Plot the misclassified images with the highest confidence, if there are any."""
     names, positions = list(map(drawable, dataset.samples.classes)), dataset.indices[list(dataset.split.test)]
     predicted, confidence = logits.argmax(1), softmax(logits, axis=1).max(1)
     wrong = sorted(np.flatnonzero(predicted != labels), key=lambda i: -confidence[i])[:N_MISTAKES]

@@ -13,7 +13,7 @@ from . import provenance
 if TYPE_CHECKING:
     import torch
 
-# may differ in a resumed run: the results are the same, to the last bit on the same machine
+# may differ in a resumed run: they do not change its results, which are bit-identical on the same machine
 # (weights and split are compared by their hashes)
 IGNORED = (
     "folder", "weights", "split_file", "caveats", "layout", "missing_images", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
@@ -84,7 +84,7 @@ def model_config(
     device: "torch.device",
     precision: str,
 ) -> dict[str, Any]:
-    """The settings that need the network, and what computes it."""
+    """The settings that need the network, and its software and hardware."""
     from ..metrics import cost
 
     return {
@@ -121,7 +121,7 @@ def determining_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raises: UserError: the settings differ from those in the run folder; names the first ones that do."""
+    """Raises: UserError: the settings differ from those in the run folder; lists the first ones."""
     folder = config.out
     old, new = (
         _flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})

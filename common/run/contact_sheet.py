@@ -1,4 +1,4 @@
-"""A contact sheet: images of every class as the network gets them, over the same images augmented."""
+"""A contact sheet: images of every class as the network receives them, above the same images augmented."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from ..files.atomic import atomic_write
 from ..spec import Augment, RunConfig
 from .fonts import font_for
 
-PER_CLASS = ((12, 4), (60, 2))  # up to so many classes: images of each; of more classes one
+PER_CLASS = ((12, 4), (60, 2))  # (up to this many classes, images of each); one image for more classes
 MAX_CLASSES = 400
 TILE, GAP, WIDTH, MARGIN, LINE = 112, 2, 1420, 12, 20  # pixels
 FONT_SIZE = 13
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contacts:
+class SheetImages:
     """The images to show, class by class."""
 
     pixels: np.ndarray  # (N, h, w, 3) uint8, as decoded
@@ -36,11 +36,11 @@ class Contacts:
     augment: Augment
 
 
-def of_run(config: RunConfig, dataset: LoadedDataset) -> Contacts:
+def of_run(config: RunConfig, dataset: LoadedDataset) -> SheetImages:
     """Training images of a run; a probe does not augment them."""
     labels = np.asarray(dataset.samples.labels)
     positions = sample_positions(labels, dataset.split.train)
-    return Contacts(
+    return SheetImages(
         pixels=dataset.pixels[dataset.indices[positions]],
         labels=labels[positions],
         classes=dataset.samples.classes,
@@ -49,8 +49,8 @@ def of_run(config: RunConfig, dataset: LoadedDataset) -> Contacts:
     )
 
 
-def of_report(report: Report) -> Contacts:
-    """Readable images of a checked dataset outside test, or of all where there is no split."""
+def of_report(report: Report) -> SheetImages:
+    """Readable images of a checked dataset outside test; all of them without a split."""
     samples, dataset = report.samples, report.dataset
     unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
     readable = [i for i in range(len(samples)) if i not in unreadable]
@@ -60,7 +60,7 @@ def of_report(report: Report) -> Contacts:
     positions = sample_positions(labels, [i for i in readable if report.parts[i] != "test"] or readable)
     images = samples.images
     chosen = images[positions] if isinstance(images, np.ndarray) else [images[i] for i in positions]
-    return Contacts(
+    return SheetImages(
         pixels=decode(chosen, report.preprocess, dataset.native)[0],
         labels=labels[positions],
         classes=samples.classes,
@@ -70,7 +70,7 @@ def of_report(report: Report) -> Contacts:
 
 
 def sample_positions(labels: Sequence[int], positions: Sequence[int]) -> np.ndarray:
-    """Random ones of `positions`, as many of each class, sorted by class; of more than `MAX_CLASSES` every n-th class."""
+    """Random `positions`, the same number of each class, sorted by class; every n-th class above `MAX_CLASSES`."""
     shuffled = np.random.default_rng(0).permutation(np.asarray(positions, int))
     label_of = np.asarray(labels)[shuffled]
     present = np.unique(label_of)
@@ -79,22 +79,21 @@ def sample_positions(labels: Sequence[int], positions: Sequence[int]) -> np.ndar
     return np.concatenate([shuffled[label_of == label][:n] for label in present[::step]])
 
 
-def write_contact_sheet(path: Path, contacts: Contacts, title: str, option: str = "--out") -> None:
-    """Draw a JPEG. `option`: names the file, for errors."""
-    images = torch.from_numpy(np.array(contacts.pixels)).permute(0, 3, 1, 2).float()
-    rows = [_tiles(augmentation.resize(images, contacts.size))]
-    augment = contacts.augment
+def write_contact_sheet(path: Path, sheet: SheetImages, title: str, option: str = "--out") -> None:
+    """Write a JPEG. `option` sets the file, for errors."""
+    images = torch.from_numpy(np.array(sheet.pixels)).permute(0, 3, 1, 2).float()
+    rows = [_tiles(augmentation.resize(images, sheet.size))]
+    augment = sheet.augment
     if augment != Augment():
         params = augmentation.sample_params(augment, len(images), tuple(images.shape[2:]), seed=0, epoch=1)
-        rows.append(_tiles(augmentation.apply(images, params, contacts.size)))
+        rows.append(_tiles(augmentation.apply(images, params, sheet.size)))
         title += "; below each image the same one augmented"
     blocks = []
-    for label in np.unique(contacts.labels):
-        chosen = contacts.labels == label
-        blocks.append(_captioned([row[chosen] for row in rows], contacts.classes[label]))
-    sheet = _flow(blocks, title)
+    for label in np.unique(sheet.labels):
+        chosen = sheet.labels == label
+        blocks.append(_captioned([row[chosen] for row in rows], sheet.classes[label]))
     with atomic_write(path, option) as part:
-        sheet.save(part, "JPEG", quality=85)
+        _flow(blocks, title).save(part, "JPEG", quality=85)
 
 
 def _tiles(images: Tensor) -> np.ndarray:
@@ -108,7 +107,7 @@ def _tiles(images: Tensor) -> np.ndarray:
 
 
 def _captioned(rows: Sequence[np.ndarray], name: str) -> Image.Image:
-    """Rows of (n, h, w, 3) images of a class under its name, which is cut where it is wider."""
+    """Rows of (n, h, w, 3) images of a class under its name, truncated to their width."""
     n, height, width = rows[0].shape[:3]
     height, width = height + GAP, width + GAP
     block = Image.new("RGB", (max(n * width, TILE), LINE + len(rows) * height), "white")
@@ -120,7 +119,7 @@ def _captioned(rows: Sequence[np.ndarray], name: str) -> Image.Image:
 
 
 def _flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
-    """Blocks of one size side by side in lines, under the title."""
+    """Blocks in lines under the title."""
     width, height = (max(side) + MARGIN for side in zip(*(block.size for block in blocks), strict=True))
     columns = max(1, min(len(blocks), (WIDTH - MARGIN) // width))
     lines = -(-len(blocks) // columns)

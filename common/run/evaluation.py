@@ -19,7 +19,7 @@ from .setup import Setup
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
     logits: np.ndarray  # (N, C) of the test images, by the selected weights
-    seconds: float  # that they took
+    seconds: float  # of these forward passes
     last: dict[str, float] | None  # {metric: score} of the last weights, with `Recipe.test_last`
     temperature: float | None  # fitted on validation; None: without a validation set
 
@@ -49,7 +49,7 @@ def _logits(setup: Setup, part: str) -> np.ndarray:
 
 
 def score_with_intervals(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "interval"}} of a part. The AUROC has no interval where a class has a handful of images only."""
+    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images."""
     scores = _bootstrapped(logits, labels, seed)
     values = classification.auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
     if values is not None:
@@ -68,7 +68,7 @@ def _bootstrapped(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str
 
 
 def _all_classes_drawn(labels: np.ndarray, level: float = 0.95) -> bool:
-    """Whether nearly all samples of this size have an image of every class."""
+    """Whether a fraction of at least `level` of bootstrap samples has an image of every class."""
     absent = (1 - np.bincount(labels) / len(labels)) ** len(labels)
     return bool(np.prod(1 - absent) >= level)
 

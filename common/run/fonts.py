@@ -1,4 +1,4 @@
-"""Fonts that have the characters of class names, for pictures."""
+"""Fonts for the characters of class names."""
 
 from functools import cache
 
@@ -8,11 +8,11 @@ from matplotlib.ft2font import FT2Font
 from ..errors import printable
 
 MISSING = "\N{WHITE SQUARE}"  # in place of a character that no font has
-PLACEHOLDERS = "Last Resort"  # a font whose glyphs show no more than the script of a character
+PLACEHOLDERS = "Last Resort"  # a font with one placeholder glyph per script
 
 
 def drawable(text: str) -> str:
-    """`text` for matplotlib, which gets fonts for its characters: escapes for control characters, □ for unknown ones."""
+    """`text` for matplotlib, whose fonts are extended: control characters are escaped, unknown ones become □."""
     families = rcParams["font.family"]
     shown = ""
     for character in printable(text):
@@ -24,7 +24,7 @@ def drawable(text: str) -> str:
 
 
 def font_for(text: str) -> tuple[str, str]:
-    """(file, text) for Pillow, which draws a text in one font: that with most of its characters, □ for the others."""
+    """(file, text) for Pillow, which draws a text in one font: the one with most of its characters, □ for the others."""
     text = printable(text)
     candidates = {font.fname: font for font in (_default(), *filter(None, map(_font_with, text)))}
     file = max(candidates, key=lambda file: sum(ord(c) in _code_points(file) for c in text))
@@ -39,14 +39,14 @@ def _default() -> font_manager.FontEntry:
 
 @cache
 def _upright_fonts() -> list[font_manager.FontEntry]:
-    """The installed fonts, those of usual weight first."""
+    """The installed upright fonts, regular weights first."""
     fonts = [font for font in font_manager.fontManager.ttflist if font.style == "normal"]
     return sorted(fonts, key=lambda font: (abs(_weight(font) - 400), font.name))
 
 
 @cache
 def _font_with(character: str) -> font_manager.FontEntry | None:
-    """The first installed font with a glyph for it, the default one preferred."""
+    """The first installed font with a glyph for it, preferably the default one."""
     for font in (_default(), *_upright_fonts()):
         if PLACEHOLDERS not in font.name and ord(character) in _code_points(font.fname):
             return font

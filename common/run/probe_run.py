@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ..transfer.features import Extractor, Features
 
-KNN_SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc")  # votes are no probabilities
+KNN_SCORES = ("top1", "top5", "macro_f1", "balanced_accuracy", "auroc")  # votes are not probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class ProbeSetup:
 
     config: RunConfig
     dataset: LoadedDataset
-    net: "nn.Module"  # with a head of no use yet
+    net: "nn.Module"  # its head is still random
     extractor: "Extractor"
     settings: dict[str, Any]  # as in `config.json`
 
@@ -79,7 +79,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
 
     setup = _build_setup(config, backbone, dataset)
     split, device = dataset.split, setup.extractor.device
-    if config.resume:  # it takes seconds, so it starts anew in its folder
+    if config.resume:  # it takes seconds, so it starts again in its folder
         check_unchanged(config, results.read_json(config.out / results.CONFIG), setup.settings)
     with run_folder(config, dataset, setup.settings, records=[]) as write:
         log(setup.settings)
@@ -173,7 +173,7 @@ def _groups(setup: ProbeSetup) -> np.ndarray | None:
 def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> list[FittedProbe]:
     """The probe at every penalty, with its logits scaled to the lowest NLL on validation.
 
-    A ridge regression predicts between 0 and 1, which are logits of hardly any confidence.
+    A ridge regression predicts about 0 to 1; as logits these have very low confidence.
     """
     from ..metrics import calibration, classification
     from ..transfer.linear_probe import ridge_path, single_threaded_blas
@@ -196,12 +196,12 @@ def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> l
 
 
 def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
-    """The best on validation; of several, which is common with few images, the one with the lowest leave-out error."""
+    """The best on validation; on ties, which are common with few images, the one with the lowest leave-out error."""
     return max(candidates, key=lambda c: (c.record[f"val_{metric}"], -c.record["train_left_out"]))
 
 
 def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> dict[str, Any]:
-    """All of `result.json` but what it cost."""
+    """`result.json` without its cost."""
     from .evaluation import score_with_intervals
 
     scores = score_with_intervals(best.logits(test.features), test.labels, setup.config.seed)

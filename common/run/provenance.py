@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-RUN_FILES = ("run", "setup", "evaluation", "probe_run")  # of this room, those that determine a result
+RUN_FILES = ("run", "setup", "evaluation", "probe_run")  # files of this package that determine a result
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -49,7 +49,7 @@ def command() -> str:
 
 
 def this_python() -> str:
-    """How to type this interpreter in a shell: `python` if that is it, else its path."""
+    """This interpreter as a shell command: `python` if that runs it, else its path."""
     if shutil.which("python") == sys.executable:
         return "python"
     path, cwd = Path(sys.executable), Path.cwd()
@@ -77,10 +77,10 @@ def commit() -> str | None:
 def code_hash(script: str) -> str:
     """A hash of all code that determines the result of a script (named without .py)."""
     common = Path(__file__).resolve().parents[1]
-    rooms = ("data", "models", "training", "metrics", "transfer")
+    packages = ("data", "models", "training", "metrics", "transfer")
     files = [common / "spec.py", *(common / "run" / f"{name}.py" for name in RUN_FILES)]
     files += [common.parent / f"{script}.py"]
-    files += sorted(file for room in rooms for file in (common / room).rglob("*.py"))
+    files += sorted(file for package in packages for file in (common / package).rglob("*.py"))
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes() if file.exists() else b"")

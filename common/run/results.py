@@ -28,7 +28,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises: UserError: the file is missing or no JSON."""
+    """Raises: UserError: the file is missing or not JSON."""
     try:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -36,7 +36,7 @@ def read_json(path: Path) -> Any:
 
 
 def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded recipe in the fields of this version: renamed ones by their new name, later ones at their default."""
+    """A recorded recipe with the fields of this version: renamed ones under their new name, new ones with their default."""
     phases = [_defaults(Phase) | phase for phase in recipe["phases"]]
     return {**_defaults(Recipe), **{RENAMED.get(k, k): v for k, v in recipe.items()}, "phases": phases}
 
@@ -46,7 +46,7 @@ def _defaults(record: type) -> dict[str, Any]:
 
 
 def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any]) -> None:
-    """A safetensors file: the weights and, in its header as JSON, what a prediction needs beside them.
+    """Write a safetensors file: the weights and, as JSON in its header, everything else that predictions need.
 
     `card`: "backbone", "classes", "preprocess", "native" (pixels that all images share) and "temperature".
     """

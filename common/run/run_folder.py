@@ -24,11 +24,11 @@ def run_folder(
     records: Sequence[dict[str, Any]],
     write: bool = True,
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Create the folder, or continue in it after `records`; yields a function that logs a record of an evaluation.
+    """Create the folder, or continue in it after `records`; yields a function that logs the record of an evaluation.
 
-    Records go to `log.jsonl` and TensorBoard. The folder is locked within the block, which contains all that the run
-    writes. A new run with a mistake of the user before its first evaluation or checkpoint leaves no folder behind.
-    Without `write` (other processes than the first) nothing is written.
+    Records go to `log.jsonl` and TensorBoard. The folder is locked within the block. A new run with a `UserError` before
+    its first evaluation or checkpoint leaves no folder behind. Without `write` (in other processes than the first) nothing
+    is written.
 
     Raises:
         UserError: the folder exists (a run never overwrites another), cannot be created, or is used by another process.
@@ -88,7 +88,7 @@ def _logging(folder: Path, records: Sequence[dict[str, Any]]) -> Iterator[Callab
 
 
 def _create(folder: Path, settings: dict[str, Any], options: Mapping[str, Any]) -> None:
-    """The folder with all that a run needs to be resumed, atomically."""
+    """Create the folder with all that is needed to resume the run, atomically."""
     exists = UserError(f"run folder {folder} exists already: name another with --out, or move it away")
     with disk_errors(folder):
         if folder.exists():

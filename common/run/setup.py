@@ -61,7 +61,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     """The device, the network, the loaders and the recipe of a run.
 
     Raises:
-        UserError: a device, weights or a batch size that cannot be had.
+        UserError: a device, weights or a batch size is not available.
     """
     n_classes = len(dataset.samples.classes)
     recipe = recipes.from_config(config, backbone, steps_per_epoch(config, dataset))
@@ -73,7 +73,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
     net = build.create_model(backbone, n_classes, state, size=config.image_size)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
-    selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, which every result states
+    selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records
     metric = choose_metric(config, dataset)
     precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
@@ -109,7 +109,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
 
 
 def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> Speed:
-    """As configured; with `--tune` the fastest one for a run of so many steps."""
+    """As configured; with `--tune` the fastest for a run of `steps` steps."""
     if not config.tune:
         return Speed(precision=config.precision, compiled=config.compile)
     found = device.find(config.device)
@@ -142,7 +142,7 @@ def _validation(
 def search_rate(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     """The setup with the learning rate that scores highest in short trials; `log` gets a record of each.
 
-    A resumed run has the rate that it was started with.
+    A resumed run keeps its rate.
     """
     config, task = setup.config, setup.task
     trials = setup.settings["lr_search"]
@@ -156,7 +156,7 @@ def search_rate(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
 
 
 def _initial_net(setup: Setup) -> nn.Module:
-    """The network before its first step, another one at every call."""
+    """A new copy of the network before its first step."""
     task = setup.task
     torch.manual_seed(task.seed)
     size, n_classes = setup.config.image_size, len(setup.dataset.samples.classes)
@@ -166,9 +166,9 @@ def _initial_net(setup: Setup) -> nn.Module:
 
 
 def _trial_key(setup: Setup) -> dict[str, Any] | None:
-    """All that determines a trial, except its recipe; None: trials are not cached.
+    """Everything that determines a trial, except its recipe; None: trials are not cached.
 
-    Several processes do not cache: what they find must not differ.
+    Several processes do not cache, because they must not see different caches.
     """
     settings, dataset = setup.settings, setup.dataset
     if setup.config.no_cache or settings["processes"] > 1:

@@ -20,10 +20,10 @@ from ..spec import Speed
 from .cpu_kernels import move_to
 from .device import batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
-FORMAT = 2  # increased where older timings no longer hold
-STEPS = 20  # timed per setting,
-SECONDS = 10.0  # or as many as this takes,
-MIN_STEPS = 3  # but at least these
+FORMAT = 2  # increased when older timings are no longer valid
+MAX_STEPS = 20  # timed per setting
+MAX_SECONDS = 10.0  # per setting, after `MIN_STEPS`
+MIN_STEPS = 3
 WARMUP_STEPS = 2
 
 Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
@@ -59,7 +59,7 @@ def tune(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_dir() / "tuned" / f"{digest}.json"
     with disk_errors(cache_dir(), CACHE_VARIABLE):
-        path.parent.mkdir(parents=True, exist_ok=True)  # fails before the timing, not after it
+        path.parent.mkdir(parents=True, exist_ok=True)  # may fail: before the timing
         if not path.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
             times = [
@@ -102,20 +102,20 @@ def _measure(
 def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
     """The median seconds of a training step, and the extra seconds of the first steps and the first evaluation."""
     prepare(device, speed.precision)
-    form = torch.channels_last if speed.channels_last else torch.contiguous_format
+    memory_format = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().train()
-    move_to(net, device, form)
+    move_to(net, device, memory_format)
     if speed.compiled:
         net.compile()
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)
-    images = torch.randn(batch, device=device).contiguous(memory_format=form)
+    images = torch.randn(batch, device=device).contiguous(memory_format=memory_format)
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-    number = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
 
-    def timed(work: Callable[[], object]) -> float:
+    def timed(function: Callable[[], object]) -> float:
         start = time.perf_counter()
-        with torch.autocast(device.type, number, enabled=number is not None):
-            work()
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            function()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
@@ -135,8 +135,8 @@ def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batc
 
     first = sum(timed(step) for _ in range(WARMUP_STEPS))
     seconds: list[float] = []
-    while len(seconds) < MIN_STEPS or (len(seconds) < STEPS and sum(seconds) < SECONDS):
+    while len(seconds) < MIN_STEPS or (len(seconds) < MAX_STEPS and sum(seconds) < MAX_SECONDS):
         seconds.append(timed(step))
-    typical = statistics.median(seconds)
-    start = first - WARMUP_STEPS * typical + (timed(evaluate) if speed.compiled else 0.0)
-    return {"step_seconds": typical, "start_seconds": max(0.0, start)}
+    median = statistics.median(seconds)
+    start = first - WARMUP_STEPS * median + (timed(evaluate) if speed.compiled else 0.0)
+    return {"step_seconds": median, "start_seconds": max(0.0, start)}

@@ -1,7 +1,7 @@
-"""Checkpoints from which a run continues to the same bits.
+"""Checkpoints, from which a run resumes bit by bit.
 
-RUN_FOLDER/checkpoints/last.pt, and best.pt for the selected weights: each is complete, and holds the weights, the state
-of optimizer, schedule and loss scaler, and `Progress`. Neither random state nor a position in the data is saved: both
+RUN_FOLDER/checkpoints/last.pt, and best.pt for the selected weights: each is complete, with the weights, the state of
+optimizer, schedule and loss scaler, and `Progress`. Random state and the position in the data are not saved: they
 follow from the seed and the step (data/loader.py, train_step.py).
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..files.atomic import atomic_write
 
-FORMAT = 2  # of these files and of the arithmetic of a step: increased where older ones cannot be resumed
+FORMAT = 2  # of these files and of the arithmetic of a step: increased when older ones cannot be resumed
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
 PARTS = {"progress", "net", "optimizer", "scheduler"}  # and, for float16, the scaler
 
@@ -31,7 +31,7 @@ class Progress:
     phase: int = 0
     phase_start: int = 0  # the step after which the phase began
     seconds: float = 0.0  # of training and evaluation so far
-    joules: float = 0.0  # of all GPUs in this time; NaN: not measured, at least for a part of it
+    joules: float = 0.0  # of all GPUs in this time; NaN: not measured throughout
     best: dict = field(default_factory=dict)  # the record of the selected weights
     best_score: float = float("-inf")  # the highest of all evaluations
     records: list[dict] = field(default_factory=list)  # of every evaluation
@@ -48,7 +48,7 @@ class CheckpointConfig:
 
     folder: Path  # of the run
     every: int  # steps
-    write: bool = True  # one of several processes does
+    write: bool = True  # True in one process only
 
 
 def save(config: CheckpointConfig, progress: Progress, parts: dict[str, Any], better: bool) -> None:
@@ -83,7 +83,7 @@ def restore(parts: dict[str, Any], saved: dict[str, Any]) -> None:
 
 
 def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
-    """The newest checkpoint of a run, or that of the selected weights; None: the run has none yet.
+    """The newest checkpoint of a run, or that of the selected weights; None if there is none yet.
 
     Raises:
         UserError: a file cannot be read, or has another format.
@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
         if format == FORMAT and (missing := PARTS - state.keys()):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
         if format == FORMAT and not isinstance(Progress(**state["progress"]).step, int):
-            raise ValueError("its step is no integer")
+            raise ValueError("its step is not an integer")
     except Exception as error:  # a broken file makes torch.load fail in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(

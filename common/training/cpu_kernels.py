@@ -1,4 +1,4 @@
-"""A network on its device, with replacements for what torch's CPU kernels do badly."""
+"""A network on its device, with replacements for some of torch's CPU kernels."""
 
 from types import MethodType
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def move_to(net: nn.Module, device: torch.device, memory_format: torch.memory_format) -> None:
-    """Move a network to a device. On a CPU two kinds of convolution get another implementation."""
+    """Move a network to a device. On a CPU two kinds of convolutions get another implementation."""
     net.to(device, memory_format=memory_format)
     if device.type != "cpu":
         return

@@ -1,4 +1,4 @@
-"""The device and the number format of a run, and what to do when its memory does not suffice."""
+"""The device and the precision of a run, and errors when its memory is too small."""
 
 import ctypes
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def find(device: str) -> torch.device:
 
 
 def fast_precisions(device: torch.device) -> list[str]:
-    """The number formats that may be the fastest on a device, the safest first."""
+    """The precisions that may be the fastest on a device, the safest first."""
     if device.type == "cuda":
         return ["bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"]
     return ["fp32", "bf16"] if _cpu_computes_bf16() else ["fp32"]
@@ -59,7 +59,7 @@ def resolve_precision(device: torch.device, precision: str, cpu_bf16: bool) -> s
 
 
 def make_accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
-    """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `number_format`.
+    """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `resolve_precision`.
 
     Raises:
         UserError: CUDA is requested but not available, or float16 without CUDA.
@@ -73,9 +73,9 @@ def make_accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches:
 
 
 def _keep_freed_memory() -> None:
-    """Keep glibc from returning large blocks to the system at every free, which faults them in again page by page.
+    """Keep glibc from returning large blocks to the system at every free: page faults when they are allocated again are slow.
 
-    mallopt(3): blocks above 32 MB are mapped and unmapped each time; that took half of a step of EfficientNet-Lite0 at
+    mallopt(3): blocks above 32 MB are mapped and unmapped each time, which took half of a step of EfficientNet-Lite0 at
     224 px (LOG.md). Other C libraries have no mallopt, or ignore it.
     """
     with suppress(OSError, AttributeError):
@@ -101,7 +101,7 @@ def is_compile_error(error: RuntimeError) -> bool:
 
 @contextmanager
 def batch_errors(batch_size: int) -> Iterator[None]:
-    """Turn what torch raises for too large or too small a batch into a `UserError` that names another size."""
+    """Turn torch's errors for too large or too small batches into a `UserError` that suggests another size."""
     try:
         yield
     except ValueError as error:

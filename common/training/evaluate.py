@@ -22,9 +22,7 @@ def evaluate(
     net.eval()
     with torch.inference_mode(), accelerator.autocast():
         local = torch.cat([logits(images) for images, _ in batches.eval()])
-    if (
-        batches.world > 1
-    ):  # process r has images r, r + world, ...; shorter shares are padded, the padding is cut
+    if batches.world > 1:  # process r has images r, r + world, ...; the padding of shorter ones is cut
         padded = accelerator.gather(accelerator.pad_across_processes(local, dim=0))
         local = padded.unflatten(0, (batches.world, -1)).transpose(0, 1).flatten(0, 1)[: len(batches)]
     return local.cpu().numpy()

@@ -44,8 +44,8 @@ def finetune(
 ) -> Fitted:
     """Train `task.net` in place and leave the last weights in it; the selected ones are returned.
 
-    `log` gets a record per evaluation. From a checkpoint, `saved`, training continues to the same bits as without the
-    interruption.
+    `log` gets a record per evaluation. From a checkpoint, `saved`, training continues as if it had not been interrupted,
+    bit by bit.
 
     Raises:
         UserError: the loss is NaN or infinite.
@@ -76,7 +76,7 @@ def finetune(
                 for _ in steps(task, state, end):
                     train_step(task, state)
                     write_progress(progress)
-                    if progress.step < end:  # else after the evaluation
+                    if progress.step < end:  # otherwise after the evaluation
                         save_or_stop()
                 better = _evaluate(task, state, log)
                 save_or_stop(due=better or _phase_ended(recipe, progress), better=better)
@@ -100,7 +100,7 @@ def _phase_ended(recipe: Recipe, progress: Progress) -> bool:
 
 
 def _out_of_patience(patience: int | None, progress: Progress) -> bool:
-    """Whether there were `patience` evaluations since the weights were selected, or since the phase began."""
+    """Whether there were `patience` evaluations since the last selection of weights, or since the phase began."""
     start = max(progress.best.get("step", 0), progress.phase_start)
     return patience is not None and sum(r["step"] > start for r in progress.records) >= patience
 
@@ -113,7 +113,7 @@ def _next_evaluation(recipe: Recipe, progress: Progress) -> int:
 
 
 def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], None]) -> bool:
-    """Validate the network and log its record; whether its weights are the selected ones now."""
+    """Validate the network and log its record; returns whether its weights are selected."""
     progress = state.progress
     record = _training_record(task, state)
     _share_buffers(task.net, task.accelerator)
@@ -166,7 +166,7 @@ def _save(task: Task, state: TrainState, checkpoints: CheckpointConfig, better: 
 
 
 def _check_finite(number: float, progress: Progress) -> None:
-    """Raises: UserError: a loss or a score is NaN or infinite; the last checkpoint is from before that."""
+    """Raises: UserError: a loss or a score is NaN or infinite; it is never in a checkpoint."""
     if not math.isfinite(number):
         raise UserError(f"{DIVERGED} before step {progress.step}: try a lower --lr or --precision fp32")
 

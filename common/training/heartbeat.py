@@ -1,4 +1,4 @@
-"""A heartbeat file, by which a running process is observed from outside. Nothing here imports torch."""
+"""A heartbeat file, for other processes to observe a run. Nothing here imports torch."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def progress_writer(folder: Path, steps: int) -> Callable[["Progress"], None]:
         with (
             suppress(OSError, UserError),
             atomic_write(folder / FILE) as part,
-        ):  # the checkpoint reports a full disk
+        ):  # checkpoints report a full disk
             part.write_text(json.dumps(content), "utf-8")
 
     return write

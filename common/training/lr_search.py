@@ -13,13 +13,13 @@ from ..spec import Recipe
 from . import finetune as training
 from .task import Task
 
-# half decades, higher for SGD; the same for all networks, so that no network has a better prior than another
+# half decades, higher for SGD; the same for all networks, so that none has a better prior
 RATES = {"adamw": (3e-5, 1e-4, 3e-4, 1e-3, 3e-3), "sgd": (3e-3, 1e-2, 3e-2, 1e-1, 3e-1)}
 RATES["adam"] = RATES["adamw"]
 RUNGS = (
     (1 / 10, 5),
     (1 / 4, 2),
-)  # fraction of the run's steps, number of rates; together the cost of one run
+)  # (fraction of the run's steps, number of rates); together the cost of one run
 
 Trials = list[dict[str, float | None]]  # {"lr", "steps", "score"}
 
@@ -32,7 +32,7 @@ def search_lr(
 ) -> Trials:
     """Short runs of a task at several rates, each from the same initial network.
 
-    `cache_key` is all that determines a trial except its recipe; with it, finished trials are cached and an
+    `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues. `log` gets {"trial": rate, "steps", "score"} of each.
     """
 
@@ -49,10 +49,10 @@ def search_lr(
 
 
 def halve(recipe: Recipe, trial: Callable[[Recipe], float | None]) -> Trials:
-    """Fewer and fewer rates, for more and more steps.
+    """Successive halving: fewer rates, more steps in each rung (Li et al. 2018, arXiv 1603.06560).
 
-    `trial` trains by a recipe and returns the score (higher is better; None, the worst: diverged). A shorter run has
-    the whole schedule, compressed (Li et al. 2018, arXiv 1603.06560).
+    `trial` trains with a recipe and returns the score (higher is better; None: it diverged). A shorter run has the
+    whole schedule, compressed.
     """
     rates: Sequence[float] = RATES[recipe.phases[0].optimizer]
     trials: Trials = []
@@ -68,13 +68,13 @@ def halve(recipe: Recipe, trial: Callable[[Recipe], float | None]) -> Trials:
 
 
 def best_rate(trials: Trials) -> float:
-    """The rate with the best score among the longest trials; of equal ones the lowest."""
+    """The rate with the best score among the longest trials; on ties the lowest."""
     longest = max(each["steps"] for each in trials)
     return min((each for each in trials if each["steps"] == longest), key=_rank)["lr"]
 
 
 def _train(task: Task) -> float | None:
-    """The score of a trial; None: it diverged. Leaves the loss scaler as it was."""
+    """The score of a trial; None if it diverged. The loss scaler is restored."""
     scaler = task.accelerator.scaler
     before = scaler and scaler.state_dict()
     try:

@@ -1,4 +1,4 @@
-"""The recipe of each protocol, as data. LOG.md has the runs behind the values."""
+"""The recipe of each protocol. LOG.md has the runs behind the values."""
 
 from dataclasses import replace
 from math import ceil
@@ -8,10 +8,10 @@ from ..models.registry import Backbone
 from ..spec import Augment, Dataset, Phase, Published, Recipe, RunConfig
 
 EPOCHS = 10
-MIN_STEPS = 500  # more epochs of a small training set
-PAPER_MAX_EPOCHS = 1_000  # per phase; the published code has no limit but its patience
+MIN_STEPS = 500  # a small training set has more epochs
+PAPER_MAX_EPOCHS = 1_000  # per phase; the published code is limited only by its patience
 
-# The augmentations of `--augment` beside the data sheet's
+# The augmentations of `--augment`, besides the data sheet's
 AUGMENTS = {
     "none": Augment(),
     "trivial": Augment(trivial=True),  # Mueller & Hutter 2021, arXiv 2103.10158
@@ -62,12 +62,12 @@ def defaults(protocol: str, backbone: Backbone, dataset: Dataset) -> dict[str, A
 
 
 def published(dataset: Dataset) -> Published:
-    """The settings of the published code; its most common ones where it has no script for the dataset."""
+    """The settings of the published code; its most common ones if it has no script for the dataset."""
     return dataset.published or Published()
 
 
 def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> Recipe:
-    """The recipe of the protocol, with the options of the command line in their place."""
+    """The recipe of the protocol, overridden by options of the command line."""
     if config.protocol == "scratch":
         base = Recipe(
             name="scratch", phases=(SCRATCH[backbone.scratch],), eval_every=SCRATCH_EVERY, test_last=True
@@ -96,8 +96,8 @@ def paper(settings: Published, steps_per_epoch: int) -> Recipe:
 
     The best epoch is chosen on the test set. Fixed here: the forward pass runs under autocast; scores are computed over
     the whole test set, not averaged over batches; patience counts epochs without a better score (some scripts stop an
-    epoch early, others count a tie as better); the second phase runs on CIFAR; images are normalised as in
-    pre-training, test images too; `-model` and `-bs` work in every script; there is a seed.
+    epoch early, others count a tie as better); the second phase runs on CIFAR; images, including test, are normalised
+    as in pre-training; `-model` and `-bs` work in every script; there is a seed.
     """
     return Recipe(
         name="paper",
@@ -140,7 +140,7 @@ def clean(epochs: int, steps_per_epoch: int, lr: float) -> Recipe:
 
 
 def default_epochs(steps_per_epoch: int) -> int:
-    """Of the default recipe: at least `EPOCHS`, and at least `MIN_STEPS` steps."""
+    """Epochs of the default recipe: at least `EPOCHS`, and at least `MIN_STEPS` steps."""
     return max(EPOCHS, ceil(MIN_STEPS / steps_per_epoch))
 
 

@@ -9,12 +9,12 @@ import torch
 from accelerate import Accelerator
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SYNC_EVERY = 10  # steps: how often several processes share what they received
+SYNC_EVERY = 10  # steps between exchanges of signals among processes
 
 
 @contextmanager
 def stop_signal(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
-    """Within the block the first signal of a kind is recorded, the second one handled as before.
+    """Within the block the first signal of a kind is recorded, the second one has its previous handler.
 
     Yields step -> the number of the signal received, 0: none; the same on every process. Only the main thread
     receives signals.

@@ -9,7 +9,7 @@ from torch import nn
 from ..data.loader import Batches
 from ..spec import Augment, Recipe
 
-# network -> its score on the selection set (higher is better; NaN: the network has diverged), all scores for the log
+# network -> its score on the selection set (higher is better; NaN: diverged), and all scores for the log
 Validate = Callable[[nn.Module], tuple[float, dict[str, float]]]
 
 

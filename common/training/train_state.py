@@ -1,4 +1,4 @@
-"""Where training stands, from the start of a run or of a phase."""
+"""The state of training, at the start of a run and of a phase."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from .task import Task
 
 @dataclass(kw_only=True)
 class TrainState:
-    """What a step changes. Optimizer and scheduler are those of the current phase."""
+    """The state that a step changes. Optimizer and scheduler are those of the current phase."""
 
     progress: Progress
     model: nn.Module  # `Task.net`, wrapped by Accelerate
@@ -32,7 +32,7 @@ class TrainState:
     scheduler: LambdaLR | None = None
 
     def parts(self, task: Task) -> dict[str, Any]:
-        """What a checkpoint holds, beside the progress."""
+        """The content of a checkpoint, besides the progress."""
         return {
             "net": task.net,
             "optimizer": self.optimizer,
@@ -58,7 +58,7 @@ def start(task: Task, checkpoints: CheckpointConfig | None, saved: dict[str, Any
 
 
 def _meter(progress: Progress, accelerator: Accelerator) -> Callable[[], tuple[float, float]]:
-    """Returns a function that reads the seconds and joules of the run, those of earlier sessions included."""
+    """Returns a function that reads the seconds and joules of the run, including earlier sessions."""
     start = time.perf_counter() - progress.seconds
     read = energy.meter(accelerator.device)
     offset = read() - progress.joules / accelerator.num_processes
@@ -71,7 +71,7 @@ def _meter(progress: Progress, accelerator: Accelerator) -> Callable[[], tuple[f
 
 
 def start_phase(task: Task, state: TrainState, saved: dict[str, Any] | None) -> None:
-    """A new optimizer, from the best weights so far; or the state of all from a checkpoint."""
+    """Create the optimizer and load the best weights so far, or load everything from a checkpoint."""
     progress = state.progress
     if state.best and progress.step == progress.phase_start:
         task.net.load_state_dict(state.best)

@@ -46,11 +46,11 @@ def train_step(task: Task, state: TrainState) -> None:
 
 
 def steps(task: Task, state: TrainState, end: int) -> Iterator[None]:
-    """Yields once per step until `end`; times the steps and shows a progress bar."""
+    """Yield once per step until `end`; times the steps and shows a progress bar."""
     accelerator, progress = task.accelerator, state.progress
     start = refreshed = time.perf_counter()
     before = progress.train_seconds
-    disable = None if accelerator.is_main_process else True  # None: unless the output is a terminal
+    disable = None if accelerator.is_main_process else True  # None: shown only on a terminal
     with tqdm(
         initial=progress.step, total=task.recipe.steps, unit="step", leave=False, disable=disable
     ) as bar:

@@ -7,21 +7,21 @@ import pytest
 from PIL import Image
 
 from common.run import fonts, plots
-from common.run.contact_sheet import LINE, MARGIN, Contacts, sample_positions, write_contact_sheet
+from common.run.contact_sheet import LINE, MARGIN, SheetImages, sample_positions, write_contact_sheet
 from common.run.fonts import MISSING, drawable, font_for
 from common.spec import Augment
 
 
-def contacts(n_classes: int = 3, side: int = 56, augment: Augment = Augment()) -> Contacts:  # noqa: B008 (frozen)
+def sheet_images(n_classes: int = 3, side: int = 56, augment: Augment = Augment()) -> SheetImages:  # noqa: B008 (frozen)
     labels = np.repeat(np.arange(n_classes), 2)
     pixels = np.zeros((len(labels), side, side, 3), np.uint8)
     pixels[:, :, : side // 2] = 40 + 60 * labels[:, None, None, None]  # left half: the class
     classes = [f"class {label}" for label in range(n_classes)]
-    return Contacts(pixels=pixels, labels=labels, classes=classes, size=(side, side), augment=augment)
+    return SheetImages(pixels=pixels, labels=labels, classes=classes, size=(side, side), augment=augment)
 
 
 def test_every_class_is_shown_with_its_pixels(tmp_path: Path) -> None:
-    write_contact_sheet(tmp_path / "a.jpg", contacts(), "title")
+    write_contact_sheet(tmp_path / "a.jpg", sheet_images(), "title")
     sheet = np.asarray(Image.open(tmp_path / "a.jpg").convert("L")).astype(int)
     first_row = sheet[MARGIN + 2 * LINE + 30]
     for level in (40, 100, 160):
@@ -31,8 +31,8 @@ def test_every_class_is_shown_with_its_pixels(tmp_path: Path) -> None:
 def test_augmented_images_stand_below(tmp_path: Path) -> None:
     """Mirrored about half of them, in a second row; without augmentation there is none."""
     plain, flipped = tmp_path / "plain.jpg", tmp_path / "flipped.jpg"
-    write_contact_sheet(plain, contacts(12), "title")
-    write_contact_sheet(flipped, contacts(12, augment=Augment(flip=True)), "title")
+    write_contact_sheet(plain, sheet_images(12), "title")
+    write_contact_sheet(flipped, sheet_images(12, augment=Augment(flip=True)), "title")
     heights = [Image.open(path).height for path in (plain, flipped)]
     assert heights[1] > 1.5 * heights[0]
 

@@ -106,13 +106,13 @@ def test_classes_whose_names_end_like_parts(tmp_path: Path) -> None:
 
 def test_images_beside_the_parts_are_counted(tmp_path: Path) -> None:
     add(tmp_path, "{2}.jpg", "train/cat/{4}.jpg", "train/dog/{4}.jpg", "test/cat/{2}.jpg", "test/dog/{2}.jpg")
-    assert line(image_folder(tmp_path)).endswith("2 files passed over (outside the class folders)")
+    assert line(image_folder(tmp_path)).endswith("2 files skipped (outside the class folders)")
 
 
 def test_an_unlabelled_test_folder(tmp_path: Path) -> None:
     samples = image_folder(add(tmp_path, "train/cat/{4}.jpg", "train/dog/{4}.jpg", "test/{3}.jpg"))
     assert count(samples) == both("", 4)
-    assert line(samples).endswith("all in train/; 3 files passed over (in test/ without class folder)")
+    assert line(samples).endswith("all in train/; 3 files skipped (in test/ without class folder)")
 
 
 def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     }
     assert samples.layout.skipped == expected
     assert line(samples).endswith(
-        "10 files passed over (3 hidden, 3 left by the system, 2 .heic (pip install pillow-heif), 1 .txt, 1 outside the class folders)"
+        "10 files skipped (3 hidden, 3 left by the system, 2 .heic (pip install pillow-heif), 1 .txt, 1 outside the class folders)"
     )
 
 
@@ -192,7 +192,7 @@ def test_a_rare_class(tmp_path: Path) -> None:
     samples = image_folder(root, min_images=3)
     assert samples.classes == ("cat", "dog") and samples.layout.skipped == {"of rare classes": 3}
     assert samples.layout.caveats == ("classes with fewer than 3 images left out: odd (2), rare (1)",)
-    assert "3 images left out: odd (2), rare (1); 3 files passed over (of rare classes)" in line(samples)
+    assert "3 images left out: odd (2), rare (1); 3 files skipped (of rare classes)" in line(samples)
     two = image_folder(root, min_images=2)
     (caveat,) = split(DATASET, two, 0).caveats
     assert caveat.startswith("validation has no images of class 'odd' (1 train, 0 val, 1 test)")

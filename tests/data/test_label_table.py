@@ -123,7 +123,7 @@ def test_images_without_a_split_are_counted(tmp_path: Path) -> None:
     rows = "0,cat,train\n1,dog,train\n2,cat,test\n3,dog,test\n4,cat,\n"
     samples = image_folder(add(tmp_path, "{5}.jpg"), labels=table(tmp_path, f"image,label,split\n{rows}"))
     assert samples.names == [f"{i}.jpg" for i in range(4)]
-    assert line(samples).endswith("1 file passed over (without a split in labels.csv)")
+    assert line(samples).endswith("1 file skipped (without a split in labels.csv)")
 
 
 def test_a_missing_image_is_not_one_of_another_folder(tmp_path: Path) -> None:

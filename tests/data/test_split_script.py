@@ -84,7 +84,7 @@ def test_other_files_are_left_out_and_named(class_tree, capsys) -> None:
     run("--input_dir", images, "--output_dir", "out")
     assert len(files("out")) == 30
     assert (
-        "4 files passed over (1 .txt, 1 hidden, 1 no suffix, 1 outside the class folders)"
+        "4 files skipped (1 .txt, 1 hidden, 1 no suffix, 1 outside the class folders)"
         in capsys.readouterr().out
     )
 

@@ -99,7 +99,7 @@ def test_a_run_without_a_class_in_test(tmp_path: Path, capsys) -> None:
     text = capsys.readouterr()
     first, *_ = text.err.splitlines()
     assert first.startswith(
-        "train/ 32, val/ 8, test/ 8; 2 classes; 1 file passed over (.txt); test has no images of class 'dog'"
+        "train/ 32, val/ 8, test/ 8; 2 classes; 1 file skipped (.txt); test has no images of class 'dog'"
     )
     result = json.loads(Path("run/result.json").read_text())
     assert result["metric"] == "balanced_accuracy" and "auroc" not in result["test"]

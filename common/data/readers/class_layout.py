@@ -1,4 +1,4 @@
-"""Find class folders and parts in a tree of images as people bring them."""
+"""Find class folders and parts in a user's tree of images."""
 
 import posixpath
 from collections.abc import Mapping
@@ -67,7 +67,7 @@ def find_classes(tree: Tree) -> Found:
 
 
 class _Level:
-    """The folders directly below `base`, and where in them the images lie."""
+    """The folders directly below `base`, and the folders in them that contain images."""
 
     def __init__(self, tree: Tree, base: str):
         self.tree, self.base, start = tree, base, len(base)
@@ -105,7 +105,7 @@ def _found(tree: Tree, rows: list[tuple[str, str, str]], **more: object) -> Foun
 
 
 def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str], notes: list[str]) -> Found:
-    """`<part>/<class>/*`. A part whose images lie in no class folder is unlabelled and left out."""
+    """`<part>/<class>/*`. A part without class folders is unlabelled and left out."""
     levels = {folder: _part_level(tree, base, folder) for folder in parts}
     tree.skipped[LOOSE] += len(level.loose)
     for folder, inner in levels.items():
@@ -153,7 +153,7 @@ def _part_level(tree: Tree, base: str, folder: str) -> _Level:
 
 
 def _class_folders(level: _Level, base: str, notes: list[str]) -> Found:
-    """`<class>/*`, or `<class>/<part>/*` where every class holds nothing but folders named like parts."""
+    """`<class>/*`, or `<class>/<part>/*` if every class contains only folders named like parts."""
     inner = {label: parts_of(level.subfolders(label)) for label in level.inside}
     if all(len(inner[label]) == len(level.subfolders(label)) for label in inner):
         start = len(base)
@@ -178,10 +178,10 @@ def _class_folders(level: _Level, base: str, notes: list[str]) -> Found:
 
 
 def _mixed(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]) -> list[str]:
-    """Notes if the folders named like parts are classes all the same: a single one, with images directly in it.
+    """Notes if the folders named like parts are classes: a single one, with images directly in it.
 
     Raises:
-        UserError: they are parts, and other folders stand beside them.
+        UserError: they are parts, mixed with other folders.
     """
     if len(parts) == 1 and not any(level.nested(folder) for folder in level.inside):
         return [f"{next(iter(parts))}/ is a class like the others, not a part"]

@@ -37,7 +37,7 @@ def folder_with(root: Path, files: Sequence[str], expected: str) -> Path:
 
 
 def subfolders(folder: Path) -> list[os.DirEntry]:
-    """Sorted by name, without hidden ones and leftovers of systems."""
+    """Sorted by name, without hidden and system folders."""
     with os.scandir(folder) as entries:
         found = [entry for entry in entries if entry.is_dir() and not leftover(entry.name)]
     return sorted(found, key=lambda entry: entry.name)
@@ -64,10 +64,10 @@ def listed_samples(
     classes: tuple[str, ...],
     parts: Sequence[str] | None,
 ) -> Samples:
-    """The samples of a list of images below `base`; those that are not there are left out and recorded as missing.
+    """The samples of a list of images below `base`; missing ones are left out and recorded.
 
     Raises:
-        UserError: the list is empty, names an image twice, or none of its images is there.
+        UserError: the list is empty, names an image twice, or all of its images are missing.
     """
     if not names:
         raise UserError(f"the lists in {base} name no image: fetch them again")
@@ -89,7 +89,7 @@ def listed_samples(
 
 
 def check_missing(samples: Samples, folder: Path) -> None:
-    """Raises: UserError: listed images are not there."""
+    """Raises: UserError: listed images are missing."""
     if n := len(samples.missing):
         raise UserError(
             f"{n} of {len(samples) + n} images missing in {folder}, the first is {samples.missing[0]}; "
@@ -106,7 +106,7 @@ def lines(path: Path) -> list[str]:
 
 
 def check_labels(labels: Sequence[int], classes: Sequence[str], base: Path) -> None:
-    """Raises: UserError: a label that is no position in `classes`."""
+    """Raises: UserError: a label that is not a position in `classes`."""
     if outside := [label for label in labels if not 0 <= label < len(classes)]:
         raise UserError(
             f"labels outside the data sheet: {outside[0]} in {base}, expected 0..{len(classes) - 1}"

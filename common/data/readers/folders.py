@@ -1,4 +1,4 @@
-"""Read data sheets' datasets of class folders, alone or below one folder per part."""
+"""Read the class folders of data sheets, alone or below one folder per part."""
 
 import os
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from .files import image_files, is_image, locate, subfolders
 def class_folders(root: Path, classes: Classes) -> Samples:
     """`<class>/*`, images at any depth below the class folder.
 
-    The folder that holds the known `classes` is searched below `root`; of their number alone, the folder with just so
-    many folders of images, or else the most.
+    Searches below `root` for the folder that contains the `classes`; if only their number is known, for the folder with
+    exactly that many folders of images, or else the most.
     """
     base = _folder_of(root, classes)
     if base is None:
@@ -65,16 +65,16 @@ def _read(base: Path, folders: Mapping[str, str | None], classes: Classes) -> Sa
 
 
 def _folder_of(root: Path, classes: Classes) -> Path | None:
-    def found(folder: Path) -> int:
+    def n_classes(folder: Path) -> int:
         return _classes_in(folder, classes)
 
-    if isinstance(classes, int) and (base := locate(root, lambda folder: found(folder) == classes)):
+    if isinstance(classes, int) and (base := locate(root, lambda folder: n_classes(folder) == classes)):
         return base
-    return locate(root, found)
+    return locate(root, n_classes)
 
 
 def _classes_in(folder: Path, classes: Classes) -> int:
-    """The number of class folders: folders of known names, or else folders that hold an image themselves."""
+    """The number of class folders: folders with known names, or else folders with images directly in them."""
     if isinstance(classes, tuple):
         return sum(entry.name in classes for entry in subfolders(folder))
     return sum(any(map(is_image, os.listdir(entry))) for entry in subfolders(folder))

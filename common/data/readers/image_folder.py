@@ -75,7 +75,7 @@ def image_folder(
 
 
 def _is_flat(tree: Tree) -> bool:
-    """Whether the images lie in no class folders: all together, or only in folders named like parts."""
+    """Whether there are no class folders: the images are all together, or only in folders named like parts."""
     return len(tree.images) == 1 or all(not folder or part_of(folder) for folder in tree.images)
 
 
@@ -109,6 +109,6 @@ def _repeated(tree: Tree) -> list[str]:
 
 
 def _sort_key(found: Found) -> Callable[[str], Any]:
-    """Numbers in a table by value, all else by text."""
+    """Numbers in a table by value, everything else as text."""
     numbers = found.source != SOURCE and all(map(str.isdecimal, found.labels))
     return int if numbers else str

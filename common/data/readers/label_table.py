@@ -46,7 +46,7 @@ def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Fou
     """The images of the tables with their labels; several tables are those of the parts whose folders they lie in.
 
     Raises:
-        UserError: a table cannot be read, lacks a column, contradicts itself, or names no image that is there.
+        UserError: a table cannot be read, lacks a column, contradicts itself, or none of its images exists.
     """
     find = _Finder(tree)
     found: dict[str, tuple[str, str, str]] = {}  # {image: (label, part, group)}
@@ -128,7 +128,7 @@ def _parts(values: list[str], source: str) -> tuple[list[str] | None, dict[str, 
 
 
 class _Finder:
-    """Find the image that a table means: relative to the table or the data folder, with or without suffix."""
+    """Finds the images of paths in a table, relative to the table or the data folder, with or without suffix."""
 
     def __init__(self, tree: Tree):
         names = tree.names()

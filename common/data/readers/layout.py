@@ -1,4 +1,4 @@
-"""What a reader has understood of a data folder, as a record and as one line."""
+"""How a reader interprets a data folder: a record and its one-line description."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,17 +11,19 @@ FULL = {"train": "train", "val": "validation", "test": "test"}
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Where parts and labels come from, and what is left out."""
+    """The source of parts and labels, and the files that are left out."""
 
     source: str  # "class folders", "labels.csv"
-    parts: Mapping[str, str] = field(default_factory=dict)  # {"val": "valid/"}: what each part is called
+    parts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # {"val": "valid/"}: the folder or value of each part
     notes: tuple[str, ...] = ()  # decisions that the user may not expect
     caveats: tuple[str, ...] = ()  # those of them that limit the result
     skipped: Mapping[str, int] = field(default_factory=dict)  # files that are not read, by reason
 
 
 def format_layout(samples: Samples) -> list[str]:
-    """`train/ 840, valid/ 120 (validation), test/ 240`, `5 classes`, `3 files passed over (.heic)`; empty without any to say."""
+    """`train/ 840, valid/ 120 (validation), test/ 240`, `5 classes`, `3 files skipped (.heic)`; empty if there are none."""
     missing = ()
     if n := len(samples.missing):
         missing = (
@@ -45,10 +47,10 @@ def format_layout(samples: Samples) -> list[str]:
 
 
 def format_skipped(skipped: Mapping[str, int]) -> list[str]:
-    """`3 files passed over (.heic)`, with a count per reason where there are several; empty without any."""
+    """`3 files skipped (.heic)`, with a count per reason where there are several; empty without any."""
     total = sum(skipped.values())
     if not total:
         return []
     reasons = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
     text = ", ".join(reason if len(reasons) == 1 else f"{n:,} {reason}" for reason, n in reasons)
-    return [f"{total:,} {'files' if total > 1 else 'file'} passed over ({text})"]
+    return [f"{total:,} {'files' if total > 1 else 'file'} skipped ({text})"]

@@ -82,7 +82,7 @@ def rsna_csv(root: Path, classes: Classes) -> Samples:
 
 
 def rsna_boxes(root: Path, classes: Classes) -> Samples:
-    """The same with a sample per row: an image with several boxes occurs several times, and forms a group."""
+    """Like `rsna_csv`, with a sample per row: an image with several boxes occurs several times, as a group."""
     rows, paths, missing = _rows(root)
     numbered: Counter[str] = Counter()
     names: list[str] = []
@@ -100,7 +100,7 @@ def rsna_boxes(root: Path, classes: Classes) -> Samples:
 
 
 def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str], tuple[str, ...]]:
-    """The table's (patientId, Target) of images that are there, their paths, and the missing ones."""
+    """The table's (patientId, Target) of existing images, their paths, and the missing ones."""
     base = folder_with(root, (LABELS,), f"{LABELS} beside stage_2_train_images/")
     try:
         with open(base / LABELS, newline="", encoding="utf-8") as file:
@@ -125,7 +125,7 @@ def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str], tuple[str,
 
 
 def _patients(root: Path, names: list[str]) -> list[str] | None:
-    """NIH ChestX-ray14 calls an image `00000013_005.png`: the sixth of patient 00000013."""
+    """The patient of each image, if there is a mapping: NIH ChestX-ray14's `00000013_005.png` is of patient 00000013."""
     base = locate(root, lambda folder: (folder / PATIENTS).is_file())
     if base is None:
         return None

@@ -27,13 +27,13 @@ YEAR = re.compile(r"(?:19|20)\d\d")
 
 
 def part_of(name: str) -> str | None:
-    """The part that a name stands for, in any case, with or without a year or a word such as "set" or "images"."""
+    """The part that a name denotes, in any case, with or without a year or a word such as "set" or "images"."""
     core = _core(name)
     return PART_OF.get(core)
 
 
 def parts_of(names: Iterable[str]) -> dict[str, str]:
-    """{name: part} of the names that stand for one; an evaluation set beside a test set is validation."""
+    """{name: part} of the names that denote one; an evaluation set beside a test set is validation."""
     names = list(names)
     found = {name: part for name in names if (part := part_of(name))} | _affixed(names)
     evaluation = [name for name in found if _core(name) in EVALUATION]

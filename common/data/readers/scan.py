@@ -22,7 +22,7 @@ BROKEN, CIRCULAR, REPEATED = "behind a broken link", "behind a circular link", "
 
 @dataclass(kw_only=True)
 class Tree:
-    """What lies below a folder. Names are posix paths relative to it."""
+    """The content of a folder. Names are posix paths relative to it."""
 
     root: str
     images: dict[str, list[str]] = field(default_factory=dict)  # {folder: names of the images directly in it}
@@ -68,7 +68,7 @@ def _check_encoding(tree: Tree, names: list[str]) -> None:
 
 
 class _Walk:
-    """The state of a scan: what was visited, which links are still to be followed."""
+    """The state of a scan: visited folders, known files, links to follow."""
 
     def __init__(self, tree: Tree):
         self.tree = tree
@@ -79,7 +79,7 @@ class _Walk:
         self.real_root = os.path.realpath(tree.root)
 
     def folder(self, name: str, stat: os.stat_result) -> None:
-        """Read a folder and the real folders below it; links wait."""
+        """Read a folder and the real folders below it; links are queued."""
         self.visited[stat.st_dev, stat.st_ino] = name
         pending = [name]
         while pending:
@@ -104,7 +104,7 @@ class _Walk:
                 self.tree.images[folder] = images
 
     def other(self, entry: os.DirEntry, name: str) -> str:
-        """Count what is no image; returns the name of a folder to read, if it is one."""
+        """Count anything but an image; returns the name of a folder to read, if it is one."""
         skipped = self.tree.skipped
         if reason := leftover(entry.name):
             skipped[reason] += _count(entry.path) if entry.is_dir(follow_symlinks=False) else 1
@@ -124,7 +124,7 @@ class _Walk:
         return ""
 
     def image(self, name: str, inode: int, images: list[str]) -> None:
-        """An image whose inode number was met before: the same file by another name, or one of another device."""
+        """An image with a known inode number: the same file under another name, or a file of another device."""
         first = self.files[inode]
         if not self.same(first, name):
             images.append(name)
@@ -142,7 +142,7 @@ class _Walk:
         self.tree.skipped[REPEATED] += 1
 
     def same(self, one: str, two: str) -> bool:
-        """Whether two files with the same inode number are one; other devices number anew."""
+        """Whether two files with the same inode number are one; numbers repeat across devices."""
         return os.path.samefile(self.tree.path(one), self.tree.path(two))
 
     def follow_links(self) -> None:
@@ -193,14 +193,14 @@ def _entries(path: str) -> list[os.DirEntry]:
 
 
 def leftover(name: str) -> str:
-    """The reason why a name is passed over; empty for others."""
+    """The reason why a name is skipped; empty for others."""
     if name.lower() in LEFTOVERS or name.startswith("._"):
         return SYSTEM
     return HIDDEN if name.startswith(".") else ""
 
 
 def _count(folder: str) -> int:
-    """All entries below a folder that are no folders."""
+    """The number of entries below a folder that are not folders."""
     return sum(
         len(files) + sum(os.path.islink(os.path.join(base, name)) for name in folders)
         for base, folders, files in os.walk(folder)

@@ -31,7 +31,7 @@ COLUMNS = {
 DELIMITERS = ",;\t|"
 MAX_PARTS = 9  # different values of a column of parts
 JSON_LINES = (".jsonl", ".ndjson")
-MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False}  # in a column of one class
+MARKS = {"0": False, "1": True, "0.0": False, "1.0": True, "": False}  # in a class's column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class TableColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What a table holds about an image; empty where it holds nothing."""
+    """A row of a table; missing values are empty."""
 
     image: str
     label: str

@@ -1,4 +1,4 @@
-"""Unpack an archive that `--data_dir` names, and say what other data files are and how to turn them into folders."""
+"""Unpack an archive given as `--data_dir`, and describe other data files and how to convert them to folders."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from ...files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..download.unpack import SUFFIXES, unpack
 from .suffixes import suffix_of
 
-# What a file of data that is no image is, and how it becomes class folders
+# Data files that are not read, and how to convert them to class folders
 KINDS = {
     ".parquet": 'a Parquet table: datasets.load_dataset("parquet", data_files=FILE) reads it; save every image as <label>/<number>.png',
     ".arrow": 'an Arrow table: datasets.load_from_disk(FOLDER) reads it; save every image as <label>/<number>.png',
@@ -55,7 +55,7 @@ def data_folder(path: Path) -> Path:
 
 
 def describe_file(name: str) -> str:
-    """What a data file that is not read is, with the way to class folders; empty for all others."""
+    """A data file that is not read, and how to convert it to class folders; empty for all others."""
     lower = name.lower()
     if suffix := next((s for s in OTHER_ARCHIVES if lower.endswith(s)), ""):
         return f"an archive that is not read ({suffix}): unpack it, or pack it as .zip or .tar"
@@ -63,7 +63,7 @@ def describe_file(name: str) -> str:
 
 
 def data_files(others: Iterable[str], beside_images: bool) -> str:
-    """What the files in a folder without class folders are; empty if none is known. Beside images only labels matter."""
+    """The first known data file in a folder without class folders; empty if there is none. Beside images only labels count."""
     for name in others:
         lower = name.lower()
         if lower.endswith(".cls"):

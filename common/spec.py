@@ -64,18 +64,15 @@ class Paper:
 
 @dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random augmentation of training images.
+    """Random augmentation of training images."""
 
-    `crop`: smallest fraction of the area that a random crop keeps (1: no crop). `flip`: horizontal. `dihedral`: the
-    eight symmetries of a square, four of another rectangle, for images without a natural orientation. `shift`: by
-    whole pixels, up to this fraction of the side. `trivial`: TrivialAugmentWide (arXiv 2103.10158).
-    """
-
-    crop: float = 1.0
-    flip: bool = False
-    dihedral: bool = False
-    shift: float = 0.0
-    trivial: bool = False
+    crop: float = 1.0  # smallest fraction of the area that a random crop keeps; 1: no crop
+    flip: bool = False  # horizontal
+    dihedral: bool = (
+        False  # the symmetries of the square or rectangle, for images without a natural orientation
+    )
+    shift: float = 0.0  # by whole pixels, up to this fraction of the side
+    trivial: bool = False  # TrivialAugmentWide (arXiv 2103.10158)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +87,7 @@ class Published:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """A file of a published dataset. Archives (.zip, .tar, .tar.gz, .tgz) are unpacked.
-
-    Without `mirrors` (a login, a form, a dead address) users download it by following `steps`.
-    """
+    """A file of a published dataset; archives are unpacked. Without `mirrors` users download it, following `steps`."""
 
     name: str
     mirrors: tuple[str, ...] = ()  # URLs of the same bytes, tried in order
@@ -190,6 +184,8 @@ class Recipe:
     eval_every: int  # steps; 0: never
     label_smoothing: float = 0.0
     class_weights: bool = False  # inversely proportional to the class frequencies in train
+    head_start: Literal["random", "probe"] = "random"  # probe: a linear probe of the frozen features
+    batch_norm: Literal["batch", "pretrained"] = "batch"  # the statistics used in training
     choose_on: Literal["val", "test"] = "val"  # the selection set
     tolerance: float = 0.0  # standard errors: the last weights this close to the best score are selected
     test_last: bool = False  # also evaluate the last weights on test
@@ -228,6 +224,8 @@ class RunConfig:
     optimizer: Literal["adamw", "adam", "sgd"] | None
     lr: float | Literal["auto"] | None  # auto: search on validation
     weight_decay: float | None
+    head_start: Literal["random", "probe"] | None
+    batch_norm: Literal["batch", "pretrained"] | None
     class_weights: bool
     balanced_sampling: bool
     eval_every: int | None  # steps

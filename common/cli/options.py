@@ -112,6 +112,10 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lr", type=learning_rate, metavar="X|auto",
                        help="peak learning rate; auto: the best of five on validation, which takes about as long as the run (default: the recipe's)")
     group.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
+    group.add_argument("--head_start", choices=("random", "probe"),
+                       help="initial head: random, or a linear probe of the frozen features (default: random)")
+    group.add_argument("--batch_norm", choices=("batch", "pretrained"),
+                       help="statistics in training: those of the batch, or the pretrained ones, unchanged (default: batch)")
     group.add_argument("--class_weights", action="store_true",
                        help="weight the loss by inverse class frequency")
     group.add_argument("--balanced_sampling", action="store_true",

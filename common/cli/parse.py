@@ -101,6 +101,10 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
     if options.micro_bs and options.batch_size % options.micro_bs:
         raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
     build.check_size(row, options.image_size)
+    if options.batch_norm == "pretrained" and options.weights == "none":
+        raise UserError(
+            "--batch_norm pretrained: random weights have no statistics; drop it or --weights none"
+        )
     weights.locate(row, options.weights, options.offline)
     dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
     if options.protocol == "paper":
@@ -143,6 +147,10 @@ def _check_values(options: argparse.Namespace) -> None:
 
 def _check_protocol(options: argparse.Namespace) -> None:
     """Raises: UserError: options that conflict with the protocol."""
+    if options.protocol in ("paper", "scratch") and (options.head_start or options.batch_norm):
+        raise UserError(
+            f"--protocol {options.protocol} has a recipe of its own: drop --head_start and --batch_norm"
+        )
     if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
         raise UserError(
             "--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto"

@@ -22,6 +22,7 @@ from ..training import autotune, checkpoint, device, heartbeat, lr_search, recip
 from ..training.cpu_kernels import move_to
 from ..training.evaluate import evaluate
 from ..training.task import Task, Validate
+from ..transfer.features import set_head
 from . import provenance, results
 from .config import (
     check_unchanged,
@@ -32,6 +33,7 @@ from .config import (
     static_config,
     steps_per_epoch,
 )
+from .head_start import Head, probe_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class Setup:
     task: Task
     loaders: dict[str, Batches]  # of train, val and test
     settings: dict[str, Any]  # as in `config.json`
+    head: Head | None = None  # the initial one; None: random
     saved: dict[str, Any] | None = None  # the checkpoint to resume from
 
     @property
@@ -69,13 +72,16 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     accelerator = device.make_accelerator(
         config.device, speed.precision, backbone.cpu_bf16, config.micro_batches
     )
-    torch.manual_seed(config.seed)
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
-    net = build.create_model(backbone, n_classes, state, size=config.image_size)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
+    precision = accelerator.mixed_precision.replace("no", "fp32")
+    head = None
+    if recipe.head_start == "probe" and not config.resume:
+        frozen = build.create_model(backbone, n_classes, state, size=config.image_size)
+        head = probe_head(frozen, backbone, loaders["train"], n_classes, precision, config.seed)
+    net = _create_net(config, backbone, n_classes, state, head)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records
     metric = choose_metric(config, dataset)
-    precision = accelerator.mixed_precision.replace("no", "fp32")
     settings = {
         **static_config(config, backbone, recipe, dataset),
         **model_config(config, net, dataset.preprocess.size, weights_sha256, accelerator.device, precision),
@@ -105,7 +111,19 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         task=task,
         loaders=loaders,
         settings=settings,
+        head=head,
     )
+
+
+def _create_net(
+    config: RunConfig, backbone: Backbone, n_classes: int, state: dict[str, Any] | None, head: Head | None
+) -> nn.Module:
+    """The network before its first step, with the same random weights at every call."""
+    torch.manual_seed(config.seed)
+    net = build.create_model(backbone, n_classes, state, size=config.image_size)
+    if head:
+        set_head(net, backbone.head, *head)
+    return net
 
 
 def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> Speed:
@@ -157,10 +175,8 @@ def search_rate(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
 
 def _initial_net(setup: Setup) -> nn.Module:
     """A new copy of the network before its first step."""
-    task = setup.task
-    torch.manual_seed(task.seed)
-    size, n_classes = setup.config.image_size, len(setup.dataset.samples.classes)
-    net = build.create_model(setup.backbone, n_classes, setup.state, size=size)
+    task, n_classes = setup.task, len(setup.dataset.samples.classes)
+    net = _create_net(setup.config, setup.backbone, n_classes, setup.state, setup.head)
     move_to(net, task.accelerator.device, task.train.memory_format)
     return net
 

@@ -19,7 +19,7 @@ from .checkpoint import CheckpointConfig, Progress
 from .heartbeat import progress_writer
 from .signals import stop_signal
 from .task import Task
-from .train_state import TrainState, start, start_phase
+from .train_state import TrainState, set_train_mode, start, start_phase
 from .train_step import steps, train_step
 
 
@@ -72,7 +72,7 @@ def finetune(
             saved = None
             while not _phase_ended(recipe, progress):
                 end = _next_evaluation(recipe, progress)
-                state.model.train()
+                set_train_mode(state.model, recipe)
                 for _ in steps(task, state, end):
                     train_step(task, state)
                     write_progress(progress)

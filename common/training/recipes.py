@@ -21,7 +21,7 @@ AUGMENTS = {
 # The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
-    "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling", "eval_every", "augment",
+    "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
     "compile", "tune", "save_every",
 )  # fmt: skip
 
@@ -88,6 +88,8 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         phases=tuple(replace(phase, **changes) for phase in base.phases),
         eval_every=config.eval_every or base.eval_every,
         class_weights=config.class_weights,
+        head_start=config.head_start or base.head_start,
+        batch_norm=config.batch_norm or base.batch_norm,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from ..metrics import energy
+from ..spec import Recipe
 from . import checkpoint
 from .checkpoint import CheckpointConfig, Progress
 from .optimizer import optimizer_and_schedule
@@ -81,3 +82,12 @@ def start_phase(task: Task, state: TrainState, saved: dict[str, Any] | None) -> 
     state.optimizer = task.accelerator.prepare_optimizer(optimizer)
     if saved:
         checkpoint.restore(state.parts(task), saved)
+
+
+def set_train_mode(model: nn.Module, recipe: Recipe) -> None:
+    """Training mode; with pretrained statistics, batch norm normalises as in evaluation and leaves them unchanged."""
+    model.train()
+    if recipe.batch_norm == "pretrained":
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()

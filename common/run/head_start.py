@@ -1,0 +1,36 @@
+"""The initial head of a network: a linear probe of its frozen features.
+
+LP-FT: Kumar et al. 2022, arXiv 2202.10054.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from ..data.loader import Batches
+from ..metrics import calibration
+from ..models.registry import Backbone
+from ..transfer import linear_probe
+from ..transfer.features import MAX_BATCH, forward_features
+
+Head = tuple[np.ndarray, np.ndarray]  # (C, D) weight and (C,) bias, float32
+
+
+def probe_head(
+    net: nn.Module, backbone: Backbone, train: Batches, n_classes: int, precision: str, seed: int
+) -> Head:
+    """Fit a ridge regression to the features of all training images, without augmentation. `net` loses its head.
+
+    The logits are scaled to the lowest out-of-fold NLL, as a ridge regression predicts between 0 and 1: logits of hardly
+    any confidence. Validation images are not used.
+    """
+    batches = replace(
+        train, batch_size=MAX_BATCH[train.device.type], micro_batches=1, balanced=False, rank=0, world=1
+    )
+    features, labels = forward_features(net, backbone, batches, precision).values, train.labels
+    with linear_probe.single_threaded_blas():
+        probe = linear_probe.fit(features, labels, n_classes)
+    folds = linear_probe.folds(labels, None, seed)
+    logits = linear_probe.out_of_fold(features, labels, n_classes, folds)
+    return probe.layer(calibration.fit_temperature(logits, labels))

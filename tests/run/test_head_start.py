@@ -1,0 +1,84 @@
+"""A head that starts as a probe, and batch norm that keeps its pretrained statistics."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mistakes import mistake
+from safetensors.torch import load_file, save_file
+
+import folder
+from common import main
+from common.models.build import create_model, get_backbone
+
+TINY = ("-model", "timm:test_resnet", "--image_size", "32", "-bs", "8")
+
+
+@pytest.fixture
+def pretrained(tmp_path: Path) -> Path:
+    """Weights whose batch norm has seen images."""
+    torch.manual_seed(0)
+    net = create_model(get_backbone("timm:test_resnet"), 1000, None).train()
+    with torch.no_grad():
+        for _ in range(30):
+            net(torch.randn(16, 3, 32, 32))
+    save_file(net.state_dict(), tmp_path / "pretrained.safetensors")
+    return tmp_path / "pretrained.safetensors"
+
+
+@pytest.fixture
+def train(
+    class_tree: Callable[..., Path], pretrained: Path, tmp_path: Path, quick_artifacts: None
+) -> Callable[..., tuple[dict, dict]]:
+    data = class_tree(n=20)
+
+    def run(*options: str) -> tuple[dict, dict]:
+        """The result and the weights of a short run."""
+        out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
+        main(
+            folder.DATASET,
+            [*TINY, "--data_dir", str(data), "--weights", str(pretrained), "--out", str(out), *options],
+        )
+        return json.loads((out / "result.json").read_text()), load_file(out / "best.safetensors")
+
+    return run
+
+
+def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None:
+    hold = ("--steps", "1", "--lr", "1e-9", "--batch_norm", "pretrained")
+    random, _ = train(*hold)
+    probed, _ = train(*hold, "--head_start", "probe")
+    probe, _ = train("--protocol", "probe")
+    assert (random["recipe"]["head_start"], probed["recipe"]["head_start"]) == ("random", "probe")
+    assert probed["best"]["val_nll"] < 0.7 * random["best"]["val_nll"]
+    assert probed["test"]["top1"]["value"] == pytest.approx(probe["test"]["top1"]["value"], abs=0.2)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_pretrained_statistics_are_unchanged_by_training(kept: bool, train, pretrained: Path) -> None:
+    result, after = train("--steps", "4", *(("--batch_norm", "pretrained") if kept else ()))
+    before = load_file(pretrained)
+    names = [name for name in before if name.endswith(("running_mean", "running_var"))]
+    same = [torch.equal(before[name], after[name]) for name in names]
+    assert names and (all(same) if kept else not any(same))
+    kernel = next(name for name, weights in before.items() if weights.ndim == 4)
+    assert not torch.equal(before[kernel], after[kernel]), "the rest is trained"
+    assert result["recipe"]["batch_norm"] == ("pretrained" if kept else "batch")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--protocol", "scratch", "--head_start", "probe"), "--protocol scratch has a recipe of its own"),
+        (("--protocol", "paper", "--batch_norm", "pretrained"), "--protocol paper has a recipe of its own"),
+        (
+            ("--protocol", "probe", "--batch_norm", "pretrained"),
+            "--protocol probe trains nothing: drop --batch_norm",
+        ),
+        (("--weights", "none", "--batch_norm", "pretrained"), "random weights have no statistics"),
+    ],
+)
+def test_options_without_meaning(options: tuple[str, ...], message: str, tmp_path: Path, class_tree) -> None:
+    assert message in mistake(tmp_path, "folder.py", "--data_dir", class_tree(), *options)

@@ -3,18 +3,17 @@
     python benchmarks/compare_loops.py                                  # two CPU cores, one to two hours
     python benchmarks/compare_loops.py -bs 64 --images 4096 --steps 48  # a GPU; an epoch outlasts the queues
 
-The same JPEG files, backbones with random weights (speed does not depend on them), batch size and machine for
-all. Measured of each loop: the seconds of its first epoch, from nothing but the files (decoding or the workers'
-start included), and the images per second after it, when workers run and their queues are full. Evaluation
-and checkpoints are left out everywhere.
+The same JPEG files, backbones with random weights (speed does not depend on them), batch size and machine for all.
+Measured for each loop: the seconds of its first epoch, starting from the files (including decoding or the start of
+workers), and the images per second after it, with running workers and full queues. Evaluation and checkpoints are
+left out everywhere.
 
-The peers are re-implemented from their published scripts, each at the fastest setting that it documents, with
-as many workers as there are cores (the seed: its two). Workers go on from epoch to epoch, which only timm
-offers. WaveMix is ours in all four, with its shorter arithmetic. Nothing is compiled, though timm's
---torchcompile could: it takes minutes for each backbone.
+The peers are re-implemented from their published scripts, each at the fastest setting that it documents, with one
+worker per core (the seed: its two). Workers persist from epoch to epoch, which only timm offers. WaveMix is ours in
+all four. Nothing is compiled, although timm's --torchcompile could: it takes minutes for each backbone.
 
---augment crop_flip: random crops and flips, the least that each documents, and what our data sheets do.
---augment recipe: what torchvision's and timm's published recipes add. The seed's and ours stay as they are.
+--augment crop_flip: random crops and flips, the minimum that each documents, as in our data sheets.
+--augment recipe: adds the augmentations of torchvision's and timm's recipes; the seed's and ours do not change.
 """
 
 import argparse

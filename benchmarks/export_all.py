@@ -1,11 +1,11 @@
-"""Does every backbone compute the same after an export? ONNX in onnxruntime, TorchScript in torch.
+"""Does every backbone compute the same logits after an export? ONNX in onnxruntime, TorchScript in torch.
 
     python benchmarks/export_all.py                                       # an hour on two CPU cores
 
 Random weights, at 64 pixels, or 128, or the backbone's minimum. Batch statistics of two random batches and perturbed scales and
-biases let the images' signal through to the logits: `spread` is the standard deviation of a logit over 8 random images, the
-scale for a difference. The images are normalised like those of the comparison: far from its batch statistics, float32 of a
-random network is off by up to a third (EfficientNetV2-S). Rows already in --out are skipped.
+biases make logits depend on the images: `spread` is the standard deviation of a logit over 8 random images, the scale for a
+difference. The images are normalised like those of the comparison: far from its batch statistics, a random network in float32 is
+off by up to a third (EfficientNetV2-S). Rows already in --out are skipped.
 """
 
 import argparse

@@ -3,9 +3,9 @@
     python benchmarks/gpu_check.py --minutes 8 --out DIR      # one NVIDIA GPU
     python benchmarks/gpu_check.py --smoke --out DIR          # the same sections on a CPU, two minutes
 
-Every section of `gpu_sections.py` is a process of its own: a crash, even of the CUDA context, ends it alone, with its traceback
-recorded. It has its share of the minutes that are left; checks that it completed before its time was over count. Images are made on
-the spot or are scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
+Every section of `gpu_sections.py` runs in its own process: a crash, even of the CUDA context, ends only this section, with its
+traceback recorded. It gets a share of the minutes that are left; checks completed before its timeout count. Images are synthetic or
+scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The sections of `gpu_check.py`: each yields checks, of which a failed one tells what is wrong on this device."""
+"""The sections of `gpu_check.py`: each yields checks; a failed one states what is wrong on this device."""
 
 import argparse
 import copy

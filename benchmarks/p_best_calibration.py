@@ -2,7 +2,7 @@
 
     python benchmarks/p_best_calibration.py [--repetitions 40] [--out benchmarks/results/p_best_calibration.jsonl]
 
-One line per setting goes to --out, which a second start continues. `--table` prints the tables of docs/statistics.md from it.
+One line per setting is appended to --out; another start continues there. `--table` prints the tables of docs/statistics.md from it.
 """
 
 import argparse

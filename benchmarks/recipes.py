@@ -1,4 +1,4 @@
-"""Which recipe? Variants of the default against it and the paper's two phases, at equal compute, on validation only.
+"""Which recipe? The default, its variants and the paper's two phases, at equal compute, on validation only.
 
     python benchmarks/recipes.py --data ../shared/data --out benchmarks/results/recipes.jsonl
 

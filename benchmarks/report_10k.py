@@ -2,8 +2,8 @@
 
     python benchmarks/report_10k.py
 
-Every run folder holds what the report reads: a result of real size, ten epochs, 400 predictions of ten classes. Reading is
-timed alone; the command, in a process of its own, once without and once with predictions.
+Every run folder has what the report reads: a result of real size, ten epochs, 400 predictions of ten classes. Reading is
+timed separately; the command, in its own process, once without and once with predictions.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python benchmarks/same_accuracy.py --data ../shared/data
 
-Ours: images are decoded once to uint8 at the cached size; one bicubic resampling of a batch does crop, flips, quarter turns
-and resizing. Plain: a DataLoader decodes every image in every epoch, torchvision's RandomResizedCrop from the original with the
+Ours: images are decoded once to uint8 at the cached size; crop, flips, quarter turns and resizing are one bicubic
+resampling of a batch. Plain: a DataLoader decodes every image in every epoch, torchvision's RandomResizedCrop from the original with the
 backbone's antialiased interpolation, flips and quarter turns; Resize and CenterCrop for evaluation. Both have the same seed,
 initial weights, recipe, split and order of samples, and select the epoch on validation. EfficientNet-Lite0 from ImageNet weights.
 

@@ -1,4 +1,4 @@
-"""What does a sweep cost beside its runs, how fast does it skip finished ones, how many runs an hour does a machine do?
+"""What is the overhead of a sweep, how fast does it skip finished runs, how many runs per hour does a machine finish?
 
     python benchmarks/sweep_overhead.py
 

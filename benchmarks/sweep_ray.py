@@ -1,4 +1,4 @@
-"""Does a sweep on a Ray cluster of two machines survive the loss of one, with every result there once?
+"""Does a sweep on a Ray cluster of two machines survive the loss of one, with every result written once?
 
     python benchmarks/sweep_ray.py --data DIR
 

@@ -4,7 +4,7 @@
 
 One block and the network of 16 blocks, forward and backward, in both memory formats: the package is contiguous, our runs are
 channels last. `as_run` compares these two, the other ratios the same format. Both keep freed memory (common/training/device.py),
-which the package alone does not. On a busy machine set OMP_WAIT_POLICY=passive.
+which the package by itself does not. On a busy machine set OMP_WAIT_POLICY=passive.
 """
 
 import argparse

@@ -74,7 +74,7 @@ def test_all_sections(tmp_path: Path) -> None:
     assert run.returncode == 0 and {s["status"] for s in sections} == {"passed"}, run.stdout
 
 
-def test_what_breaks_is_recorded(tmp_path: Path) -> None:
+def test_failures_are_recorded(tmp_path: Path) -> None:
     """A section whose time is over or that dies does not keep the others from running."""
     from benchmarks import gpu_check
 

@@ -213,7 +213,7 @@ def test_functions_fit_on_a_screen() -> None:
     assert not long
 
 
-def test_what_travels_together_is_a_record() -> None:
+def test_functions_have_few_parameters() -> None:
     many = {}
     for name, tree in trees().items():
         for function in functions(tree):

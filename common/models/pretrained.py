@@ -51,7 +51,7 @@ def load_pretrained(
     if _is_ema(prefix):
         note(f"using the EMA weights of {prefix}* for {backbone.name}")
     if missing:
-        note(f"{fraction:.1%} of {backbone.name}'s parameters match; initialised anew: {_first(missing)}")
+        note(f"{fraction:.1%} of {backbone.name}'s parameters match; initialised: {_first(missing)}")
     unused = [n for n in source if n not in matched and not n.startswith(f"{backbone.head}.")]
     if unused and not keep_head:
         note(f"not used for {backbone.name}: {_first(unused)}")

@@ -167,7 +167,7 @@ def _timm(
 #
 # `top1` is timm's own (results/results-imagenet.csv of huggingface/pytorch-image-models at 7479d451), at `size` and `crop`; None
 # where there is none. Learning rates and `cpu_bf16` are guesses: --lr auto and --tune measure them. ConvNeXt V2 and Hiera are CC BY-NC,
-# FastViT and DINOv3 have licences of their own: read them before commercial use.
+# FastViT and DINOv3 have their own licences: read them before commercial use.
 # fmt: off
 MODERN: tuple[Backbone, ...] = (
     _timm("convnextv2_tiny", "fcmae_ft_in1k", "head.fc", 28_635_496, 0.83476, 288, 1.0, scratch="adam"),

@@ -1,12 +1,12 @@
 """WaveMix, the package's network with faster arithmetic: an image classifier of Haar wavelets instead of attention.
 
-WaveMix: Jeevan et al., arXiv 2205.14375. Clash of Backbones, arXiv 2406.05612, fine-tunes its WaveMix-192/16, which is
-what the defaults build. Layers, initialisation and parameter names are those of the PyPI package, so its published
+WaveMix: Jeevan et al., arXiv 2205.14375. Clash of Backbones, arXiv 2406.05612, fine-tunes its WaveMix-192/16, the
+default here. Layers, initialisation and parameter names are those of the PyPI package, so its published
 weights load strictly; any image size of at least one patch works.
 
-Where linear maps follow each other, their small weights are multiplied first and the large maps pass once: the
-wavelet becomes part of the convolution behind it, and two convolutions of the stem become one. The package computes
-the first of three levels three times.
+Consecutive linear maps are merged by multiplying their weights: the wavelet becomes part of the convolution that
+follows it, and two convolutions of the stem become one. The package also computes the first of three levels three
+times, which is not repeated here.
 """
 
 import torch
@@ -26,10 +26,10 @@ def wavemix(**config: object) -> nn.Module:
 
 
 def haar_kernels(weight: Tensor) -> Tensor:
-    """Weights of a level's bands -> kernels of the 2 x 2 pixels that the orthonormal Haar transform makes them of.
+    """Weights of a level's bands -> kernels of the 2 x 2 pixels from which the orthonormal Haar transform computes them.
 
-    (O, 4C) -> (O, C, 2, 2), for a stride of two. The first C of the 4C weigh the low bands, the others the high ones,
-    of which the three of a channel are neighbours: top minus bottom, left minus right, diagonal minus diagonal.
+    (O, 4C) -> (O, C, 2, 2), for a stride of two. The first C of the 4C weigh the low bands, the others the high ones, three
+    consecutive ones per channel: top minus bottom, left minus right, diagonal minus diagonal.
     """
     low, high = (weight / 2).tensor_split([weight.shape[1] // 4], dim=1)
     rows, columns, diagonals = high.unflatten(1, (-1, 3)).unbind(2)
@@ -59,7 +59,7 @@ class Dropout(nn.Dropout):
 
 
 class FeedForward(nn.Sequential):
-    """The package's layers of a level, applied to the pixels (B, C, 2H, 2W) of which they take the bands.
+    """The package's layers of a level, applied to pixels (B, C, 2H, 2W) instead of their bands.
 
     The first convolution takes the 4C bands and, except at the coarsest level, the output of the level below.
     """
@@ -112,7 +112,7 @@ class Stem(nn.Sequential):
 
 
 class GlobalMean(nn.Module):
-    """(B, C, H, W) -> (B, C), with a gradient that is channels last like the activations."""
+    """(B, C, H, W) -> (B, C), with a channels-last gradient, like the activations."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.permute(0, 2, 3, 1).mean((1, 2))

@@ -77,7 +77,7 @@ def run(
 
 
 def _finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path) -> str:
-    """Start or resume a run; returns what it printed.
+    """Start or resume a run; returns its output.
 
     Raises:
         UserError: it failed.

@@ -18,7 +18,7 @@ class LowData:
     """Scores against the number of training images."""
 
     dataset: str
-    title: str  # what the runs share
+    title: str  # the setting that the runs share
     metric: str
     curves: Mapping[str, Curve]  # by backbone (and protocol): (training images, score)
     crossovers: tuple[

@@ -1,6 +1,6 @@
 """The state of a sweep on disk.
 
-Beside the run folders lie a log per run and a note per failure. Any number of processes and machines may write here:
+Beside the run folders there are a log per run and a note per failure. Any number of processes and machines may write here:
 folders and notes appear atomically, and no process writes what belongs to another.
 """
 

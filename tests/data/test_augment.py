@@ -15,7 +15,7 @@ def sample(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> AugmentPar
     return sample_params(augment, n, size, seed=0, epoch=0)
 
 
-def test_params_of_a_sample_depend_on_seed_and_epoch_alone() -> None:
+def test_params_of_a_sample_depend_only_on_seed_and_epoch() -> None:
     def tensors(seed: int, epoch: int) -> list[torch.Tensor]:
         return [
             v

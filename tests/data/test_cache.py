@@ -116,9 +116,7 @@ def test_unreadable_images_are_tried_again(
     assert set(bad) == {2} and np.array_equal(pixels, decode(images, SMALL, None)[0])
 
 
-def test_a_decoder_that_is_missing_is_no_broken_image(
-    images: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_decoder_is_not_a_broken_image(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(image: str, preprocess: Preprocess) -> object:
         raise ImportError("no decoder")
 

@@ -132,7 +132,7 @@ def test_near_duplicates() -> None:
     assert sorted(found) == [f"a/{n}" for n in ("03.png", "04.png", "05.png", "darker.png", "saved_again.jpg", "smaller.png")]  # fmt: skip
 
 
-def test_flat_pictures_are_no_near_duplicates(class_tree) -> None:
+def test_flat_images_are_not_near_duplicates(class_tree) -> None:
     flat = np.full((5, 32, 32), 100, np.uint8)
     assert duplicates.near(flat + np.arange(5, dtype=np.uint8)[:, None, None]) == []
     assert problems(class_tree()) == []  # noise around one colour per class

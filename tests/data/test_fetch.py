@@ -56,7 +56,7 @@ def test_a_second_run_opens_no_connection(
     assert len(server.requests) == 1
 
 
-def test_what_a_person_has_put_there_is_not_touched(toy: Dataset, server: Server, tmp_path: Path) -> None:
+def test_files_of_the_user_are_not_touched(toy: Dataset, server: Server, tmp_path: Path) -> None:
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "mine.jpg").touch()
     assert not fetch(toy, tmp_path / "toy")
@@ -91,7 +91,7 @@ def test_the_next_run_goes_on(toy: Dataset, server: Server, tmp_path: Path) -> N
     assert tree(tmp_path / "toy") == CONTENT
 
 
-def test_a_server_without_ranges_begins_anew(toy: Dataset, server: Server, tmp_path: Path) -> None:
+def test_a_server_without_ranges_restarts(toy: Dataset, server: Server, tmp_path: Path) -> None:
     server.cut, server.ranges = [1_000], False
     assert fetch(toy, tmp_path / "toy")
     assert tree(tmp_path / "toy") == CONTENT
@@ -157,7 +157,7 @@ def test_a_web_page_instead_of_the_file(server: Server, tmp_path: Path) -> None:
     assert "a web page instead of the file" in refusal(sheet(file), tmp_path / "toy")
 
 
-def test_a_file_of_which_nothing_is_known(server: Server, tmp_path: Path) -> None:
+def test_a_file_without_size_and_checksum(server: Server, tmp_path: Path) -> None:
     server.cut = [1_000]
     file = published(server, "toy.zip", zipped(CONTENT), bytes=None, digest=None)
     assert fetch(sheet(file), tmp_path / "toy")
@@ -170,7 +170,7 @@ def dead_address() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}/toy.zip"
 
 
-def test_a_mirror_down_and_the_next_one_works(server: Server, tmp_path: Path) -> None:
+def test_the_next_mirror_is_tried(server: Server, tmp_path: Path) -> None:
     server.files["fake.zip"] = b"something else"
     bad = (dead_address(), server.url("gone.zip"), server.url("fake.zip"))
     assert fetch(sheet(published(server, "toy.zip", zipped(CONTENT), *bad)), tmp_path / "toy")
@@ -267,7 +267,7 @@ def test_offline_opens_no_socket(toy: Dataset, tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.iterdir()), "nothing is written"
 
 
-def test_offline_takes_what_was_brought(
+def test_offline_uses_files_downloaded_by_hand(
     toy: Dataset, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_sockets(monkeypatch)
@@ -278,7 +278,7 @@ def test_offline_takes_what_was_brought(
     assert tree(tmp_path / "toy") == CONTENT
 
 
-def test_where_a_login_stands_in_the_way(server: Server, tmp_path: Path) -> None:
+def test_datasets_behind_a_login(server: Server, tmp_path: Path) -> None:
     behind = replace(published(server, "toy.zip", zipped(CONTENT)), mirrors=(), steps="log in at example.org")
     dataset, store = sheet(behind, published(server, "labels.mat", b"labels")), tmp_path / "toy-downloads"
     message = refusal(dataset, tmp_path / "toy")

@@ -57,7 +57,7 @@ def test_two_processes_at_once(toy: Dataset, server: Server, tmp_path: Path) -> 
     assert len(server.requests) == 1 and tree(tmp_path / "toy") == CONTENT
 
 
-def test_a_killed_process_holds_up_nobody(toy: Dataset, server: Server, tmp_path: Path) -> None:
+def test_a_killed_process_blocks_no_other(toy: Dataset, server: Server, tmp_path: Path) -> None:
     server.wait = threading.Event()
     with started(toy.sources[0], tmp_path / "toy") as victim:
         wait_until_requested(server)
@@ -98,14 +98,14 @@ def run(cwd: Path, *command: str) -> subprocess.CompletedProcess:
         ((str(ROOT / "eurosat.py"),), "--download downloads it"),
     ],
 )
-def test_what_the_user_can_fix(tmp_path: Path, command: tuple[str, ...], says: str) -> None:
+def test_errors_that_the_user_can_fix(tmp_path: Path, command: tuple[str, ...], says: str) -> None:
     done = run(tmp_path, *command)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and says in done.stderr
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_and_data_that_is_there(tmp_path: Path) -> None:
+def test_fetching_data_that_exists(tmp_path: Path) -> None:
     (tmp_path / "data" / "eurosat" / "2750").mkdir(parents=True)
     done = run(tmp_path, "-m", "fetch", "eurosat", "digits")
     assert done.returncode == 0, done.stderr

@@ -115,7 +115,7 @@ def test_an_unlabelled_test_folder(tmp_path: Path) -> None:
     assert line(samples).endswith("all in train/; 3 files skipped (in test/ without class folder)")
 
 
-def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+def test_skipped_files_are_counted(tmp_path: Path) -> None:
     root = add(
         tmp_path,
         "cat/{3}.jfif",

@@ -144,7 +144,7 @@ def test_a_missing_image_is_not_one_of_another_part(tmp_path: Path) -> None:
     assert len(samples) == 5 and samples.missing == ("2.jpg",)
 
 
-def test_a_column_of_folds_is_no_split(tmp_path: Path) -> None:
+def test_a_column_of_fold_numbers_is_not_a_split(tmp_path: Path) -> None:
     path = table(tmp_path, "image,label,fold\n0.jpg,cat,1\n1.jpg,dog,2\n")
     assert image_folder(add(tmp_path, "{2}.jpg"), labels=path).parts is None
     with pytest.raises(UserError, match="the split '1' is not a part: expected train, val and test"):
@@ -196,7 +196,7 @@ def test_metadata_of_hugging_face_is_found(tmp_path: Path, suffix: str) -> None:
     assert samples.parts == ["test", "test", "train", "train"] and samples.classes == ("a", "b")
 
 
-def test_what_the_table_leaves_out_is_counted(tmp_path: Path) -> None:
+def test_images_missing_in_the_table_are_counted(tmp_path: Path) -> None:
     add(tmp_path, "{5}.jpg")
     path = table(tmp_path, "image,label\n0.jpg,cat\n1.jpg,dog\n2.jpg,\n9.jpg,cat\n")
     samples = image_folder(tmp_path, labels=path)
@@ -236,7 +236,7 @@ def test_no_such_table(tmp_path: Path) -> None:
         image_folder(add(tmp_path, "{2}.jpg"), labels=Path("nowhere.csv"))
 
 
-def test_images_that_are_not_there_stop_a_run(tmp_path: Path, class_tree: Callable) -> None:
+def test_missing_images_stop_a_run(tmp_path: Path, class_tree: Callable) -> None:
     add(tmp_path, "images/{8}.jpg")
     rows = "".join(f"{i}.jpg,{'ab'[i % 2]}\n" for i in range(9))
     path = table(tmp_path, f"image,label\n{rows}")

@@ -93,7 +93,7 @@ def test_too_few_images_in_a_class() -> None:
         reduced(listed(SIZES), shots=22)
 
 
-def test_a_list_tells_the_split_again(tmp_path: Path) -> None:
+def test_a_written_list_reproduces_the_split(tmp_path: Path) -> None:
     samples = listed(SIZES)
     for split in (reduced(samples), reduced(samples, shots=3)):
         split_file.write(tmp_path / "split.csv", samples, split)
@@ -168,7 +168,7 @@ def test_split_files(tmp_path: Path, class_tree, text: str, says: str) -> None:
     assert says in mistake(tmp_path, "folder.py", *options)
 
 
-def test_a_list_without_val_gets_one_carved(tmp_path: Path, class_tree, monkeypatch) -> None:
+def test_validation_is_carved_for_a_list_without_val(tmp_path: Path, class_tree, monkeypatch) -> None:
     """As `split.py --list` writes it without --val_size."""
     import split
 

@@ -307,7 +307,7 @@ def test_check_reports_the_range_and_draws_a_contact_sheet(
     assert stop.value.code == 2 and "look.jpg exists already" in capsys.readouterr().err
 
 
-def test_check_asks_for_bands_as_a_run_does(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_check_requires_bands_like_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name in "ab":
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(12):

@@ -179,7 +179,7 @@ def test_formats_that_are_decoded(tmp_path: Path, suffix: str) -> None:
     assert open_image(samples.images[0]).convert("RGB").size == (16, 16)
 
 
-def test_heif_is_read_where_its_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heif_is_read_if_its_package_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.heic").touch()
     assert scan(tmp_path).skipped == {".heic (pip install pillow-heif)": 1}
     monkeypatch.setattr(suffixes, "find_spec", lambda name: name == "pillow_heif")

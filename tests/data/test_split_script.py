@@ -53,7 +53,7 @@ def test_without_val(class_tree) -> None:
     }
 
 
-def test_it_is_our_own_rule(class_tree) -> None:
+def test_the_script_splits_like_a_data_sheet(class_tree) -> None:
     """The script's test part is the one that a sheet with the same share and seed holds out."""
     samples = image_folder(class_tree(n=13))
     ours = splits.holdout(samples.names, samples.labels, None, 0.3, 7, "test")
@@ -190,7 +190,7 @@ def test_mistakes(tmp_path: Path, class_tree, options: tuple, says: str) -> None
     assert says in mistake(tmp_path, "split.py", "--input_dir", images, "--output_dir", "out", *options)
 
 
-def test_what_is_split_already(tmp_path: Path, class_tree) -> None:
+def test_folders_that_are_split_already(tmp_path: Path, class_tree) -> None:
     class_tree(base="images/train")
     images = class_tree(base="images/test")
     assert "is split already" in mistake(tmp_path, "split.py", "--input_dir", images, "--output_dir", "out")

@@ -95,7 +95,7 @@ def test_official_parts_stay() -> None:
     assert [samples.parts[i] for i in split.val] == ["val"] * 20 and len(split.test) == 20
 
 
-def test_subset_renumbers_the_classes_that_are_there() -> None:
+def test_subset_renumbers_present_classes() -> None:
     samples = replace(listed({"a": 3, "b": 3}), labels=[1] * 3 + [4] * 3, classes=tuple("abcdef"))
     subset = splits.present_classes(samples)
     assert subset.classes == ("b", "e") and set(subset.labels) == {0, 1}

@@ -171,7 +171,7 @@ def test_draws_are_as_frequent_as_in_torchvision() -> None:
     assert chisquare(operations.bincount()).pvalue > 0.01
 
 
-def test_a_sample_depends_on_the_generator_and_its_number_alone() -> None:
+def test_a_sample_depends_only_on_the_generator_and_its_position() -> None:
     longer, shorter = sample_params(1000, generator(3)), sample_params(17, generator(3))
     assert all(torch.equal(a[:17], b) for a, b in zip(longer, shorter, strict=True))
     assert not torch.equal(longer[0], sample_params(1000, generator(4))[0])

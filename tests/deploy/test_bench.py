@@ -29,7 +29,7 @@ def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         (["--out", "bench.json"], "bench.json exists already"),
     ],
 )
-def test_mistakes_are_refused(
+def test_mistakes_are_rejected(
     options: list[str],
     message: str,
     tmp_path: Path,

@@ -33,7 +33,7 @@ def expected(run: Path, image: str) -> np.ndarray:
     return np.load(run / "test_logits.npy")[[row.split(",")[0] for row in rows].index(image)]
 
 
-def test_what_a_user_does_with_it(run: Path, capsys: pytest.CaptureFixture) -> None:
+def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.CaptureFixture) -> None:
     """Pictures in 0..1 in, the run's own logits out; classes and preprocessing are in the file."""
     for kind in ("onnx", "torchscript", "safetensors"):
         command(["export", "out", "--format", kind])

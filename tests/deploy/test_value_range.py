@@ -66,7 +66,7 @@ def test_the_range_is_stored_and_repeated(run: Path, capsys: pytest.CaptureFixtu
     np.testing.assert_allclose(exported, logits, atol=2e-2)  # the run's pixels have 256 levels
 
 
-def test_options_of_a_run_say_the_range_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_a_run_repeat_the_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images = str(write_images(tmp_path / "images"))
     pixels = ["--value_range", "0", "4095", "--bands", "1", "1", "1"]
@@ -79,7 +79,7 @@ def test_options_of_a_run_say_the_range_again(tmp_path: Path, monkeypatch: pytes
     assert first["preprocess"]["value_range"] == [0, 4095] and first["preprocess"]["bands"] == [1, 1, 1]
 
 
-def test_weights_from_before_there_were_ranges(run: Path, tmp_path: Path) -> None:
+def test_weights_without_a_range(run: Path, tmp_path: Path) -> None:
     with safe_open(run / "best.safetensors", "pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)

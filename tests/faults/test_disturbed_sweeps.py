@@ -82,7 +82,7 @@ def test_killed_with_its_runs(sweep: Sweep, reference: dict[str, bytes]) -> None
     assert sweep.weights() == reference
 
 
-def test_killed_alone_its_runs_are_waited_for(sweep: Sweep, reference: dict[str, bytes]) -> None:
+def test_runs_of_a_killed_sweep_are_waited_for(sweep: Sweep, reference: dict[str, bytes]) -> None:
     process = sweep.start()
     sweep.wait_for("*/checkpoints/last.pt")
     process.kill()

@@ -35,7 +35,7 @@ def test_resumed_twice_at_once(sandbox: Sandbox) -> None:
     assert sandbox.finished()
 
 
-def test_resuming_what_another_has_just_finished(sandbox: Sandbox) -> None:
+def test_resuming_a_run_that_has_just_finished(sandbox: Sandbox) -> None:
     """Both find the run unfinished; the slow one continues when the other has finished it."""
     sandbox.killed_at(4)
     gate = sandbox.logs / "slow"

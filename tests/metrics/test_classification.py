@@ -89,7 +89,7 @@ def test_ece_against_torchmetrics() -> None:
     assert classification.score(logits, labels)["ece"] == pytest.approx(theirs.item(), abs=1e-6)
 
 
-def test_auroc_is_left_out_where_it_has_no_meaning() -> None:
+def test_auroc_is_left_out_if_undefined() -> None:
     logits, labels = case(4)
     labels[labels == 3] = 0
     assert "auroc" not in classification.score(logits, labels)

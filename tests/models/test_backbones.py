@@ -20,7 +20,7 @@ LATER = {row.arch.partition(".")[0]: row.name for row in MODERN}.values()  # one
 @pytest.mark.parametrize(
     "row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name
 )
-def test_torchvision_rows_say_what_torchvision_says(row) -> None:
+def test_torchvision_rows_equal_torchvisions_metadata(row) -> None:
     weights = torchvision.models.get_model_weights(row.arch)[row.enum]
     crop = weights.transforms()
     left_out = INCEPTION_AUX if row.arch == "inception_v3" else 0
@@ -44,7 +44,7 @@ def test_parameters_and_macs(row) -> None:
         assert cost.macs(net, (row.size, row.size)) / 1e9 == pytest.approx(meta["_ops"], rel=0.01)
 
 
-def test_efficientnet_lite0_says_what_timm_says() -> None:
+def test_efficientnet_lite0_equals_timms_metadata() -> None:
     import timm
 
     row, cfg = get_backbone("efficientnet_lite0"), timm.get_pretrained_cfg("tf_efficientnet_lite0")
@@ -54,7 +54,7 @@ def test_efficientnet_lite0_says_what_timm_says() -> None:
 
 
 @pytest.mark.parametrize("row", MODERN, ids=lambda row: row.name)
-def test_later_rows_say_what_timm_says(row) -> None:
+def test_modern_rows_equal_timms_metadata(row) -> None:
     """Where timm tests at another size than it trains at, the row has that of its accuracy."""
     import timm
 

@@ -73,7 +73,7 @@ def test_a_row(row: Backbone) -> None:
 
 
 @each
-def test_a_head_of_ones_own(row: Backbone) -> None:
+def test_a_head_for_other_classes(row: Backbone) -> None:
     net = empty(row, 37)
     head = net.get_submodule(row.head)
     assert isinstance(head, nn.Linear) and head.out_features == 37
@@ -96,7 +96,7 @@ def test_sizes(row: Backbone, side: str | int) -> None:
 
 
 @each
-def test_a_file_of_ones_own(row: Backbone) -> None:
+def test_weights_of_a_file(row: Backbone) -> None:
     trained = empty(row, 5).state_dict()
     state = {name: torch.full(t.shape, 0.5, dtype=t.dtype) for name, t in trained.items()}
     head = f"{row.head}.weight"
@@ -168,7 +168,7 @@ def test_attention_is_reduced_sixteen_times() -> None:
             assert conv.kernel_size == (7, 7) and conv.bias.shape == (1,)
 
 
-def test_vgg19_has_biases_in_its_norms_alone() -> None:
+def test_vgg19_has_biases_only_in_its_norms() -> None:
     plain, normed = empty(get_backbone("vgg11_cifar"), 10), empty(get_backbone("vgg19_bn_cifar"), 10)
     assert all(m.bias is not None for m in plain.features if isinstance(m, nn.Conv2d))
     assert all(m.bias is None for m in normed.features if isinstance(m, nn.Conv2d))
@@ -205,7 +205,7 @@ def test_list_shows_them(capsys: pytest.CaptureFixture) -> None:
         assert f"{row.params / 1e6:.2f} M" in line and f"{row.macs / 1e9:.3f} G" in line
 
 
-def test_bench_without_names_takes_those_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_without_names_uses_backbones_with_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     from common.deploy import bench
 
     asked: list[str] = []

@@ -98,7 +98,7 @@ def test_a_sweep_plans_a_run_for_each(files: list[str], capsys: pytest.CaptureFi
     assert shown.count("first_best_pth-s0-") == shown.count("second_best_pth-s0-") == 1
 
 
-def test_the_report_tells_them_apart(files: list[str]) -> None:
+def test_the_report_distinguishes_them(files: list[str]) -> None:
     for i, model in enumerate(files):
         options = [
             "-model",

@@ -142,7 +142,7 @@ def test_a_few_missing_layers_are_initialised(trained: Tensors, capsys: pytest.C
     trained["neck.weight"] = torch.zeros(1)
     create_model(TINY, 3, trained)
     messages = capsys.readouterr().err
-    assert "of timm:test_resnet's parameters match; initialised anew: bn1.weight" in messages
+    assert "of timm:test_resnet's parameters match; initialised: bn1.weight" in messages
     assert "not used for timm:test_resnet: neck.weight" in messages
     with pytest.raises(UserError, match=r"missing: bn1\.weight; unknown: neck\.weight"):
         create_model(TINY, 7, trained, keep_head=True)
@@ -176,7 +176,7 @@ class Model(nn.Module):
     pass
 
 
-def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
+def test_a_pickled_model_is_rejected(tmp_path: Path) -> None:
     torch.save({"model": Model(), "epoch": 1}, tmp_path / "whole.pth")
     with pytest.raises(
         UserError, match=r"test_state_dict\.Model.* not loaded for safety: save model.state_dict"

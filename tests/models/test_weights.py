@@ -54,7 +54,7 @@ def test_the_cache_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert weights.hub_dir() == Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def test_no_network_says_where_the_file_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_network_the_error_states_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     row = replace(TINY, weights="http://127.0.0.1:9/tiny-00000000.pth")
     with pytest.raises(
@@ -64,7 +64,7 @@ def test_no_network_says_where_the_file_belongs(tmp_path: Path, monkeypatch: pyt
     assert not list(tmp_path.rglob("*.pth*")), "nothing half-fetched stays"
 
 
-def test_a_timm_network_offline_says_where_its_file_belongs(
+def test_an_offline_timm_network_states_the_path_of_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

@@ -27,7 +27,7 @@ def _no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @pytest.mark.parametrize("offline", [False, True])
-def test_packages_stand_in_for_missing_weights(offline: bool) -> None:
+def test_packaged_weights_replace_missing_ones(offline: bool) -> None:
     found = candidates.find(None, offline)
     names = ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
     assert [row.name for row in found.usable] == names and found.added == names[1:]

@@ -28,7 +28,7 @@ def test_every_class_is_shown_with_its_pixels(tmp_path: Path) -> None:
         assert (abs(first_row - level) < 6).sum() >= 2 * 50, level
 
 
-def test_augmented_images_stand_below(tmp_path: Path) -> None:
+def test_augmented_images_are_below(tmp_path: Path) -> None:
     """Mirrored about half of them, in a second row; without augmentation there is none."""
     plain, flipped = tmp_path / "plain.jpg", tmp_path / "flipped.jpg"
     write_contact_sheet(plain, sheet_images(12), "title")
@@ -57,7 +57,7 @@ def test_texts_have_glyphs_or_a_replacement(monkeypatch: pytest.MonkeyPatch) -> 
     assert text == f"Ünï {MISSING}" and "DejaVuSans." in file
 
 
-def test_plots_of_odd_names_warn_of_nothing(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+def test_plots_of_odd_names_raise_no_warnings(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     plots.confusion_matrix(
         tmp_path / "a.png", np.eye(3, dtype=int), ["Ünï 猫", "\x1b[31mred", "$x$"], "title"
     )

@@ -73,7 +73,7 @@ def test_validation_selects_and_test_does_not(class_tree) -> None:
     assert result["best"] == max(log, key=lambda one: (one["val_top1"], -one["train_left_out"]))
 
 
-def test_groups_are_left_out_whole(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_groups_are_left_out(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where penalties do equally well on validation, the error of left-out groups tells; here, twins of one picture."""
     images = class_tree(n=20)
 

@@ -127,7 +127,7 @@ def test_digits_from_real_weights(capsys: pytest.CaptureFixture) -> None:
     assert "fine-tuned" in capsys.readouterr().out
 
 
-def test_skip_bad_counts_what_it_leaves_out(class_tree) -> None:
+def test_skip_bad_counts_unreadable_images(class_tree) -> None:
     images = class_tree()
     (images / "ant" / "ant_1.jpg").write_bytes(b"broken")
     result = run(folder.DATASET, "--data_dir", images, "--skip_bad")

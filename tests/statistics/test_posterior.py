@@ -84,20 +84,20 @@ def test_seeds_that_differ_widen() -> None:
     assert posterior(apart).std(0).min() > 1.5 * posterior(alike).std(0).max()
 
 
-def test_a_missing_seed_is_no_score() -> None:
+def test_a_missing_seed_is_not_a_score() -> None:
     y = scores(0.9, 0.8, seeds=3)
     y[1, 1:] = np.nan
     draws = posterior(y)
     assert np.isfinite(draws).all() and draws.std(0)[1] > draws.std(0)[0]
 
 
-def test_other_scores_have_their_own_point() -> None:
+def test_other_scores_have_another_scale() -> None:
     """Minus the loss: another unit changes the draws by just that unit."""
     losses = -np.random.default_rng(0).gamma(2, 0.3, (3, 2, 500))
     assert posterior(1_000 * losses) == pytest.approx(1_000 * posterior(losses))
 
 
-def test_all_right_is_no_certainty() -> None:
+def test_all_correct_is_not_certainty() -> None:
     draws = posterior(np.ones((3, 2, 60)))
     assert np.isfinite(draws).all() and draws.std(0).min() > 0.005
     assert p_best(draws) == pytest.approx(1 / 3, abs=0.02) and (expected_regret(draws) > 0.002).all()
@@ -125,6 +125,6 @@ def test_one_candidate_has_an_interval() -> None:
         (np.ones((2, 1, 4)), np.zeros(4), "at least two"),
     ],
 )
-def test_what_has_no_answer(y: np.ndarray, groups: np.ndarray | None, message: str) -> None:
+def test_invalid_scores(y: np.ndarray, groups: np.ndarray | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         posterior(y, groups=groups)

@@ -108,7 +108,7 @@ def test_other_scores_have_percentiles() -> None:
     assert found == pytest.approx(tuple(theirs), abs=0.01)
 
 
-def test_an_interval_holds_its_score_and_stays_a_fraction() -> None:
+def test_an_interval_contains_its_score_and_stays_in_0_to_1() -> None:
     rng = np.random.default_rng(0)
     for scale in (0, 3, 30):
         labels = rng.integers(6, size=120)
@@ -143,7 +143,7 @@ def test_paired_bootstrap_is_symmetric_and_averages_seeds() -> None:
         paired.paired_bootstrap(a, b[:, 1:])
 
 
-def test_kinds_of_images_are_the_same_bootstrap() -> None:
+def test_the_multinomial_shortcut_equals_the_bootstrap() -> None:
     """Means drawn by kind and scores drawn image by image have one distribution."""
     scores = right([0.9, 0.92, 0.85], 300)
     by_kind = paired.resample_means(scores, seed=1, resamples=4000)

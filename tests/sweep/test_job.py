@@ -98,7 +98,7 @@ def test_a_terminated_run_is_resumed(tmp_path: Path) -> None:
     assert result.retries == ("it was killed by SIGTERM",)
 
 
-def test_a_finished_run_is_no_failure(tmp_path: Path) -> None:
+def test_a_finished_run_is_not_a_failure(tmp_path: Path) -> None:
     out = tmp_path / "out"
     run = cell(script(tmp_path, run=["traceback"]))
     run_job(run, config(tmp_path))

@@ -76,7 +76,7 @@ def test_every_magnification_is_passed_to_its_script(tmp_path: Path) -> None:
     assert [run.config.dataset.name for run in runs] == [f"breakhis-{name}" for name in magnifications]
 
 
-def test_all_leaves_out_what_cannot_run(class_tree, plan) -> None:
+def test_all_leaves_out_combinations_that_cannot_run(class_tree, plan) -> None:
     class_tree(n=20, base="data/folder")
     class_tree(n=2, base="data/eurosat")
     names = plan("--datasets", "all", "--models", "efficientnet_lite0")

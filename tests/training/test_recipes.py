@@ -12,7 +12,7 @@ from common.spec import Published
 from common.training import recipes
 
 
-def test_what_the_published_code_does() -> None:
+def test_settings_of_the_published_code() -> None:
     """paper: size, augmentation, rate, patience, read from github.com/pranavphoenix/Backbones at 6e73e17."""
     published = {sheet.name: sheet.published for sheet in catalog.datasets() if sheet.published}
     trivial = {name for name, settings in published.items() if settings.trivial}

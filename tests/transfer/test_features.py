@@ -15,7 +15,7 @@ from common.transfer.features import Features
     "name",
     ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
 )
-def test_features_are_what_the_head_is_given(name: str) -> None:
+def test_features_are_the_input_of_the_head(name: str) -> None:
     row = build.get_backbone(name)
     torch.manual_seed(0)
     net = build.create_model(row, 7, None).eval()

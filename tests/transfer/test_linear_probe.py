@@ -39,7 +39,7 @@ def test_the_probe_is_scikit_learns_ridge(n: int, d: int, balanced: bool) -> Non
     assert np.allclose(2 * ours.logits(fresh) - 1, expected, atol=1e-5)  # its targets are -1 and 1
 
 
-def test_a_group_is_left_out_whole() -> None:
+def test_a_whole_group_is_left_out() -> None:
     """The closed form equals as many fits as there are groups."""
     x, y = made(60, 20)
     x, groups = x.astype(float), np.arange(60) % 7

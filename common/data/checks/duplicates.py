@@ -55,7 +55,7 @@ def near(thumbnails: "np.ndarray") -> list[list[int]]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    textured = np.flatnonzero([picture.std() > CONTRAST for picture in thumbnails])
+    textured = np.flatnonzero([image.std() > CONTRAST for image in thumbnails])
     if len(textured) < 2:
         return []
     hashes = np.array([phash(thumbnails[i]) for i in textured], np.uint64)

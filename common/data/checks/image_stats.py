@@ -23,7 +23,7 @@ class ImageStats:
     size: tuple[int, int]  # (H, W) in pixels, as stored
     mode: str
     upright: bool
-    several_frames: bool  # or pages, of which the first is used
+    several_frames: bool  # or pages; only the first is used
     digest: bytes  # of the decoded pixels, whatever the file format
     thumbnail: "np.ndarray"
 

@@ -43,7 +43,7 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
 
 
 def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Found:
-    """The images of the tables with their labels; several tables are those of the parts whose folders they lie in.
+    """The images of the tables with their labels; each of several tables belongs to the part of its folder.
 
     Raises:
         UserError: a table cannot be read, lacks a column, contradicts itself, or none of its images exists.
@@ -174,7 +174,7 @@ def _lower_suffix(name: str) -> str:
 
 
 def _shared_tail(name: str, above: Sequence[str], folder: str) -> tuple[int, bool]:
-    """How many folders above it an image shares with a path, and whether it lies below the table's folder."""
+    """The number of parent folders that an image shares with a path, and whether it is below the table's folder."""
     folders = name.split("/")[:-1]
     n = 0
     while n < min(len(folders), len(above)) and folders[-1 - n] == above[-1 - n]:

@@ -50,8 +50,8 @@ def dogs_mat(root: Path, classes: Classes) -> Samples:
 def cars_mat(root: Path, classes: Classes) -> Samples:
     """Stanford Cars: `cars_{train,test}/`, `devkit/`, `cars_test_annos_withlabels.mat`; or `{train,test}/<class>/`.
 
-    The test labels lie beside the devkit or in it; its `cars_test_annos.mat` has none. Of `annotations` the fields
-    `fname` and `class` (1..196) are read, not the box.
+    The test labels are beside the devkit or in it; its `cars_test_annos.mat` has none. The fields `fname` and `class`
+    (1..196) of `annotations` are read, not the box.
     """
     meta = "devkit/cars_meta.mat"
     base = locate(root, lambda folder: (folder / meta).is_file())

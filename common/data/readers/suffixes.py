@@ -1,4 +1,4 @@
-"""Which files are images, by suffix: what Pillow decodes by itself, DICOM, and HEIF if its package is installed."""
+"""The suffixes of images: Pillow's own decoders, DICOM, and HEIF if its package is installed."""
 
 from functools import cache
 from importlib.util import find_spec

@@ -174,7 +174,7 @@ def _has_no_header(table: _Table) -> bool:
 
 
 def _part_column(table: _Table, chosen: Mapping[str, int | None], classes: Sequence[int]) -> int | None:
-    """The column with names of parts, not numbers of folds: that with a usual name, or else one that holds nothing else."""
+    """The column with names of parts, not fold numbers: one with a usual name, or else one with nothing but parts."""
 
     def values(column: int) -> set[str]:
         return {row[column] for row in table.cells if row[column]}

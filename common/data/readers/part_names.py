@@ -13,15 +13,8 @@ NAMES = {
 PART_OF = {name: part for part, names in NAMES.items() for name in names}
 FILLERS = {"set", "data", "dataset", "split", "part", "images", "image", "imgs", "img", "folder", "files"}
 EVALUATION = {"eval", "evaluation"}  # validation where there is a test set beside it
-AFFIXED = {
-    "train",
-    "training",
-    "val",
-    "valid",
-    "validation",
-    "test",
-    "testing",
-}  # in "seg_train" and "seg_test"
+# in "seg_train" and "seg_test"
+AFFIXED = {"train", "training", "val", "valid", "validation", "test", "testing"}
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 YEAR = re.compile(r"(?:19|20)\d\d")
 

@@ -29,9 +29,7 @@ class Tree:
     folders: set[str] = field(default_factory=set)
     others: list[str] = field(default_factory=list)  # files with unknown suffixes
     skipped: Counter[str] = field(default_factory=Counter)  # files that are not read, by reason
-    repeated: list[tuple[str, str]] = field(
-        default_factory=list
-    )  # (name, the image or the folder that is the same)
+    repeated: list[tuple[str, str]] = field(default_factory=list)  # (name, the same image or folder)
 
     def path(self, name: str) -> str:
         return os.path.join(self.root, name)

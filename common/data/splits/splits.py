@@ -50,7 +50,7 @@ def sample_units(
     """
     missing = dict(wanted)
     taken: set[int] = set()
-    for members in _shuffled(groups or names, seed, purpose):
+    for members in _shuffled(tuple(groups or names), seed, purpose):
         if len(members) == 1:  # the general rule below, faster
             label = labels[members[0]]
             if missing[label] > 0:
@@ -65,13 +65,9 @@ def sample_units(
     return taken
 
 
-def _shuffled(units: Sequence[str], seed: int, purpose: str) -> list[list[int]]:
-    """The positions of every unit (a group, or the name of a single image); units are in drawn order."""
-    return _order(tuple(units), seed, purpose)
-
-
 @lru_cache(maxsize=4)  # all seeds of a sweep draw the same test images
-def _order(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
+def _shuffled(units: tuple[str, ...], seed: int, purpose: str) -> list[list[int]]:
+    """The positions of every unit (a group, or the name of a single image); units are in drawn order."""
     members: dict[str, list[int]] = defaultdict(list)
     for i, unit in enumerate(units):
         members[unit].append(i)
@@ -166,7 +162,7 @@ def _first(
     """
     taken: list[int] = []
     drawn: Counter[int] = Counter()
-    for members in _shuffled([units[i] for i in positions], seed, "few"):
+    for members in _shuffled(tuple(units[i] for i in positions), seed, "few"):
         members = [positions[j] for j in members]
         gain = Counter(labels[i] for i in members)
         if any(drawn[label] < wanted[label] for label in gain):

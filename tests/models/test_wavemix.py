@@ -185,6 +185,7 @@ assert abs(low.item() - 8) < 1e-5, low
     subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, check=True)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_reference_and_its_export(tmp_path: Path, monkeypatch, capsys, class_tree) -> None:
     monkeypatch.chdir(tmp_path)
     options = "-model wavemix_reference --weights none --image_size 32 --steps 1 -bs 8 --out run --data_dir"

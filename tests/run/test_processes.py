@@ -31,7 +31,7 @@ VGG = [
     *SCRATCH,
     *"-model vgg11_cifar --image_size 32 --lr 1e-3 --steps 8 --eval_every 2".split(),
 ]
-VIT = [*SCRATCH, *"-model vit_tiny_cifar --image_size 16 --steps 24 --eval_every 4".split()]  # dropout
+VIT = [*SCRATCH, *"-model vit_tiny_cifar --image_size 16 --steps 16 --eval_every 4".split()]  # dropout
 RUNS = """
 import json, sys
 import folder

@@ -32,6 +32,7 @@ def test_tuning_is_for_one_process(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert stop.value.code == 2 and "--tune works with a single process" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compiled_it_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured and differentiated as for a compiler, without the minutes of one."""
     compile_net, compiled_nets = nn.Module.compile, []

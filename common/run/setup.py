@@ -76,8 +76,8 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
     precision = accelerator.mixed_precision.replace("no", "fp32")
     head = None
-    if recipe.head_start == "probe" and not config.resume:
-        frozen = build.create_model(backbone, n_classes, state, size=config.image_size)
+    if recipe.head_start == "probe":
+        frozen = _create_net(config, backbone, n_classes, state, head)
         head = probe_head(frozen, backbone, loaders["train"], n_classes, precision, config.seed)
     net = _create_net(config, backbone, n_classes, state, head)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records

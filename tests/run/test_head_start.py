@@ -56,6 +56,32 @@ def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None
     assert probed["test"]["top1"]["value"] == pytest.approx(probe["test"]["top1"]["value"], abs=0.2)
 
 
+def test_the_probe_is_fitted_to_the_features_of_the_very_network(train) -> None:
+    """Random weights, which are drawn anew for every network."""
+    random, probed = (
+        train("--weights", "none", "--steps", "1", "--lr", "1e-9", "--head_start", start)[0]
+        for start in ("random", "probe")
+    )
+    assert probed["best"]["val_nll"] < 0.9 * random["best"]["val_nll"]
+
+
+def test_a_run_resumed_before_its_first_checkpoint_has_the_probed_head(
+    train, tmp_path: Path, monkeypatch
+) -> None:
+    options = ("--head_start", "probe", "--steps", "2", "--lr", "1e-3")
+    _, expected = train(*options)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr("common.training.finetune.finetune", _break)
+        train(*options)
+    main(folder.DATASET, ["--resume", str(tmp_path / "run1")])
+    resumed = load_file(tmp_path / "run1" / "best.safetensors")
+    assert all(torch.equal(weights, resumed[name]) for name, weights in expected.items())
+
+
+def _break(*_: object) -> None:
+    raise RuntimeError("broken before the first step")
+
+
 @pytest.mark.parametrize("kept", [False, True])
 def test_pretrained_statistics_are_unchanged_by_training(kept: bool, train, pretrained: Path) -> None:
     result, after = train("--steps", "4", *(("--batch_norm", "pretrained") if kept else ()))

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from ..data.augment import augment as augmentation
-from ..data.checks.check import Report
+from ..data.checks.report import Report
 from ..data.dataset import LoadedDataset
 from ..data.images.decode import decode
 from ..errors import UserError

@@ -15,7 +15,9 @@ from PIL import Image
 
 import folder
 from common.__main__ import main
-from common.data.checks import check, duplicates
+from common.data.checks import duplicates
+from common.data.checks.check import check
+from common.data.checks.report import summary
 from common.models.build import get_backbone
 
 
@@ -163,10 +165,10 @@ def test_torn_groups() -> None:
         return replace(samples, groups=[name.rsplit("/", 1)[1].split("_")[0] for name in samples.names])
 
     preprocess = get_backbone("resnet50").preprocess()
-    report = check.check(replace(folder.DATASET, load=load), root, preprocess)
+    report = check(replace(folder.DATASET, load=load), root, preprocess)
     torn = [p for p in report.problems if p.kind == "torn groups"]
     assert len(torn) == 16 and all(p.serious for p in torn) and len({p.set for p in torn}) == 4
-    assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(check.summary(report))
+    assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(summary(report))
 
 
 def test_a_dataset_with_too_few_images_and_its_caveats(cifar_tree: Path, capsys) -> None:

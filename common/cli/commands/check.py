@@ -50,17 +50,18 @@ def main(argv: list[str]) -> None:
             if path := getattr(options, option):
                 check_new(path, f"--{option}")
 
-        from ...data.checks import check
+        from ...data.checks.check import check
+        from ...data.checks.report import summary, write
 
         preprocess = replace(
             get_backbone(DEFAULT_MODEL).preprocess(sheet.image_size),
             value_range=options.value_range,
             bands=options.bands,
         )
-        report = check.check(sheet, folder, preprocess)
-        print("\n".join(map(printable, check.summary(report))))
+        report = check(sheet, folder, preprocess)
+        print("\n".join(map(printable, summary(report))))
         if options.out:
-            check.write(options.out, report)
+            write(options.out, report)
             print(f"{len(report.problems):,} findings -> {options.out}")
         if options.sheet:
             from ...run.contact_sheet import of_report, write_contact_sheet

@@ -34,7 +34,7 @@ OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of log
 
 
 def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
-    """Write the network of a run as `kind`; returns the file and the largest difference of a logit, see `_difference`.
+    """Write the network of a run as `kind`; returns the file and the largest difference of a logit, see `check_difference`.
 
     Raises:
         UserError: no finished run, the file exists, its folder does not, or a package is missing.
@@ -46,17 +46,9 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
         raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
 
-    from ..models import build
-    from ..models.state_dict import load_state_dict
+    from .load import load_model
 
-    backbone = build.get_backbone(metadata["backbone"])
-    if backbone.library == "wavemix_package":  # an autograd.Function: not traceable
-        backbone = build.get_backbone("wavemix")  # the same weights, the same logits
-    state_dict = load_state_dict(path)
-    net = build.create_model(
-        backbone, len(metadata["classes"]), state_dict, keep_head=True, size=metadata["preprocess"].size
-    ).eval()
-    return out, write_verified(net, metadata, kind, out)
+    return out, write_verified(load_model(run_folder, metadata).net, metadata, kind, out)
 
 
 def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: Path) -> float:
@@ -69,7 +61,7 @@ def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: P
     metadata = {**metadata, "preprocess": preprocess.to_dict()}
     model = net
     if kind != "safetensors":
-        model = _with_normalisation(net, preprocess)
+        model = with_normalisation(net, preprocess)
         metadata |= {"input": STORED_INPUT if preprocess.value_range else INPUT, "output": OUTPUT}
     write, read = {
         "onnx": (_write_onnx, _read_onnx),
@@ -79,13 +71,11 @@ def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: P
     with atomic_write(out, "-o") as part, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # constants of a trace, which is verified; TorchScript's deprecation
         write(model, preprocess.size, json.dumps(metadata), part)
-        difference = _difference(model, read(part), preprocess)
-        if not difference <= TOLERANCE:
-            raise RuntimeError(f"the exported network differs by {difference:.3g} from its original")
-    return difference
+        return check_difference(model, read(part), preprocess)
 
 
-def _with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":
+def with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":
+    """`net` for images as in `INPUT` or `STORED_INPUT`, in evaluation mode."""
     import torch
     from torch import nn
 
@@ -106,8 +96,12 @@ def _with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module"
     return Normalised().eval()
 
 
-def _difference(model: "nn.Module", other: Callable, preprocess: Preprocess) -> float:
-    """The largest difference of a logit, relative to the largest logit if that is above 1."""
+def check_difference(model: "nn.Module", other: Callable, preprocess: Preprocess) -> float:
+    """The largest difference of a logit on random images, relative to the largest logit if that is above 1.
+
+    Raises:
+        RuntimeError: more than `TOLERANCE` (a bug).
+    """
     import torch
 
     low, high = preprocess.value_range or (0.0, 1.0)
@@ -118,7 +112,10 @@ def _difference(model: "nn.Module", other: Callable, preprocess: Preprocess) -> 
             logits = model(images)
             difference = (logits - other(images)).abs().max() / logits.abs().max().clamp(min=1)
             differences.append(difference.item())
-    return torch.tensor(differences).max().item()  # unlike max(), propagates NaN
+    largest = torch.tensor(differences).max().item()  # unlike max(), propagates NaN
+    if not largest <= TOLERANCE:
+        raise RuntimeError(f"the exported network differs by {largest:.3g} from its original")
+    return largest
 
 
 def _write_onnx(model: "nn.Module", size: tuple[int, int], metadata: str, path: Path) -> None:
@@ -165,7 +162,7 @@ def _read_onnx(path: Path) -> Callable:
 def _write_torchscript(model: "nn.Module", size: tuple[int, int], metadata: str, path: Path) -> None:
     import torch
 
-    traced = torch.jit.trace(model, torch.rand(2, 3, *size), check_trace=False)  # `_difference` compares
+    traced = torch.jit.trace(model, torch.rand(2, 3, *size), check_trace=False)  # `check_difference` compares
     torch.jit.save(traced, path, _extra_files={"about": metadata})
 
 

@@ -38,17 +38,14 @@ def predict(
     metadata = results.read_model_card(path)
     _check_any_opens(images, metadata["preprocess"])  # before torch is imported
 
-    from ..models import build
-    from ..models.state_dict import load_state_dict
     from ..training.device import make_accelerator
+    from .load import load_model
 
-    backbone, classes = build.get_backbone(metadata["backbone"]), metadata["classes"]
-    accelerator = make_accelerator("auto", "fp32", backbone.cpu_bf16)
-    size = metadata["preprocess"].size
-    net = build.create_model(backbone, len(classes), load_state_dict(path), keep_head=True, size=size)
+    model, classes = load_model(run_folder, metadata), metadata["classes"]
+    accelerator = make_accelerator("auto", "fp32", model.backbone.cpu_bf16)
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
-        probabilities, unreadable = _probabilities(net, chunk, metadata, accelerator)
+        probabilities, unreadable = _probabilities(model.net, chunk, metadata, accelerator)
         values, labels = (part.tolist() for part in probabilities.topk(min(top, len(classes))))
         for i, image in enumerate(chunk):
             ranked = [(classes[label], p) for label, p in zip(labels[i], values[i], strict=True)]

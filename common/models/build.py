@@ -109,6 +109,18 @@ def create_model(
     return net
 
 
+def library_args(backbone: Backbone, size: tuple[int, int] | None = None) -> dict[str, object]:
+    """The arguments, beside name and classes, with which timm or torchvision builds the network for images of (H, W) pixels."""
+    if backbone.library == "torchvision":
+        return library_rows.torchvision_args(backbone.arch)
+    config: dict[str, object] = {}
+    if backbone.arch.startswith("repvit"):
+        config["distillation"] = False  # one head, see its row
+    if backbone.fixed_size and size not in (None, (backbone.size, backbone.size)):
+        config["img_size"] = size
+    return config
+
+
 def _create(backbone: Backbone, size: tuple[int, int] | None = None) -> "nn.Module":
     """The network as its library builds it, random, with any number of outputs."""
     if backbone.library == "torchvision":
@@ -116,12 +128,7 @@ def _create(backbone: Backbone, size: tuple[int, int] | None = None) -> "nn.Modu
     if backbone.library == "timm":
         import timm
 
-        config: dict[str, object] = {}
-        if backbone.arch.startswith("repvit"):
-            config["distillation"] = False  # one head, see its row
-        if backbone.fixed_size and size not in (None, (backbone.size, backbone.size)):
-            config["img_size"] = size
-        return timm.create_model(backbone.arch, pretrained=False, **config)
+        return timm.create_model(backbone.arch, pretrained=False, **library_args(backbone, size))
     if backbone.library == "cifar":
         from . import cifar
 

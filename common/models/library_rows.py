@@ -95,12 +95,17 @@ def create_torchvision(arch: str) -> "nn.Module":
     import torchvision
     from torch import nn
 
-    # their slow initialisation would be overwritten or, from scratch, is no better than the default
-    config = {"aux_logits": False, "transform_input": False, "init_weights": False}
-    net = torchvision.models.get_model(arch, weights=None, **(config if arch in HALF_INPUTS else {}))
+    net = torchvision.models.get_model(arch, weights=None, **torchvision_args(arch))
     if arch.startswith("squeezenet"):
         net.classifier[2] = nn.Identity()  # a ReLU of the logits
     return net
+
+
+def torchvision_args(arch: str) -> dict[str, object]:
+    """The arguments that omit auxiliary heads."""
+    # their slow initialisation would be overwritten or, from scratch, is no better than the default
+    config = {"aux_logits": False, "transform_input": False, "init_weights": False}
+    return config if arch in HALF_INPUTS else {}
 
 
 def _find_head(net: "nn.Module") -> str:

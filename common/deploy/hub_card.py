@@ -1,0 +1,121 @@
+"""The model card of a hub folder: its README.md, from the files of a run."""
+
+import csv
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import binomtest
+
+from ..errors import UserError, printable
+from .load import TrainedModel
+
+# the metrics of `result.json`: their type on the Hub and their name
+METRICS = {
+    "top1": ("accuracy", "Top-1 accuracy (%)"),
+    "top5": ("accuracy", "Top-5 accuracy (%)"),
+    "macro_f1": ("f1", "Macro F1 (%)"),
+    "balanced_accuracy": ("accuracy", "Balanced accuracy (%)"),
+    "auroc": ("roc_auc", "AUROC (%)"),
+    "nll": ("nll", "NLL"),
+    "ece": ("ece", "Calibration error (%)"),
+}
+
+
+def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], load: Callable) -> str:
+    """Markdown with a metadata header. `load` is the folder's loader, a function of `hub_loaders`."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["text"] = _text
+    dataset = result.get("folder") or result["dataset"]
+    return environment.get_template("hub_card.md.jinja").render(
+        header=_header(model, result, load, dataset).to_yaml().rstrip(),
+        dataset=dataset,
+        result=result,
+        backbone=model.backbone.name.partition("=")[0],
+        weights=_weights_name(result["weights"]),
+        classes=model.card["classes"],
+        preprocess=model.card["preprocess"],
+        temperature=model.card.get("temperature"),
+        scores=[_score_row(name, score) for name, score in result["test"].items() if name in METRICS],
+        per_class=_per_class(run_folder / "confusion.csv"),
+        loader=inspect.getsource(load).rstrip(),
+        load=load.__name__,
+    )
+
+
+def _header(model: TrainedModel, result: dict[str, Any], load: Callable, dataset: str) -> ModelCardData:
+    backbone = model.backbone
+    scores = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=result["dataset"],
+            dataset_name=printable(dataset),
+            dataset_split="test",
+            metric_type=METRICS[name][0],
+            metric_name=name,
+            metric_value=round(score["value"], 5),
+        )
+        for name, score in result["test"].items()
+        if name in METRICS
+    ]
+    return ModelCardData(
+        library_name="timm" if load.__name__ == "load_timm" else "pytorch",
+        pipeline_tag="image-classification",
+        tags=["image-classification", "clash-of-backbones", *["timm"] * (backbone.library == "timm")],
+        base_model=backbone.weights.removeprefix("hf:") if backbone.weights.startswith("hf:") else None,
+        model_name=f"{backbone.arch} on {printable(dataset)}",
+        eval_results=scores,
+    )
+
+
+def _weights_name(weights: str) -> str:
+    """Their address, or the name of a file without its folder."""
+    return weights if weights.startswith(("https:", "hf:", "pip:")) else Path(weights).name
+
+
+def _score_row(name: str, score: dict[str, Any]) -> tuple[str, str, str]:
+    """(name, value, interval) as text."""
+    scale, digits = (1, 3) if name == "nll" else (100, 2)
+    value, *interval = (f"{scale * x:.{digits}f}" for x in (score["value"], *(score["interval"] or ())))
+    return METRICS[name][1], value, " to ".join(interval) or "none: too few images of a class"
+
+
+def _per_class(confusion: Path) -> list[tuple[str, int, str, str]]:
+    """(class, test images, recall, precision) of every class, with Wilson's 95 % intervals.
+
+    Raises:
+        UserError: the file is missing.
+    """
+    try:
+        with open(confusion, newline="", encoding="utf-8") as file:
+            (_, *classes), *rows = csv.reader(file)
+    except FileNotFoundError:
+        raise UserError(f"no {confusion}: a model card needs the files of a finished run") from None
+    counts = [[int(count) for count in row[1:]] for row in rows]
+    predicted = [sum(column) for column in zip(*counts, strict=True)]
+    return [
+        (name, sum(row), _fraction(row[i], sum(row)), _fraction(row[i], predicted[i]))
+        for i, (name, row) in enumerate(zip(classes, counts, strict=True))
+    ]
+
+
+def _fraction(hits: int, n: int) -> str:
+    if not n:
+        return "no image"
+    low, high = binomtest(hits, n).proportion_ci(method="wilson")
+    return f"{100 * hits / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _text(value: object) -> str:
+    """A name from the data as text of a Markdown table."""
+    text = printable(str(value)).replace("&", "&amp;").replace("<", "&lt;")
+    return "".join(f"\\{c}" if c in "\\`*_[]|#" else c for c in text)

@@ -43,12 +43,18 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     metadata = results.read_model_card(path)
     out = out or run_folder / f"model{SUFFIX[kind]}"
     check_new(out, "-o")
-    if kind == "onnx" and (missing := [n for n in ("onnx", "onnxscript", "onnxruntime") if not find_spec(n)]):
-        raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
+    if kind == "onnx":
+        check_onnx_packages()
 
     from .load import load_model
 
     return out, write_verified(load_model(run_folder, metadata).net, metadata, kind, out)
+
+
+def check_onnx_packages() -> None:
+    """Raises: UserError: a package that ONNX needs is missing."""
+    if missing := [name for name in ("onnx", "onnxscript", "onnxruntime") if not find_spec(name)]:
+        raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
 
 
 def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: Path) -> float:

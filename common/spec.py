@@ -236,6 +236,7 @@ class RunConfig:
     tune: bool  # time precisions, memory formats and compilation
     device: Literal["auto", "cpu", "cuda"]
     seed: int
+    track: Literal["tensorboard", "mlflow", "wandb"] | None
     subset: bool
     skip_bad: bool
     value_range: tuple[float, float] | None

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import Parser
+from ..run.trackers import TRACKERS
 from ..spec import Dataset
 from ..training.recipes import AUGMENTS
 from .arguments import (
@@ -144,5 +145,7 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
                        help="continue an interrupted run; RUN_FOLDER/best: from its best weights so far")
     start.add_argument("--config", type=Path, metavar="FILE",
                        help="read options from a YAML or TOML file, such as a run's options.yaml")
+    group.add_argument("--track", choices=TRACKERS,
+                       help="also log to MLflow or Weights & Biases, or the hyperparameters to TensorBoard (default: none)")
     group.add_argument("--out", type=Path, metavar="DIR",
                        help="new run folder (default: runs/DATASET-MODEL-sSEED-TIME)")

@@ -15,6 +15,7 @@ from ..errors import UserError
 from ..models import build, weights
 from ..models.names import slug
 from ..run.results import OPTIONS, RESULT
+from ..run.trackers import check_installed
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
@@ -141,6 +142,8 @@ def _check_values(options: argparse.Namespace) -> None:
     if options.split_file and not os.path.isfile(options.split_file):
         raise UserError(f"no split file {options.split_file}")
     build.check_name(options.model)
+    if options.track:
+        check_installed(options.track)
     if options.device == "cuda" and not count_gpus():
         raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
 

@@ -124,7 +124,7 @@ def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any])
     """Raises: UserError: the settings differ from those in the run folder; lists the first ones."""
     folder = config.out
     old, new = (
-        _flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})
+        flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})
         for each in (old, new)
     )
     different = [
@@ -145,7 +145,7 @@ def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any])
         )
 
 
-def _flatten(content: Any, name: str = "") -> dict[str, Any]:
+def flatten(content: Any, name: str = "") -> dict[str, Any]:
     """{"recipe.phases.0.lr": 0.1, ...}"""
     if isinstance(content, dict):
         items = content.items()
@@ -153,4 +153,4 @@ def _flatten(content: Any, name: str = "") -> dict[str, Any]:
         items = enumerate(content)
     else:
         return {name: content}
-    return {k: v for key, value in items for k, v in _flatten(value, f"{name}.{key}".lstrip(".")).items()}
+    return {k: v for key, value in items for k, v in flatten(value, f"{name}.{key}".lstrip(".")).items()}

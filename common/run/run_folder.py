@@ -14,6 +14,7 @@ from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write, locked
 from ..spec import RunConfig
 from .results import CONFIG, CONTACT_SHEET, OPTIONS, RESULT, write_json
+from .trackers import scalars, tracking
 
 
 @contextmanager
@@ -26,7 +27,7 @@ def run_folder(
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Create the folder, or continue in it after `records`; yields a function that logs the record of an evaluation.
 
-    Records go to `log.jsonl` and TensorBoard. The folder is locked within the block. A new run with a `UserError` before
+    Records go to `log.jsonl`, TensorBoard and the tracker of `--track`. The folder is locked within the block. A new run with a `UserError` before
     its first evaluation or checkpoint leaves no folder behind. Without `write` (in other processes than the first) nothing
     is written.
 
@@ -51,7 +52,10 @@ def run_folder(
                     _write_config(folder, settings, config.options)
                 for part in folder.rglob(".*.part*"):  # left by a killed process
                     part.unlink()
-                with _logging(folder, records) as log:
+                with (
+                    _logging(folder, records) as log,
+                    tracking(config.track, folder, settings, records) as track,
+                ):
                     with atomic_write(folder / "split.csv") as part:
                         split_file.write(part, dataset.samples, dataset.split)
                     write_contact_sheet(folder / CONTACT_SHEET, of_run(config, dataset), config.dataset.title)
@@ -60,6 +64,7 @@ def run_folder(
                         nonlocal n_records
                         n_records += 1
                         log(record)
+                        track(record)
 
                     yield count
         except UserError:
@@ -81,8 +86,8 @@ def _logging(folder: Path, records: Sequence[dict[str, Any]]) -> Iterator[Callab
 
         def log(record: dict[str, Any]) -> None:
             print(json.dumps(record), file=lines, flush=True)
-            for name, value in record.items():
-                board.add_scalar(name.replace("_", "/", 1), value, record["step"])
+            for name, value in scalars(record).items():
+                board.add_scalar(name, value, record["step"])
 
         yield log
 

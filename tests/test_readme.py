@@ -120,8 +120,12 @@ def parse_command(command: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
 
     sheets = {s.script: [v for v in catalog.datasets() if v.script == s.script] for s in catalog.datasets()}
     program, *words = command
-    if program in ("git", "cd"):
+    if program in ("git", "cd") or [program, *words] == "python3 -m venv .venv".split():
         return program
+    if program == "docker":
+        if words[0] == "build" or words[-1] == "clash":
+            return program
+        words = [Path(words[words.index("clash") + 1]).name, *words[words.index("clash") + 2 :]]
     if program == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
         return "make"
@@ -131,7 +135,7 @@ def parse_command(command: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     if program in ("accelerate", "torchrun"):
         words = words[next(i for i, word in enumerate(words) if word.endswith(".py")) :]
     else:
-        assert program == ".venv/bin/python", program
+        assert program in (".venv/bin/python", "docker"), program
     if words[:2] == ["-m", "pytest"]:
         return "pytest"
     if words[0].startswith("benchmarks/"):

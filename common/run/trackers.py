@@ -43,11 +43,11 @@ class Tracker:
     def finish(self) -> None:
         self._call(lambda client: client.finish())
 
-    def _call(self, send: Callable[["GeneralTracker"], None]) -> None:
+    def _call(self, action: Callable[["GeneralTracker"], None]) -> None:
         if not self.client:
             return
         try:
-            send(self.client)
+            action(self.client)
         except Exception as error:  # of another package, such as of its connection
             self.client = None
             print(f"{self.name} failed, the run goes on without it: {_first_line(error)}", file=sys.stderr)

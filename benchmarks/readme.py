@@ -205,6 +205,13 @@ def p_best() -> str:
     return table(load_lines(file)) if file.exists() else f"No {file.name} in `benchmarks/results/` yet."
 
 
+def labels_claim() -> str:
+    """Precision and recall of the labels that look wrong, as `probe_claims.py` measures them."""
+    from benchmarks.probe_claims import labels_table  # imports torch
+
+    return labels_table(load_lines(BENCHMARKS / "labels_claim.jsonl"))
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -276,6 +283,7 @@ TABLES = {
     "sweeps": sweeps,
     "same_accuracy": same_accuracy,
     "p_best": p_best,
+    "labels_claim": labels_claim,
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

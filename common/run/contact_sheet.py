@@ -82,21 +82,21 @@ def sample_positions(labels: Sequence[int], positions: Sequence[int]) -> np.ndar
 def write_contact_sheet(path: Path, sheet: SheetImages, title: str, option: str = "--out") -> None:
     """Write a JPEG. `option` sets the file, for errors."""
     images = torch.from_numpy(np.array(sheet.pixels)).permute(0, 3, 1, 2).float()
-    rows = [_tiles(augmentation.resize(images, sheet.size))]
+    rows = [tiles(augmentation.resize(images, sheet.size))]
     augment = sheet.augment
     if augment != Augment():
         params = augmentation.sample_params(augment, len(images), tuple(images.shape[2:]), seed=0, epoch=1)
-        rows.append(_tiles(augmentation.apply(images, params, sheet.size)))
+        rows.append(tiles(augmentation.apply(images, params, sheet.size)))
         title += "; below each image the same one augmented"
     blocks = []
     for label in np.unique(sheet.labels):
         chosen = sheet.labels == label
         blocks.append(_captioned([row[chosen] for row in rows], sheet.classes[label]))
     with atomic_write(path, option) as part:
-        _flow(blocks, title).save(part, "JPEG", quality=85)
+        flow(blocks, title).save(part, "JPEG", quality=85)
 
 
-def _tiles(images: Tensor) -> np.ndarray:
+def tiles(images: Tensor) -> np.ndarray:
     """(N, 3, H, W) in 0..255 -> (N, h, w, 3) uint8, at most `TILE` high and wide."""
     scale = TILE / max(images.shape[2:])
     if scale < 1:
@@ -111,14 +111,14 @@ def _captioned(rows: Sequence[np.ndarray], name: str) -> Image.Image:
     n, height, width = rows[0].shape[:3]
     height, width = height + GAP, width + GAP
     block = Image.new("RGB", (max(n * width, TILE), LINE + len(rows) * height), "white")
-    _write(block, name, (0, 1))
+    draw_text(block, name, (0, 1))
     for y, row in enumerate(rows):
         for x, tile in enumerate(row):
             block.paste(Image.fromarray(tile), (x * width, LINE + y * height))
     return block
 
 
-def _flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
+def flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
     """Blocks in lines under the title."""
     width, height = (max(side) + MARGIN for side in zip(*(block.size for block in blocks), strict=True))
     columns = max(1, min(len(blocks), (WIDTH - MARGIN) // width))
@@ -126,14 +126,14 @@ def _flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
     sheet = Image.new(
         "RGB", (max(columns * width, WIDTH // 2) + MARGIN, LINE + MARGIN + lines * height), "white"
     )
-    _write(sheet, title, (MARGIN, MARGIN // 2))
+    draw_text(sheet, title, (MARGIN, MARGIN // 2))
     for i, block in enumerate(blocks):
         line, column = divmod(i, columns)
         sheet.paste(block, (MARGIN + column * width, LINE + MARGIN + line * height))
     return sheet
 
 
-def _write(image: Image.Image, text: str, position: tuple[int, int]) -> None:
+def draw_text(image: Image.Image, text: str, position: tuple[int, int]) -> None:
     file, text = font_for(text)
     font = ImageFont.truetype(file, FONT_SIZE)
     room = image.width - position[0]

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
@@ -12,6 +13,9 @@ from ..arguments import add_labels, add_pixels, bind_labels, check_pixels, label
 from ..main import report_user_errors
 from ..options import DEFAULT_MODEL
 from ..parse import has_data, with_split
+
+if TYPE_CHECKING:
+    from ...data.checks.check import Report
 
 
 def main(argv: list[str]) -> None:
@@ -28,6 +32,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
     parser.add_argument("--sheet", type=Path, metavar="FILE",
                         help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
+    parser.add_argument("--label_errors", type=Path, metavar="FILE",
+                        help="list labels that a linear probe contradicts in a new CSV file, and draw them in a JPEG file beside it")
     # fmt: on
     options = parser.parse_args(argv)
 
@@ -46,9 +52,11 @@ def main(argv: list[str]) -> None:
             found = "empty" if os.path.exists(folder) else "not found"
             raise UserError(f"no data in {folder} ({found}): {sheet.get}; or pass its folder as --data_dir")
         check_pixels(options)
-        for option in ("out", "sheet"):
+        for option in ("out", "sheet", "label_errors"):
             if path := getattr(options, option):
                 check_new(path, f"--{option}")
+        if options.label_errors:
+            check_new(options.label_errors.with_suffix(".jpg"), "--label_errors")
 
         from ...data.checks.check import check
         from ...data.checks.report import summary, write
@@ -68,5 +76,19 @@ def main(argv: list[str]) -> None:
 
             write_contact_sheet(options.sheet, of_report(report), sheet.title, "--sheet")
             print(f"contact sheet -> {options.sheet}")
+        if options.label_errors:
+            _print_label_errors(options.label_errors, report)
 
     report_user_errors(show)
+
+
+def _print_label_errors(path: Path, report: "Report") -> None:
+    from ...run import label_errors
+
+    errors = label_errors.find(report, DEFAULT_MODEL)
+    print("\n".join(map(printable, label_errors.summary(report, errors))))
+    label_errors.write_csv(path, report, errors)
+    print(f"{len(errors.positions):,} suspicious labels -> {path}")
+    if len(errors.positions):
+        label_errors.write_sheet(path.with_suffix(".jpg"), report, errors)
+        print(f"contact sheet -> {path.with_suffix('.jpg')}")

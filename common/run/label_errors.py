@@ -1,0 +1,152 @@
+"""Labels of a dataset that a linear probe contradicts, as a CSV and a contact sheet."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..data.checks.check import Report
+from ..data.images.decode import decode
+from ..errors import UserError
+from ..files.atomic import atomic_write
+from ..models import build, weights
+from ..training import device as devices
+from ..transfer import label_errors
+from ..transfer.features import Extractor, cached_features
+from ..transfer.linear_probe import FOLDS
+from . import provenance
+from .contact_sheet import GAP, LINE, draw_text, flow, tiles
+
+SEED = 0  # of the folds
+MIN_IMAGES = FOLDS  # of a class: the probe sees it in every fold
+MAX_TILES = 120  # on the contact sheet
+WIDTH = 160  # of a tile with its class names, in pixels
+WEAK = 0.5  # precision in the planted test below which most findings are false alarms
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelErrors:
+    """Labels that are probably wrong, the most certain first."""
+
+    positions: np.ndarray  # (M,) in `Report.samples`
+    suggested: np.ndarray  # (M,) classes
+    p_label: np.ndarray  # (M,) probability of the label
+    p_suggested: np.ndarray  # (M,)
+    n_tested: int  # images
+    accuracy: float  # of the probe, out of fold
+    planted: label_errors.PlantedTest
+
+
+def find(report: Report, model: str) -> LabelErrors:
+    """Fit a probe to the features of all readable images of a checked dataset, and compare it with their labels.
+
+    Raises:
+        UserError: fewer than two classes have enough readable images, or the weights are not available.
+    """
+    positions = _tested(report)
+    features = _features(report, positions, model)
+    classes, labels = np.unique(np.asarray(report.samples.labels)[positions], return_inverse=True)
+    groups = None
+    if report.samples.groups:
+        groups = np.unique(np.asarray(report.samples.groups)[positions], return_inverse=True)[1]
+    probabilities = label_errors.probabilities(features, labels, groups, SEED)
+    found, suggested = label_errors.find(probabilities, labels)
+    return LabelErrors(
+        positions=positions[found],
+        suggested=classes[suggested],
+        p_label=probabilities[found, labels[found]],
+        p_suggested=probabilities[found, suggested],
+        n_tested=len(positions),
+        accuracy=float((probabilities.argmax(1) == labels).mean()),
+        planted=label_errors.planted_test(features, labels, groups, SEED),
+    )
+
+
+def _tested(report: Report) -> np.ndarray:
+    """The positions of readable images, without classes that have too few."""
+    unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
+    positions = np.asarray([i for i in range(len(report.samples)) if i not in unreadable], int)
+    labels = np.asarray(report.samples.labels)[positions]
+    counts = np.bincount(labels, minlength=len(report.samples.classes))
+    if (counts >= MIN_IMAGES).sum() < 2:
+        raise UserError(f"--label_errors needs two classes with {MIN_IMAGES} readable images or more")
+    return positions[counts[labels] >= MIN_IMAGES]
+
+
+def _features(report: Report, positions: np.ndarray, model: str) -> np.ndarray:
+    backbone, device = build.get_backbone(model), devices.find("auto")
+    path, sha256 = weights.fetch(backbone, "imagenet", offline=False)
+    extractor = Extractor(
+        backbone=backbone,
+        weights=path,
+        sha256=sha256,
+        preprocess=report.preprocess,
+        device=device,
+        machine=provenance.device_name(device),
+        precision=devices.resolve_precision(device, "auto", backbone.cpu_bf16),
+        seed=SEED,
+    )
+    return cached_features(extractor, report.samples.images, positions, report.dataset.native).values
+
+
+def summary(report: Report, errors: LabelErrors) -> list[str]:
+    """The findings and how far to trust them."""
+    samples, n = report.samples, len(errors.positions)
+    planted, percent = errors.planted, f"{100 * n / errors.n_tested:.1f} %"
+    lines = [f"labels: {n:,} of {errors.n_tested:,} ({percent}) look wrong to a linear probe that is right on "
+             f"{100 * errors.accuracy:.0f} % of the images"]  # fmt: skip
+    if n:
+        i, suggested = errors.positions[0], samples.classes[errors.suggested[0]]
+        lines[0] += f"; first {samples.names[i]}, rather {suggested}"
+    lines.append(
+        f"labels: of {100 * label_errors.PLANTED:.0f} % of the labels, changed at random as a test, it finds "
+        f"{100 * planted.recall:.0f} %; {100 * planted.precision:.0f} % of what it then finds are these"
+    )
+    if planted.precision < WEAK:
+        lines.append(
+            "labels: the probe is too weak here, most findings are false alarms: look at the first ones only"
+        )
+    if untested := len(samples) - errors.n_tested:
+        lines.append(
+            f"labels: {untested:,} images not tested: unreadable, or of classes with fewer than {MIN_IMAGES}"
+        )
+    return lines
+
+
+def write_csv(path: Path, report: Report, errors: LabelErrors) -> None:
+    """Write a row per suspicious label, the most certain first."""
+    samples = report.samples
+    with atomic_write(path, "--label_errors") as part, open(part, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("path", "label", "suggested", "p_label", "p_suggested", "part"))
+        for i, suggested, *p in zip(
+            errors.positions, errors.suggested, errors.p_label, errors.p_suggested, strict=True
+        ):
+            classes = (samples.classes[samples.labels[i]], samples.classes[suggested])
+            rows.writerow((samples.names[i], *classes, *(f"{value:.4f}" for value in p), report.parts[i]))
+
+
+def write_sheet(path: Path, report: Report, errors: LabelErrors) -> None:
+    """Write a JPEG of the first images with the label and the suggested class."""
+    samples, positions = report.samples, errors.positions[:MAX_TILES]
+    images = samples.images
+    chosen = images[positions] if isinstance(images, np.ndarray) else [images[i] for i in positions]
+    pixels = decode(chosen, report.preprocess, report.dataset.native)[0]
+    blocks = []
+    for tile, i, suggested in zip(
+        tiles(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()),
+        positions,
+        errors.suggested,
+        strict=False,
+    ):
+        block = Image.new("RGB", (max(tile.shape[1], WIDTH) + GAP, 2 * LINE + tile.shape[0]), "white")
+        draw_text(block, samples.classes[samples.labels[i]], (0, 1))
+        draw_text(block, f"> {samples.classes[suggested]}", (0, LINE - 2))
+        block.paste(Image.fromarray(tile), (0, 2 * LINE))
+        blocks.append(block)
+    title = f"{report.dataset.title}: the {len(blocks)} most suspicious labels; label > suggested class"
+    with atomic_write(path, "--label_errors") as part:
+        flow(blocks, title).save(part, "JPEG", quality=85)

@@ -46,7 +46,8 @@ def rank(
     intervals, behind_intervals = (
         np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled, behind)
     )
-    draws = posterior.posterior(_per_image(predicted, labels, metric)[:, None], seed, groups)
+    per_image = (predicted == labels) * image_weights(labels, metric)
+    draws = posterior.posterior(per_image[:, None], seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
     tied = _tied(behind, leader)
@@ -72,13 +73,12 @@ def accuracy(predicted: ndarray, labels: ndarray, metric: str) -> float:
     return _scorer(predicted, labels, metric, units)(np.ones(len(labels)))
 
 
-def _per_image(predicted: ndarray, labels: ndarray, metric: str) -> ndarray:
-    """(K, N) values per image whose mean is the score."""
-    correct = (predicted == labels).astype(float)
+def image_weights(labels: ndarray, metric: str) -> ndarray:
+    """(N,) factors of right or wrong whose mean is the score."""
     if metric == "top1":
-        return correct
+        return np.ones(len(labels))
     counts = np.bincount(labels)
-    return correct * len(labels) / (np.count_nonzero(counts) * counts[labels])
+    return len(labels) / (np.count_nonzero(counts) * counts[labels])
 
 
 def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None) -> ndarray:

@@ -19,7 +19,7 @@ from ..models import build
 from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
-from . import cost_model, dataset, probe, ranking, text
+from . import cost_model, dataset, more_images, probe, ranking, text
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
@@ -69,6 +69,10 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0)
         for one in standings
     ]
+    curve = None
+    if seconds_left() > 0:
+        first = backbones[0]["backbone"]
+        curve = more_images.estimate(first, search.results[first], search.round_, data.metric)
     return {
         **_describe(run, data, search.round_),
         "limit": config.limit,
@@ -76,6 +80,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         "backbones": backbones,
         "dropped": search.dropped,
         "left_out": search.left_out,
+        "more_images": curve,
         "seconds": time.perf_counter() - start,
         **provenance.collect(device, run.precision),
     }, data

@@ -1,0 +1,45 @@
+"""Would more images help? The learning curve of the best probe, and its extrapolation to twice the images."""
+
+from typing import Any
+
+import numpy as np
+
+from ..statistics import learning_curve
+from ..transfer import data_curve
+from . import ranking
+from .dataset import Round
+from .probe import ProbeResult
+
+MIN_STEPS = 3  # training set sizes of a curve
+
+
+def estimate(name: str, result: ProbeResult, round_: Round, metric: str) -> dict[str, Any] | None:
+    """The scores of the backbone's probe for growing fractions of the images, and the gain of twice as many.
+
+    None if the images are too few for three training set sizes.
+    """
+    labels, balanced = round_.labels, metric == "balanced_accuracy"
+    correct = data_curve.correct(result.features, labels, round_.folds, round_.groups, balanced)
+    if len(correct) < MIN_STEPS:
+        return None
+    scores = correct * ranking.image_weights(labels, metric)
+    units = np.arange(len(labels)) if round_.groups is None else round_.groups
+    gain = learning_curve.gain_of_doubling(scores, units)
+    return {
+        "backbone": name,
+        "fractions": data_curve.FRACTIONS[-len(scores) :],
+        "scores": scores.mean(1).tolist(),
+        "gain": gain.mean,
+        "interval": gain.interval,
+    }
+
+
+def format_gain(curve: dict[str, Any]) -> str:
+    """One line."""
+    low, high = (100 * bound for bound in curve["interval"])
+    steps = zip(curve["fractions"], curve["scores"], strict=True)
+    scores = ", ".join(f"{'all' if f == 1 else f'1/{1 / f:.0f}'} {100 * s:.1f} %" for f, s in steps)
+    return (
+        f"Would more images help? Twice as many: {100 * curve['gain']:+.1f} points [{low:.1f}, {high:.1f}] for the probe of "
+        f"{curve['backbone']} (of these images, {scores})."
+    )

@@ -212,6 +212,13 @@ def labels_claim() -> str:
     return labels_table(load_lines(BENCHMARKS / "labels_claim.jsonl"))
 
 
+def images_claim() -> str:
+    """The gain of twice the images, predicted from half of them, as `probe_claims.py` measures it."""
+    from benchmarks.probe_claims import images_table  # imports torch
+
+    return images_table(load_lines(BENCHMARKS / "images_claim.jsonl"))
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -284,6 +291,7 @@ TABLES = {
     "same_accuracy": same_accuracy,
     "p_best": p_best,
     "labels_claim": labels_claim,
+    "images_claim": images_claim,
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

@@ -42,6 +42,11 @@ def test_noise_ties_all(capsys: pytest.CaptureFixture) -> None:
     answer = run_recommend("--data_dir", data, "-model", *TINY, *SMALL)
     assert all(row["tied"] for row in answer["backbones"])
     assert max(row["p_best"] for row in answer["backbones"]) < 0.99
+    curve = answer["more_images"]
+    assert curve["fractions"][-1] == 1 and curve["scores"][-1] == pytest.approx(
+        answer["backbones"][0]["score"]
+    )
+    assert 0 <= curve["interval"][0] <= curve["gain"] <= curve["interval"][1]
     assert "All 3 are equal within the noise of 64 images" in capsys.readouterr().out
 
 

@@ -1,0 +1,57 @@
+"""The gain of twice the images: simulated power laws, and the curve of a probe."""
+
+import numpy as np
+import pytest
+
+from common.statistics.learning_curve import gain_of_doubling
+from common.transfer import data_curve, linear_probe
+
+
+def simulate(seed: int, exponent: float, n: int = 1500) -> tuple[np.ndarray, float]:
+    """(4, n) right or wrong, by classifiers that share most difficult images, and the true gain of the next doubling."""
+    rng = np.random.default_rng(seed)
+    error = 0.05 + 0.4 * (2.0 ** np.arange(5)) ** -exponent
+    shared, own = rng.random(n), rng.random((4, n))
+    return np.where(rng.random((4, n)) < 0.3, own, shared) >= error[:4, None], error[3] - error[4]
+
+
+@pytest.mark.parametrize("exponent", [0.25, 0.7])
+def test_the_interval_holds_the_gain(exponent: float) -> None:
+    inside, errors = [], []
+    for seed in range(12):
+        scores, truth = simulate(seed, exponent)
+        gain = gain_of_doubling(scores, np.arange(scores.shape[1]))
+        low, high = gain.interval
+        inside.append(low <= truth <= high)
+        errors.append(gain.mean - truth)
+    assert np.mean(inside) >= 0.9 and abs(np.mean(errors)) < 0.01
+
+
+def test_groups_widen_it() -> None:
+    scores, _ = simulate(0, 0.5)
+    groups = np.arange(scores.shape[1]) // 15
+    scores = np.sort(scores, axis=1)  # images of a group are alike
+    by_image, by_group = (gain_of_doubling(scores, u).interval for u in (np.arange(len(groups)), groups))
+    assert by_group[1] - by_group[0] > 1.2 * (by_image[1] - by_image[0])
+
+
+def test_no_gain_is_small() -> None:
+    scores = np.tile(np.random.default_rng(0).random(800) < 0.9, (4, 1))
+    gain = gain_of_doubling(scores, np.arange(800))
+    assert gain.interval[0] >= 0 and gain.interval[1] < 0.012
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_curve_of_a_probe(grouped: bool) -> None:
+    rng, labels = np.random.default_rng(0), np.arange(240) % 4
+    x = rng.normal(size=(240, 32)) + rng.normal(size=(4, 32))[labels] * 0.3
+    groups = np.arange(240) // 4 if grouped else None
+    folds = linear_probe.folds(labels, groups, 0)
+    curve = data_curve.correct(x, labels, folds, groups, balanced=False)
+    assert curve.shape == (4, 240) and curve[-1].mean() > curve[0].mean()
+    logits = linear_probe.out_of_fold(x, labels, 4, folds, groups)
+    assert (curve[-1] == (logits.argmax(1) == labels)).all()
+    few = labels[:24]
+    assert (
+        len(data_curve.correct(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3
+    )  # six of a class

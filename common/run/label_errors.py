@@ -103,7 +103,7 @@ def summary(report: Report, errors: LabelErrors) -> list[str]:
         lines[0] += f"; first {samples.names[i]}, rather {suggested}"
     lines.append(
         f"labels: of {100 * label_errors.PLANTED:.0f} % of the labels, changed at random as a test, it finds "
-        f"{100 * planted.recall:.0f} %; {100 * planted.precision:.0f} % of what it then finds are these"
+        f"{100 * planted.fraction_found:.0f} %; {100 * planted.precision:.0f} % of what it then finds are these"
     )
     if planted.precision < WEAK:
         lines.append(

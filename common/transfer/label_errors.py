@@ -20,7 +20,7 @@ PLANTED = 0.05  # of the labels, in `planted_test`
 class PlantedTest:
     """The method's success on labels that were changed at random."""
 
-    recall: float  # fraction of the changed labels that are found
+    fraction_found: float  # recall: fraction of the changed labels that are found
     precision: float  # fraction of the found labels that were changed; real errors count as false alarms
 
 

@@ -38,7 +38,7 @@ def test_changed_labels_are_found(groups: np.ndarray | None) -> None:
 
 def test_the_planted_test_tells_a_strong_probe_from_a_weak_one() -> None:
     strong, weak = (label_errors.planted_test(*blobs(300, 3, d), None, 0) for d in (3.0, 0.1))
-    assert strong.precision > 0.9 and strong.recall > 0.7
+    assert strong.precision > 0.9 and strong.fraction_found > 0.7
     assert weak.precision < 0.3
 
 

@@ -1,5 +1,6 @@
 """find problems in a dataset or in your folder"""
 
+import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -52,11 +53,7 @@ def main(argv: list[str]) -> None:
             found = "empty" if os.path.exists(folder) else "not found"
             raise UserError(f"no data in {folder} ({found}): {sheet.get}; or pass its folder as --data_dir")
         check_pixels(options)
-        for option in ("out", "sheet", "label_errors"):
-            if path := getattr(options, option):
-                check_new(path, f"--{option}")
-        if options.label_errors:
-            check_new(options.label_errors.with_suffix(".jpg"), "--label_errors")
+        _check_outputs(options)
 
         from ...data.checks.check import check
         from ...data.checks.report import summary, write
@@ -80,6 +77,15 @@ def main(argv: list[str]) -> None:
             _print_label_errors(options.label_errors, report)
 
     report_user_errors(show)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Raises: UserError: a file to write exists, or its folder does not."""
+    for option in ("out", "sheet", "label_errors"):
+        if path := getattr(options, option):
+            check_new(path, f"--{option}")
+    if options.label_errors:
+        check_new(options.label_errors.with_suffix(".jpg"), "--label_errors")
 
 
 def _print_label_errors(path: Path, report: "Report") -> None:

@@ -1,16 +1,17 @@
-"""Which recipe? The default, its variants and the paper's two phases, at equal compute, on validation only.
+"""Which recipe? Its parts on real networks and datasets, at equal steps, chosen on validation.
 
-    python benchmarks/recipes.py --data ../shared/data --out benchmarks/results/recipes.jsonl
+    python benchmarks/recipes.py --data FOLDER --stage parts
 
-1,800 training images of EuroSAT and of CIFAR-10, 200 of Flowers-102; EfficientNet-Lite0 from ImageNet weights, three seeds. Every
-variant sees the same images in the same number of steps; its best epoch on validation counts. Runs already in --out are skipped.
+Every run starts from ImageNet weights and is a line of `--out`: the score on validation of the last weights, and the one on test,
+which only `--table test` reads. Runs already there are skipped, so an interrupted benchmark continues. One thread.
 """
 
 import argparse
 import json
-import statistics
 import sys
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,170 +22,230 @@ sys.path.insert(0, str(ROOT))
 import torch
 
 import cifar10
+import cub200
 import eurosat
 import flowers102
+import folder
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.data.splits import splits
 from common.metrics import classification
 from common.models import build, weights
-from common.spec import Augment, Phase, Recipe
+from common.run.head_start import probe_head
+from common.spec import Augment, Dataset
 from common.training import recipes
+from common.training.cpu_kernels import move_to
 from common.training.device import make_accelerator
 from common.training.evaluate import evaluate
 from common.training.finetune import finetune
 from common.training.task import Task
+from common.transfer.features import set_head
 
-BATCH, STEPS = 32, 500
-TASKS = {  # data sheet, folder of the data, training images, validation images, pixels
-    "eurosat": (eurosat.DATASET, "eurosat", 1800, 2000, 64),
-    "cifar10": (cifar10.DATASET, "cifar10_small", 1800, 2000, 64),
-    "flowers102": (flowers102.DATASET, "flowers102_small", 200, 200, 64),
+SHARED = Path("../shared/weights")
+NETWORKS = {  # name: weights
+    "efficientnet_lite0": "imagenet",
+    "efficientnet_lite1": "imagenet",
+    "efficientnet_lite2": "imagenet",
+    "timm:mobilenetv2_100": "mobilenetv2_100_features.safetensors",
+    "timm:mobilenetv1_100": "mobilenetv1_100.safetensors",
+    "torchvision:squeezenet1_1": "squeezenet1_1.safetensors",
 }
 
 
-def variants(epochs: int, epoch: int) -> dict[str, tuple[Recipe, Augment | None]]:
-    base = recipes.clean(epochs, epoch, build.get_backbone("efficientnet_lite0").lr)
-    phase = base.phases[0]
-    first = epochs // 2 * epoch
-    paper = Recipe(
-        name="paper",
-        phases=(
-            Phase(steps=first, lr=1e-3, weight_decay=0.01, schedule="constant"),
-            Phase(steps=epochs * epoch - first, optimizer="sgd", lr=1e-3, schedule="constant"),
-        ),
-        eval_every=epoch,
+@dataclass(frozen=True)
+class Benchmark:
+    """Images per class of each part, of a dataset in its official layout or in class folders."""
+
+    sheet: Dataset
+    folder: str
+    train: int
+    val: int
+    test: int
+    classes: int | None = None
+
+
+BENCHMARKS = {
+    "flowers102": Benchmark(flowers102.DATASET, "flowers102", 10, 10, 10),
+    "tiny50": Benchmark(replace(folder.DATASET, image_size=(64, 64)), "tiny/folder", 30, 20, 20),
+    "eurosat": Benchmark(eurosat.DATASET, "eurosat", 100, 100, 200),
+    "cub": Benchmark(cub200.DATASET, "cub200_small", 8, 3, 3),
+    "cifar10": Benchmark(cifar10.DATASET, "cifar10_small", 150, 100, 100),
+    "plants": Benchmark(folder.DATASET, "plantvillage_sequence/PlantVillage", 100, 80, 100),
+}
+SIDE, BATCH = 64, 32
+
+
+@cache
+def load(
+    name: str, data: Path, mean: tuple, std: tuple, interpolation: str
+) -> tuple[dict[str, Batches], int, Augment]:
+    """Batches of train, val and test, the same for every recipe and seed; the number of classes; the augmentation."""
+    bench = BENCHMARKS[name]
+    samples = splits.present_classes(bench.sheet.load(data / bench.folder, bench.sheet.classes))
+    labels = np.asarray(samples.labels)
+    drawn = np.random.default_rng(0).permutation(len(labels))
+    preprocess = replace(
+        build.get_backbone("efficientnet_lite0").preprocess((SIDE, SIDE)),
+        mean=mean,
+        std=std,
+        interpolation=interpolation,
     )
-
-    def vary(**changes: object) -> Recipe:
-        return replace(base, phases=(replace(phase, **changes),))
-
-    return {
-        "clean": (base, None),
-        "paper, two phases": (paper, None),
-        "lr 1e-3": (vary(lr=1e-3), None),
-        "lr 4e-3": (vary(lr=4e-3), None),
-        "head x 3": (vary(head_lr=3.0), None),
-        "no label smoothing": (replace(base, label_smoothing=0.0), None),
-        "no augmentation": (base, Augment()),
-        "paper, no augmentation": (paper, Augment()),
-    }
-
-
-def load(task: str, data: Path) -> tuple:
-    """Batches of train and val, the same for every variant and seed."""
-    dataset, folder, n_train, n_val, side = TASKS[task]
-    row = build.get_backbone("efficientnet_lite0")
-    preprocess = row.preprocess((side, side))
-    samples = splits.present_classes(dataset.load(data / folder, dataset.classes))
-    split = splits.split(dataset, samples, seed=0)
-    classes = len(samples.classes)
-
-    def balanced(positions: tuple[int, ...], n: int) -> list[int]:
-        """`n` positions, equally many per class, spread over the sorted names."""
-        per_class = [[i for i in positions if samples.labels[i] == c] for c in range(classes)]
-        return [
-            i
-            for members in per_class
-            for i in members[:: max(1, len(members) * classes // n)][: n // classes]
-        ]
-
-    chosen = {"train": balanced(split.train, n_train)}
-    used = set(chosen["train"])
-    pool = (
-        split.val
-        if len(split.val) >= n_val
-        else tuple(i for i in (*split.train, *split.val) if i not in used)
-    )
-    chosen["val"] = balanced(pool, n_val)
-    parts = {}
-    for part, index in chosen.items():
-        pixels, _ = decode(
-            [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index],
-            preprocess,
-            dataset.native,
+    parts, start = {}, 0
+    for part in ("train", "val", "test"):
+        n = getattr(bench, part)
+        index = np.sort(
+            np.concatenate(
+                [drawn[labels[drawn] == c][start : start + n] for c in range(len(samples.classes))]
+            )
+        )
+        start += n
+        images = (
+            [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index]
         )
         parts[part] = Batches(
-            pixels=pixels,
-            labels=np.asarray(samples.labels)[index],
+            pixels=decode(images, preprocess, bench.sheet.native)[0],
+            labels=labels[index],
             indices=np.arange(len(index)),
             preprocess=preprocess,
             batch_size=BATCH,
             device=torch.device("cpu"),
         )
-    return dataset, row, classes, parts
+    return parts, len(samples.classes), bench.sheet.augment
 
 
-def train(loaded: tuple, recipe: Recipe, augment: Augment | None, seed: int) -> dict:
-    dataset, row, classes, parts = loaded
-    accelerator = make_accelerator("cpu", "fp32", row.cpu_bf16)
-    torch.manual_seed(seed)
-    net = build.create_model(row, classes, weights.load_weights(row, "imagenet", offline=True)[0]).to(
-        memory_format=torch.channels_last
-    )
+class Trainer:
+    """A network on a dataset: its data, its initial weights and its probe."""
 
-    def validate(net: torch.nn.Module) -> tuple[float, dict[str, float]]:
-        scores = classification.score(evaluate(net, parts["val"], accelerator), parts["val"].labels)
-        return scores["top1"], scores
-
-    task = Task(
-        net=net,
-        head=row.head,
-        train=parts["train"],
-        augment=dataset.augment if augment is None else augment,
-        validate=validate,
-        recipe=recipe,
-        accelerator=accelerator,
-        seed=seed,
-    )
-    best = finetune(task, lambda record: None).best
-    return {name: best[name] for name in ("epoch", "top1", "macro_f1", "nll", "ece")}
-
-
-def table(path: Path) -> None:
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    names = list(dict.fromkeys(row["variant"] for row in rows))
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    print(f"\n{'variant':24}" + "".join(f"{task:>22}" for task in tasks) + f"{'mean':>8}")
-    for name in names:
-        cells = [[r["top1"] for r in rows if r["variant"] == name and r["task"] == task] for task in tasks]
-        means = [100 * statistics.mean(cell) if cell else float("nan") for cell in cells]
-        spread = [100 * statistics.stdev(cell) if len(cell) > 1 else 0.0 for cell in cells]
-        line = "".join(
-            f"{f'{m:.2f} ± {s:.2f} ({len(c)})':>22}" for m, s, c in zip(means, spread, cells, strict=True)
+    def __init__(self, network: str, bench: str, data: Path):
+        self.row = build.get_backbone(network)
+        self.parts, self.classes, self.augment = load(
+            bench, data, self.row.mean, self.row.std, self.row.interpolation
         )
-        print(f"{name:24}{line}{statistics.mean(means):8.2f}")
+        source = NETWORKS[network]
+        source = source if source == "imagenet" else str(SHARED / source)
+        self.state = weights.load_weights(self.row, source, offline=True)[0]
+        self.accelerator = make_accelerator("cpu", "fp32", False)
+        begin = time.perf_counter()
+        self.head = probe_head(self.net(0), self.row, self.parts["train"], self.classes, None, "fp32", 0)
+        self.probe_seconds = time.perf_counter() - begin
+
+    def net(self, seed: int) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        return build.create_model(self.row, self.classes, self.state, size=(SIDE, SIDE))
+
+    def score(self, net: torch.nn.Module, part: str) -> dict[str, float]:
+        scores = classification.score(
+            evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels
+        )
+        return {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
+
+    def probe(self) -> dict[str, float]:
+        net = self.net(0)
+        set_head(net, self.row.head, *self.head)
+        move_to(net, torch.device("cpu"), torch.channels_last)
+        return {**self.score(net, "val"), **self.score(net, "test"), "seconds": round(self.probe_seconds, 1)}
+
+    def train(self, config: dict, seed: int) -> dict[str, float]:
+        """`config`: head, bn, lr, steps; the others as the default recipe."""
+        net = self.net(seed)
+        if config["head"] == "probe":
+            set_head(net, self.row.head, *self.head)
+        move_to(net, torch.device("cpu"), torch.channels_last)
+        phase = {
+            name: config[name]
+            for name in ("lr", "steps", "head_lr", "stem_lr", "weight_decay")
+            if name in config
+        }
+        base = recipes.clean(1, config["steps"], config["lr"], pretrained=True)
+        recipe = replace(
+            base,
+            phases=(replace(base.phases[0], **phase),),
+            head_start=config["head"],
+            batch_norm=config["bn"],
+            label_smoothing=config.get("smoothing", base.label_smoothing),
+        )
+        task = Task(
+            net=net,
+            head=self.row.head,
+            train=self.parts["train"],
+            augment=self.augment if config.get("augment", True) else Augment(),
+            validate=lambda net: (0.0, {}),
+            recipe=recipe,
+            accelerator=self.accelerator,
+            seed=seed,
+        )
+        begin = time.process_time()
+        finetune(task, lambda record: None)
+        seconds = round(time.process_time() - begin, 1)
+        return {**self.score(net, "val"), **self.score(net, "test"), "seconds": seconds}
+
+
+def config(head: str, bn: str, lr: float, steps: int = 300, **others: float) -> dict:
+    return {"head": head, "bn": bn, "lr": lr, "steps": steps, **others}
+
+
+PF, PB, RB = ("probe", "pretrained"), ("probe", "batch"), ("random", "batch")
+MAIN = ("flowers102", "tiny50", "eurosat")
+BN = ("efficientnet_lite0", "timm:mobilenetv2_100", "timm:mobilenetv1_100")
+SQUEEZE = ("torchvision:squeezenet1_1",)
+STAGES = {  # name: (networks, benchmarks, configurations)
+    "squeeze": (
+        SQUEEZE,
+        tuple(BENCHMARKS),
+        [config(h, "batch", lr) for h in ("probe", "random") for lr in (1e-4, 3e-4, 1e-3)],
+    ),
+    "short": (
+        BN,
+        MAIN,
+        [config(*start, lr, steps) for steps in (12, 25) for start in (PF, PB) for lr in (3e-4, 1e-3, 3e-3)],
+    ),
+    "grid": (BN, MAIN, [config(*PF, 3e-3), config(*PB, 3e-4)]),
+    "layers": (
+        BN[:2],
+        MAIN,
+        [config(*PF, 1e-3, stem_lr=0.1), config(*PF, 2e-3, stem_lr=0.1), config(*PF, 1e-3, smoothing=0.0)],
+    ),
+    "parts": (
+        BN,
+        MAIN,
+        [config(*PF, 1e-3), config(*PB, 1e-3), config(*RB, 1e-3), config(*PF, 3e-4), config(*PB, 3e-3)],
+    ),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="compare training recipes on validation at equal compute")
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with eurosat/, cifar10_small/ and flowers102_small/"
-    )
+    parser = argparse.ArgumentParser(description="compare the parts of a recipe on validation")
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/recipes.jsonl")
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", help="names from the table (default: all)")
+    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     args = parser.parse_args()
-
+    torch.set_num_threads(1)
     done = set()
     if args.out.exists():
         rows = map(json.loads, args.out.read_text().splitlines())
-        done = {(row["task"], row["variant"], row["seed"]) for row in rows}
-    for task in args.tasks:
-        loaded = load(task, args.data)
-        epoch = loaded[3]["train"].steps
-        epochs = round(STEPS / epoch)
-        for seed in args.seeds:
-            for name, (recipe, augment) in variants(epochs, epoch).items():
-                if (task, name, seed) in done or (args.variants and name not in args.variants):
-                    continue
-                scores = train(loaded, recipe, augment, seed)
-                row = {"task": task, "variant": name, "seed": seed, "epochs": epochs, **scores}
-                with args.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(row, flush=True)
-    table(args.out)
+        done = {json.dumps([row[k] for k in ("network", "data", "config", "seed")]) for row in rows}
+    for stage in args.stages:
+        networks, benches, configs = STAGES[stage]
+        for bench in benches:
+            for network in networks:
+                trainer = None
+                for seed in args.seeds:
+                    for conf in [{"head": "probe", "steps": 0}, *configs]:
+                        key = {
+                            "network": network,
+                            "data": bench,
+                            "config": conf,
+                            "seed": seed if conf["steps"] else 0,
+                        }
+                        if json.dumps(list(key.values())) in done:
+                            continue
+                        trainer = trainer or Trainer(network, bench, args.data)
+                        scores = trainer.train(conf, seed) if conf["steps"] else trainer.probe()
+                        done.add(json.dumps(list(key.values())))
+                        with args.out.open("a") as file:
+                            file.write(json.dumps({**key, **scores}) + "\n")
+                        print(json.dumps({**key, **scores}), flush=True)
 
 
 if __name__ == "__main__":

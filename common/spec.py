@@ -167,6 +167,7 @@ class Phase:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float
     head_lr: float = 1.0  # the head's learning rate, as a multiple of `lr`
+    stem_lr: float = 1.0  # the first layer's, as a multiple of `lr`; those between in a geometric series
     weight_decay: float = 0.0
     decay_all: bool = False  # also norms, layer scales and biases
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -223,6 +224,7 @@ class RunConfig:
     steps: int | None  # instead of epochs
     optimizer: Literal["adamw", "adam", "sgd"] | None
     lr: float | Literal["auto"] | None  # auto: search on validation
+    no_search: bool
     weight_decay: float | None
     head_start: Literal["random", "probe"] | None
     batch_norm: Literal["batch", "pretrained"] | None

@@ -7,24 +7,35 @@ from ..spec import RunConfig
 
 
 def format_record(config: RunConfig, record: dict[str, Any]) -> str:
-    """The line of a log record: the data's layout, a run's start, a learning-rate trial, an evaluation or a probe's penalty."""
+    """The line of a log record: the data's layout, a run's start, a recipe search, an evaluation or a probe's penalty."""
     if "data" in record:
         return record["data"]
-    if "trial" in record:
-        score = record["score"]
-        text = "no finite loss" if score is None else f"{100 * score:.2f} % on val"
-        return f"learning rate {record['trial']:g}, {record['steps']:,} steps: {text}"
+    if "note" in record:
+        return record["note"]
+    if "trials" in record:
+        return _format_search(record["trials"], record["best"])
     if "penalty" in record:
         return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
     return _format_evaluation(record) if "step" in record else _format_start(config, record)
 
 
+def _format_search(trials: list[dict[str, Any]], best: dict[str, Any]) -> str:
+    seconds, longest = sum(each["seconds"] for each in trials), max(each["steps"] for each in trials)
+    stem = f", {best['stem_lr']:g} times that at the first layer" if best["stem_lr"] != 1 else ""
+    return (
+        f"recipe search: learning rate {best['lr']:g}{stem}, batch norm {best['batch_norm']}, the best of {len(trials)} short runs "
+        f"({100 * best['score']:.1f} % on validation after {longest} steps; {seconds:.0f} s; --lr X or --no_search does without)"
+    )
+
+
 def _format_evaluation(record: dict[str, Any]) -> str:
     epoch, part = record["epoch"], "test" if "test_top1" in record else "val"
     position = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
+    scores = f"{part} top1 {100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}"
+    if not record["step"]:
+        return f"{position}: the frozen network's linear probe, {scores}"
     return (
-        f"{position}: loss {record['train_loss']:.3f}, {part} top1 "
-        f"{100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}; {record['train_seconds']:.0f} s, "
+        f"{position}: loss {record['train_loss']:.3f}, {scores}; {record['train_seconds']:.0f} s, "
         f"{record['train_images_per_second']:.0f} img/s"
     )
 
@@ -32,19 +43,23 @@ def _format_evaluation(record: dict[str, Any]) -> str:
 def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
     split, (height, width) = record["split"], record["preprocess"]["size"]
     skipped = record["skipped_images"]
-    rate = f", learning rate {record['recipe']['phases'][0]['lr']:g}" if record.get("lr_search") else ""
     return (
         f"{config.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; "
         f"{record['backbone']} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
-        f"{', compiled' * record['compiled']}{rate} on {record['device']} -> {config.out}"
+        f"{', compiled' * record['compiled']} on {record['device']} -> {config.out}"
     )
 
 
 def format_result(result: dict[str, Any], out: Path) -> str:
     """Dataset, backbone, headline metric with its interval, selected epoch, cost and run folder, in one line."""
-    metric, split, cost = result["test"][result["metric"]], result["split"], result["cost"]
+    metric, split, cost, best = (
+        result["test"][result["metric"]],
+        result["split"],
+        result["cost"],
+        result["best"],
+    )
     interval = (
         " [{:.2f}, {:.2f}]".format(*(100 * x for x in metric["interval"])) if metric["interval"] else ""
     )
@@ -52,9 +67,10 @@ def format_result(result: dict[str, Any], out: Path) -> str:
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     method, selected = _method(result)
+    frozen = " (the linear probe: training improved nothing, --protocol probe does without)"
     return (
         f"{_dataset(result)} {result['backbone']} {method}: {result['metric']} {100 * metric['value']:.2f} %{interval}{second} "
-        f"on {split['test']:,} test images; {selected} "
+        f"on {split['test']:,} test images; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
         f"chosen on {split[result['chosen_on']]:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )

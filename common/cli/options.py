@@ -111,12 +111,15 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"),
                        help="sgd has a momentum of 0.9 (default: the recipe's)")
     group.add_argument("--lr", type=learning_rate, metavar="X|auto",
-                       help="peak learning rate; auto: the best of five on validation, which takes about as long as the run (default: the recipe's)")
+                       help="peak learning rate; auto: searched on validation together with --batch_norm, in at most a quarter of the run's time "
+                            "(default: the one measured for the network, else auto)")
+    group.add_argument("--no_search", action="store_true",
+                       help="do not search where no rate was measured: use the usual one of its kind")
     group.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
     group.add_argument("--head_start", choices=("random", "probe"),
-                       help="initial head: random, or a linear probe of the frozen features (default: random)")
+                       help="initial head: random, or a linear probe of the frozen features (default: probe for pretrained weights)")
     group.add_argument("--batch_norm", choices=("batch", "pretrained"),
-                       help="statistics in training: those of the batch, or the pretrained ones, unchanged (default: batch)")
+                       help="statistics in training: those of the batch, or the pretrained ones, unchanged (default: pretrained for pretrained weights)")
     group.add_argument("--class_weights", action="store_true",
                        help="weight the loss by inverse class frequency")
     group.add_argument("--balanced_sampling", action="store_true",

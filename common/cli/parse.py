@@ -158,6 +158,8 @@ def _check_protocol(options: argparse.Namespace) -> None:
         raise UserError(
             "--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto"
         )
+    if options.no_search and options.lr == "auto":
+        raise UserError("--no_search and --lr auto contradict each other: drop one of them")
     parallel = int(os.environ.get("WORLD_SIZE", 1)) > 1
     if options.tune and parallel:
         raise UserError("--tune works with a single process only")

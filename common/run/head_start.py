@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
+from ..data.dataset import LoadedDataset
 from ..data.loader import Batches
 from ..metrics import calibration
 from ..models.registry import Backbone
@@ -18,9 +19,17 @@ Head = tuple[np.ndarray, np.ndarray]  # (C, D) weight and (C,) bias, float32
 
 
 def probe_head(
-    net: nn.Module, backbone: Backbone, train: Batches, n_classes: int, precision: str, seed: int
+    net: nn.Module,
+    backbone: Backbone,
+    train: Batches,
+    n_classes: int,
+    groups: np.ndarray | None,
+    precision: str,
+    seed: int,
 ) -> Head:
     """Fit a ridge regression to the features of all training images, without augmentation. `net` loses its head.
+
+    `groups`: (N,) int; the penalty is chosen on groups left out as a whole.
 
     The logits are scaled to the lowest out-of-fold NLL, as a ridge regression predicts between 0 and 1: logits of hardly
     any confidence. Validation images are not used.
@@ -30,7 +39,15 @@ def probe_head(
     )
     features, labels = forward_features(net, backbone, batches, precision).values, train.labels
     with linear_probe.single_threaded_blas():
-        probe = linear_probe.fit(features, labels, n_classes)
-    folds = linear_probe.folds(labels, None, seed)
-    logits = linear_probe.out_of_fold(features, labels, n_classes, folds)
+        probe = linear_probe.fit(features, labels, n_classes, groups)
+    folds = linear_probe.folds(labels, groups, seed)
+    logits = linear_probe.out_of_fold(features, labels, n_classes, folds, groups)
     return probe.layer(calibration.fit_temperature(logits, labels))
+
+
+def train_groups(dataset: LoadedDataset) -> np.ndarray | None:
+    """(N,) int, the group of every training image; None: no groups."""
+    samples, split = dataset.samples, dataset.split
+    if not samples.groups:
+        return None
+    return np.unique(np.asarray(samples.groups)[list(split.train)], return_inverse=True)[1]

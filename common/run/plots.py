@@ -18,15 +18,22 @@ TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
 def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, part: str, title: str) -> None:
     """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of `part`, the selection set."""
-    epochs = [r["epoch"] for r in records]
+    trained = [r for r in records if r["step"]]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     panels = (
         (left, "train_loss", f"{part}_nll", 1, "loss"),
         (right, "train_top1", f"{part}_top1", 100, "top-1 (%)"),
     )
     for axes, train, val, scale, label in panels:
-        axes.plot(epochs, [scale * r[train] for r in records], "o-", ms=3, color=TRAIN, label="train")
-        axes.plot(epochs, [scale * r[val] for r in records], "o-", ms=3, color=VAL, label=part)
+        for rows, key, color, name in ((trained, train, TRAIN, "train"), (records, val, VAL, part)):
+            axes.plot(
+                [r["epoch"] for r in rows],
+                [scale * r[key] for r in rows],
+                "o-",
+                ms=3,
+                color=color,
+                label=name,
+            )
         axes.axvline(best_epoch, color=BEST, lw=1, ls=":", label="chosen epoch")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)

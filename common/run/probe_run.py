@@ -76,6 +76,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     from ..metrics import cost
     from ..transfer.features import set_head
     from . import artifacts
+    from .head_start import train_groups
 
     setup = _build_setup(config, backbone, dataset)
     split, device = dataset.split, setup.extractor.device
@@ -91,7 +92,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
             for part in (split.train, split.val)
         )
         with cost.Timer(device) as fitting:
-            candidates = _fit(train, val, len(dataset.samples.classes), _groups(setup))
+            candidates = _fit(train, val, len(dataset.samples.classes), train_groups(dataset))
         for candidate in candidates:
             write(candidate.record)
         best = _select(candidates, setup.settings["metric"])
@@ -160,14 +161,6 @@ def _features(setup: ProbeSetup, positions: Sequence[int]) -> "Features":
 
 def _part(setup: ProbeSetup, features: np.ndarray, positions: Sequence[int]) -> Part:
     return Part(features, np.asarray(setup.dataset.samples.labels)[list(positions)])
-
-
-def _groups(setup: ProbeSetup) -> np.ndarray | None:
-    """(N,) int, the group of every training image."""
-    samples, split = setup.dataset.samples, setup.dataset.split
-    if not samples.groups:
-        return None
-    return np.unique(np.asarray(samples.groups)[list(split.train)], return_inverse=True)[1]
 
 
 def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> list[FittedProbe]:

@@ -38,12 +38,12 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     from ..training.device import batch_errors
     from ..training.finetune import finetune
     from . import artifacts, evaluation
-    from .setup import build_setup, resume, search_rate, to_device
+    from .search import search_recipe
+    from .setup import build_setup, resume, to_device
 
     setup = build_setup(config, backbone, dataset)
     log = log if setup.main_process else lambda record: None
-    if config.lr == "auto":
-        setup = search_rate(setup, log)
+    setup = search_recipe(setup, log)
     if config.resume:
         setup = resume(setup)
     records = setup.saved["progress"]["records"] if setup.saved else []
@@ -80,11 +80,11 @@ def _result(setup: "Setup", fitted: "Fitted", tested: "Evaluation", started: flo
         "resumed_at": fitted.resumed_at,
         "cost": {
             "train_images_per_second": statistics.median(
-                r["train_images_per_second"] for r in fitted.records
+                r["train_images_per_second"] for r in fitted.records if r["step"]
             ),
             "test_images_per_second": len(labels) / tested.seconds,
             "peak_memory_bytes": cost.peak_memory(setup.task.accelerator.device),
-            "train_seconds": fitted.seconds,
+            "train_seconds": setup.search_seconds + fitted.seconds,
             "joules": fitted.joules,
             "total_seconds": time.perf_counter() - started,
         },

@@ -1,8 +1,8 @@
 """From a run's options and its dataset to a task that is ready to train."""
 
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+import time
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,12 @@ from accelerate import Accelerator
 from torch import nn
 
 from ..data.dataset import LoadedDataset, make_loaders
-from ..data.images.cache import content_hash
 from ..data.loader import Batches
 from ..metrics import classification, cost
 from ..models import build, weights
 from ..models.registry import Backbone
 from ..spec import RunConfig, Speed
-from ..training import autotune, checkpoint, device, heartbeat, lr_search, recipes
+from ..training import autotune, checkpoint, device, heartbeat, recipes
 from ..training.cpu_kernels import move_to
 from ..training.evaluate import evaluate
 from ..training.task import Task, Validate
@@ -27,13 +26,12 @@ from . import provenance, results
 from .config import (
     check_unchanged,
     choose_metric,
-    determining_settings,
     list_changes,
     model_config,
     static_config,
     steps_per_epoch,
 )
-from .head_start import Head, probe_head
+from .head_start import Head, probe_head, train_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,11 +46,17 @@ class Setup:
     loaders: dict[str, Batches]  # of train, val and test
     settings: dict[str, Any]  # as in `config.json`
     head: Head | None = None  # the initial one; None: random
+    head_seconds: float = 0.0  # to compute it
     saved: dict[str, Any] | None = None  # the checkpoint to resume from
 
     @property
     def main_process(self) -> bool:
         return self.task.accelerator.is_main_process
+
+    @property
+    def search_seconds(self) -> float:
+        """Of the initial head and of the trials of a recipe search, in this run or cached from an earlier one."""
+        return self.head_seconds + sum(trial["seconds"] for trial in self.settings["recipe_search"] or ())
 
     @property
     def checkpoints(self) -> checkpoint.CheckpointConfig:
@@ -75,18 +79,21 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
     precision = accelerator.mixed_precision.replace("no", "fp32")
-    head = None
+    head, begin = None, time.perf_counter()
     if recipe.head_start == "probe":
-        frozen = _create_net(config, backbone, n_classes, state, head)
-        head = probe_head(frozen, backbone, loaders["train"], n_classes, precision, config.seed)
-    net = _create_net(config, backbone, n_classes, state, head)
+        frozen = create_net(config, backbone, n_classes, state, head)
+        groups = train_groups(dataset)
+        head = probe_head(frozen, backbone, loaders["train"], n_classes, groups, precision, config.seed)
+    head_seconds = time.perf_counter() - begin
+    net = create_net(config, backbone, n_classes, state, head)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records
     metric = choose_metric(config, dataset)
     settings = {
         **static_config(config, backbone, recipe, dataset),
         **model_config(config, net, dataset.preprocess.size, weights_sha256, accelerator.device, precision),
         "metric": metric,
-        "lr_search": _previous(config).get("lr_search"),
+        "recipe_source": recipes.source(config, backbone),
+        "recipe_search": _previous(config).get("recipe_search"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compiled,
@@ -98,6 +105,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         train=loaders["train"],
         augment=config.dataset.augment,
         validate=_validation(config, recipe.choose_on, selection, metric, accelerator),
+        evaluate_first=head is not None,
         n_selection=classification.effective_sample_size(metric, selection.labels),
         recipe=recipe,
         accelerator=accelerator,
@@ -112,10 +120,11 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         loaders=loaders,
         settings=settings,
         head=head,
+        head_seconds=head_seconds,
     )
 
 
-def _create_net(
+def create_net(
     config: RunConfig, backbone: Backbone, n_classes: int, state: dict[str, Any] | None, head: Head | None
 ) -> nn.Module:
     """The network before its first step, with the same random weights at every call."""
@@ -155,43 +164,6 @@ def _validation(
         return scores[metric], {f"{part}_{name}": value for name, value in scores.items()}
 
     return validate
-
-
-def search_rate(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
-    """The setup with the learning rate that scores highest in short trials; `log` gets a record of each.
-
-    A resumed run keeps its rate.
-    """
-    config, task = setup.config, setup.task
-    trials = setup.settings["lr_search"]
-    if not trials:
-        with device.batch_errors(config.forward_size):
-            trials = lr_search.search_lr(task, partial(_initial_net, setup), _trial_key(setup), log)
-    phase, *later = task.recipe.phases
-    recipe = replace(task.recipe, phases=(replace(phase, lr=lr_search.best_rate(trials)), *later))
-    settings = setup.settings | {"lr_search": trials, "recipe": asdict(recipe)}
-    return replace(setup, task=replace(task, recipe=recipe), settings=settings)
-
-
-def _initial_net(setup: Setup) -> nn.Module:
-    """A new copy of the network before its first step."""
-    task, n_classes = setup.task, len(setup.dataset.samples.classes)
-    net = _create_net(setup.config, setup.backbone, n_classes, setup.state, setup.head)
-    move_to(net, task.accelerator.device, task.train.memory_format)
-    return net
-
-
-def _trial_key(setup: Setup) -> dict[str, Any] | None:
-    """Everything that determines a trial, except its recipe; None: trials are not cached.
-
-    Several processes do not cache, because they must not see different caches.
-    """
-    settings, dataset = setup.settings, setup.dataset
-    if setup.config.no_cache or settings["processes"] > 1:
-        return None
-    machine = {name: settings[name] for name in ("device", "threads")}
-    images = content_hash(dataset.samples.images, dataset.preprocess.size, dataset.preprocess)
-    return {**determining_settings(settings), **machine, "images": images}
 
 
 def resume(setup: Setup) -> Setup:

@@ -20,7 +20,13 @@ IDENTITY_FIELDS = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
-PIXEL_FIELDS = ("value_range", "bands")  # likewise, if they are set
+OPTIONAL_FIELDS = (
+    "value_range",
+    "bands",
+    "head_start",
+    "batch_norm",
+    "no_search",
+)  # likewise, if they are set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +108,7 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
     sizes = len(split.train), len(split.val), len(split.test)
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
+    search = recipes.SEARCH_COST if recipes.is_searched(config, row) else 0.0
     model = slug(row.name).replace(".", "_")
     return Cell(
         name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",
@@ -114,19 +121,19 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
         args=run.args,
         batch_size=config.batch_size,
         micro_bs=config.micro_bs or config.batch_size,
-        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, config.lr == "auto"),
+        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, search),
         pixels=config.image_size[0] * config.image_size[1],
     )
 
 
 def image_passes(
-    sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, lr_search: bool
+    sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, search: float
 ) -> int:
-    """See `Cell.image_passes`. `sizes`: images in train, val and test; a learning-rate search doubles the run."""
+    """See `Cell.image_passes`. `sizes`: images in train, val and test; `search`: its cost as a fraction of the run's."""
     _, val, test = sizes
     if not steps:
         return sum(sizes)
-    return (steps * batch_size + (steps // eval_every * (val or test) + test) // 3) * (1 + lr_search)
+    return (steps * batch_size + (steps // eval_every * (val or test) + test) // 3) * (1 + search)
 
 
 def _expected_steps(phase: Phase, eval_every: int) -> int:
@@ -139,11 +146,12 @@ def _identity(config: RunConfig, row: Backbone, fingerprint: str) -> str:
     sheet = config.dataset
     key: dict[str, Any] = {
         **{name: getattr(config, name) for name in IDENTITY_FIELDS},
-        **{name: value for name in PIXEL_FIELDS if (value := getattr(config, name))},
+        **{name: value for name in OPTIONAL_FIELDS if (value := getattr(config, name))},
         "backbone": row.name,
         "weights": _identify_weights(config, row),
         "sheet": [sheet.name, sheet.metric, sheet.native, asdict(sheet.augment)],
         "split": fingerprint,
+        **({"recipe": recipes.CLEAN_VERSION} if config.protocol == "clean" else {}),
     }
     return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:10]
 

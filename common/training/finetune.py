@@ -70,6 +70,8 @@ def finetune(
         while progress.phase < len(recipe.phases):
             start_phase(task, state, saved)
             saved = None
+            if task.evaluate_first and not progress.records:
+                save_or_stop(due=True, better=_evaluate(task, state, log))
             while not _phase_ended(recipe, progress):
                 end = _next_evaluation(recipe, progress)
                 set_train_mode(state.model, recipe)
@@ -115,7 +117,7 @@ def _next_evaluation(recipe: Recipe, progress: Progress) -> int:
 def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], None]) -> bool:
     """Validate the network and log its record; returns whether its weights are selected."""
     progress = state.progress
-    record = _training_record(task, state)
+    record = _training_record(task, state) if progress.step else {"step": 0, "epoch": 0}
     _share_buffers(task.net, task.accelerator)
     score, scores = task.validate(task.net)
     _check_finite(score, progress)

@@ -18,10 +18,25 @@ AUGMENTS = {
     "shift_flip": Augment(shift=1 / 8, flip=True),  # 4 of CIFAR's 32 pixels: He et al. 2016, section 4.2
 }
 
+CLEAN_VERSION = (
+    2  # increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
+)
+SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
+
+# Peak learning rates of the clean recipe that were measured, by the network's name in its library (docs/training.md)
+MEASURED_LRS = {
+    "tf_efficientnet_lite0": 1e-3,
+    "tf_efficientnet_lite1": 1e-3,
+    "tf_efficientnet_lite2": 1e-3,
+    "mobilenetv1_100": 1e-3,
+    "mobilenetv2_100": 1e-3,
+    "squeezenet1_1": 3e-4,
+}
+
 # The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
-    "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
+    "micro_bs", "epochs", "steps", "optimizer", "lr", "no_search", "weight_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
     "compile", "tune", "save_every",
 )  # fmt: skip
 
@@ -75,7 +90,10 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
     elif config.protocol == "paper":
         base = paper(published(config.dataset), steps_per_epoch)
     else:
-        base = clean(default_epochs(steps_per_epoch), steps_per_epoch, backbone.lr)
+        lr = measured_lr(backbone) or backbone.lr
+        base = clean(
+            default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained=config.weights != "none"
+        )
     options = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
         "optimizer": config.optimizer,
@@ -126,8 +144,11 @@ def paper(settings: Published, steps_per_epoch: int) -> Recipe:
     )
 
 
-def clean(epochs: int, steps_per_epoch: int, lr: float) -> Recipe:
+def clean(epochs: int, steps_per_epoch: int, lr: float, pretrained: bool) -> Recipe:
     """The default: AdamW, a cosine schedule with warm-up, label smoothing.
+
+    From pretrained weights the head starts as a linear probe and batch norm keeps its statistics: with a random head and
+    batch statistics, fine-tuning may end below the frozen network (docs/training.md).
 
     A small validation set often scores an early epoch highest by chance, while later weights are better. So the last
     weights within one standard error of the best score are selected (Breiman et al. 1984, section 3.4.3; LOG.md).
@@ -137,8 +158,30 @@ def clean(epochs: int, steps_per_epoch: int, lr: float) -> Recipe:
         phases=(Phase(steps=epochs * steps_per_epoch, lr=lr, weight_decay=0.05, warmup=0.1),),
         eval_every=steps_per_epoch,
         label_smoothing=0.1,
+        head_start="probe" if pretrained else "random",
+        batch_norm="pretrained" if pretrained else "batch",
         tolerance=1.0,
     )
+
+
+def measured_lr(backbone: Backbone) -> float | None:
+    return MEASURED_LRS.get(backbone.arch.partition(".")[0])
+
+
+def source(config: RunConfig, backbone: Backbone) -> str:
+    """Where the learning rate is from: options, protocol, measured (for this network) or unmeasured (a guess)."""
+    if config.lr not in (None, "auto"):
+        return "options"
+    if config.protocol != "clean":
+        return "protocol"
+    return "measured" if measured_lr(backbone) and config.weights != "none" else "unmeasured"
+
+
+def is_searched(config: RunConfig, backbone: Backbone) -> bool:
+    """Random weights have no recipe search unless it is requested: a good rate makes little of them."""
+    if config.lr == "auto" or config.no_search or config.weights == "none":
+        return config.lr == "auto"
+    return source(config, backbone) == "unmeasured"
 
 
 def default_epochs(steps_per_epoch: int) -> int:

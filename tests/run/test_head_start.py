@@ -48,7 +48,7 @@ def train(
 
 def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None:
     hold = ("--steps", "1", "--lr", "1e-9", "--batch_norm", "pretrained")
-    random, _ = train(*hold)
+    random, _ = train(*hold, "--head_start", "random")
     probed, _ = train(*hold, "--head_start", "probe")
     probe, _ = train("--protocol", "probe")
     assert (random["recipe"]["head_start"], probed["recipe"]["head_start"]) == ("random", "probe")
@@ -84,7 +84,8 @@ def _break(*_: object) -> None:
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_pretrained_statistics_are_unchanged_by_training(kept: bool, train, pretrained: Path) -> None:
-    result, after = train("--steps", "4", *(("--batch_norm", "pretrained") if kept else ()))
+    options = ("--batch_norm", "pretrained" if kept else "batch", "--head_start", "random")
+    result, after = train("--steps", "4", *options)
     before = load_file(pretrained)
     names = [name for name in before if name.endswith(("running_mean", "running_var"))]
     same = [torch.equal(before[name], after[name]) for name in names]

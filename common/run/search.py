@@ -1,0 +1,84 @@
+"""The recipe of a run, where it is neither given nor measured: searched on validation before training."""
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from ..data.images.cache import content_hash
+from ..training import device, recipe_search, recipes
+from ..training.cpu_kernels import move_to
+from .config import determining_settings
+from .setup import Setup, create_net
+
+
+def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
+    """The setup with the recipe that scores highest in short trials, unless the options or the table state one.
+
+    A resumed run keeps its recipe. `log` gets the trials, or the reason why there are none.
+
+    Raises:
+        UserError: every trial diverged, or a batch size is not available.
+    """
+    config, task = setup.config, setup.task
+    trials = setup.settings["recipe_search"]
+    if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
+        n_images = len(setup.loaders["val"])
+        names = recipe_search.candidates(task.recipe, task.net, _batch_norm(setup))
+        n, steps = recipe_search.plan(task.recipe, len(names), n_images / (3 * config.batch_size))
+        if n_images < recipe_search.MIN_IMAGES or not n:
+            log({"note": _no_search(n_images, setup.settings)})
+        else:
+            with device.batch_errors(config.forward_size):
+                build = partial(_initial_net, setup)
+                trials = recipe_search.search(task, names[:n], steps, build, _trial_key(setup))
+            log({"trials": trials, "best": recipe_search.best(trials)})
+    if not trials:
+        return setup
+    recipe = recipe_search.apply(task.recipe, recipe_search.best(trials))
+    settings = setup.settings | {
+        "recipe_search": trials,
+        "recipe": asdict(recipe),
+        "recipe_source": "searched",
+    }
+    return replace(setup, task=replace(task, recipe=recipe), settings=settings)
+
+
+def _batch_norm(setup: Setup) -> str | None:
+    """The mode that is given, or that random weights need; None: both are tried."""
+    return setup.config.batch_norm or ("batch" if setup.state is None else None)
+
+
+def _no_search(n_images: int, settings: dict[str, Any]) -> str:
+    reason = (
+        f"{n_images} validation images are too few"
+        if n_images < recipe_search.MIN_IMAGES
+        else "too few steps"
+    )
+    lr, source = settings["recipe"]["phases"][0]["lr"], settings["recipe_source"]
+    return (
+        f"no recipe search, {reason}: learning rate {lr:g} ({source} for this network; --lr X sets another)"
+    )
+
+
+def _initial_net(setup: Setup) -> nn.Module:
+    """A new copy of the network before its first step."""
+    task, n_classes = setup.task, len(setup.dataset.samples.classes)
+    net = create_net(setup.config, setup.backbone, n_classes, setup.state, setup.head)
+    move_to(net, task.accelerator.device, task.train.memory_format)
+    return net
+
+
+def _trial_key(setup: Setup) -> dict[str, Any] | None:
+    """Everything that determines a trial, except its recipe; None: trials are not cached.
+
+    Several processes do not cache, because they must not see different caches.
+    """
+    settings, dataset = setup.settings, setup.dataset
+    if setup.config.no_cache or settings["processes"] > 1:
+        return None
+    machine = {name: settings[name] for name in ("device", "threads")}
+    images = content_hash(dataset.samples.images, dataset.preprocess.size, dataset.preprocess)
+    return {**determining_settings(settings), **machine, "images": images}

@@ -21,9 +21,8 @@ def format_record(config: RunConfig, record: dict[str, Any]) -> str:
 
 def _format_search(trials: list[dict[str, Any]], best: dict[str, Any]) -> str:
     seconds, longest = sum(each["seconds"] for each in trials), max(each["steps"] for each in trials)
-    stem = f", {best['stem_lr']:g} times that at the first layer" if best["stem_lr"] != 1 else ""
     return (
-        f"recipe search: learning rate {best['lr']:g}{stem}, batch norm {best['batch_norm']}, the best of {len(trials)} short runs "
+        f"recipe search: learning rate {best['lr']:g}, the best of {len({each['lr'] for each in trials})} "
         f"({100 * best['score']:.1f} % on validation after {longest} steps; {seconds:.0f} s; --lr X or --no_search does without)"
     )
 

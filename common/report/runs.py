@@ -168,7 +168,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         calibrated={name: score["value"] for name, score in (result.get("test_calibrated") or {}).items()},
         temperature=result.get("temperature"),
         val_score=result["best"].get(f"val_{metric}"),
-        lr_search=results.lr_trials(result),
+        lr_search=tuple((t["lr"], t["steps"], t["score"]) for t in results.trials(result)),
         cost={name: float(value) for name, value in cost.items() if value is not None},
         machine=result["device"],
         threads=result["threads"],
@@ -194,13 +194,11 @@ def _setting(result: Mapping[str, Any]) -> Setting:
 
 
 def _hyperparameters(result: Mapping[str, Any]) -> str:
-    """As JSON. What was searched is "auto", because every seed searches separately."""
+    """As JSON. A searched learning rate is "auto", because every seed searches separately."""
     values = {name: result.get(name) for name in HYPERPARAMETERS}
     recipe = values["recipe"] = current_recipe(result["recipe"])
-    if trials := results.trials(result):
-        searched = dict.fromkeys(trials[0].keys() & {"lr", "stem_lr"}, "auto")
-        recipe["phases"] = [{**phase, **searched} for phase in recipe["phases"]]
-        recipe |= dict.fromkeys(trials[0].keys() & {"batch_norm"}, "auto")
+    if results.trials(result):
+        recipe["phases"] = [{**phase, "lr": "auto"} for phase in recipe["phases"]]
     return json.dumps(values, sort_keys=True)
 
 

@@ -46,18 +46,6 @@ def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return result.get("recipe_search") or result.get("lr_search") or ()
 
 
-def lr_trials(result: Mapping[str, Any]) -> tuple[tuple[float, int, float | None], ...]:
-    """(learning rate, steps, score) of the trials that differ from the selected recipe in nothing else."""
-    selected = {"batch_norm": result["recipe"].get("batch_norm")} | result["recipe"]["phases"][0]
-    return tuple(
-        (trial["lr"], trial["steps"], trial["score"])
-        for trial in trials(result)
-        if all(
-            trial.get(name, selected.get(name)) == selected.get(name) for name in ("stem_lr", "batch_norm")
-        )
-    )
-
-
 def _defaults(record: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(record) if field.default is not MISSING}
 

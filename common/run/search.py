@@ -26,29 +26,23 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
         n_images = len(setup.loaders["val"])
-        names = recipe_search.candidates(task.recipe, task.net, _batch_norm(setup))
-        n, steps = recipe_search.plan(task.recipe, len(names), n_images / (3 * config.batch_size))
-        if n_images < recipe_search.MIN_IMAGES or not n:
+        rates, steps = recipe_search.plan(task.recipe, n_images / (3 * config.batch_size))
+        if n_images < recipe_search.MIN_IMAGES or not rates:
             log({"note": _no_search(n_images, setup.settings)})
         else:
             with device.batch_errors(config.forward_size):
                 build = partial(_initial_net, setup)
-                trials = recipe_search.search(task, names[:n], steps, build, _trial_key(setup))
+                trials = recipe_search.search(task, rates, steps, build, _trial_key(setup))
             log({"trials": trials, "best": recipe_search.best(trials)})
     if not trials:
         return setup
-    recipe = recipe_search.apply(task.recipe, recipe_search.best(trials))
+    recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
     settings = setup.settings | {
         "recipe_search": trials,
         "recipe": asdict(recipe),
         "recipe_source": "searched",
     }
     return replace(setup, task=replace(task, recipe=recipe), settings=settings)
-
-
-def _batch_norm(setup: Setup) -> str | None:
-    """The mode that is given, or that random weights need; None: both are tried."""
-    return setup.config.batch_norm or ("batch" if setup.state is None else None)
 
 
 def _no_search(n_images: int, settings: dict[str, Any]) -> str:

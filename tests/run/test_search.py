@@ -15,7 +15,7 @@ from common.training import recipe_search
 from common.training.finetune import finetune
 from common.training.recipe_search import RATES, best
 
-N_TRIALS = 5
+N_TRIALS = 7
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def _few_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts
 
 
 def search(images: Path, *options: object, lr: object = "auto", out: str = "out") -> dict:
-    options = ("--epochs", 8, *options, "--data_dir", images, "--lr", lr, "--out", out)
+    options = ("--epochs", 10, *options, "--data_dir", images, "--lr", lr, "--out", out)
     main(folder.DATASET, [*TINY, *map(str, options)])
     return json.loads(Path(out, "result.json").read_text())
 
@@ -49,8 +49,7 @@ def test_the_run_trains_with_the_best_recipe(class_tree, capsys) -> None:
     images = class_tree(n=20)
     result = search(images)
     trials, chosen = result["recipe_search"], best(result["recipe_search"])
-    assert [each["lr"] for each in trials[:3]] == list(RATES["adamw"]) and len(trials) == N_TRIALS
-    assert {each["batch_norm"] for each in trials} == {"batch"}, "random weights have no statistics"
+    assert [each["lr"] for each in trials[:5]] == list(RATES["adamw"]) and len(trials) == N_TRIALS
     assert (result["recipe"]["phases"][0]["lr"], result["recipe_source"]) == (chosen["lr"], "searched")
     assert result["cost"]["train_seconds"] > sum(each["seconds"] for each in trials)
     assert f"recipe search: learning rate {chosen['lr']:g}" in capsys.readouterr().err
@@ -92,16 +91,16 @@ def test_a_resumed_run_does_not_search_again(class_tree, monkeypatch: pytest.Mon
 
 def test_a_diverging_rate_is_the_worst(class_tree, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its only update: the loss before it is finite, the evaluation after it is not."""
-    monkeypatch.setitem(RATES, "sgd", (3e-2, 1e-2, 1e38))
-    trials = search(class_tree(n=20), "-bs", 64, "--epochs", 8, "--optimizer", "sgd")["recipe_search"]
-    assert [each["score"] is None for each in trials if each["lr"] > 1] == [True]
+    monkeypatch.setitem(RATES, "sgd", (3e-2, 1e38))
+    trials = search(class_tree(n=20), "-bs", 64, "--epochs", 10, "--optimizer", "sgd")["recipe_search"]
+    assert [each["score"] is None for each in trials] == [False, True]
 
 
 def test_too_few_images_for_a_search(class_tree, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(recipe_search, "MIN_IMAGES", 40)
     assert search(class_tree(n=20))["recipe_source"] == "unmeasured"
     assert (
-        "no recipe search, 9 validation images are too few: learning rate 0.0003 (unmeasured"
+        "no recipe search, 6 validation images are too few: learning rate 0.0003 (unmeasured"
         in capsys.readouterr().err
     )
 

@@ -5,42 +5,34 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tiny import net, task
-from torch import nn
 
 from common.errors import UserError
 from common.spec import Phase, Recipe
 from common.training import recipe_search
-from common.training.recipe_search import best, candidates, halve, plan, search
+from common.training.recipe_search import best, halve, plan, search
 from common.training.recipes import SEARCH_COST
 from common.training.task import Task
 
 RECIPE = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50)
-LRS = [{"lr": lr, "stem_lr": 1.0, "batch_norm": "batch"} for lr in (1e-3, 3e-4, 3e-3)]
-
-
-def test_candidates() -> None:
-    both = candidates(RECIPE, net(), None)
-    assert both[0] == {"lr": 1e-3, "stem_lr": 1.0, "batch_norm": "pretrained"} and len(both) == 6
-    assert [each["batch_norm"] for each in candidates(RECIPE, net(), "batch")] == ["batch"] * 3
-    plain = candidates(RECIPE, nn.Linear(2, 2), None)
-    assert {each["stem_lr"] for each in plain} == {1.0, 0.1} and max(each["lr"] for each in plain) < 1e-3
+LRS = [1e-3, 3e-4, 3e-3]
 
 
 @pytest.mark.parametrize("steps", [60, 100, 500, 6_750])
 @pytest.mark.parametrize("eval_steps", [0.3, 3, 11])
 def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
-    n, trial_steps = plan(recipe, 6, eval_steps)
+    rates, trial_steps = plan(recipe, eval_steps)
+    n = len(rates)
     finals = recipe_search.FINALISTS if n > recipe_search.FINALISTS else 0
     cost = n * (trial_steps + eval_steps) + finals * (2 * trial_steps + eval_steps)
     assert cost <= SEARCH_COST * (steps + steps / 30 * eval_steps)
     if steps >= 500:
-        assert n == 6
+        assert n == len(recipe_search.RATES["adamw"])
     assert n != 1 and (not n or trial_steps >= recipe_search.MIN_STEPS)
 
 
 def test_no_budget_for_two_trials() -> None:
-    assert plan(RECIPE, 6, 100) == (0, 0)
+    assert plan(RECIPE, 100) == ([], 0)
 
 
 def test_successive_halving() -> None:
@@ -55,7 +47,7 @@ def test_successive_halving() -> None:
 
     trials = halve(RECIPE, LRS, 20, trial)
     assert seen == [(1e-3, 20, 20), (3e-4, 20, 20), (3e-3, 20, 20), (3e-4, 40, 40), (1e-3, 40, 40)]
-    assert best(trials) == {**LRS[0], "steps": 40, "score": 0.95, "seconds": 1.0}
+    assert best(trials) == {"lr": 1e-3, "steps": 40, "score": 0.95, "seconds": 1.0}
     assert len(halve(RECIPE, LRS[:2], 20, trial)) == 2, "two candidates: one rung"
 
 

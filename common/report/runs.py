@@ -76,6 +76,7 @@ class Run:
     epochs: int
     seed: int
     hyperparameters: str  # JSON; equal for runs that differ only in their seed
+    recipe: str  # see `results.describe_recipe`
     metric: str  # the headline metric, a key of `scores`
     scores: Mapping[str, Score]
     last: float | None  # headline score after the last epoch
@@ -162,6 +163,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         epochs=_epochs(result),
         seed=result["seed"],
         hyperparameters=_hyperparameters(result),
+        recipe=results.describe_recipe(result),
         metric=metric,
         scores=scores,
         last=(result.get("test_last") or {}).get(metric),

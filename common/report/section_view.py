@@ -94,7 +94,7 @@ def _setup(cell: Cell) -> str:
     run = cell.runs[0]
     height, width = run.size
     epochs = "" if run.setting.protocol == "probe" else f", {run.epochs} epochs"
-    return f"{height}x{width}{epochs}" + ", recipe searched" * bool(run.lr_search)
+    return f"{height}x{width}{epochs}" + f", {run.recipe}" * bool(run.recipe)
 
 
 def _ranks_view(section: Section, ranking: Ranking, style: Style) -> dict[str, Any]:

@@ -46,6 +46,19 @@ def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return result.get("recipe_search") or result.get("lr_search") or ()
 
 
+def describe_recipe(result: Mapping[str, Any]) -> str:
+    """Of the clean protocol, what may differ between two tables' cells: where the rate is from, and an older recipe."""
+    source = "searched" if trials(result) else result.get("recipe_source")
+    text = {
+        "searched": "rate searched",
+        "measured": "rate measured before",
+        "unmeasured": "rate not measured",
+        "options": "rate by hand",
+    }.get(source, "")
+    random = result["protocol"] == "clean" and current_recipe(result["recipe"])["head_start"] == "random"
+    return ", ".join(filter(None, (text, "random head" * random)))
+
+
 def _defaults(record: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(record) if field.default is not MISSING}
 

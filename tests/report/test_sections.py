@@ -43,7 +43,7 @@ def test_hyperparameters_are_selected_on_validation(tmp_path: Path) -> None:
     html_text = text(write_page(runs))
     assert "dtd, resnet50: 1 more" in html_text
     assert (
-        "n = 1 32x32, 2 epochs" in html_text and "n = 1 64x64, 2 epochs, LR searched" in html_text
+        "n = 1 32x32, 2 epochs" in html_text and "n = 1 64x64, 2 epochs, rate searched" in html_text
     )  # shown where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]

@@ -28,8 +28,8 @@ MEASURED_LRS = {
     "tf_efficientnet_lite0": 1e-3,
     "tf_efficientnet_lite1": 1e-3,
     "tf_efficientnet_lite2": 1e-3,
-    "mobilenetv1_100": 1e-3,
-    "mobilenetv2_100": 1e-3,
+    "mobilenetv1_100": 3e-4,
+    "mobilenetv2_100": 3e-4,
     "squeezenet1_1": 3e-4,
 }
 

@@ -110,7 +110,9 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         move_to(net, accelerator.device, torch.channels_last)
-        recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr)
+        recipe = recipes.clean(
+            1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr, pretrained=False
+        )
         task = Task(
             net=net, head=job.row.head, train=train, augment=Augment(crop=0.5, flip=True), recipe=recipe,
             validate=lambda net: (0.0, {}), accelerator=accelerator, seed=0,

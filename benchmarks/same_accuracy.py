@@ -216,7 +216,7 @@ def one(
         augment=sheet.augment,
         validate=validate,
         n_selection=len(labels[1]),
-        recipe=recipes.clean(epochs, train.steps, row.lr),
+        recipe=recipes.clean(epochs, train.steps, row.lr, pretrained=False),
         accelerator=accelerator,
         seed=seed,
     )

@@ -13,7 +13,9 @@ from pathlib import Path
 from common import (
     ExportConfig,
     Parser,
+    add_groups,
     add_labels,
+    bind_groups,
     bind_labels,
     image_folder,
     printable,
@@ -50,11 +52,7 @@ def parser() -> Parser:
     p.add_argument(
         "--random_state", type=int, default=42, metavar="N", help="seed of the split (default: %(default)s)"
     )
-    p.add_argument(
-        "--group_by",
-        metavar="REGEX",
-        help="keep images together if CLASS/NAME has the same first capture group, or match",
-    )
+    add_groups(p, default="auto")
     p.add_argument("--link", choices=("hard", "symbolic"), help="link the images instead of copying them")
     return p
 
@@ -68,13 +66,13 @@ def main(argv: list[str] | None = None) -> None:
         test=options.test_size,
         val=options.val_size,
         seed=options.random_state,
-        group_by=options.group_by,
         output="list" if options.list else options.link or "copy",
     )
     target = options.output_dir or options.list
 
     def run() -> str:
-        return split_folders(options.input_dir, target, bind_labels(image_folder, options), config)
+        load = bind_groups(bind_labels(image_folder, options), options)
+        return split_folders(options.input_dir, target, load, config)
 
     print("\n".join(map(printable, report_user_errors(run).split("\n"))))
 

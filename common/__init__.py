@@ -1,6 +1,6 @@
 """What the scripts at the top need. Importing it is cheap: torch is loaded when a run starts."""
 
-from .cli.arguments import add_labels, bind_labels
+from .cli.arguments import add_groups, add_labels, bind_groups, bind_labels
 from .cli.main import main, report_user_errors
 from .data import readers
 from .data.readers import *  # noqa: F403 (a reader per layout)
@@ -19,7 +19,9 @@ __all__ = [
     "Parser",
     "Published",
     "Samples",
+    "add_groups",
     "add_labels",
+    "bind_groups",
     "bind_labels",
     "main",
     "printable",

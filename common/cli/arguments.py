@@ -42,6 +42,12 @@ def add_labels(group: argparse._ActionsContainer) -> None:
     group.add_argument("--min_images", type=int, metavar="N", help="leave out classes with fewer images; the result lists them")
 
 
+def add_groups(group: argparse._ActionsContainer, default: str | None) -> None:
+    group.add_argument("--group_by", default=default, metavar="REGEX|auto|none",
+                       help="keep images in one part if CLASS/NAME has the same first capture group, or match; auto: groups that a probe finds; "
+                            "none: only copies" + (" (default: %(default)s)" if default else " (default: the data sheet's groups)"))
+
+
 def add_offline(group: argparse._ActionsContainer) -> None:
     group.add_argument("--offline", action="store_true", help="no network access")
 # fmt: on
@@ -74,6 +80,22 @@ def bind_labels(load: Reader, options: argparse.Namespace) -> Reader:
     given = {"labels": options.labels, "columns": columns, "min_images": options.min_images}
     given = {name: value for name, value in given.items() if value is not None}
     return partial(load, **given) if given else load
+
+
+def bind_groups(load: Reader, options: argparse.Namespace) -> Reader:
+    """The reader with `--group_by` of `options`, which may also have pixel, cache and offline options."""
+    if options.group_by is None:
+        return load
+    from ..run.groups import GroupConfig, read_grouped
+
+    config = GroupConfig(
+        by=options.group_by,
+        value_range=getattr(options, "value_range", None),
+        bands=getattr(options, "bands", None),
+        offline=getattr(options, "offline", False),
+        cache=not getattr(options, "no_cache", False),
+    )
+    return partial(read_grouped, load=load, config=config)
 
 
 def label_arguments(options: argparse.Namespace) -> list[str]:

@@ -9,6 +9,7 @@ from ..spec import Dataset
 from ..training.recipes import AUGMENTS
 from .arguments import (
     add_device,
+    add_groups,
     add_image_filters,
     add_labels,
     add_offline,
@@ -82,6 +83,7 @@ def _add_split(group: argparse._ArgumentGroup, dataset: Dataset) -> None:
                            help="clean: the data sheet's; paper: that of arXiv 2406.05612 (default: %(default)s)")
     split.add_argument("--split_file", type=Path, metavar="FILE",
                        help="CSV with columns path,label,part, such as a run's split.csv (default: the data sheet's split)")
+    add_groups(group, default="auto" if dataset.classes is None else None)
     train_size = group.add_mutually_exclusive_group()
     train_size.add_argument("--shots", type=int, metavar="K",
                             help="train on K images per class; validation shrinks in proportion")

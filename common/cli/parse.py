@@ -19,7 +19,7 @@ from ..run.trackers import check_installed
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
-from .arguments import bind_labels, check_pixels
+from .arguments import bind_groups, bind_labels, check_pixels
 from .options import build_parser
 
 CHECKPOINTS = ("last", "best")
@@ -124,7 +124,8 @@ def _select(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Dataset
         options.split = "paper"
     if dataset.classes is None:
         dataset = replace(dataset, load=bind_labels(dataset.load, options))
-    return with_split(dataset, options.fold, options.split)
+    dataset = with_split(dataset, options.fold, options.split)
+    return replace(dataset, load=bind_groups(dataset.load, options))
 
 
 def _check_values(options: argparse.Namespace) -> None:

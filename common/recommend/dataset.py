@@ -1,7 +1,7 @@
 """The images that backbones are scored on: all but the test images, or a stratified sample of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from ..data.images.cache import decode_cached
 from ..data.images.decode import raise_unreadable
 from ..data.readers.layout import format_layout
 from ..data.splits import splits
-from ..data.splits.export_folders import groups_by
 from ..errors import UserError, printable
 from ..models import build
 from ..spec import RunConfig, Samples, Split
@@ -54,7 +53,6 @@ class ProbeData:
 
 def load(
     config: RunConfig,
-    group_by: str | None,
     limit: int | None,
     several_rounds: bool,
     log: Callable[[str], None],
@@ -67,8 +65,6 @@ def load(
         UserError: something in the data that the user can fix.
     """
     samples = read_samples(config)
-    if group_by:
-        samples = replace(samples, groups=groups_by(samples.names, group_by))
     split = splits.split(config.dataset, samples, config.seed)
     if line := "; ".join([*format_layout(samples), *split.caveats]):
         log(printable(line))

@@ -31,7 +31,6 @@ Log = Callable[[str], None]
 class RecommendConfig:
     runs: tuple[RunConfig, ...]  # one per backbone, which differ only in model, weights and image size
     left_out: Mapping[str, str]  # {backbone without weights: reason}
-    group_by: str | None  # a regular expression: images whose names share its match stay together
     limit: int | None  # images to probe; None: all but test
     budget: float | None  # total seconds
 
@@ -56,7 +55,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     """
     start = time.perf_counter()
     run = config.runs[0]
-    data = dataset.load(run, config.group_by, config.limit, bool(config.budget), log)
+    data = dataset.load(run, config.limit, bool(config.budget), log)
     device = devices.find(run.device)
 
     def seconds_left() -> float:

@@ -45,7 +45,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class _Ridge:
+class Ridge:
     """The part of a fit that all penalties share: weighted, centred features and targets, and their spectrum."""
 
     mean: ndarray  # (D,) of the features before standardisation, as `scale`
@@ -76,7 +76,7 @@ def fit(
 
     Equal to scikit-learn's RidgeClassifierCV. With `balanced` all classes have the same weight, whatever their size.
     """
-    ridge = _ridge(features, labels, classes, balanced)
+    ridge = decompose(features, labels, classes, balanced)
     candidates = penalties * np.square(ridge.x).sum()
     errors = [_leave_out_error(ridge, groups, penalty) for penalty in candidates]
     return ridge.probe(float(candidates[int(np.argmin(errors))]))
@@ -86,7 +86,7 @@ def ridge_path(
     features: ndarray, labels: ndarray, classes: int, groups: ndarray | None = None
 ) -> Iterator[tuple[Probe, float]]:
     """The regression at every penalty and its leave-out error, see `fit`."""
-    ridge = _ridge(features, labels, classes, balanced=False)
+    ridge = decompose(features, labels, classes, balanced=False)
     for penalty in PENALTIES * np.square(ridge.x).sum():
         yield ridge.probe(float(penalty)), _leave_out_error(ridge, groups, penalty)
 
@@ -182,7 +182,8 @@ def _normalise(features: ndarray) -> ndarray:
     return features / np.where(length, length, 1)
 
 
-def _ridge(features: ndarray, labels: ndarray, classes: int, balanced: bool) -> _Ridge:
+def decompose(features: ndarray, labels: ndarray, classes: int, balanced: bool = False) -> Ridge:
+    """The part of a fit to these images that all penalties share."""
     mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
     scale = np.maximum(scale, MIN_SCALE * np.sqrt(np.square(scale).mean()))
     scale[scale == 0] = 1
@@ -192,7 +193,7 @@ def _ridge(features: ndarray, labels: ndarray, classes: int, balanced: bool) -> 
     x_mean, y_mean = (fraction * x).sum(0), (fraction * y).sum(0)  # no penalty on the intercept
     x, y = root * (x - x_mean), root * (y - y_mean)
     values, vectors = _spectrum(x)
-    return _Ridge(mean, scale, x, y, x_mean, y_mean, values, vectors, vectors.T @ y, np.sqrt(fraction))
+    return Ridge(mean, scale, x, y, x_mean, y_mean, values, vectors, vectors.T @ y, np.sqrt(fraction))
 
 
 def _class_weights(labels: ndarray, classes: int) -> ndarray:
@@ -209,7 +210,7 @@ def _spectrum(x: ndarray) -> tuple[ndarray, ndarray]:
     return values, vectors if n <= d else x @ (vectors / np.sqrt(values))
 
 
-def _leave_out_error(ridge: _Ridge, groups: ndarray | None, penalty: float) -> float:
+def _leave_out_error(ridge: Ridge, groups: ndarray | None, penalty: float) -> float:
     """The squared error over all images, each predicted without itself, or without its group.
 
     With H the hat matrix, the residuals of a group left out are (I - H_GG)^-1 times those of the fit to all

@@ -10,7 +10,15 @@ from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
 from ...models.build import get_backbone
 from .. import catalog
-from ..arguments import add_labels, add_pixels, bind_labels, check_pixels, label_arguments
+from ..arguments import (
+    add_groups,
+    add_labels,
+    add_pixels,
+    bind_groups,
+    bind_labels,
+    check_pixels,
+    label_arguments,
+)
 from ..main import report_user_errors
 from ..options import DEFAULT_MODEL
 from ..parse import has_data, with_split
@@ -30,6 +38,7 @@ def main(argv: list[str]) -> None:
                         help="the data sheet's split or the paper's (default: %(default)s)")
     add_labels(parser)
     add_pixels(parser)
+    add_groups(parser, default=None)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
     parser.add_argument("--sheet", type=Path, metavar="FILE",
                         help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
@@ -46,6 +55,7 @@ def main(argv: list[str]) -> None:
             folder = options.data_dir or Path("data") / sheet.script
         if sheet.classes is None:
             sheet = replace(sheet, load=bind_labels(sheet.load, options))
+            options.group_by = options.group_by or "auto"
         elif given := label_arguments(options):
             raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
         sheet = with_split(sheet, options.fold, options.split)
@@ -53,6 +63,7 @@ def main(argv: list[str]) -> None:
             found = "empty" if os.path.exists(folder) else "not found"
             raise UserError(f"no data in {folder} ({found}): {sheet.get}; or pass its folder as --data_dir")
         check_pixels(options)
+        sheet = replace(sheet, load=bind_groups(sheet.load, options))
         _check_outputs(options)
 
         from ...data.checks.check import check

@@ -15,6 +15,7 @@ from ...spec import Dataset, RunConfig
 from .. import catalog
 from ..arguments import (
     add_device,
+    add_groups,
     add_image_filters,
     add_labels,
     add_offline,
@@ -57,8 +58,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add_labels(group)
     add_image_filters(group)
     add_pixels(group)
-    group.add_argument("--group_by", metavar="REGEX",
-                       help="keep images together if CLASS/NAME has the same first capture group, or match")
+    add_groups(group, default=None)
     group.add_argument("--shots", type=int, metavar="K", help="simulate K training images per class")
     group.add_argument("--limit", type=int, metavar="N",
                        help="probe a stratified sample of about N images (--finetune takes all)")
@@ -112,7 +112,7 @@ def _recommend(options: argparse.Namespace) -> None:
     for line in text.candidate_lines(candidates, options.offline, options.random_missing, options.details):
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
-    config = RecommendConfig(runs, left_out, options.group_by, options.limit, options.budget)
+    config = RecommendConfig(runs, left_out, options.limit, options.budget)
     answer, data = recommend(config, log)
     answer["advice"] = text.format_advice(answer)
     print(text.format_table(answer), flush=True)
@@ -160,6 +160,8 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
         arguments += label_arguments(options)
     elif given := label_arguments(options):
         raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
+    if options.group_by is not None:
+        arguments.append(f"--group_by={options.group_by}")
     if options.shots is not None:
         arguments += ["--shots", str(options.shots)]
     if sheet.variant:

@@ -1,11 +1,10 @@
 """Write a split of images in class folders as train/, [val/,] test/, or as a list."""
 
 import os
-import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +23,6 @@ class ExportConfig:
     test: float
     val: float | None = None
     seed: int = 42
-    group_by: str | None = None  # a regular expression
     output: Literal["copy", "hard", "symbolic", "list"] = "copy"
 
 
@@ -38,7 +36,7 @@ def split_folders(source: Path, target: Path, load: Reader, config: ExportConfig
     Raises:
         UserError: something that the user can fix; nothing is written.
     """
-    samples = _read(source, target, load, config.group_by)
+    samples = _read(source, target, load)
     split = _split(samples, config)
     with atomic_write(target, "--list" if config.output == "list" else "--output_dir") as part:
         if config.output == "list":
@@ -51,7 +49,7 @@ def split_folders(source: Path, target: Path, load: Reader, config: ExportConfig
     return "\n".join(["; ".join(format_layout(samples)), *split.caveats, written])
 
 
-def _read(source: Path, target: Path, load: Reader, group_by: str | None) -> Samples:
+def _read(source: Path, target: Path, load: Reader) -> Samples:
     if not os.path.exists(source):
         raise UserError(f"no folder {source}: expected one with a folder of images per class")
     if os.path.lexists(target):
@@ -67,23 +65,7 @@ def _read(source: Path, target: Path, load: Reader, group_by: str | None) -> Sam
         )
     if samples.parts:
         raise UserError(f"{source} is split already: {format_layout(samples)[0]}")
-    return replace(samples, groups=groups_by(samples.names, group_by)) if group_by else samples
-
-
-def groups_by(names: Sequence[str], pattern: str) -> list[str]:
-    """The first capture of `pattern` in every name, or its whole match.
-
-    Raises:
-        UserError: not a regular expression, or a name does not match it.
-    """
-    try:
-        found = [re.search(pattern, name) for name in names]
-    except re.error as error:
-        raise UserError(f"not a valid regular expression: '{pattern}' ({error})") from None
-    groups = [match and (match[1] if match.re.groups else match[0]) for match in found]
-    if None in groups:
-        raise UserError(f"no group for {names[groups.index(None)]!r}: '{pattern}' does not match")
-    return groups
+    return samples
 
 
 def _split(samples: Samples, config: ExportConfig) -> Split:

@@ -1,0 +1,134 @@
+"""Groupings of images that their names, folders and cameras suggest."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ...spec import Samples
+from .capture import Capture, captures
+
+RUNS = (5, 10, 20, 50)  # consecutive numbers
+GAPS = {10: "10 seconds", 300: "5 minutes", 3600: "an hour"}  # between images of one group
+MAX_TOKENS = 3  # of a name's prefix
+MAX_DEPTH = 3  # of sub-folders
+LAST_NUMBER = re.compile(r"(.*\D|)(\d+)\D*", re.DOTALL)
+LAST_WORD = re.compile(r"[^\W\d_]*[\W_]*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A grouping of N images."""
+
+    kind: str  # "prefix", "folder", "time" or "run"
+    text: str  # completes "images ...": "that share the prefix clip000_"
+    groups: tuple[str, ...]  # (N,) the group of each image
+
+
+def candidates(samples: Samples) -> list[Candidate]:
+    """All groupings with more than one group and fewer groups than images, the most specific kinds first.
+
+    Of equal partitions only the first is returned.
+    """
+    names = [_below_class(name, samples.classes[label]) for name, label in _labelled(samples)]
+    folders = [os.path.dirname(name) for name in samples.names]
+    images = samples.images if isinstance(samples.images, list) else []
+    found: dict[tuple[int, ...], Candidate] = {}
+    for candidate in (
+        *_folders(names),
+        *_prefixes(names, samples.names),
+        *_bursts(captures(images)),
+        *_runs(folders, names),
+    ):
+        partition = _partition(candidate.groups)
+        if 1 < len(set(partition)) < len(partition):
+            found.setdefault(partition, candidate)
+    return list(found.values())
+
+
+def natural_order(names: Sequence[str]) -> list[int]:
+    """Positions sorted by name, numbers by value: img2 before img10."""
+
+    def key(i: int) -> list:
+        return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", names[i])]
+
+    return sorted(range(len(names)), key=key)
+
+
+def _labelled(samples: Samples) -> Iterator[tuple[str, int]]:
+    return zip(samples.names, samples.labels, strict=True)
+
+
+def _partition(groups: Sequence[str]) -> tuple[int, ...]:
+    """The groups numbered in the order of their first image."""
+    numbers: dict[str, int] = {}
+    return tuple(numbers.setdefault(group, len(numbers)) for group in groups)
+
+
+def _below_class(name: str, label: str) -> str:
+    """`p1/a.jpg` of `train/cat/p1/a.jpg`: a patient or a clip may have images of several classes."""
+    _, slash, rest = f"/{name}".partition(f"/{label}/")
+    return rest if slash else name
+
+
+def _folders(names: Sequence[str]) -> Iterator[Candidate]:
+    paths = [name.split("/")[:-1] for name in names]
+    for depth in range(1, min(MAX_DEPTH, max(map(len, paths), default=0)) + 1):
+        groups = tuple("/".join(path[:depth]) for path in paths)
+        first = next(group for group in groups if group)
+        yield Candidate(kind="folder", text=f"in the same sub-folder, such as {first}/,", groups=groups)
+
+
+def _prefixes(names: Sequence[str], unique: Sequence[str]) -> Iterator[Candidate]:
+    """The text before the last number, then the first words of the file name."""
+    numbered = [LAST_NUMBER.fullmatch(os.path.splitext(name)[0]) for name in names]
+    if all(numbered):
+        yield _prefix([match[1] for match in numbered])
+    for n in range(1, MAX_TOKENS + 1):
+        tokens = [_first_tokens(name, n) for name in names]
+        yield _prefix([found or name for found, name in zip(tokens, unique, strict=True)])
+
+
+def _prefix(groups: list[str]) -> Candidate:
+    return Candidate(kind="prefix", text=f"that share the prefix {groups[0]}", groups=tuple(groups))
+
+
+def _first_tokens(name: str, n: int) -> str | None:
+    """None if the file name has no more words than that."""
+    folder, stem = os.path.split(os.path.splitext(name)[0])
+    ends = [match.end() for match in re.finditer(r"[\W_]+", stem)]
+    return f"{folder}/{stem[: ends[n - 1]]}".lstrip("/") if len(ends) >= n else None
+
+
+def _bursts(images: Sequence[Capture | None]) -> Iterator[Candidate]:
+    """Images of one camera, each at most a gap after the one before it."""
+    dated = sorted((capture, i) for i, capture in enumerate(images) if capture)
+    if 2 * len(dated) < len(images) or not dated:
+        return
+    for gap, text in GAPS.items():
+        groups = [str(i) for i in range(len(images))]
+        for (before, i), (after, j) in pairwise(dated):
+            if after.camera == before.camera and after.seconds - before.seconds <= gap:
+                groups[j] = groups[i]
+        yield Candidate(kind="time", text=f"taken within {text} of each other", groups=tuple(groups))
+
+
+def _runs(folders: Sequence[str], names: Sequence[str]) -> Iterator[Candidate]:
+    """Consecutive numbers of one folder and one series, which is the text before the number, or its last word."""
+    series: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
+    stems = [LAST_NUMBER.fullmatch(os.path.splitext(os.path.basename(name))[0]) for name in names]
+    if not all(stems):
+        return
+    prefixes = [stem[1] for stem in stems]
+    if len(set(zip(folders, prefixes, strict=True))) > len(prefixes) / 2:
+        prefixes = [LAST_WORD.search(prefix)[0] for prefix in prefixes]
+    for i, (folder, prefix) in enumerate(zip(folders, prefixes, strict=True)):
+        series[folder, prefix].append((int(stems[i][2]), i))
+    for length in RUNS:
+        groups = [""] * len(names)
+        for (folder, prefix), members in series.items():
+            for rank, (_, i) in enumerate(sorted(members)):
+                groups[i] = f"{folder}/{prefix}#{rank // length}"
+        yield Candidate(kind="run", text=f"in runs of {length} consecutive numbers", groups=tuple(groups))

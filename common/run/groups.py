@@ -1,0 +1,81 @@
+"""Read samples with the groups that a split never separates: given, found by a probe, or copies."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.groups import copies, group_by
+from ..data.images.value_range import with_value_range
+from ..data.readers.layout import Layout
+from ..errors import UserError
+from ..spec import Classes, Reader, Samples
+from ..transfer.grouping import Grouping, find_grouping, preprocess_for_probe
+
+AUTO, NONE = "auto", "none"  # of --group_by, besides regular expressions
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupConfig:
+    """How to group the images of a folder."""
+
+    by: str = AUTO  # a regular expression, AUTO or NONE; copies stay together in any case
+    value_range: tuple[float, float] | None = None
+    bands: tuple[int, int, int] | None = None
+    offline: bool = False
+    cache: bool = True
+
+
+def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: GroupConfig) -> Samples:
+    """The samples that `load` reads, with groups; notes in their layout explain them.
+
+    Groups of the reader (patients, a table's column) replace those that AUTO would look for.
+
+    Raises:
+        UserError: a regular expression that gives no useful groups.
+    """
+    samples = load(root, classes)
+    notes: list[str] = []
+    groups = samples.groups
+    if config.by not in (AUTO, NONE):
+        groups = group_by.groups_by(samples.names, config.by)
+        if not samples.parts:
+            group_by.check_groups(replace(samples, groups=groups), config.by)
+    preprocess = preprocess_for_probe(config.value_range, config.bands)
+    positions = range(len(samples))
+    preprocess = with_value_range(preprocess, samples.images, positions, cache=config.cache)
+    if config.by == AUTO and not groups:
+        try:
+            found = find_grouping(samples, preprocess, config.offline, config.cache)
+        except UserError as error:
+            notes.append(f"groups were not searched for: {error}")
+        else:
+            if found:
+                groups = list(found.candidate.groups)
+                notes.append(format_grouping(found, bool(samples.parts)))
+    sets = copies.copy_sets(samples.images, preprocess, config.cache)
+    if sets:
+        notes.append(_format_copies(sets, bool(samples.parts)))
+    if groups or sets:
+        samples = replace(samples, groups=group_by.join(samples.names, groups, sets))
+    if notes:
+        layout = samples.layout or Layout(source="class folders")
+        samples = replace(samples, layout=replace(layout, notes=(*layout.notes, *notes)))
+    return samples
+
+
+def format_grouping(found: Grouping, split_is_given: bool) -> str:
+    mixed, apart = round(100 * found.mixed), round(100 * found.apart)
+    effect = (
+        "the split is given and does not change, see the score on test images without them in train"
+        if split_is_given
+        else f"kept together (--group_by {NONE}: not)"
+    )
+    return (
+        f"images {found.candidate.text} resemble each other: apart, a probe falls from {mixed} to {apart} points; {effect}; "
+        "if new images come from new groups, expect the lower one"
+    )
+
+
+def _format_copies(sets: list[list[int]], split_is_given: bool) -> str:
+    n = sum(map(len, sets)) - len(sets)
+    effect = "" if split_is_given else ", kept together"
+    return f"{n:,} {'images are copies' if n > 1 else 'image is a copy'} of others (exact or nearly){effect}"

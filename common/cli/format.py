@@ -59,20 +59,33 @@ def format_result(result: dict[str, Any], out: Path) -> str:
         result["cost"],
         result["best"],
     )
-    interval = (
-        " [{:.2f}, {:.2f}]".format(*(100 * x for x in metric["interval"])) if metric["interval"] else ""
-    )
     second = ""
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     method, selected = _method(result)
     frozen = " (the linear probe: training improved nothing, --protocol probe does without)"
     return (
-        f"{_dataset(result)} {result['backbone']} {method}: {result['metric']} {100 * metric['value']:.2f} %{interval}{second} "
-        f"on {split['test']:,} test images; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
+        f"{_dataset(result)} {result['backbone']} {method}: {result['metric']} {_format_score(metric)}{second} "
+        f"on {split['test']:,} test images{_disjoint(result)}; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
         f"chosen on {split[result['chosen_on']]:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
+
+
+def _format_score(score: dict[str, Any]) -> str:
+    interval = score["interval"] and " [{:.2f}, {:.2f}]".format(*(100 * x for x in score["interval"]))
+    return f"{100 * score['value']:.2f} %{interval or ''}"
+
+
+def _disjoint(result: dict[str, Any]) -> str:
+    """The score on the test images that share no group with training, if any do."""
+    disjoint = result.get("test_disjoint")
+    if not disjoint:
+        return ""
+    n, shared = disjoint["images"], disjoint["shared"]
+    score = disjoint["scores"].get(result["metric"])
+    rest = f"{_format_score(score)} on the other {n:,}" if score else f"{n:,} others"
+    return f", of which {shared:,} share a group or a copy with training; {rest}"
 
 
 def _dataset(result: dict[str, Any]) -> str:

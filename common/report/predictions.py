@@ -23,6 +23,7 @@ class Predictions:
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
     missing: tuple[str, ...]  # backbones with a run without predictions of these images
+    groups: ndarray | None = None  # (N,) of the images
 
     def values(self, backbone: str, metric: str) -> ndarray:
         """(S, N) values whose mean is a seed's score, and whose resampled means have the score's variance.
@@ -50,6 +51,7 @@ class RunPredictions:
     labels: ndarray  # (N,)
     classes: tuple[str, ...]
     logits: ndarray  # (N, C)
+    groups: ndarray | None = None  # (N,)
 
 
 def load_predictions(dataset: DatasetResults) -> Predictions | None:
@@ -77,6 +79,7 @@ def load_predictions(dataset: DatasetResults) -> Predictions | None:
         logits=logits,
         confusion=confusion,
         missing=tuple(missing),
+        groups=first.groups,
     )
 
 
@@ -87,14 +90,15 @@ def read_predictions(folder: Path) -> RunPredictions | None:
         with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
             classes = tuple(next(csv.reader(file))[1:])
         with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))[1:]
+            header, *rows = csv.reader(file)
         label_of = {name: i for i, name in enumerate(classes)}
         labels = np.array([label_of[row[1]] for row in rows])
+        groups = np.array([row[header.index("group")] for row in rows]) if "group" in header else None
     except (OSError, ValueError, LookupError, StopIteration):
         return None
     if logits.shape != (len(labels), len(classes)):
         return None
-    return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits)
+    return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits, groups)
 
 
 def _class_balanced(values: ndarray, labels: ndarray) -> ndarray:

@@ -105,8 +105,11 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     runs = [predictions.values(name, metric) for name in names]
     values = np.stack([seeds.mean(0) for seeds in runs])
     leader = int(values.mean(1).argmax())
-    draws = paired.resample_means(values)  # the same images for all backbones
-    standings = _standings(runs, leader)
+    groups = predictions.groups
+    if groups is not None and len(np.unique(groups)) < 2:
+        return None
+    draws = paired.resample_means(values, groups=groups)  # the same images for all backbones
+    standings = _standings(runs, leader, groups)
     others = [k for k in range(len(names)) if k != leader]
     differences = [
         paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader])
@@ -114,7 +117,7 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     ]
     first_seeds = [predictions.correct[name][0] for name in names]
     bootstrap = paired.holm([d.p for d in differences])
-    mcnemar = paired.holm([paired.mcnemar(first_seeds[k], first_seeds[leader]) for k in others])
+    mcnemar = paired.holm([paired.mcnemar(first_seeds[k], first_seeds[leader], groups) for k in others])
     comparisons = [
         Comparison(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), standing=standings[k])
         for k, d, p, m in zip(others, differences, bootstrap, mcnemar, strict=True)
@@ -129,12 +132,12 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     )
 
 
-def _standings(runs: Sequence[np.ndarray], leader: int) -> list[Standing]:
-    """One per backbone. `runs`: (S, N) values of each, S may differ."""
+def _standings(runs: Sequence[np.ndarray], leader: int, groups: np.ndarray | None) -> list[Standing]:
+    """One per backbone. `runs`: (S, N) values of each, S may differ; `groups`: (N,)."""
     scores = np.full((len(runs), max(map(len, runs)), runs[0].shape[1]), np.nan)
     for k, seeds in enumerate(runs):
         scores[k, : len(seeds)] = seeds
-    draws = posterior.posterior(scores)
+    draws = posterior.posterior(scores, groups=groups)
     equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
     columns = posterior.p_best(draws), equivalent, posterior.expected_regret(draws)
     return [Standing(*map(float, row)) for row in zip(*columns, strict=True)]

@@ -11,6 +11,7 @@ from ..files.atomic import atomic_write
 from ..metrics import classification
 from ..spec import RunConfig
 from . import plots, results
+from .disjoint import groups_of_test
 from .fonts import drawable
 
 N_MISTAKES = 12  # shown
@@ -34,7 +35,8 @@ def write(
     with atomic_write(folder / "confusion.png") as part:
         plots.confusion_matrix(part, confusion, samples.classes, title)
     _plot_mistakes(folder, title, dataset, labels, logits)
-    results.write_predictions(folder, [samples.names[i] for i in test], labels, logits, samples.classes)
+    names, groups = [samples.names[i] for i in test], groups_of_test(dataset)
+    results.write_predictions(folder, names, labels, logits, samples.classes, groups)
     results.write_confusion(folder, confusion, samples.classes)
     results.write_json(folder / results.RESULT, result)  # last: it marks the run as finished
 

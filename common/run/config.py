@@ -49,6 +49,7 @@ def static_config(
             "test_fingerprint": splits.test_fingerprint(dataset.samples, split),
             **n,
             "unused": len(dataset.samples) - sum(n.values()),
+            "groups": None if samples.groups is None else len(set(samples.groups)),
         },
         "split_file": config.split_file and str(config.split_file),
         "shots": config.shots,

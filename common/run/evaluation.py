@@ -48,19 +48,26 @@ def _logits(setup: Setup, part: str) -> np.ndarray:
     return evaluate(setup.task.net, setup.loaders[part], setup.task.accelerator, touch)
 
 
-def score_with_intervals(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images."""
-    scores = _bootstrapped(logits, labels, seed)
+def score_with_intervals(
+    logits: np.ndarray, labels: np.ndarray, seed: int, groups: np.ndarray | None = None
+) -> dict[str, dict[str, Any]]:
+    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images.
+
+    Intervals are over (N,) `groups`, or over images.
+    """
+    scores = _bootstrapped(logits, labels, seed, groups)
     values = classification.auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
     if values is not None:
-        interval = intervals.of_mean(values) if _all_classes_drawn(labels) else None
+        interval = intervals.of_mean(values, groups=groups) if _all_classes_drawn(labels) else None
         scores["auroc"] = {"value": float(values.mean()), "interval": interval}
     return scores
 
 
-def _bootstrapped(logits: np.ndarray, labels: np.ndarray, seed: int) -> dict[str, dict[str, Any]]:
+def _bootstrapped(
+    logits: np.ndarray, labels: np.ndarray, seed: int, groups: np.ndarray | None
+) -> dict[str, dict[str, Any]]:
     scorer = classification.scorer(logits, labels)
-    found = intervals.bootstrap(scorer, len(labels), seed)
+    found = intervals.bootstrap(scorer, len(labels), seed, groups=groups)
     return {
         name: {"value": value, "interval": found[name]}
         for name, value in scorer(np.ones(len(labels))).items()
@@ -74,10 +81,14 @@ def _all_classes_drawn(labels: np.ndarray, level: float = 0.95) -> bool:
 
 
 def calibrated_scores(
-    logits: np.ndarray, labels: np.ndarray, temperature: float | None, seed: int
+    logits: np.ndarray,
+    labels: np.ndarray,
+    temperature: float | None,
+    seed: int,
+    groups: np.ndarray | None = None,
 ) -> dict[str, dict[str, Any]] | None:
     """The scores that temperature scaling changes; None without a temperature."""
     if temperature is None:
         return None
-    scores = _bootstrapped(logits / temperature, labels, seed)
+    scores = _bootstrapped(logits / temperature, labels, seed, groups)
     return {name: scores[name] for name in ("nll", "ece")}

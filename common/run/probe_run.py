@@ -195,12 +195,15 @@ def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
 
 def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> dict[str, Any]:
     """`result.json` without its cost."""
+    from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import score_with_intervals
 
-    scores = score_with_intervals(best.logits(test.features), test.labels, setup.config.seed)
+    logits, seed = best.logits(test.features), setup.config.seed
+    scores = score_with_intervals(logits, test.labels, seed, groups_of_test(setup.dataset))
     return {
         **setup.settings,
         "test": scores,
+        "test_disjoint": disjoint_scores(setup.dataset, logits, seed),
         "temperature": 1.0,
         "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
         "best": best.record,
@@ -211,11 +214,13 @@ def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> di
 def _knn(setup: ProbeSetup, train: Part, test: Part) -> dict[str, Any]:
     """Scores of a nearest-neighbour classifier on the same features, for comparison."""
     from ..transfer.linear_probe import N_NEIGHBORS, knn_votes, single_threaded_blas
+    from .disjoint import groups_of_test
     from .evaluation import score_with_intervals
 
     n_classes = len(setup.dataset.samples.classes)
     with single_threaded_blas():
         votes = knn_votes(train.features, train.labels, n_classes, test.features)
     fractions = votes / votes.sum(1, keepdims=True)
-    scores = score_with_intervals(np.log(fractions + 1e-12), test.labels, setup.config.seed)
+    groups = groups_of_test(setup.dataset)
+    scores = score_with_intervals(np.log(fractions + 1e-12), test.labels, setup.config.seed, groups)
     return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

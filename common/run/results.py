@@ -96,9 +96,17 @@ def read_model_card(path: Path) -> dict[str, Any]:
 
 
 def write_predictions(
-    folder: Path, names: Sequence[str], labels: "np.ndarray", logits: "np.ndarray", classes: Sequence[str]
+    folder: Path,
+    names: Sequence[str],
+    labels: "np.ndarray",
+    logits: "np.ndarray",
+    classes: Sequence[str],
+    groups: "np.ndarray | None" = None,
 ) -> None:
-    """`predictions.csv`, a row per test image, and `test_logits.npy`, (N, C) float32 in the same order."""
+    """`predictions.csv`, a row per test image, and `test_logits.npy`, (N, C) float32 in the same order.
+
+    The column `group` is there if the images have groups.
+    """
     import numpy as np
     from scipy.special import softmax
 
@@ -108,10 +116,12 @@ def write_predictions(
         open(part, "w", newline="", encoding="utf-8") as file,
     ):
         rows = csv.writer(file)
-        rows.writerow(("image", "label", "predicted", "probability", "probability_of_label"))
+        header = ("image", "label", "predicted", "probability", "probability_of_label")
+        rows.writerow(header if groups is None else (*header, "group"))
         for i, name in enumerate(names):
             p, p_label = probabilities[i, predicted[i]], probabilities[i, labels[i]]
-            rows.writerow((name, classes[labels[i]], classes[predicted[i]], f"{p:.6g}", f"{p_label:.6g}"))
+            row = (name, classes[labels[i]], classes[predicted[i]], f"{p:.6g}", f"{p_label:.6g}")
+            rows.writerow(row if groups is None else (*row, groups[i]))
     with atomic_write(folder / "test_logits.npy") as part:
         np.save(part, logits)
 

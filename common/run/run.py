@@ -66,15 +66,17 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
 
 def _result(setup: "Setup", fitted: "Fitted", tested: "Evaluation", started: float) -> dict[str, Any]:
     from ..metrics import cost
+    from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import calibrated_scores, score_with_intervals
 
-    seed, labels = setup.config.seed, setup.loaders["test"].labels
+    seed, labels, groups = setup.config.seed, setup.loaders["test"].labels, groups_of_test(setup.dataset)
     return {
         **setup.settings,
-        "test": score_with_intervals(tested.logits, labels, seed),
+        "test": score_with_intervals(tested.logits, labels, seed, groups),
+        "test_disjoint": disjoint_scores(setup.dataset, tested.logits, seed),
         "test_last": tested.last,
         "temperature": tested.temperature,
-        "test_calibrated": calibrated_scores(tested.logits, labels, tested.temperature, seed),
+        "test_calibrated": calibrated_scores(tested.logits, labels, tested.temperature, seed, groups),
         "best": fitted.best,
         "last": fitted.records[-1],
         "resumed_at": fitted.resumed_at,

@@ -78,8 +78,8 @@ def test_a_repeated_command_computes_nothing(monkeypatch: pytest.MonkeyPatch) ->
         run_recommend(*options)
 
 
-def test_groups_are_kept_together() -> None:
-    """Every group has a colour and a random class: folds that split groups learn colours instead of classes."""
+def test_groups_are_found_and_kept_together() -> None:
+    """Every group has a colour and a random class: folds that split groups would learn colours instead of classes."""
     colours = np.random.default_rng(3).integers(0, 256, (80, 3))
 
     def draw(canvas, rng, c: int, i: int) -> None:
@@ -91,12 +91,12 @@ def test_groups_are_kept_together() -> None:
             i = int(path.stem.split("_")[1])
             path.rename(path.with_name(f"p{label}{i // 4}_{i}.png"))
     options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
-    ungrouped = run_recommend(*options)["backbones"][0]
-    answer = run_recommend(*options, "--group_by", r"/(p\w\d+)_")
-    assert ungrouped["score"] > 0.9 and answer["backbones"][0]["score"] < 0.7
-    assert answer["groups"] == 64  # of 80: a fifth is held out, whole
-    low, high = answer["backbones"][0]["interval"]
-    assert high - low > 0.15  # of 64 groups, not of 256 images
+    for group_by in ("auto", r"/(p\w\d+)_"):
+        answer = run_recommend(*options, "--group_by", group_by)
+        assert answer["backbones"][0]["score"] < 0.7
+        assert answer["groups"] == 64  # of 80: a fifth is held out, whole
+        low, high = answer["backbones"][0]["interval"]
+        assert high - low > 0.15  # of 64 groups, not of 256 images
 
 
 def test_imbalanced_classes_are_ranked_by_balanced_accuracy(capsys: pytest.CaptureFixture) -> None:

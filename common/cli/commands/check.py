@@ -28,24 +28,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str]) -> None:
-    parser = Parser(prog="python -m common check", description=__doc__)
-    # fmt: off
-    parser.add_argument("what", metavar="DATASET|FOLDER", help="a dataset of `list`, or your folder or archive of images")
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
-    parser.add_argument("--fold", type=int, metavar="N",
-                        help="the official fold to check (default: the data sheet's)")
-    parser.add_argument("--split", choices=("clean", "paper"), default="clean",
-                        help="the data sheet's split or the paper's (default: %(default)s)")
-    add_labels(parser)
-    add_pixels(parser)
-    add_groups(parser, default=None)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
-    parser.add_argument("--sheet", type=Path, metavar="FILE",
-                        help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
-    parser.add_argument("--label_errors", type=Path, metavar="FILE",
-                        help="list labels that a linear probe contradicts in a new CSV file, and draw them in a JPEG file beside it")
-    # fmt: on
-    options = parser.parse_args(argv)
+    options = _parser().parse_args(argv)
 
     def show() -> None:
         if not options.data_dir and os.path.exists(options.what):
@@ -88,6 +71,27 @@ def main(argv: list[str]) -> None:
             _print_label_errors(options.label_errors, report)
 
     report_user_errors(show)
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m common check", description=__doc__)
+    # fmt: off
+    parser.add_argument("what", metavar="DATASET|FOLDER", help="a dataset of `list`, or your folder or archive of images")
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="data folder (default: data/DATASET)")
+    parser.add_argument("--fold", type=int, metavar="N",
+                        help="the official fold to check (default: the data sheet's)")
+    parser.add_argument("--split", choices=("clean", "paper"), default="clean",
+                        help="the data sheet's split or the paper's (default: %(default)s)")
+    add_labels(parser)
+    add_pixels(parser)
+    add_groups(parser, default=None)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
+    parser.add_argument("--sheet", type=Path, metavar="FILE",
+                        help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
+    parser.add_argument("--label_errors", type=Path, metavar="FILE",
+                        help="list labels that a linear probe contradicts in a new CSV file, and draw them in a JPEG file beside it")
+    # fmt: on
+    return parser
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -3,15 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+from ..run.results import format_baselines
 from ..spec import RunConfig
 
 
 def format_record(config: RunConfig, record: dict[str, Any]) -> str:
-    """The line of a log record: the data's layout, a run's start, a recipe search, an evaluation or a probe's penalty."""
+    """The line of a log record: the data's layout, a run's start, its baselines, a recipe search, an evaluation or a probe's penalty."""
     if "data" in record:
         return record["data"]
     if "note" in record:
         return record["note"]
+    if "baselines" in record:
+        return f"baselines: {format_baselines(record['baselines'], record['metric'])}"
     if "trials" in record:
         return _format_search(record["trials"], record["best"])
     if "penalty" in record:

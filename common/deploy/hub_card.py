@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import binomtest
 
 from ..errors import UserError, printable
+from ..run.results import format_baselines
 from .load import TrainedModel
 
 # the metrics of `result.json`: their type on the Hub and their name
@@ -46,6 +47,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         preprocess=model.card["preprocess"],
         temperature=model.card.get("temperature"),
         scores=[_score_row(name, score) for name, score in result["test"].items() if name in METRICS],
+        baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,
         per_class=_per_class(run_folder / "confusion.csv"),
         loader=inspect.getsource(load).rstrip(),
         load=load.__name__,

@@ -20,6 +20,7 @@ from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
 from . import cost_model, dataset, more_images, probe, ranking, text
+from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
@@ -74,6 +75,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         curve = more_images.estimate(first, search.results[first], search.round_, data.metric)
     return {
         **_describe(run, data, search.round_),
+        "baselines": score_baselines(run, data, search.round_),
         "limit": config.limit,
         "budget_seconds": config.budget,
         "backbones": backbones,

@@ -66,6 +66,11 @@ def _data_lines(answer: Row) -> list[str]:
             f"Ranked by balanced accuracy (class mean): it is the data sheet's metric, or the largest class has {largest} of "
             f"the images, more than {SKEW} times the mean class's {even}."
         )
+    if baselines := answer.get("baselines"):  # older answers have none
+        scores = (f"{name.replace('_', ' ')} {_percent(x)}" for name, x in baselines["scores"].items())
+        lines.append(
+            f"Baselines on {baselines['n']:,} images, {METRICS[answer['metric']]}: {', '.join(scores)}."
+        )
     return lines
 
 

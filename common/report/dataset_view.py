@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from ..metrics import calibration
-from ..run.results import MISTAKES
+from ..run.results import MISTAKES, format_baselines
 from . import charts
 from .ablations import LRSensitivity, lr_sensitivity
 from .predictions import Predictions
@@ -44,10 +44,11 @@ def dataset_view(
             "confused": _confused_pairs(counts, classes),
             "untested": predictions.missing,
         }
-    images, classes = dataset.first.images, dataset.first.classes
+    images, classes, baselines = dataset.first.images, dataset.first.classes, dataset.first.baselines
     return {
         "name": dataset.name,
         "info": f"{dataset.domain}, {images[2]:,} test images of {classes} classes",
+        "baselines": baselines and format_baselines(baselines, dataset.metric),
         "legend": style.legend(tuple(dataset.cells)),
         "tests": tests,
         "tested_metric": tests and METRICS[tests.metric],

@@ -84,6 +84,7 @@ class Run:
     temperature: float | None
     val_score: float | None  # best headline score on validation; None if test selected the epoch
     lr_search: tuple[tuple[float, int, float | None], ...]  # trials: (learning rate, steps, validation score)
+    baselines: Mapping[str, Any]  # as in `result.json`; empty in older results
     cost: Mapping[str, float]  # those of `COSTS` in costs.py that were recorded
     machine: str
     threads: int
@@ -171,6 +172,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         temperature=result.get("temperature"),
         val_score=result["best"].get(f"val_{metric}"),
         lr_search=tuple((t["lr"], t["steps"], t["score"]) for t in results.trials(result)),
+        baselines=result.get("baselines", {}),
         cost={name: float(value) for name, value in cost.items() if value is not None},
         machine=result["device"],
         threads=result["threads"],

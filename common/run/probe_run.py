@@ -76,6 +76,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     from ..metrics import cost
     from ..transfer.features import set_head
     from . import artifacts
+    from .baselines import score_baselines
     from .head_start import train_groups
 
     setup = _build_setup(config, backbone, dataset)
@@ -84,6 +85,8 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         check_unchanged(config, results.read_json(config.out / results.CONFIG), setup.settings)
     with run_folder(config, dataset, setup.settings, records=[]) as write:
         log(setup.settings)
+        baselines = score_baselines(config, dataset, device, setup.settings["precision"])
+        log({"baselines": baselines, "metric": setup.settings["metric"]})
         cost.reset_peak_memory(device)
         positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         features = _features(setup, positions)
@@ -105,6 +108,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         peak_memory = None if cached else cost.peak_memory(device)
         result = _result(setup, train, _part(setup, test_features.values, split.test), best)
         result |= {
+            "baselines": baselines,
             "features_remembered": features.cached,  # with the speed measured when they were extracted
             "cost": {
                 "train_images_per_second": features.images_per_second,

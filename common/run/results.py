@@ -135,3 +135,12 @@ def write_confusion(folder: Path, counts: "np.ndarray", classes: Sequence[str]) 
         rows = csv.writer(file)
         rows.writerow(("true \\ predicted", *classes))
         rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))
+
+
+def format_baselines(baselines: Mapping[str, Any], metric: str) -> str:
+    """`baselines` of a result on one line; balanced accuracy where not all have the metric, as AUROC with few images."""
+    scores = baselines["scores"]
+    if any(metric not in found for found in scores.values()):
+        metric = "balanced_accuracy"
+    listed = (f"{name.replace('_', ' ')} {100 * found[metric]:.1f} %" for name, found in scores.items())
+    return f"{metric} on {baselines['n_test']:,} test images: {', '.join(listed)}"

@@ -38,6 +38,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     from ..training.device import batch_errors
     from ..training.finetune import finetune
     from . import artifacts, evaluation
+    from .baselines import score_baselines
     from .search import search_recipe
     from .setup import build_setup, resume, to_device
 
@@ -52,12 +53,18 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         batch_errors(config.forward_size),
     ):
         log(setup.settings)
+        baselines = (
+            score_baselines(config, dataset, setup.task.accelerator.device, setup.settings["precision"])
+            if setup.main_process
+            else {}
+        )
+        log({"baselines": baselines, "metric": setup.settings["metric"]})
         to_device(setup)
         fitted = finetune(setup.task, lambda r: (write(r), log(r)), setup.checkpoints, setup.saved)
         tested = evaluation.test(setup, fitted)
         if not setup.main_process:
             return None
-        result = _result(setup, fitted, tested, started)
+        result = {**_result(setup, fitted, tested, started), "baselines": baselines}
         artifacts.write(config, dataset, fitted.records, result, tested.logits)
         checkpoint.remove(config.out)
         heartbeat.remove(config.out)

@@ -47,7 +47,15 @@ def test_noise_ties_all(capsys: pytest.CaptureFixture) -> None:
         answer["backbones"][0]["score"]
     )
     assert 0 <= curve["interval"][0] <= curve["gain"] <= curve["interval"][1]
-    assert "All 3 are equal within the noise of 64 images" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "All 3 are equal within the noise of 64 images" in printed
+    assert "Baselines on 64 images, top-1: largest class 50.0 %, file metadata" in printed
+    assert answer["baselines"]["scores"].keys() == {
+        "largest_class",
+        "file_metadata",
+        "border_pixels",
+        "colours",
+    }
 
 
 def test_out_is_checked_before_the_work(capsys: pytest.CaptureFixture) -> None:

@@ -14,6 +14,7 @@ from ..splits import requirements, splits
 from . import duplicates
 from .image_stats import ImageStats, image_stats
 from .report import SEED, Problem, Report
+from .shortcuts import find_shortcuts, format_baselines
 
 COMMON = 0.9  # fraction of the images above which their most frequent size is the norm
 FACTOR = 4  # without a norm, a side this many times longer or shorter than the median is odd
@@ -57,25 +58,29 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         for i, image in stats.items()
         if isinstance(image, str)
     ]
+    baselines = None
     if readable:
-        problems += [
-            *_odd_modes(readable),
-            *_odd_sizes(readable),
-            *_rotated(readable),
-            *_several_frames(readable),
-        ]
+        problems += _unusual(readable)
         problems += _sets("exact duplicates", _exact(readable), samples, parts)
         problems += _sets("near duplicates", _near(readable), samples, parts)
+        baselines, shortcuts = find_shortcuts(samples, readable)
+        problems += shortcuts
     problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
     return Report(
         dataset=dataset,
         samples=samples,
         parts=parts,
         preprocess=preprocess,
+        baselines=baselines and format_baselines(baselines),
         errors=tuple(errors),
         caveats=caveats,
         problems=tuple(problems),
     )
+
+
+def _unusual(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
+    for find in (_odd_modes, _odd_sizes, _rotated, _several_frames):
+        yield from find(readable)
 
 
 def _odd_modes(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:

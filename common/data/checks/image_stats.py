@@ -13,6 +13,7 @@ from ...spec import Preprocess
 from ..images.open import has_several_frames, open_image, rgb, upright
 from ..images.stored_values import ORIENTATION
 from . import duplicates
+from .baselines import border_pixels, colours
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +27,8 @@ class ImageStats:
     several_frames: bool  # or pages; only the first is used
     digest: bytes  # of the decoded pixels, whatever the file format
     thumbnail: "np.ndarray"
+    border: "np.ndarray"  # (24,), see `border_pixels`
+    colours: "np.ndarray"  # (6,)
 
 
 def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[ImageStats | str]:
@@ -36,6 +39,7 @@ def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[
 
 
 def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> ImageStats | str:
+    import numpy as np
     from PIL import Image
 
     try:
@@ -43,13 +47,16 @@ def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> Imag
         several_frames = has_several_frames(image)
         mode, size, orientation = image.mode, (image.height, image.width), image.getexif().get(ORIENTATION, 1)
         image = rgb(upright(image))
+        pixels = np.asarray(image)[None]
         return ImageStats(
             size=size,
             mode=mode,
             upright=orientation in (0, 1),
             several_frames=several_frames,
-            digest=hashlib.sha256(b"%d %d " % image.size + image.tobytes()).digest(),
+            digest=hashlib.sha256(b"%d %d " % image.size + pixels.tobytes()).digest(),
             thumbnail=duplicates.thumbnail(image),
+            border=border_pixels(pixels)[0],
+            colours=colours(pixels)[0],
         )
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         return str(error) or type(error).__name__

@@ -41,7 +41,7 @@ def open_image(source: "str | np.ndarray", preprocess: Preprocess | None = None)
     value_range, bands = (preprocess.value_range, preprocess.bands) if preprocess else (None, None)
     if _is_dicom(source):
         return read_dicom(source, value_range)
-    image = _open(source)
+    image = open_header(source)
     high_depth = image is None or is_high_depth(image)
     if not high_depth and not bands:
         return image
@@ -62,7 +62,7 @@ def is_high_depth_file(path: str) -> bool:
     try:
         if _is_dicom(path):
             return dicom_bits(path) > 8
-        image = _open(path)
+        image = open_header(path)
         with image or nullcontext():
             return image is None or is_high_depth(image)
     except Exception:  # decoders fail on broken files in every possible way
@@ -78,7 +78,7 @@ def high_depth_values(path: str, bands: tuple[int, int, int] | None) -> "np.ndar
     """
     if _is_dicom(path):
         return dicom_values(path)
-    image = _open(path)
+    image = open_header(path)
     values = stored_values(path, image)
     if image and image.mode == "RGBA" and not bands:
         values = values[..., :3]
@@ -135,8 +135,8 @@ def _rare_format(suffix: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _open(path: str) -> "Image.Image | None":
-    """The file opened by Pillow; None for a TIFF that Pillow cannot open."""
+def open_header(path: str) -> "Image.Image | None":
+    """The file opened by Pillow, its pixels not read yet; None for a TIFF that Pillow cannot open."""
     from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401 (importing registers the format)
 
     try:

@@ -1,0 +1,151 @@
+"""The scores of baselines on a run's split: the largest class, predictions that do not see the object, a frozen network."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, trees
+from ..data.checks.file_metadata import read_metadata
+from ..data.dataset import LoadedDataset
+from ..data.images.cache import content_hash
+from ..errors import UserError
+from ..files.disk_cache import cached
+from ..metrics import classification
+from ..models import weights
+from ..models.build import get_backbone
+from ..spec import RunConfig
+from . import provenance
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..transfer.features import Extractor
+
+FORMAT = 1  # of the cached scores: increase it when they would differ
+MAX_TRAIN, MAX_TEST = 1000, 500  # images, sampled
+SMALL, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input
+NOT_SCORES = ("nll", "ece")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sample:
+    """The images that baselines are fitted to, then those that they are scored on."""
+
+    positions: np.ndarray  # (n_train + n_test,) in the samples
+    labels: np.ndarray
+    n_train: int
+    n_classes: int
+
+
+def score_baselines(
+    config: RunConfig, dataset: LoadedDataset, device: "torch.device", precision: str
+) -> dict[str, Any]:
+    """{"n_train", "n_test", "scores": {baseline: {metric: score}}}, fitted to training images and scored on test images.
+
+    Cached on disk. `frozen_probe` needs the weights of a small network on this machine, `file_metadata` files, and all but
+    `largest_class` `MIN_FIT` training images.
+    """
+    sample, extractor = _draw(config, dataset), _small_network(device, precision)
+
+    def compute() -> dict[str, Any]:
+        logits = _predict(dataset, sample, extractor)
+        labels = sample.labels[sample.n_train :]
+        scores = {name: classification.score(values, labels) for name, values in logits}
+        return {
+            "n_train": sample.n_train,
+            "n_test": len(labels),
+            "scores": {
+                name: {metric: value for metric, value in found.items() if metric not in NOT_SCORES}
+                for name, found in scores.items()
+            },
+        }
+
+    if config.no_cache:
+        return compute()
+    key = {
+        "format": FORMAT,
+        "images": content_hash(dataset.samples.images, dataset.pixels.shape[1:3], dataset.preprocess),
+        "sample": hashlib.sha256(np.concatenate((sample.positions, sample.labels)).tobytes()).hexdigest(),
+        "n_train": sample.n_train,
+        "network": extractor and [extractor.sha256, extractor.machine, extractor.precision],
+        "versions": [version("scikit-learn"), version("torch")],
+    }
+    return cached("baselines", key, compute)
+
+
+def _draw(config: RunConfig, dataset: LoadedDataset) -> _Sample:
+    generator = np.random.default_rng(config.seed)
+    parts = [
+        np.sort(generator.permutation(np.array(part))[:limit])
+        for part, limit in ((dataset.split.train, MAX_TRAIN), (dataset.split.test, MAX_TEST))
+    ]
+    positions = np.concatenate(parts)
+    labels = np.asarray(dataset.samples.labels)[positions]
+    return _Sample(
+        positions=positions,
+        labels=labels,
+        n_train=len(parts[0]),
+        n_classes=len(dataset.samples.classes),
+    )
+
+
+def _predict(
+    dataset: LoadedDataset, sample: _Sample, extractor: "Extractor | None"
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(baseline, (N, C) logits of the test images) of each."""
+    counts = np.bincount(sample.labels[: sample.n_train], minlength=sample.n_classes)
+    yield "largest_class", np.tile(np.log(counts + 1.0), (len(sample.labels) - sample.n_train, 1))
+    if sample.n_train < MIN_FIT:
+        return
+    indices = dataset.indices[sample.positions]
+    if isinstance(dataset.samples.images, list):
+        files = read_metadata([dataset.samples.images[i] for i in indices])
+        yield "file_metadata", _tree_logits(encode_metadata(files), sample)
+    pixels = dataset.pixels[indices]
+    yield "border_pixels", _tree_logits(border_pixels(pixels), sample)
+    yield "colours", _tree_logits(colours(pixels), sample)
+    if extractor:
+        yield "frozen_probe", _probe_logits(pixels, sample, extractor)
+
+
+def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
+    n = sample.n_train
+    fitted = trees().fit(features[:n], sample.labels[:n])
+    probabilities = np.full((len(features) - n, sample.n_classes), 1e-6)
+    probabilities[:, fitted.classes_] += fitted.predict_proba(features[n:])
+    return np.log(probabilities)
+
+
+def _small_network(device: "torch.device", precision: str) -> "Extractor | None":
+    """None: its weights are not on this machine."""
+    from ..transfer.features import Extractor
+
+    backbone = get_backbone(SMALL)
+    try:
+        path, sha256 = weights.fetch(backbone, "imagenet", offline=True)
+    except UserError:
+        return None
+    return Extractor(
+        backbone=backbone,
+        weights=path,
+        sha256=sha256,
+        preprocess=backbone.preprocess(SIZE),
+        device=device,
+        machine=provenance.device_name(device),
+        precision=precision,
+        seed=0,
+    )
+
+
+def _probe_logits(pixels: np.ndarray, sample: _Sample, extractor: "Extractor") -> np.ndarray:
+    from ..transfer import linear_probe
+    from ..transfer.features import extract_features
+
+    features, n = extract_features(extractor, pixels, range(len(pixels))).values, sample.n_train
+    with linear_probe.single_threaded_blas():
+        probe = linear_probe.fit(features[:n], sample.labels[:n], sample.n_classes)
+        return probe.logits(features[n:])

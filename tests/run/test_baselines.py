@@ -1,0 +1,52 @@
+"""What scores without training: the largest class, file metadata, border pixels, colours, a frozen network."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import TINY
+
+import folder
+from common import main
+from common.__main__ import main as command
+from common.run import baselines
+
+NO_EPOCHS = TINY[:-2]
+
+
+@pytest.fixture
+def told_by_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of noise, the larger one PNG, the other JPEG."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    for label, suffix, n in (("calm", ".png", 60), ("wild", ".jpg", 40)):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for i in range(n):
+            image = Image.fromarray(generator.integers(0, 255, (6, 6, 3), np.uint8)).resize((32, 32), 3)
+            image.save(tmp_path / "photos" / label / f"{i}{suffix}")
+    return tmp_path / "photos"
+
+
+def test_every_result_has_them(told_by_format: Path, quick_artifacts, monkeypatch, capsys) -> None:
+    options = ["--data_dir", str(told_by_format), "--steps", "2", "--eval_every", "2"]
+    main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "one"])
+    (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("baselines")]
+    assert line.startswith(
+        "baselines: auroc on 20 test images: largest class 50.0 %, file metadata 100.0 %, "
+    )
+    found = json.loads(Path("one/result.json").read_text())["baselines"]
+    assert (found["n_train"], found["n_test"]) == (71, 20)
+    scores = found["scores"]
+    assert list(scores) == ["largest_class", "file_metadata", "border_pixels", "colours", "frozen_probe"]
+    assert scores["largest_class"]["top1"] == 0.6 and scores["largest_class"]["balanced_accuracy"] == 0.5
+    assert scores["file_metadata"]["top1"] == 1 and "nll" not in scores["colours"]
+    assert all(score["auroc"] < 0.95 for name, score in scores.items() if name != "file_metadata")
+
+    command(["report", "one", "-o", "report.html"])
+    assert "Baselines, auroc on 20 test images: largest class 50.0 %" in Path("report.html").read_text()
+
+    monkeypatch.setattr(baselines, "_predict", None)  # the second run takes them from the cache
+    main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "two"])
+    assert json.loads(Path("two/result.json").read_text())["baselines"] == found

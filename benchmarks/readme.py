@@ -219,6 +219,20 @@ def images_claim() -> str:
     return images_table(load_lines(BENCHMARKS / "images_claim.jsonl"))
 
 
+def published_order() -> str:
+    """Regret and tau of ImageNet's top-1 and of other datasets, as `finetuned_order.py` measures them."""
+    from benchmarks.finetuned_order import table
+
+    return table(json.loads((BENCHMARKS / "finetuned_order.json").read_text()))
+
+
+def own_order() -> str:
+    """Regret, tau and error of probe and top-1, as `finetuned_order.py` measures them."""
+    from benchmarks.finetuned_order import own_table
+
+    return own_table(json.loads((BENCHMARKS / "finetuned_order.json").read_text()))
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -292,6 +306,8 @@ TABLES = {
     "p_best": p_best,
     "labels_claim": labels_claim,
     "images_claim": images_claim,
+    "published_order": published_order,
+    "own_order": own_order,
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

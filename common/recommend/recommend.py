@@ -19,7 +19,7 @@ from ..models import build
 from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
-from . import cost_model, dataset, more_images, probe, ranking, text
+from . import cost_model, dataset, finetuned_order, more_images, probe, ranking, text
 from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
@@ -69,6 +69,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0)
         for one in standings
     ]
+    _add_prediction(backbones, run.seed)
     curve = None
     if seconds_left() > 0:
         first = backbones[0]["backbone"]
@@ -153,6 +154,12 @@ def _drop(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> l
 def _seconds(results: Iterable[ProbeResult], n_images: int) -> float:
     """The time that these backbones need to process `n_images` each."""
     return sum(n_images / result.images_per_second for result in results)
+
+
+def _add_prediction(backbones: list[dict[str, Any]], seed: int) -> None:
+    """P(best) and expected loss after fine-tuning."""
+    for row, p_best, regret in zip(backbones, *finetuned_order.predict(backbones, seed), strict=True):
+        row |= {"p_best_finetuned": float(p_best), "regret_finetuned": float(regret)}
 
 
 def _describe(run: RunConfig, data: ProbeData, round_: Round) -> dict[str, Any]:

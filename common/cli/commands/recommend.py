@@ -103,7 +103,7 @@ def _recommend(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ...recommend import finalists, more_images, text
+    from ...recommend import finalists, finetuned_order, more_images, text
     from ...recommend.recommend import RecommendConfig, recommend
 
     def log(line: str) -> None:
@@ -120,6 +120,8 @@ def _recommend(options: argparse.Namespace) -> None:
         answer["finals"] = None  # pending
     else:
         print(answer["advice"])
+    if len(answer["backbones"]) > 1:
+        print(finetuned_order.format_prediction(answer["backbones"]))
     if answer["more_images"]:
         print(more_images.format_gain(answer["more_images"]), flush=True)
     if options.out:

@@ -1,0 +1,260 @@
+"""What predicts the order of fine-tuned networks: ImageNet's top-1, their scores on other datasets, a linear probe?
+
+    python benchmarks/finetuned_order.py --transfers ../shared/reference/transfers --timm results-imagenet.csv --recipes recipes.jsonl
+
+Published: 11 torchvision networks on 11 datasets (Shao et al. 2022, arXiv 2207.03036) and 86 timm networks on Oxford Pets and Planet
+(Capelle & Howard, github.com/tcapelle/fastai_timm: three runs of a setting, the setting with the best mean). Own: the networks of
+`results/runs.jsonl` with the probes of `recommend`, and those of a search over recipes (--recipes), probe and fine-tuned on the same test images.
+Every dataset is predicted from the others alone; scores are compared as log odds within a dataset.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+from scipy.special import logit
+from scipy.stats import weightedtau
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+RESULTS = ROOT / "benchmarks" / "results"
+OUT = RESULTS / "finetuned_order.json"
+IN22K = "_in22ft1k"  # timm's former suffix of weights pretrained on ImageNet-22k
+# as published; torchvision's are of IMAGENET1K_V1
+TOP1 = {
+    "efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776, "timm:mobilenetv2_100": 0.719,
+    "timm:mobilenetv1_100": 0.709, "torchvision:squeezenet1_1": 0.582,
+}  # fmt: skip
+SATURATED = "digits"  # all networks above 99 %: their log odds are noise of a few images
+Table = dict[str, dict[str, float]]  # {dataset: {network: score}}
+
+
+def sfda(folder: Path) -> tuple[Table, dict[str, float]]:
+    from torchvision.models import get_model_weights
+
+    with open(folder / "sfda_supervised.csv", newline="") as file:
+        table = {
+            row.pop("dataset"): {k: float(v) / 100 for k, v in row.items()} for row in csv.DictReader(file)
+        }
+    weights = {name: get_model_weights(name).IMAGENET1K_V1 for name in next(iter(table.values()))}
+    return table, {name: w.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100 for name, w in weights.items()}
+
+
+def fastai_timm(folder: Path, results: Path) -> tuple[Table, dict[str, float]]:
+    """Networks whose default weights of today have a top-1 in timm's results."""
+    import timm
+
+    errors: dict[tuple[str, str], list[float]] = defaultdict(list)
+    with open(folder / "pets_planet_timm.csv", newline="") as file:
+        for row in csv.DictReader(file):
+            errors[row["dataset"], row["model_name"]].append(float(row["error_rate"] or "nan"))
+    with open(results, newline="") as file:
+        known = {row["model"]: float(row["top1"]) / 100 for row in csv.DictReader(file)}
+    table: Table = defaultdict(dict)
+    top1: dict[str, float] = {}
+    for (dataset, name), values in errors.items():
+        means = [np.mean(values[i : i + 3]) for i in range(0, len(values), 3)]
+        if np.isnan(means).all():
+            continue
+        if name.endswith(IN22K):
+            weights = f"{name.removesuffix(IN22K)}.fb_in22k_ft_in1k"
+        else:
+            cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
+            weights = f"{name}.{cfg.tag}" if cfg and not name.endswith(("_in22k", "_in21k")) else ""
+        if weights in known:
+            table[dataset][name], top1[name] = float(1 - np.nanmin(means)), known[weights]
+    return table, top1
+
+
+def own(recipes: Path | None) -> list[dict]:
+    """Probe and fine-tuned score of a network on a dataset, {dataset, network, probe, finetuned}."""
+    pairs = []
+    runs = [json.loads(line) for line in (ROOT / "results" / "runs.jsonl").read_text().splitlines()]
+    for line in (RESULTS / "answers.jsonl").read_text().splitlines():
+        answer = json.loads(line)
+        for row in answer["backbones"]:
+            scores = [
+                run["test"][answer["metric"]]["value"]
+                for run in runs
+                if (run["backbone"], run["dataset"], run["protocol"])
+                == (row["backbone"], answer["dataset"], "clean")
+                and (run["shots"], run["subset"]) == (answer["shots"], answer["subset"])
+                and list(run["preprocess"]["size"]) == list(row["size"])
+            ]
+            if scores:
+                names = {"dataset": answer["dataset"], "network": row["backbone"]}
+                pairs.append({**names, "probe": row["score"], "finetuned": float(np.mean(scores))})
+    best: dict[tuple[str, str], dict] = {}
+    for line in recipes.read_text().splitlines() if recipes else ():
+        run = json.loads(line)
+        pair = best.setdefault((run["data"], run["network"]), {"val": 0})
+        if not run["config"].get("steps"):
+            pair["probe"] = run["test_top1"]
+        elif run["val_top1"] > pair["val"]:
+            pair |= {"val": run["val_top1"], "finetuned": run["test_top1"]}
+    found = [
+        {"dataset": f"{data}, recipes", "network": name, "probe": p["probe"], "finetuned": p["finetuned"]}
+        for (data, name), p in best.items()
+        if "probe" in p and "finetuned" in p
+    ]
+    return pairs + found
+
+
+def centred(values: Sequence[float]) -> ndarray:
+    """Log odds less their mean; a score of 1 counts as .9995."""
+    odds = logit(np.minimum(values, 0.9995))
+    return odds - odds.mean()
+
+
+def quality(truth: Sequence[float], predicted: ndarray) -> dict[str, float]:
+    """Regret of the first choice and weighted tau."""
+    truth = np.asarray(truth)
+    return {
+        "regret": float(truth.max() - truth[int(np.argmax(predicted))]),
+        "tau": float(weightedtau(truth, predicted).statistic),
+    }
+
+
+def published(source: str, table: Table, top1: dict[str, float]) -> list[dict]:
+    rows = []
+    for dataset, scores in table.items():
+        names = [n for n in scores if n in top1 and all(n in other for other in table.values())]
+        truth, prior = [scores[n] for n in names], centred([top1[n] for n in names])
+        others = [centred([other[n] for n in names]) for key, other in table.items() if key != dataset]
+        standing = np.mean(others, 0)
+        slope = np.mean([prior @ other for other in others]) / (prior @ prior)
+        rows.append(
+            {
+                "source": source,
+                "dataset": dataset,
+                "networks": len(names),
+                "random": float(max(truth) - np.mean(truth)),
+                "top1": quality(truth, prior),
+                "standing": quality(truth, standing),
+                "slope": float(slope),
+                "eps": float((centred(truth) - slope * prior).std(ddof=1)),
+            }
+        )
+    return rows
+
+
+def uplift(pairs: Sequence[dict]) -> float:
+    """The mean of fine-tuned less probe, in log odds."""
+    return float(
+        np.mean([logit(p["finetuned"]) - logit(p["probe"]) for p in pairs if p["dataset"] != SATURATED])
+    )
+
+
+def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
+    """final = beta probe + gamma top-1 + eps within a dataset, fitted to the other datasets; `used`: predictors."""
+    datasets = [d for d in dict.fromkeys(p["dataset"] for p in pairs) if d != SATURATED]
+    x, y, scores = {}, {}, {}
+    for dataset in datasets:
+        rows = [pair for pair in pairs if pair["dataset"] == dataset]
+        columns = {"probe": [r["probe"] for r in rows], "top1": [TOP1[r["network"]] for r in rows]}
+        x[dataset] = (
+            np.stack([centred(columns[name]) for name in used], 1) if used else np.zeros((len(rows), 0))
+        )
+        scores[dataset] = [row["finetuned"] for row in rows]
+        y[dataset] = centred(scores[dataset])
+
+    def fit(names: Sequence[str]) -> ndarray:
+        return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[
+            0
+        ]
+
+    residuals, qualities, freedom = [], [], 0
+    for dataset in datasets:
+        predicted = x[dataset] @ fit([d for d in datasets if d != dataset])
+        residuals.append(y[dataset] - predicted)
+        freedom += len(predicted) - 1
+        qualities.append(
+            quality(scores[dataset], predicted) | {"dataset": dataset, "networks": len(predicted)}
+        )
+    sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
+    return {
+        "used": list(used),
+        "weights": fit(datasets).tolist(),
+        "eps": sd,
+        "datasets": qualities,
+        "freedom": freedom,
+    }
+
+
+def table(result: dict) -> str:
+    """The published datasets, one line per source, then the own ones."""
+    lines = [
+        "| datasets | networks | random choice | ImageNet top-1: regret | tau | other datasets: regret | tau |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[str, list[dict]] = defaultdict(list)
+    for row in result["published"]:
+        groups[
+            row["source"] if row["source"] == "Shao et al." else f"{row['source']}: {row['dataset']}"
+        ].append(row)
+    for source, rows in groups.items():
+        cells = [f"{100 * np.mean([r['random'] for r in rows]):.2f}"]
+        for name in ("top1", "standing"):
+            cells += [
+                f"{100 * np.mean([r[name]['regret'] for r in rows]):.2f}",
+                f"{np.mean([r[name]['tau'] for r in rows]):.2f}",
+            ]
+        title = f"{source}, {len(rows)} datasets" if len(rows) > 1 else source
+        lines.append(f"| {title} | {rows[0]['networks']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def own_table(result: dict) -> str:
+    titles = {
+        (): "nothing (all equal)",
+        ("top1",): "ImageNet top-1",
+        ("probe",): "probe",
+        ("probe", "top1"): "probe and top-1",
+    }
+    lines = [
+        "| predicted from | regret, mean (worst) | tau, mean | error of a network: log odds | points at 85 % |",
+        "|---|---|---|---|---|",
+    ]
+    for row in result["own"]:
+        regret = [100 * d["regret"] for d in row["datasets"]]
+        tau = "" if not row["used"] else f"{np.mean([d['tau'] for d in row['datasets']]):.2f}"
+        shown = f"{np.mean(regret):.2f} ({max(regret):.2f})" if row["used"] else ""
+        lines.append(
+            f"| {titles[tuple(row['used'])]} | {shown} | {tau} | {row['eps']:.2f} | {100 * row['eps'] * 0.85 * 0.15:.1f} |"
+        )
+    first = result["own"][0]
+    n = sum(d["networks"] for d in first["datasets"])
+    return "\n".join(
+        [*lines, "", f"{n} pairs of probe and fine-tuned network on {len(first['datasets'])} datasets."]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--transfers", type=Path, required=True, metavar="DIR", help="the published tables")
+    parser.add_argument(
+        "--timm", type=Path, required=True, metavar="CSV", help="results/results-imagenet.csv of timm"
+    )
+    parser.add_argument("--recipes", type=Path, metavar="JSONL", help="runs of benchmarks/recipes.py")
+    options = parser.parse_args()
+    pairs = own(options.recipes)
+    result = {
+        "published": published("Shao et al.", *sfda(options.transfers))
+        + published("Capelle & Howard", *fastai_timm(options.transfers, options.timm)),
+        "pairs": pairs,
+        "uplift": uplift(pairs),
+        "own": [predictor(pairs, used) for used in ([], ["top1"], ["probe"], ["probe", "top1"])],
+    }
+    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    print(table(result), own_table(result), sep="\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""P(best after fine-tuning), predicted from the probes and ImageNet's top-1.
+
+In log odds, over the candidates of a dataset: fine-tuned = uplift + mean probe + beta (probe - mean) + gamma (top-1 - mean) + eps.
+The constants are measured (benchmarks/finetuned_order.py, docs/recommend.md): eps is large.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+from scipy.special import expit, logit
+
+from ..statistics import posterior
+
+BETA, GAMMA, EPS, UPLIFT = 0.42, 0.54, 0.19, 0.62
+TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
+DRAWS = 20_000
+VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction says little
+Row = Mapping[str, Any]
+
+
+def predict(rows: Sequence[Row], seed: int) -> tuple[ndarray, ndarray]:
+    """P(best) and expected loss against the best (K,), as a fraction, of the answer's rows after fine-tuning."""
+    rng = np.random.default_rng(seed)
+    scores, bounds = np.array([row["score"] for row in rows]), np.array([row["interval"] for row in rows])
+    probes = rng.normal(scores, (bounds[:, 1] - bounds[:, 0]) / (2 * 1.96), (DRAWS, len(rows)))
+    probes = logit(probes.clip(0.001, 0.999))
+    final = UPLIFT + probes.mean(1, keepdims=True) + BETA * (probes - probes.mean(1, keepdims=True))
+    final += GAMMA * _prior(rows, rng) + rng.normal(0, EPS, final.shape)
+    final = expit(final)
+    return posterior.p_best(final), posterior.expected_regret(final)
+
+
+def _prior(rows: Sequence[Row], rng: np.random.Generator) -> ndarray:
+    """(DRAWS, K) log odds of ImageNet's top-1 less their mean; of networks without one, draws around the mean."""
+    known = np.array([row["imagenet_top1"] is not None and row["weights"] != "none" for row in rows])
+    prior = rng.normal(0, TOP1_SD, (DRAWS, len(rows)))
+    if known.any():
+        top1 = logit([row["imagenet_top1"] for row, is_known in zip(rows, known, strict=True) if is_known])
+        prior[:, known] = top1 - top1.mean()
+    return prior
+
+
+def format_prediction(rows: Sequence[Row]) -> str:
+    """A line: the probabilities, the most probable first, and how much they say."""
+    order = sorted(rows, key=lambda row: -row["p_best_finetuned"])
+    shown = ", ".join(f"{row['backbone']} {row['p_best_finetuned']:.2f}" for row in order[:3])
+    if len(order) > 3:
+        shown += f", {len(order) - 3} others {sum(row['p_best_finetuned'] for row in order[3:]):.2f}"
+    accuracy = np.mean([row["score"] for row in rows])
+    final = expit(UPLIFT + logit(np.clip(accuracy, 0.001, 0.999)))
+    error = 100 * EPS * final * (1 - final)
+    first = order[0]
+    line = (
+        f"After fine-tuning, P(best): {shown}; expected loss of {first['backbone']} against the best "
+        f"{100 * first['regret_finetuned']:.1f} points. Predicted from probe and ImageNet top-1, which err by about "
+        f"{error:.1f} points per network"
+    )
+    if first["p_best_finetuned"] < VAGUE / len(rows):
+        return line + ": this says little, fine-tune to know."
+    return line + "."

@@ -2,78 +2,70 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..data.images.decode import decode
 from ..data.images.open import open_image
 from ..data.readers import image_files
-from ..errors import UserError
+from ..errors import UserError, disk_errors
+from ..files.atomic import check_new
 from ..run import results
 from ..spec import Preprocess
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
-    from torch import Tensor, nn
+    from .classifier import Classified, Classifier
 
-BATCH = 32
 CHUNK = 1024  # images in memory at once
 
 
 def predict(
-    run_folder: Path, inputs: list[Path], top: int
+    run_folder: Path, inputs: list[Path], top: int, explain: Path | None = None
 ) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
-    For an unreadable image, the reason replaces the classes.
+    For an unreadable image, the reason replaces the classes. `explain`: a new folder for a picture of every other image
+    and what speaks for its most likely class.
 
     Raises:
-        UserError: no finished run, no such image, or none that can be read.
+        UserError: no finished run, no such image, none that can be read, or `explain` exists.
     """
     path = run_folder / results.BEST
     if not path.is_file():
         raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
     if top < 1:
         raise UserError(f"--top {top}: expected 1 or more")
+    if explain:
+        check_new(explain, "--explain")
     images = [image for given in inputs for image in _images(given)]
     metadata = results.read_model_card(path)
     _check_any_opens(images, metadata["preprocess"])  # before torch is imported
 
-    from ..training.device import make_accelerator
-    from .load import load_model
+    from .classifier import load_classifier
 
-    model, classes = load_model(run_folder, metadata), metadata["classes"]
-    accelerator = make_accelerator("auto", "fp32", model.backbone.cpu_bf16)
+    classifier, classes = load_classifier(run_folder, metadata), metadata["classes"]
+    if explain:
+        with disk_errors(explain, "--explain"):
+            explain.mkdir()
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
-        probabilities, unreadable = _probabilities(model.net, chunk, metadata, accelerator)
-        values, labels = (part.tolist() for part in probabilities.topk(min(top, len(classes))))
+        found = classifier.classify(chunk)
+        values, labels = (part.tolist() for part in found.probabilities.topk(min(top, len(classes))))
+        if explain:
+            _write_pictures(explain, classifier, found, chunk, start)
         for i, image in enumerate(chunk):
             ranked = [(classes[label], p) for label, p in zip(labels[i], values[i], strict=True)]
-            yield image, unreadable.get(i) or ranked
+            yield image, found.unreadable.get(i) or ranked
 
 
-def _probabilities(
-    net: "nn.Module", images: list[str], metadata: dict[str, Any], accelerator: "Accelerator"
-) -> tuple["Tensor", dict[int, str]]:
-    """(images, classes) probabilities, and {position: reason} of unreadable images."""
-    import numpy as np
-    import torch
+def _write_pictures(
+    folder: Path, classifier: "Classifier", found: "Classified", images: list[str], start: int
+) -> None:
+    """00001-NAME.png ..., numbered from `start` in the order of the images."""
+    from .explain import write_picture
 
-    from ..data.loader import Batches
-    from ..training.evaluate import evaluate
-
-    net.to(accelerator.device, memory_format=torch.channels_last)
-    pixels, unreadable = decode(images, metadata["preprocess"], metadata["native"])
-    batches = Batches(
-        pixels=pixels,
-        indices=np.arange(len(images)),
-        labels=np.zeros(len(images), np.int64),  # unknown, not used
-        preprocess=metadata["preprocess"],
-        batch_size=BATCH,
-        device=accelerator.device,
-    )
-    logits = torch.from_numpy(evaluate(net, batches, accelerator))
-    return (logits / (metadata.get("temperature") or 1)).softmax(1), unreadable
+    for i, heat in enumerate(classifier.explain(found)):
+        if i not in found.unreadable:
+            name = f"{start + i + 1:05}-{Path(images[i]).stem}.png"
+            write_picture(folder / name, found.display(i), heat)
 
 
 def _images(given: Path) -> list[str]:

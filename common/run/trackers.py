@@ -88,8 +88,9 @@ def tracking(
 
 
 def _start(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracker:
-    from accelerate import tracking
+    from accelerate import PartialState, tracking
 
+    PartialState()  # the trackers' logging needs it, and a probe has no Accelerator
     try:
         client = {
             "tensorboard": lambda: tracking.TensorBoardTracker("", folder),

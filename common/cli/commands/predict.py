@@ -14,6 +14,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE_OR_FOLDER")
     parser.add_argument("--top", type=int, default=3, metavar="K",
                         help="classes to show (default: %(default)s)")
+    parser.add_argument("--explain", type=Path, metavar="DIR",
+                        help="write a picture per image into this new folder: what speaks for its most likely class")
     # fmt: on
     options = parser.parse_args(argv)
 
@@ -21,7 +23,7 @@ def main(argv: list[str]) -> None:
         from ...deploy.predict import predict
 
         unreadable = 0
-        for image, classes in predict(options.run, options.images, options.top):
+        for image, classes in predict(options.run, options.images, options.top, options.explain):
             if isinstance(classes, str):
                 print(printable(f"{image}: cannot be read ({classes})"), file=sys.stderr)
                 unreadable += 1

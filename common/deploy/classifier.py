@@ -1,0 +1,76 @@
+"""A finished run's network as a classifier of image files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from ..data.augment.augment import resize
+from ..data.images.decode import decode
+from ..data.loader import Batches
+from ..training.device import make_accelerator
+from ..training.evaluate import evaluate
+from .explain import Explainer, make_explainer
+from .load import TrainedModel, load_model
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Classified:
+    """N images; those that cannot be read are black."""
+
+    batches: Batches
+    probabilities: Tensor  # (N, classes)
+    unreadable: dict[int, str]  # {position: reason}
+
+    def display(self, i: int) -> np.ndarray:
+        """(H, W, 3) uint8 of an image, as the network receives it."""
+        pixels = torch.from_numpy(self.batches.pixels[i]).permute(2, 0, 1)[None].float()
+        return resize(pixels, self.batches.preprocess.size)[0].clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+@dataclass(frozen=True)
+class Classifier:
+    model: TrainedModel
+    accelerator: Accelerator
+
+    def classify(self, images: Sequence[str]) -> Classified:
+        """Probabilities, calibrated if the run has a validation set."""
+        card = self.model.card
+        pixels, unreadable = decode(images, card["preprocess"], card["native"])
+        batches = Batches(
+            pixels=pixels,
+            indices=np.arange(len(images)),
+            labels=np.zeros(len(images), np.int64),  # unknown, not used
+            preprocess=card["preprocess"],
+            batch_size=BATCH,
+            device=self.accelerator.device,
+        )
+        logits = torch.from_numpy(evaluate(self.model.net, batches, self.accelerator))
+        return Classified(batches, (logits / (card.get("temperature") or 1)).softmax(1), unreadable)
+
+    def explain(self, found: Classified) -> Iterator[np.ndarray]:
+        """(H, W) in 0..1 per image: what speaks for its most likely class."""
+        start, classes = 0, found.probabilities.argmax(1).to(self.accelerator.device)
+        for images, _ in found.batches.eval():
+            yield from self.explainer.explain(images, classes[start : start + len(images)]).cpu().numpy()
+            start += len(images)
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        return make_explainer(self.model.net, self.model.card["preprocess"].size)
+
+
+def load_classifier(run_folder: Path, card: dict[str, Any]) -> Classifier:
+    """The network of a run with this model card, on the GPU if there is one."""
+    model = load_model(run_folder, card)
+    accelerator = make_accelerator("auto", "fp32", model.backbone.cpu_bf16)
+    model.net.to(accelerator.device, memory_format=torch.channels_last)
+    return Classifier(model, accelerator)

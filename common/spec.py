@@ -239,6 +239,7 @@ class RunConfig:
     track: Literal["tensorboard", "mlflow", "wandb"] | None
     subset: bool
     skip_bad: bool
+    drop_conflicts: bool
     value_range: tuple[float, float] | None
     bands: tuple[int, int, int] | None
     no_cache: bool

@@ -124,7 +124,7 @@ def test_options_are_frozen() -> None:
         for script, variants in sheets.items()
     }
     common = {
-        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--no_cache", "--value_range", "--bands", "--batch_size", "--micro_bs",
+        "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--drop_conflicts", "--no_cache", "--value_range", "--bands", "--batch_size", "--micro_bs",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
         "--shots", "--fraction", "--split_file", "--group_by", "--augment", "--compile", "--tune", "--protocol", "--steps", "--optimizer", "--weight_decay",
         "--eval_every", "--save_every", "--resume", "--config", "--class_weights", "--balanced_sampling", "--head_start", "--batch_norm", "--no_search", "--track",

@@ -34,6 +34,11 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
     data = parser.add_argument_group("data")
     _add_source(data, dataset, variants)
     add_image_filters(data)
+    data.add_argument(
+        "--drop_conflicts",
+        action="store_true",
+        help="leave out all copies of pictures that are under several labels",
+    )
     add_pixels(data)
     _add_split(data, dataset)
     training = parser.add_argument_group("training")

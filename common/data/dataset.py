@@ -2,12 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..spec import PARTS, Preprocess, RunConfig, Samples, Split
+from .checks.conflicts import find_conflicts, format_conflicts
 from .images.cache import decode_cached
 from .images.decode import decode, raise_unreadable
 from .images.value_range import with_value_range
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class LoadedDataset:
     """The readable samples of a dataset with their pixels and their split.
 
-    Unreadable images remain in `pixels` and `samples.images`, so that caches keep their names: `indices` are the
-    positions of the readable ones in both.
+    Unreadable and dropped images remain in `pixels` and `samples.images`, so that caches keep their names: `indices` are
+    the positions of the others in both.
     """
 
     samples: Samples  # n of them
@@ -36,10 +37,10 @@ class LoadedDataset:
     indices: "np.ndarray"  # (n,) int64
     split: Split  # positions in `samples`
     preprocess: Preprocess  # of `pixels`
-
-    @property
-    def n_unreadable(self) -> int:
-        return len(self.pixels) - len(self.samples)
+    n_unreadable: int = 0
+    conflicts: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # images under several labels: {"sets", "images", "dropped"}
 
 
 def load_dataset(
@@ -62,11 +63,28 @@ def load_dataset(
     if not config.skip_bad:
         raise_unreadable(bad, samples.images if isinstance(samples.images, list) else samples.names)
     indices = [i for i in range(len(samples)) if i not in bad]
-    if bad:
+    conflicts = find_conflicts(pixels, indices, [samples.labels[i] for i in indices])
+    conflicts = [[indices[i] for i in members] for members in conflicts]
+    if conflicts:
+        log({"data": format_conflicts(conflicts, samples.names, config.drop_conflicts)})
+    in_conflict = {i for members in conflicts for i in members}
+    if config.drop_conflicts:
+        indices = [i for i in indices if i not in in_conflict]
+    if len(indices) < len(samples):
         samples = replace(splits.subset(samples, indices), images=samples.images)
         split = make_split(config, samples)
     return LoadedDataset(
-        samples=samples, pixels=pixels, indices=np.asarray(indices), split=split, preprocess=preprocess
+        samples=samples,
+        pixels=pixels,
+        indices=np.asarray(indices),
+        split=split,
+        preprocess=preprocess,
+        n_unreadable=len(bad),
+        conflicts={
+            "sets": len(conflicts),
+            "images": len(in_conflict),
+            "dropped": config.drop_conflicts,
+        },
     )
 
 

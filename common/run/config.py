@@ -56,6 +56,7 @@ def static_config(
         "fraction": config.fraction,
         "subset": config.subset,
         "skipped_images": dataset.n_unreadable,
+        "conflicts": dict(dataset.conflicts),
         "missing_images": len(samples.missing),
         "layout": samples.layout and asdict(samples.layout),
         "caveats": [*sheet.caveats, *split.caveats, *(samples.layout.caveats if samples.layout else ())],

@@ -39,6 +39,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     from ..training.finetune import finetune
     from . import artifacts, evaluation
     from .baselines import score_baselines
+    from .divergence import format_divergence
     from .search import search_recipe
     from .setup import build_setup, resume, to_device
 
@@ -65,6 +66,9 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         if not setup.main_process:
             return None
         result = {**_result(setup, fitted, tested, started), "baselines": baselines}
+        if divergence := format_divergence(tested.logits, setup.loaders["test"].labels):
+            result["caveats"] = [*result["caveats"], divergence]
+            log({"note": divergence})
         artifacts.write(config, dataset, fitted.records, result, tested.logits)
         checkpoint.remove(config.out)
         heartbeat.remove(config.out)

@@ -26,6 +26,7 @@ OPTIONAL_FIELDS = (
     "head_start",
     "batch_norm",
     "no_search",
+    "drop_conflicts",
 )  # likewise, if they are set
 
 

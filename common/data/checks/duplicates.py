@@ -8,7 +8,8 @@ needs torch.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ CORRELATION = 0.95  # minimum, of the thumbnails of near duplicates
 CONTRAST = (
     2.0  # minimum standard deviation of a thumbnail's grey values: below, too little texture to compare
 )
-PAIRS = 1 << 22  # compared at once; bounds the memory
+EQUAL_BANDS = 3  # of the hash, that near duplicates share; see `_pairs`
+CHUNK = 4096  # images or pairs at once; bounds the memory
 
 
 def thumbnail(image: "Image.Image") -> "np.ndarray":
@@ -32,13 +34,18 @@ def thumbnail(image: "Image.Image") -> "np.ndarray":
     return np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def phash(thumbnail: "np.ndarray") -> int:
-    """64 bits: which of the 8 x 8 lowest frequencies are above their median."""
+def phash(thumbnails: "np.ndarray") -> "np.ndarray":
+    """(N, SIDE, SIDE) uint8 -> (N,) uint64: which of the 8 x 8 lowest frequencies are above their median."""
     import numpy as np
     from scipy.fft import dctn
 
-    low = dctn(thumbnail.astype(np.float32))[:8, :8]
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes())
+    hashes = [np.empty(0, np.uint64)]
+    for start in range(0, len(thumbnails), CHUNK):
+        block = thumbnails[start : start + CHUNK].astype(np.float32)
+        low = dctn(block, axes=(1, 2))[:, :8, :8].reshape(-1, 64)
+        bits = low > np.median(low, axis=1, keepdims=True)
+        hashes.append(np.packbits(bits, axis=1).view(">u8")[:, 0].astype(np.uint64))
+    return np.concatenate(hashes)
 
 
 def exact(keys: Sequence[Hashable]) -> list[list[int]]:
@@ -58,26 +65,47 @@ def near(thumbnails: "np.ndarray") -> list[list[int]]:
     textured = np.flatnonzero([image.std() > CONTRAST for image in thumbnails])
     if len(textured) < 2:
         return []
-    hashes = np.array([phash(thumbnails[i]) for i in textured], np.uint64)
-    one, two = _pairs(hashes)
-    similar = _correlation(thumbnails[textured[one]], thumbnails[textured[two]]) > CORRELATION
+    one, two = _pairs(phash(thumbnails[textured]))
+    blocks = [slice(start, start + CHUNK) for start in range(0, len(one), CHUNK)]
+    correlations = [_correlation(thumbnails[textured[one[b]]], thumbnails[textured[two[b]]]) for b in blocks]
+    similar = np.concatenate([np.empty(0), *correlations]) > CORRELATION
     graph = coo_array((similar[similar], (one[similar], two[similar])), (len(textured), len(textured)))
     _, component = connected_components(graph, directed=False)
     return [[int(textured[i]) for i in positions] for positions in exact(component.tolist())]
 
 
 def _pairs(hashes: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """All pairs of positions whose hashes differ in at most `BITS` bits."""
+    """All pairs of positions whose hashes differ in at most `BITS` bits, without comparing all pairs.
+
+    Of `BITS + EQUAL_BANDS` bands at least `EQUAL_BANDS` are equal (Manku et al. 2007, "Detecting near-duplicates for web
+    crawling"), so only hashes that share such a choice of bands are compared.
+    """
     import numpy as np
 
-    rows = max(1, PAIRS // len(hashes))
-    found = []
-    for start in range(0, len(hashes), rows):
-        differ = np.bitwise_count(hashes[start : start + rows, None] ^ hashes[None, start:])
-        one, two = np.nonzero(differ <= BITS)
-        later = two > one
-        found.append((one[later] + start, two[later] + start))
-    return tuple(np.concatenate(side) for side in zip(*found, strict=True))
+    n = len(hashes)
+    found = [np.empty(0, np.int64)]
+    for mask in _masks():
+        key = hashes & np.uint64(mask)
+        order = np.argsort(key, kind="stable")
+        key, ordered = key[order], hashes[order]
+        first = np.arange(n - 1)
+        for distance in range(1, n):  # between two hashes in a bucket
+            first = first[first + distance < n]
+            first = first[key[first] == key[first + distance]]
+            if not len(first):
+                break
+            near = first[np.bitwise_count(ordered[first] ^ ordered[first + distance]) <= BITS]
+            one, two = order[near], order[near + distance]
+            found.append(np.minimum(one, two) * n + np.maximum(one, two))
+    return np.divmod(np.unique(np.concatenate(found)), n)
+
+
+def _masks() -> Iterator[int]:
+    """The bits of every choice of `EQUAL_BANDS` bands."""
+    n_bands = BITS + EQUAL_BANDS
+    bands = [sum(1 << bit for bit in range(64) if bit % n_bands == band) for band in range(n_bands)]
+    for chosen in combinations(bands, EQUAL_BANDS):
+        yield sum(chosen)
 
 
 def _correlation(one: "np.ndarray", two: "np.ndarray") -> "np.ndarray":

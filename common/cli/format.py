@@ -16,17 +16,18 @@ def format_record(config: RunConfig, record: dict[str, Any]) -> str:
     if "baselines" in record:
         return f"baselines: {format_baselines(record['baselines'], record['metric'])}"
     if "trials" in record:
-        return _format_search(record["trials"], record["best"])
+        return _format_search(record["trials"])
     if "penalty" in record:
         return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
     return _format_evaluation(record) if "step" in record else _format_start(config, record)
 
 
-def _format_search(trials: list[dict[str, Any]], best: dict[str, Any]) -> str:
-    seconds, longest = sum(each["seconds"] for each in trials), max(each["steps"] for each in trials)
+def _format_search(trials: list[dict[str, Any]]) -> str:
+    *destroyed, good = trials
+    rates = ", ".join(f"{trial['lr']:g}" for trial in destroyed)
     return (
-        f"recipe search: learning rate {best['lr']:g}, the best of {len({each['lr'] for each in trials})} "
-        f"({100 * best['score']:.1f} % on validation after {longest} steps; {seconds:.0f} s; --lr X or --no_search does without)"
+        f"learning rate {good['lr']:g}: the highest tried that leaves the network intact for {good['steps']} steps"
+        f"{f' (not {rates})' * bool(destroyed)}; {sum(trial['seconds'] for trial in trials):.0f} s, --lr X or --no_search does without"
     )
 
 

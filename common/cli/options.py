@@ -118,7 +118,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"),
                        help="sgd has a momentum of 0.9 (default: the recipe's)")
     group.add_argument("--lr", type=learning_rate, metavar="X|auto",
-                       help="peak learning rate; auto: searched on validation together with --batch_norm, in at most a quarter of the run's time "
+                       help="peak learning rate; auto: the highest of four under which the network survives a few steps "
                             "(default: the one measured for the network, else auto)")
     group.add_argument("--no_search", action="store_true",
                        help="do not search where no rate was measured: use the usual one of its kind")

@@ -15,28 +15,27 @@ from .setup import Setup, create_net
 
 
 def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
-    """The setup with the recipe that scores highest in short trials, unless the options or the table state one.
+    """The setup with the rate that a search finds, unless the options state one or it was measured for the network.
 
-    A resumed run keeps its recipe. `log` gets the trials, or the reason why there are none.
+    A resumed run keeps its rate. `log` gets the trials, or the reason why there are none.
 
     Raises:
-        UserError: every trial diverged, or a batch size is not available.
+        UserError: every rate destroys the network, or a batch size is not available.
     """
     config, task = setup.config, setup.task
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        n_images = len(setup.loaders["val"])
-        rates, steps = recipe_search.plan(task.recipe, n_images / (3 * config.batch_size))
-        if n_images < recipe_search.MIN_IMAGES or not rates:
-            log({"note": _no_search(n_images, setup.settings)})
-        else:
-            with device.batch_errors(config.forward_size):
-                build = partial(_initial_net, setup)
-                trials = recipe_search.search(task, rates, steps, build, _trial_key(setup))
-            log({"trials": trials, "best": recipe_search.best(trials)})
+        eval_steps = len(setup.loaders["val"]) / (3 * config.batch_size)
+        if setup.head is None or not recipe_search.is_affordable(task.recipe, eval_steps):
+            log({"note": _no_search(setup)})
+            return setup
+        with device.batch_errors(config.forward_size):
+            n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
+            trials = recipe_search.search(task, n_classes, build, _trial_key(setup))
+        log({"trials": trials})
     if not trials:
         return setup
-    recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
+    recipe = recipe_search.with_rate(task.recipe, trials[-1]["lr"])
     settings = setup.settings | {
         "recipe_search": trials,
         "recipe": asdict(recipe),
@@ -45,15 +44,11 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     return replace(setup, task=replace(task, recipe=recipe), settings=settings)
 
 
-def _no_search(n_images: int, settings: dict[str, Any]) -> str:
-    reason = (
-        f"{n_images} validation images are too few"
-        if n_images < recipe_search.MIN_IMAGES
-        else "too few steps"
-    )
-    lr, source = settings["recipe"]["phases"][0]["lr"], settings["recipe_source"]
+def _no_search(setup: Setup) -> str:
+    reason = "from a random head" if setup.head is None else "in so short a run"
+    lr, source = setup.task.recipe.phases[0].lr, setup.settings["recipe_source"]
     return (
-        f"no recipe search, {reason}: learning rate {lr:g} ({source} for this network; --lr X sets another)"
+        f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
     )
 
 

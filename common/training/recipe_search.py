@@ -1,9 +1,13 @@
-"""Recipe search: a few short runs, the same for every network, scored on validation by successive halving."""
+"""Recipe search: the highest peak rate that does not destroy the pretrained network in a few steps.
 
+A range test (Smith 2017, arXiv 1506.01186), for networks that start as a good probe of themselves. Which rate scores best
+after a few steps says nothing about a whole run: it is always the lowest (docs/training.md).
+"""
+
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from math import inf
 from typing import Any
 
 from torch import nn
@@ -15,14 +19,12 @@ from . import finetune as training
 from .recipes import SEARCH_COST
 from .task import Task
 
-# half decades, higher for SGD; the first ones are tried on a small budget
-RATES = {"adamw": (3e-4, 1e-3, 1e-4, 3e-3, 3e-5), "sgd": (1e-2, 3e-2, 3e-3, 1e-1)}
+RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-2, 1e-2, 3e-3, 1e-3)}  # half decades
 RATES["adam"] = RATES["adamw"]
-FINALISTS = 2  # continue with twice the steps
-MIN_STEPS = 8  # of a trial
-MIN_IMAGES = 40  # validation images: with fewer, one image is 2.5 points
+STEPS = 25  # of a trial: a whole schedule, compressed
+GUESS = 0.97  # a destroyed network has an NLL above this fraction of that of a uniform guess
 
-Trials = list[dict[str, Any]]  # {"lr", "steps", "score" (None: it diverged), "seconds"}
+Trials = list[dict[str, Any]]  # {"lr", "steps", "nll" (None: it diverged), "seconds"}
 
 
 def with_rate(recipe: Recipe, lr: float) -> Recipe:
@@ -30,96 +32,60 @@ def with_rate(recipe: Recipe, lr: float) -> Recipe:
     return replace(recipe, phases=(replace(phase, lr=lr), *later))
 
 
-def plan(recipe: Recipe, eval_steps: float) -> tuple[list[float], int]:
-    """The rates to try, and the steps of a trial in the first rung; within `SEARCH_COST` of the run; fewer than two: none.
-
-    `eval_steps` is the cost of an evaluation, in training steps.
-    """
-    rates = list(RATES[recipe.phases[0].optimizer])
-    budget = SEARCH_COST * recipe.steps * (1 + eval_steps / recipe.eval_every)
-    for n in range(len(rates), 1, -1):
-        finalists = FINALISTS if n > FINALISTS else 0
-        steps = int((budget - (n + finalists) * eval_steps) / (n + 2 * finalists))
-        if steps >= MIN_STEPS:
-            return rates[:n], steps
-    return [], 0
+def is_affordable(recipe: Recipe, eval_steps: float) -> bool:
+    """Whether all trials cost at most `SEARCH_COST` of the run; `eval_steps` is an evaluation's cost in training steps."""
+    run = recipe.steps * (1 + eval_steps / recipe.eval_every)
+    return len(RATES[recipe.phases[0].optimizer]) * (STEPS + eval_steps) <= SEARCH_COST * run
 
 
 def search(
     task: Task,
-    rates: Sequence[float],
-    steps: int,
+    n_classes: int,
     build_net: Callable[[], nn.Module],
     cache_key: dict[str, Any] | None,
 ) -> Trials:
-    """Short runs of a task, each from the same initial network; see `halve`.
+    """Short runs of a task from the same initial network, at falling rates; the last one is good, see `is_good`.
 
     `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues.
-    """
-
-    def trial(recipe: Recipe) -> dict[str, float | None]:
-        def train() -> dict[str, float | None]:
-            begin = time.perf_counter()
-            score = _train(replace(task, net=build_net(), recipe=recipe, evaluate_first=False, n_selection=0))
-            return {"score": score, "seconds": time.perf_counter() - begin}
-
-        return (
-            train() if cache_key is None else cached("trials", {**cache_key, "recipe": asdict(recipe)}, train)
-        )
-
-    return halve(task.recipe, rates, steps, trial)
-
-
-def halve(
-    recipe: Recipe, rates: Sequence[float], steps: int, trial: Callable[[Recipe], dict[str, float | None]]
-) -> Trials:
-    """Successive halving: all rates, then the best two for twice the steps (Li et al. 2018, arXiv 1603.06560).
-
-    `trial` trains with a recipe and returns its score (higher is better; None: it diverged) and seconds. A shorter run
-    has the whole schedule, compressed.
-    """
-
-    def rung(rates: Sequence[float], steps: int) -> Trials:
-        return [{"lr": lr, "steps": steps, **trial(_shortened(with_rate(recipe, lr), steps))} for lr in rates]
-
-    trials = rung(rates, steps)
-    if len(rates) > FINALISTS:
-        finalists = sorted(trials, key=_rank)[:FINALISTS]
-        trials += rung([each["lr"] for each in finalists if each["score"] is not None], 2 * steps)
-    return trials
-
-
-def best(trials: Trials) -> dict[str, Any]:
-    """The trial with the best score among the longest; on ties the lowest rate.
 
     Raises:
-        UserError: all diverged.
+        UserError: every rate destroys the network.
     """
-    finite = [each for each in trials if each["score"] is not None]
-    if not finite:
-        raise UserError("every trial of the recipe search diverged: pass a lower rate, such as --lr 1e-5")
-    longest = max(each["steps"] for each in finite)
-    return min((each for each in finite if each["steps"] == longest), key=_rank)
+    trials: Trials = []
+    for lr in RATES[task.recipe.phases[0].optimizer]:
+        recipe = with_rate(task.recipe, lr)
+        recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=STEPS),), eval_every=STEPS)
+
+        def trial(recipe: Recipe = recipe) -> dict[str, float | None]:
+            begin = time.perf_counter()
+            nll = _train(replace(task, net=build_net(), recipe=recipe, evaluate_first=False, n_selection=0))
+            return {"nll": nll, "seconds": time.perf_counter() - begin}
+
+        key = cache_key and {**cache_key, "recipe": asdict(recipe)}
+        trials.append(
+            {"lr": lr, "steps": STEPS, **(trial() if key is None else cached("trials", key, trial))}
+        )
+        if is_good(trials[-1], n_classes):
+            return trials
+    raise UserError(
+        f"the network does not survive {STEPS} steps at any rate from {trials[0]['lr']:g} to {lr:g}: pass a lower --lr"
+    )
 
 
-def _shortened(recipe: Recipe, steps: int) -> Recipe:
-    return replace(recipe, phases=(replace(recipe.phases[0], steps=steps),), eval_every=steps)
+def is_good(trial: dict[str, Any], n_classes: int) -> bool:
+    return trial["nll"] is not None and trial["nll"] < GUESS * math.log(n_classes)
 
 
 def _train(task: Task) -> float | None:
-    """The score of a trial; None if it diverged. The loss scaler is restored."""
+    """The NLL on validation after a trial; None if it diverged. The loss scaler is restored."""
     scaler = task.accelerator.scaler
     before = scaler and scaler.state_dict()
     try:
-        return training.finetune(task, lambda record: None).best_score
+        return training.finetune(task, lambda record: None).best["val_nll"]
     except UserError:
         return None
     finally:
         task.accelerator.free_memory()
         if scaler:
             scaler.load_state_dict(before)
-
-
-def _rank(trial: dict[str, Any]) -> tuple[float, float]:
-    return (inf if trial["score"] is None else -trial["score"], trial["lr"])

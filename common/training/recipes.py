@@ -30,7 +30,6 @@ MEASURED_LRS = {
     "tf_efficientnet_lite2": 1e-3,
     "mobilenetv1_100": 3e-4,
     "mobilenetv2_100": 3e-4,
-    "squeezenet1_1": 3e-4,
 }
 
 # The probe has a closed form; its penalty is chosen on validation
@@ -178,10 +177,7 @@ def source(config: RunConfig, backbone: Backbone) -> str:
 
 
 def is_searched(config: RunConfig, backbone: Backbone) -> bool:
-    """Random weights have no recipe search unless it is requested: a good rate makes little of them."""
-    if config.lr == "auto" or config.no_search or config.weights == "none":
-        return config.lr == "auto"
-    return source(config, backbone) == "unmeasured"
+    return config.lr == "auto" or (source(config, backbone) == "unmeasured" and not config.no_search)
 
 
 def default_epochs(steps_per_epoch: int) -> int:

@@ -1,4 +1,4 @@
-"""The recipe search: its candidates, its budget, its rungs, and what a trial leaves behind."""
+"""The recipe search: its budget, the rate that it finds, and what a trial leaves behind."""
 
 from types import SimpleNamespace
 
@@ -9,68 +9,53 @@ from tiny import net, task
 from common.errors import UserError
 from common.spec import Phase, Recipe
 from common.training import recipe_search
-from common.training.recipe_search import best, halve, plan, search
-from common.training.recipes import SEARCH_COST
+from common.training.recipe_search import RATES, STEPS, is_affordable, search
 from common.training.task import Task
 
 RECIPE = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50)
-LRS = [1e-3, 3e-4, 3e-3]
+FAILED, GOOD = 0.69, 0.5  # NLL of two classes; a guess has 0.693
 
 
-@pytest.mark.parametrize("steps", [60, 100, 500, 6_750])
-@pytest.mark.parametrize("eval_steps", [0.3, 3, 11])
-def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float) -> None:
+@pytest.mark.parametrize(
+    ("steps", "eval_steps", "affordable"),
+    [(500, 0.3, True), (500, 11, True), (300, 3, False), (100, 11, False)],
+)
+def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float, affordable: bool) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
-    rates, trial_steps = plan(recipe, eval_steps)
-    n = len(rates)
-    finals = recipe_search.FINALISTS if n > recipe_search.FINALISTS else 0
-    cost = n * (trial_steps + eval_steps) + finals * (2 * trial_steps + eval_steps)
-    assert cost <= SEARCH_COST * (steps + steps / 30 * eval_steps)
-    if steps >= 500:
-        assert n == len(recipe_search.RATES["adamw"])
-    assert n != 1 and (not n or trial_steps >= recipe_search.MIN_STEPS)
+    assert is_affordable(recipe, eval_steps) == affordable
 
 
-def test_no_budget_for_two_trials() -> None:
-    assert plan(RECIPE, 100) == ([], 0)
-
-
-def test_successive_halving() -> None:
-    """All candidates, then the two best for twice the steps; the longest trials decide."""
-    seen, first = [], {1e-3: 0.7, 3e-4: 0.9, 3e-3: None}
-
-    def trial(recipe: Recipe) -> dict[str, float | None]:
-        (phase,) = recipe.phases
-        seen.append((phase.lr, phase.steps, recipe.eval_every))
-        score = first[phase.lr] if phase.steps == 20 else {1e-3: 0.95, 3e-4: 0.91}[phase.lr]
-        return {"score": score, "seconds": 1.0}
-
-    trials = halve(RECIPE, LRS, 20, trial)
-    assert seen == [(1e-3, 20, 20), (3e-4, 20, 20), (3e-3, 20, 20), (3e-4, 40, 40), (1e-3, 40, 40)]
-    assert best(trials) == {"lr": 1e-3, "steps": 40, "score": 0.95, "seconds": 1.0}
-    assert len(halve(RECIPE, LRS[:2], 20, trial)) == 2, "two candidates: one rung"
-
-
-def test_trials_that_all_diverge() -> None:
-    trials = halve(RECIPE, LRS, 20, lambda recipe: {"score": None, "seconds": 1.0})
-    with pytest.raises(UserError, match="every trial of the recipe search diverged: pass a lower rate"):
-        best(trials)
-
-
-def test_a_trial_leaves_the_loss_scaler_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An overflow halves the scale, and float16 would lose the small gradients of the next rate."""
-    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    scales = []
+def search_with(nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch) -> tuple[list, list]:
+    """The trials, and the scale of the gradients at the start of each."""
+    scaler, scales = torch.amp.GradScaler("cpu", init_scale=1024.0), []
 
     def finetune(task: Task, log: object) -> SimpleNamespace:
+        (phase,) = task.recipe.phases
+        assert (phase.steps, task.recipe.eval_every, task.evaluate_first) == (STEPS, STEPS, False)
         scales.append(scaler.get_scale())
         scaler.load_state_dict(scaler.state_dict() | {"scale": 1.0})
-        if len(scales) == 2:
+        if nll[phase.lr] is None:
             raise UserError("diverged")
-        return SimpleNamespace(best_score=0.5)
+        return SimpleNamespace(best={"val_nll": nll[phase.lr]})
 
     monkeypatch.setattr("common.training.finetune.finetune", finetune)
     accelerator = SimpleNamespace(scaler=scaler, free_memory=lambda: None)
-    trials = search(task(recipe=RECIPE, accelerator=accelerator), LRS, 20, net, None)
-    assert scales == [1024.0] * 5 and scaler.get_scale() == 1024.0
-    assert [each["score"] for each in trials] == [0.5, None, *[0.5] * 3]
+    warm = task(recipe=RECIPE, accelerator=accelerator, evaluate_first=True)
+    return search(warm, 2, net, None), scales
+
+
+def test_the_highest_rate_that_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial leaves the loss scaler as it was: float16 would lose the small gradients of the next rate."""
+    nll = dict(zip(RATES["adamw"], (None, FAILED, GOOD, GOOD), strict=True))
+    trials, scales = search_with(nll, monkeypatch)
+    assert [(each["lr"], each["nll"]) for each in trials] == list(nll.items())[:3]
+    assert scales == [1024.0] * 3
+
+
+def test_no_rate_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="does not survive 25 steps at any rate from"):
+        search_with(dict.fromkeys(RATES["adamw"], FAILED), monkeypatch)
+
+
+def test_the_rates_fall() -> None:
+    assert all(list(rates) == sorted(rates, reverse=True) for rates in recipe_search.RATES.values())

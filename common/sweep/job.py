@@ -4,8 +4,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from ..run.results import CONFIG, OPTIONS, RESULT
 from ..training import heartbeat
 from . import state
 from .plan import Cell
+from .process import Process
 
 POLL_SECONDS = 0.5  # of a child process
 LOCK_POLL_SECONDS = 5.0  # of a run in another process
@@ -90,7 +89,7 @@ def run_job(
 
 
 def command(cell: Cell, out: Path) -> list[str]:
-    """The arguments for Python to start or resume the run."""
+    """The script and its arguments, to start or resume the run."""
     folder = out / cell.name
     if (folder / OPTIONS).exists():
         return [str(cell.script), "--resume", str(folder)]
@@ -109,34 +108,25 @@ def _run_process(
     if gpu is not None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         env["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
-    path = state.log_path(config.out, cell)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "ab") as log:
-        start = os.fstat(log.fileno()).st_size
-        process = subprocess.Popen(
-            [sys.executable, *command(cell, config.out), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env=env,
-        )
-        try:
-            status = _wait(process, config.out / cell.name, config.stall, stop)
-        finally:
-            _terminate(process)
-    return status, _error_message(path, start)
+    log = state.log_path(config.out, cell)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = log.stat().st_size if log.exists() else 0
+    process = Process([*command(cell, config.out), *options], env, log)
+    try:
+        status = _wait(process, config.out / cell.name, config.stall, stop)
+    finally:
+        _terminate(process)
+    return status, _error_message(log, start)
 
 
-def _wait(process: subprocess.Popen, folder: Path, stall: float, stop: Stop) -> ExitStatus:
+def _wait(process: Process, folder: Path, stall: float, stop: Stop) -> ExitStatus:
     """Wait for the end of the process; pass on `stop`, and give up after `stall` seconds without progress."""
     since, progress, stopping = time.monotonic(), _progress(process, folder), 0
     while True:
-        try:
-            return process.wait(POLL_SECONDS)
-        except subprocess.TimeoutExpired:
-            pass
+        if (status := process.wait(POLL_SECONDS)) is not None:
+            return status
         if (level := stop()) > stopping:
-            process.send_signal(signal.SIGTERM if level == 1 else signal.SIGKILL)
+            process.terminate() if level == 1 else process.kill()
             stopping = level
         if (now := _progress(process, folder)) != progress:
             since, progress = time.monotonic(), now
@@ -144,7 +134,7 @@ def _wait(process: subprocess.Popen, folder: Path, stall: float, stop: Stop) -> 
             return "stalled"
 
 
-def _progress(process: subprocess.Popen, folder: Path) -> tuple[int, int]:
+def _progress(process: Process, folder: Path) -> tuple[int, int]:
     """A value that changes as the run advances: the time of its heartbeat, or CPU time before the first one."""
     try:
         root = psutil.Process(process.pid)
@@ -161,14 +151,12 @@ def _progress(process: subprocess.Popen, folder: Path) -> tuple[int, int]:
     return -1, int(sum(t.user + t.system for t in times) / MIN_CPU_SECONDS)
 
 
-def _terminate(process: subprocess.Popen) -> None:
-    if process.poll() is None:
+def _terminate(process: Process) -> None:
+    if process.wait(0) is None:
         process.terminate()
-        try:
-            process.wait(GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+        if process.wait(GRACE_SECONDS) is None:
             process.kill()
-            process.wait()
+            process.wait(GRACE_SECONDS)
 
 
 def _error_message(log: Path, start: int) -> str:

@@ -30,6 +30,8 @@ from miniatures import picture
 from PIL import Image
 from tqdm import tqdm
 
+from common.sweep.process import FORKSERVER, PRELOAD
+
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("CLASH_SEED", time.time_ns() % 10**6))  # of random times; printed
 CLASSES = ("ant", "bee", "cow")
@@ -40,11 +42,7 @@ TINY = (
 TIMES = ("train_seconds", "data_seconds", "train_images_per_second")
 WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate", "shutil.rmtree")
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(
-    ["pytest", "miniatures", "torch", "torch.utils.tensorboard", "timm", "accelerate", "scipy.special", "scipy.optimize", "safetensors.torch",
-     "matplotlib.pyplot", "sklearn.metrics", "common.run.run", "common.run.artifacts", "common.training.finetune", "common.metrics.cost"]
-)  # fmt: skip
+FORKSERVER.set_forkserver_preload(["pytest", "miniatures", *PRELOAD])
 
 
 @dataclass
@@ -227,7 +225,7 @@ class Sandbox:
         self.starts += 1
         log, argv = self.logs / f"{self.starts}.txt", [*map(str, options)]
         args = (script or self.root / "toy.py", argv, self.root, self.cache, log, fault)
-        process = PROCESSES.Process(target=_work, args=args, daemon=True)
+        process = FORKSERVER.Process(target=_work, args=args, daemon=True)
         process.start()
         return Process(process, log)
 

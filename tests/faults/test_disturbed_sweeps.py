@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,10 @@ def test_two_at_once(sweep: Sweep, reference: dict[str, bytes]) -> None:
 def test_a_killed_run_is_resumed(sweep: Sweep, reference: dict[str, bytes]) -> None:
     process = sweep.start()
     folder = sweep.wait_for("*/checkpoints/last.pt").parents[1]
-    for entry in Path("/proc").iterdir():
-        args = (
-            (entry / "cmdline").read_bytes().split(b"\0")
-            if entry.name.isdigit() and (entry / "cmdline").exists()
-            else []
-        )
-        if str(folder).encode() in args:
-            os.kill(int(entry.name), signal.SIGKILL)
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):
+            if os.readlink(descriptor) == str(folder / ".lock"):
+                os.kill(int(descriptor.parts[2]), signal.SIGKILL)
     errors = process.communicate()[1]
     assert process.returncode == 0, errors
     assert "tried again after it was killed by SIGKILL" in errors

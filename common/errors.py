@@ -58,6 +58,12 @@ class Stopped(Exception):
         self.number = number
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a process to end: Ctrl-C, a scheduler's SIGTERM, a closed terminal's SIGHUP; not ignored ones (nohup)."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in signals if signal.getsignal(number) != signal.SIG_IGN]
+
+
 @contextmanager
 def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
     """A full, read-only or vanished disk becomes a `UserError` that names `where`, and the option to change it."""

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ..errors import Stopped, UserError, printable
+from ..errors import Stopped, UserError, printable, stop_signals
 from ..run.provenance import this_python
 from ..run.results import OPTIONS, RESULT
 from ..spec import Dataset, RunConfig
@@ -22,26 +22,57 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
     """Run the script of a data sheet, or of several; exits with status 2 on an error that the user can fix."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
 
-    def run() -> str | None:
+    def run() -> None:
         options = parse(sheets, argv)
-        return _run(make_config(sheets, options), options.download)
+        if line := _run(make_config(sheets, options), options.download):
+            print(line)
 
-    if line := report_user_errors(run):
-        print(line)
+    report_user_errors(run)
 
 
 def report_user_errors(function: Callable[[], Any]) -> Any:
-    """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM exits like Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # file names may not fit the terminal's encoding
+    """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM and SIGHUP exit like Ctrl-C."""
+    with _kept_open(sys.stderr), _kept_open(sys.stdout) as errors:
+        try:
+            with _signals_as_interrupt():
+                return function()
+        except UserError as error:
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt as error:
+            sys.exit(128 + _signal_number(error))
+        finally:
+            sys.stdout.flush()
+            if errors and not isinstance(errors[0], BrokenPipeError):
+                print(f"error: cannot write to standard output ({errors[0].strerror})", file=sys.stderr)
+                sys.exit(2)
+
+
+@contextmanager
+def _kept_open(stream: TextIO) -> Iterator[list[OSError]]:
+    """Discard what cannot be written to a closed pipe or terminal or a full disk: the command goes on; yields the errors.
+
+    Characters that do not fit the encoding are escaped.
+    """
+    errors: list[OSError] = []
+    stream.reconfigure(errors="backslashreplace")
+
+    def discard_on_error(function: Callable) -> Callable:
+        def call(*args: Any) -> Any:
+            try:
+                return function(*args)
+            except OSError as error:
+                errors.append(error)
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                return None
+
+        return call
+
+    stream.write, stream.flush = discard_on_error(stream.write), discard_on_error(stream.flush)
     try:
-        with _sigterm_as_interrupt():
-            return function()
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt as error:
-        sys.exit(128 + _signal_number(error))
+        yield errors
+    finally:
+        del stream.write, stream.flush
 
 
 def _run(config: RunConfig, download: bool) -> str | None:
@@ -87,8 +118,8 @@ def _print_resume_command(reason: str, config: RunConfig) -> None:
 
 
 @contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises a `KeyboardInterrupt` with the signal's number."""
+def _signals_as_interrupt() -> Iterator[None]:
+    """Signals that stop a command raise a `KeyboardInterrupt` with their number."""
     if threading.current_thread() is not threading.main_thread():  # others receive no signals
         yield
         return
@@ -96,11 +127,12 @@ def _sigterm_as_interrupt() -> Iterator[None]:
     def interrupt(number: int, _: object) -> None:
         raise KeyboardInterrupt(number)
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    handlers = {number: signal.signal(number, interrupt) for number in stop_signals()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _signal_number(error: KeyboardInterrupt) -> int:

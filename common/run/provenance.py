@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-RUN_FILES = ("run", "setup", "evaluation", "probe_run")  # files of this package that determine a result
+COMMON = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "data",
+    "models",
+    "training",
+    "metrics",
+    "transfer",
+)  # that determine a result, and files of this one:
+RUN_FILES = ("run", "setup", "evaluation", "probe_run")
 LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "accelerate",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "pillow",
-    "scikit-learn",
-)
+    "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "scipy", "pillow", "scikit-learn",
+)  # fmt: skip
 
 
 def collect(device: "torch.device", precision: str) -> dict[str, Any]:
@@ -76,15 +77,17 @@ def commit() -> str | None:
 
 def code_hash(script: str) -> str:
     """A hash of all code that determines the result of a script (named without .py)."""
-    common = Path(__file__).resolve().parents[1]
-    packages = ("data", "models", "training", "metrics", "transfer")
-    files = [common / "spec.py", *(common / "run" / f"{name}.py" for name in RUN_FILES)]
-    files += [common.parent / f"{script}.py"]
-    files += sorted(file for package in packages for file in (common / package).rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes() if file.exists() else b"")
+    digest, file = shared_code().copy(), COMMON.parent / f"{script}.py"
+    digest.update(file.read_bytes() if file.exists() else b"")
     return digest.hexdigest()[:16]
+
+
+@cache
+def shared_code() -> "hashlib._Hash":
+    """The digest of the code that all scripts share, when this process first asked for it."""
+    files = [COMMON / "spec.py", *(COMMON / "run" / f"{name}.py" for name in RUN_FILES)]
+    files += sorted(file for package in PACKAGES for file in (COMMON / package).rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files))
 
 
 def device_name(device: "torch.device") -> str:

@@ -1,7 +1,7 @@
 """A script as a process, forked from a server that has imported its libraries already, which takes seconds.
 
 The server is multiprocessing's forkserver. It starts with the first process, runs nothing itself, and is started again if
-it dies; a process that crashes ends no other.
+it dies; a process that crashes ends no other. All run the code that was there when the server started.
 """
 
 import multiprocessing
@@ -16,11 +16,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from unittest.mock import patch
 
-PRELOAD = (
-    "timm", "torch.utils.tensorboard", "yaml", "sklearn.metrics", "common.cli.main", "common.run.run", "common.run.setup",
-    "common.run.evaluation", "common.run.artifacts", "common.run.contact_sheet", "common.run.probe_run",
-)  # fmt: skip
 FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(["common.sweep.preload"])
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal and Slurm send them to the server, too
 LOCK = threading.Lock()  # multiprocessing reads the exit statuses of all children whenever it starts one
 
@@ -34,7 +31,6 @@ class Process:
         Raises:
             OSError: the server was killed while it started the process.
         """
-        FORKSERVER.set_forkserver_preload([*PRELOAD])
         self._process = FORKSERVER.Process(target=_run_script, args=([*args], {**env}, log))
         try:
             with LOCK, _server_environment(env):
@@ -76,9 +72,8 @@ def _run_script(args: list[str], env: dict[str, str], log: Path) -> None:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     sys.stdout, sys.stderr = (open(fd, "w", buffering=1, encoding="utf-8") for fd in (1, 2))  # noqa: SIM115
-    if (
-        "tqdm" in sys.modules
-    ):  # its lock is shared with other processes, and held forever by one that is killed
+    if "tqdm" in sys.modules:  # its lock is shared by processes, and held forever by one that is killed
         sys.modules["tqdm"].tqdm.set_lock(threading.RLock())
-    sys.argv, sys.path[0] = args, str(Path(args[0]).parent)
+    sys.argv = args
+    sys.path.insert(0, str(Path(args[0]).parent))
     runpy.run_path(args[0], run_name="__main__")

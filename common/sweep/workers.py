@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
-from ..errors import UserError
+from ..errors import UserError, stop_signals
 from .job import JobConfig, JobResult, Stop, run_job
 from .plan import Cell
 
@@ -18,7 +18,7 @@ def run(
 ) -> Iterator[tuple[Cell, JobResult] | None]:
     """Yield each cell with its result as it ends, and None about every second.
 
-    Worker i uses GPU i modulo `gpus`. At the first SIGINT or SIGTERM running cells save a checkpoint and no new ones
+    Worker i uses GPU i modulo `gpus`. At the first signal to stop, running cells save a checkpoint and no new ones
     start; at the second they are killed.
     """
     slots: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -53,14 +53,14 @@ def run(
 
 @contextmanager
 def count_signals() -> Iterator[Stop]:
-    """Count SIGINT and SIGTERM instead of exiting."""
+    """Count the signals that ask to stop instead of exiting."""
     received = 0
 
     def count(number: int, _: object) -> None:
         nonlocal received
         received += 1
 
-    handlers = {number: signal.signal(number, count) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, count) for number in stop_signals()}
     try:
         yield lambda: min(received, 2)
     finally:

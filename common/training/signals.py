@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, deferred to the end of a training step."""
+"""Ctrl-C, SIGTERM and SIGHUP, deferred to the end of a training step."""
 
 import signal
 import threading
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 import torch
 from accelerate import Accelerator
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from ..errors import stop_signals
+
 SYNC_EVERY = 10  # steps between exchanges of signals among processes
 
 
@@ -27,7 +28,7 @@ def stop_signal(accelerator: Accelerator) -> Iterator[Callable[[int], int]]:
         signal.signal(number, handlers[number])
 
     if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.signal(number, record) for number in SIGNALS}
+        handlers = {number: signal.signal(number, record) for number in stop_signals()}
 
     def signal_received(step: int) -> int:
         if accelerator.num_processes == 1:

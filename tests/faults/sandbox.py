@@ -30,7 +30,7 @@ from miniatures import picture
 from PIL import Image
 from tqdm import tqdm
 
-from common.sweep.process import FORKSERVER, PRELOAD
+from common.sweep.process import FORKSERVER
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = int(os.environ.get("CLASH_SEED", time.time_ns() % 10**6))  # of random times; printed
@@ -42,7 +42,7 @@ TINY = (
 TIMES = ("train_seconds", "data_seconds", "train_images_per_second")
 WRITES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "os.truncate", "shutil.rmtree")
 
-FORKSERVER.set_forkserver_preload(["pytest", "miniatures", *PRELOAD])
+FORKSERVER.set_forkserver_preload(["pytest", "miniatures", "common.sweep.preload"])
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Fine-tuning of the top backbones, interrupted and continued."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from folders import SMALL, TINY, class_folders, noise
 from common.__main__ import main
 from common.errors import UserError
 from common.recommend import cost_model, finalists
+from common.sweep.process import Process
 
 
 @pytest.fixture(autouse=True)
@@ -39,23 +41,25 @@ def test_the_answer_survives_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_interrupted_finals_are_continued(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    """The same command continues its own answer and run folders; another one is refused.
+    """The same command continues its own answer and run folders; another one is refused. Runs are forked, which is faster.
 
     The runs are those of the data sheet's script, on the split of the answer, with groups kept together.
     """
     monkeypatch.setattr(finalists, "SEARCH", ("--lr", "1e-3", "--epochs", "1"))
     class_folders("noise", {"a": 20, "b": 20}, noise)
     command = [*COMMAND, "--group_by", r"_(\d)", "--shots", "8"]
-    run, calls = subprocess.run, []
+    calls = []
 
-    def interrupt_second(args: list[str], **options: object) -> subprocess.CompletedProcess:
+    def fork(args: list[str], **_: object) -> subprocess.CompletedProcess:
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt(signal.SIGTERM)
-        return run(args, **options)
+        log = Path(f"{len(calls)}.log")
+        status = Process(args[1:], os.environ, log).wait(240)
+        return subprocess.CompletedProcess(args, status, log.read_text())
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr(finalists, "subprocess", SimpleNamespace(run=interrupt_second, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(finalists, "subprocess", SimpleNamespace(run=fork, PIPE=subprocess.PIPE))
+    with pytest.raises(SystemExit) as end:
         main(command)
     assert end.value.code == 128 + signal.SIGTERM
     printed = capsys.readouterr().err

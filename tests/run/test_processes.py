@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, make_class_tree
 from safetensors.torch import load_file
 from tiny import TINY
 
@@ -45,83 +45,88 @@ cli.main(folder.DATASET, last)
 """
 
 
-@pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The parent of five runs of two processes, from two launches.
+
+    By torchrun: `two`, with dropout `uninterrupted`, and the same as `resumed`, stopped by SIGTERM. By accelerate: a network
+    that is evaluated, `evaluated`, and the rest of `resumed`.
+    """
+    root = tmp_path_factory.mktemp("processes")
+    images = ["--data_dir", str(make_class_tree(root, n=20))]
+    (root / "runs.py").write_text(RUNS)
+    process = launch(
+        root,
+        TORCHRUN,
+        [*VGG, *images, "--out", "two"],
+        [*VIT, *images, "--out", "uninterrupted"],
+        [*VIT, *images, "--out", "resumed"],
+    )
+    log, end = root / "resumed/log.jsonl", time.monotonic() + 200
+    while not (log.exists() and log.read_text()):
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate(timeout=240)[1]
+    assert "everything is saved; continue with: " in error and "folder.py --resume resumed" in error
+    assert not (root / "resumed/result.json").exists()
+    evaluated = [*TINY, "--device", "cpu", "--precision", "fp32", *images, "--out", "evaluated"]
+    process = launch(root, ACCELERATE, evaluated, ["--resume", "resumed"])
+    printed, error = process.communicate(timeout=240)
+    assert process.returncode == 0, error
+    assert len(printed.splitlines()) == 2, "a result line per run"
+    return root
 
 
-def launch(launcher: list[str], *script: object) -> subprocess.Popen:
-    """Start two processes of a script."""
+def launch(root: Path, launcher: list[str], *runs: list[str]) -> subprocess.Popen:
+    """Start two processes that execute the runs one after another."""
     return subprocess.Popen(
-        [sys.executable, *launcher, *map(str, script)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        [sys.executable, *launcher, "runs.py", json.dumps(runs)],
+        cwd=root,
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
+            "CLASH_CACHE": str(root / "cache"),
+        },
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
-def output(process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, err
-    return out
-
-
-def test_two_processes_make_one_network(class_tree) -> None:
-    """The saved network gives the reported logits, whichever process evaluated an image; one process writes."""
-    images = class_tree(n=20)
-    printed = output(
-        launch(ACCELERATE, ROOT / "folder.py", *TINY, "--device", "cpu", "--data_dir", images, "--out", "out")
-    )
-    assert len(printed.splitlines()) == 1, "one result line"
-
-    about = read_model_card(Path("out/best.safetensors"))
-    net = create_model(
-        get_backbone("timm:test_resnet"), 3, load_state_dict(Path("out/best.safetensors")), keep_head=True
-    ).eval()
-    with open("out/predictions.csv") as file:
+def test_two_processes_make_one_network(out: Path) -> None:
+    """The saved network gives the reported logits, whichever process evaluated an image."""
+    about = read_model_card(out / "evaluated/best.safetensors")
+    state = load_state_dict(out / "evaluated/best.safetensors")
+    net = create_model(get_backbone("timm:test_resnet"), 3, state, keep_head=True).eval()
+    with open(out / "evaluated/predictions.csv") as file:
         names = [row["image"] for row in csv.DictReader(file)]
-    pixels, _ = decode([str(images / name) for name in names], about["preprocess"], None)
+    pixels, _ = decode([str(out / "images" / name) for name in names], about["preprocess"], None)
     mean, std = (torch.tensor(about["preprocess"].__dict__[key]) for key in ("mean", "std"))
     inputs = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+    logits = np.load(out / "evaluated/test_logits.npy")
     with torch.inference_mode():
-        torch.testing.assert_close(net(inputs).numpy(), np.load("out/test_logits.npy"), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(net(inputs).numpy(), logits, rtol=1e-3, atol=1e-3)
 
 
-def test_two_processes_compute_what_one_does_and_resume(class_tree) -> None:
-    """One launch of three runs: as one process does; with dropout; and with dropout, stopped by SIGTERM, then resumed."""
-    images = ["--data_dir", str(class_tree(n=20))]
-    main(folder.DATASET, [*VGG, *images, "--out", "one"])
-    runs = [
-        [*VGG, *images, "--out", "two"],
-        [*VIT, *images, "--out", "uninterrupted"],
-        [*VIT, *images, "--out", "out"],
-    ]
-    Path("runs.py").write_text(RUNS)
-    process = launch(TORCHRUN, "runs.py", json.dumps(runs))
-    log, end = Path("out/log.jsonl"), time.monotonic() + 200
-    while not (log.exists() and log.read_text()):
-        assert time.monotonic() < end and process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    error = process.communicate(timeout=240)[1]
-    assert "everything is saved; continue with: " in error and "folder.py --resume out" in error
-    assert not Path("out/result.json").exists()
-    output(launch(TORCHRUN, ROOT / "folder.py", "--resume", "out"))
-    assert_same_steps()
-    uninterrupted, resumed = (load_file(f"{out}/last.safetensors") for out in ("uninterrupted", "out"))
+def test_a_run_resumes_with_the_same_bits(out: Path) -> None:
+    uninterrupted, resumed = (
+        load_file(out / name / "last.safetensors") for name in ("uninterrupted", "resumed")
+    )
     assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
 
 
-def assert_same_steps() -> None:
-    """The runs `one` and `two` have the same losses and weights, within rounding."""
-    logs = [Path(out, "log.jsonl").read_text().splitlines() for out in ("one", "two")]
+def test_two_processes_compute_what_one_does(out: Path) -> None:
+    """The same losses and weights, within rounding."""
+    main(folder.DATASET, [*VGG, "--data_dir", str(out / "images"), "--out", str(out / "one")])
+    logs = [(out / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["train_loss"] for line in log] for log in logs]
     assert len(losses[0]) == 4 and losses[0][-1] < losses[0][0]
     np.testing.assert_allclose(*losses, rtol=1e-4)
-    one, two = (load_file(f"{out}/last.safetensors") for out in ("one", "two"))
+    one, two = (load_file(out / name / "last.safetensors") for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-5)
-    results = [json.loads(Path(out, "result.json").read_text()) for out in ("one", "two")]
+    results = [json.loads((out / name / "result.json").read_text()) for name in ("one", "two")]
     assert [r["processes"] for r in results] == [1, 2]
     assert results[0]["batch_size"] == results[1]["batch_size"] == 8

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -19,6 +17,7 @@ import folder
 from common import main
 from common.metrics import calibration
 from common.run.provenance import this_python
+from common.sweep.process import Process
 from common.training import checkpoint, train_step
 
 CLEAN = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "3"]
@@ -94,7 +93,7 @@ def results_of(out: Path) -> tuple:
 
 
 @pytest.mark.parametrize(
-    ("options", "steps"), [(CLEAN, (2, 5, 9, 14)), (SCRATCH, (3, 7))], ids=("clean", "scratch")
+    ("options", "steps"), [(CLEAN, (2, 5, 14)), (SCRATCH, (3, 7))], ids=("clean", "scratch")
 )
 def test_killed_at_a_step(options, steps, class_tree, monkeypatch, uninterrupted) -> None:
     images = class_tree(n=20)
@@ -114,7 +113,6 @@ def test_sigkill_while_a_checkpoint_is_written(class_tree, uninterrupted) -> Non
     """No handler, no clean-up."""
     code = """
 import os, signal, sys
-sys.path.insert(0, sys.argv.pop(1))
 import torch, folder
 from common import main
 torch_save = torch.save
@@ -127,16 +125,16 @@ torch.save = save
 main(folder.DATASET, sys.argv[1:])
 """
     options = [*CLEAN, "--data_dir", str(class_tree(n=20)), "--out", "out"]
-    env = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    killed = subprocess.run([sys.executable, "-c", code, str(ROOT), *options], env=env, timeout=240)
-    assert killed.returncode == -signal.SIGKILL
+    Path("killed.py").write_text(code)
+    process = Process(["killed.py", *options], {**os.environ, "PYTHONPATH": str(ROOT)}, Path("log"))
+    assert process.wait(240) == -signal.SIGKILL, Path("log").read_text()
     assert list(Path("out/checkpoints").glob(".*part*")), "half a checkpoint"
     start("--resume", "out")
     assert results_of(Path("out")) == uninterrupted(CLEAN)
     assert not list(Path("out").rglob(".*part*"))
 
 
-@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 8), (signal.SIGTERM, 10), (signal.SIGTERM, 15)])
+@pytest.mark.parametrize(("number", "step"), [(signal.SIGINT, 8), (signal.SIGTERM, 10), (signal.SIGHUP, 15)])
 def test_a_signal_saves_a_checkpoint(class_tree, monkeypatch, capsys, uninterrupted, number, step) -> None:
     """Between evaluations, at one, and at the last; the message has the command to continue."""
     options, handler = [*CLEAN, "--data_dir", class_tree(n=20)], signal.getsignal(number)

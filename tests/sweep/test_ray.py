@@ -36,7 +36,8 @@ except UserError as error:
 
 def environment(home: Path, **variables: str) -> dict[str, str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
+    (home / "torch.py").write_text("raise ImportError('scripted runs do not need it')\n")
+    path = os.pathsep.join((str(home), str(ROOT), str(Path(__file__).parent)))
     return {**plain, "HOME": str(home), "PYTHONPATH": path, **variables}
 
 

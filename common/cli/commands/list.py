@@ -4,10 +4,15 @@ from ...errors import Parser
 from ...models.registry import BACKBONES, CIFAR, MODERN, REFERENCES
 from ...spec import Dataset
 from .. import catalog
+from ..main import report_user_errors
 
 
 def main(argv: list[str]) -> None:
     Parser(prog="python -m common list", description=__doc__).parse_args(argv)
+    report_user_errors(_show)
+
+
+def _show() -> None:
     header = f"{'params':>8} {'top-1':>7} {'at':>4}  {'pretrained on':13} {'weights':42} sha256    aliases"
     groups = (("backbone", BACKBONES), ("newer backbones", MODERN), ("reference implementations", REFERENCES))
     for title, rows in groups:

@@ -13,6 +13,7 @@ from typing import NoReturn
 # Prefixes of messages that a sweep recognises, to retry with other settings
 DIVERGED = "the loss is NaN or infinite"
 OUT_OF_MEMORY = "out of memory at a batch of"
+CACHE_CUT_SHORT = "the image cache was cut short while it was in use"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 DISK_FULL_TEXTS = (*map(os.strerror, DISK_FULL), "requested and ")  # NumPy's: 100 requested and 3 written
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import numpy as np
 from numpy import ndarray
 from scipy.special import log_softmax, softmax
-from scipy.stats import rankdata
 
 ECE_BINS = 15
 
@@ -80,17 +79,20 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
     values = np.zeros(n)
     for c in columns:
         is_positive = labels == c
-        positives = np.sort(scores[is_positive, c])
-        below, up_to = (
-            np.searchsorted(positives, scores[~is_positive, c], side) for side in ("left", "right")
-        )
+        positives, negatives = scores[is_positive, c], scores[~is_positive, c]
         placements = np.empty(n)  # fraction of the other side against which an image is ranked correctly
-        placements[~is_positive] = 1 - (below + up_to) / 2 / counts[c]
-        ranks = rankdata(scores[:, c])[is_positive] - rankdata(scores[is_positive, c])
-        placements[is_positive] = ranks / (n - counts[c])
+        placements[is_positive] = _fraction_below(positives, negatives)
+        placements[~is_positive] = 1 - _fraction_below(negatives, positives)
         auroc = placements[is_positive].mean()
         values += auroc + (placements - auroc) / np.where(is_positive, counts[c] / n, 1 - counts[c] / n)
     return values / len(columns)
+
+
+def _fraction_below(values: ndarray, others: ndarray) -> ndarray:
+    """The fraction of `others` below each value; a tie counts half."""
+    others = np.sort(others)
+    below, up_to = (np.searchsorted(others, values, side) for side in ("left", "right"))
+    return (below + up_to) / 2 / len(others)
 
 
 def effective_sample_size(metric: str, labels: ndarray) -> float:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import psutil  # a dependency of Accelerate
 
-from ..errors import DIVERGED, OUT_OF_MEMORY
+from ..errors import CACHE_CUT_SHORT, DIVERGED, OUT_OF_MEMORY
 from ..files.atomic import is_locked
 from ..run.provenance import this_python
 from ..run.results import CONFIG, OPTIONS, RESULT
@@ -184,6 +184,8 @@ def _remedy(cell: Cell, folder: Path, status: ExitStatus, message: str) -> tuple
         return "running out of memory", [f"--micro_bs={smaller}"] if smaller else None
     if message.startswith(DIVERGED) and config.get("precision") != "fp32":
         return "a NaN or infinite loss", ["--precision=fp32"]
+    if message.startswith(CACHE_CUT_SHORT):
+        return "a cache that was cut short", []
     taken = "another process" in message or "exists already" in message
     if status == 2 and taken and (folder / OPTIONS).exists():
         return "another process using it", []

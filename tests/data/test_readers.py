@@ -1,5 +1,7 @@
 """Every reader on a miniature of its official layout, and decoding of odd pictures."""
 
+import os
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +94,16 @@ def test_a_truncated_mat_file(flowers_tree: Path) -> None:
     path = flowers_tree / "flowers-102" / "setid.mat"
     path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(UserError, match=r"cannot read setid\.mat"):
+        flowers102.DATASET.load(flowers_tree, flowers102.DATASET.classes)
+
+
+def crash(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_mat_file_that_crashes_scipy(flowers_tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scipy.io.loadmat", crash)
+    with pytest.raises(UserError, match=r"cannot read imagelabels.mat .* terminated abruptly"):
         flowers102.DATASET.load(flowers_tree, flowers102.DATASET.classes)
 
 

@@ -143,7 +143,7 @@ def test_split_file(tmp_path: Path, content: bytes) -> None:
     assert found is None or set(found.parts) <= {"", "train", "val", "test"}
 
 
-# no .mat files: some mutations make SciPy die of SIGSEGV
+# no .mat files: each is read by a process of its own, which takes too long for a thousand examples
 LISTS = {
     "cub200": ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt"),
     "tinyimagenet": ("wnids.txt", "words.txt", "val_annotations.txt"),

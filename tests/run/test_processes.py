@@ -62,17 +62,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [*VIT, *images, "--out", "uninterrupted"],
         [*VIT, *images, "--out", "resumed"],
     )
-    log, end = root / "resumed/log.jsonl", time.monotonic() + 200
+    log, end = root / "resumed/log.jsonl", time.monotonic() + 600
     while not (log.exists() and log.read_text()):
         assert time.monotonic() < end and process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    error = process.communicate(timeout=240)[1]
+    error = process.communicate(timeout=600)[1]
     assert "everything is saved; continue with: " in error and "folder.py --resume resumed" in error
     assert not (root / "resumed/result.json").exists()
     evaluated = [*TINY, "--device", "cpu", "--precision", "fp32", *images, "--out", "evaluated"]
     process = launch(root, ACCELERATE, evaluated, ["--resume", "resumed"])
-    printed, error = process.communicate(timeout=240)
+    printed, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     assert len(printed.splitlines()) == 2, "a result line per run"
     return root

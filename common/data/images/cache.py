@@ -30,6 +30,7 @@ from ...files.atomic import atomic_write, exclusive
 from ...files.disk_cache import CACHE_VARIABLE, cache_dir
 from ...spec import Preprocess
 from ..readers.hdf5 import StoredImages
+from .bus_error import explain_bus_errors
 from .decode import decode, decode_each, fit, stored_size
 from .open import FORMATS, open_image
 
@@ -70,6 +71,7 @@ def decode_cached(
                     bad = _build(folder, images, size, preprocess)
                 elif bad:
                     bad = _retry_unreadable(folder, images, size, preprocess, bad)
+    explain_bus_errors(folder / "pixels.npy")
     return np.asarray(np.load(folder / "pixels.npy", mmap_mode="r")), bad
 
 

@@ -1,5 +1,7 @@
 """Read datasets whose labels are MATLAB lists beside folders of images."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,9 @@ def _load(path: Path, *keys: str) -> list[Any]:
     from scipy.io import loadmat
 
     try:
-        content = loadmat(path, squeeze_me=True)
+        # in a process of its own: some broken files crash SciPy
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as pool:
+            content = pool.submit(loadmat, path, squeeze_me=True).result()
         return [np.atleast_1d(content[key]) for key in keys]
     except Exception as error:  # a broken file can raise anything
         raise UserError(f"cannot read {path.name} in {path.parent} ({error}): fetch it again") from None

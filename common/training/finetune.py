@@ -17,7 +17,7 @@ from ..spec import Recipe
 from . import checkpoint
 from .checkpoint import CheckpointConfig, Progress
 from .heartbeat import progress_writer
-from .signals import stop_signal
+from .signals import Interrupted, StopSignal, stop_signal
 from .task import Task
 from .train_state import TrainState, set_train_mode, start, start_phase
 from .train_step import steps, train_step
@@ -58,10 +58,10 @@ def finetune(
         if checkpoints and checkpoints.write
         else lambda _: None
     )
-    with stop_signal(task.accelerator) if checkpoints else nullcontext(lambda step: 0) as received:
+    with stop_signal(task.accelerator) if checkpoints else nullcontext(StopSignal(task.accelerator)) as stop:
 
         def save_or_stop(due: bool = False, better: bool = False) -> None:
-            signal = received(progress.step)
+            signal = stop.received(progress.step)
             if checkpoints and (signal or due or progress.step % checkpoints.every == 0):
                 _save(task, state, checkpoints, better)
             if signal:
@@ -71,8 +71,8 @@ def finetune(
             start_phase(task, state, saved)
             saved = None
             if task.evaluate_first and not progress.records:
-                save_or_stop(due=True, better=_evaluate(task, state, log))
-            while not _phase_ended(recipe, progress):
+                save_or_stop(due=True, better=_evaluate(task, state, log, stop))
+            while _evaluation_due(recipe, progress) or not _phase_ended(recipe, progress):
                 end = _next_evaluation(recipe, progress)
                 set_train_mode(state.model, recipe)
                 for _ in steps(task, state, end):
@@ -80,7 +80,7 @@ def finetune(
                     write_progress(progress)
                     if progress.step < end:  # otherwise after the evaluation
                         save_or_stop()
-                better = _evaluate(task, state, log)
+                better = _evaluate(task, state, log, stop)
                 save_or_stop(due=better or _phase_ended(recipe, progress), better=better)
             progress.phase += 1
             progress.phase_start = progress.step
@@ -107,20 +107,37 @@ def _out_of_patience(patience: int | None, progress: Progress) -> bool:
     return patience is not None and sum(r["step"] > start for r in progress.records) >= patience
 
 
+def _evaluation_due(recipe: Recipe, progress: Progress) -> bool:
+    """Whether the run was stopped in the evaluation of this step."""
+    since = progress.step - progress.phase_start
+    ends = since == recipe.phases[progress.phase].steps or since % recipe.eval_every == 0
+    return since > 0 and ends and (not progress.records or progress.records[-1]["step"] < progress.step)
+
+
 def _next_evaluation(recipe: Recipe, progress: Progress) -> int:
     """The step after which the network is evaluated: a multiple of `eval_every` in the phase, or its last."""
+    if _evaluation_due(recipe, progress):
+        return progress.step
     since = (progress.step - progress.phase_start) % recipe.eval_every
     end = progress.phase_start + recipe.phases[progress.phase].steps
     return min(end, progress.step - since + recipe.eval_every)
 
 
-def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], None]) -> bool:
-    """Validate the network and log its record; returns whether its weights are selected."""
+def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], None], stop: StopSignal) -> bool:
+    """Validate the network and log its record; returns whether its weights are selected.
+
+    A signal ends it without a trace.
+    """
     progress = state.progress
     record = _training_record(task, state) if progress.step else {"step": 0, "epoch": 0}
     _share_buffers(task.net, task.accelerator)
-    score, scores = task.validate(task.net)
+    try:
+        with stop.interrupts():
+            score, scores = task.validate(task.net)
+    except Interrupted:
+        return False
     _check_finite(score, progress)
+    _reset_counters(state)
     record |= scores
     progress.records.append(record)
     log(record)
@@ -134,7 +151,7 @@ def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], Non
 
 
 def _training_record(task: Task, state: TrainState) -> dict[str, Any]:
-    """Statistics of the training batches since the last evaluation; resets their counters.
+    """Statistics of the training batches since the last evaluation.
 
     Raises:
         UserError: the loss is NaN or infinite.
@@ -144,7 +161,7 @@ def _training_record(task: Task, state: TrainState) -> dict[str, Any]:
     loss, top1 = (task.accelerator.reduce(state.sums, "sum") / progress.images).tolist()
     progress.train_seconds += time.perf_counter() - begin
     _check_finite(loss, progress)
-    record = {
+    return {
         "step": progress.step,
         "epoch": progress.step // epoch if progress.step % epoch == 0 else round(progress.step / epoch, 3),
         "lr": state.scheduler.get_last_lr()[0],
@@ -154,9 +171,12 @@ def _training_record(task: Task, state: TrainState) -> dict[str, Any]:
         "data_seconds": progress.data_seconds,  # waiting for batches; the host's time, which runs ahead of a GPU
         "train_images_per_second": progress.images / progress.train_seconds,
     }
+
+
+def _reset_counters(state: TrainState) -> None:
+    """Count training batches anew after an evaluation."""
     state.sums.zero_()
-    progress.images, progress.train_seconds, progress.data_seconds = 0, 0.0, 0.0
-    return record
+    state.progress.images, state.progress.train_seconds, state.progress.data_seconds = 0, 0.0, 0.0
 
 
 def _save(task: Task, state: TrainState, checkpoints: CheckpointConfig, better: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -16,9 +17,11 @@ from conftest import ROOT, make_class_tree, shorten_artifacts
 import folder
 from common import main
 from common.metrics import calibration
+from common.run import setup
 from common.run.provenance import this_python
 from common.sweep.process import Process
 from common.training import checkpoint, train_step
+from common.training.evaluate import evaluate
 
 CLEAN = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "3"]
 SCRATCH = [
@@ -145,6 +148,27 @@ def test_a_signal_saves_a_checkpoint(class_tree, monkeypatch, capsys, uninterrup
     assert expected in capsys.readouterr().err
     assert checkpoint.load(Path("out"))["progress"]["step"] == step
     assert signal.getsignal(number) == handler
+    start("--resume", "out")
+    assert results_of(Path("out")) == uninterrupted(CLEAN)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_signal_in_an_evaluation(class_tree, monkeypatch, capsys, uninterrupted, n: int) -> None:
+    """It ends at once and is repeated: the first of three, and the last."""
+    calls = []
+
+    def signalled(net, batches, accelerator, on_batch) -> np.ndarray:
+        calls.append(0)
+        if len(calls) == n:
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("it goes on")
+        return evaluate(net, batches, accelerator, on_batch)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(setup, "evaluate", signalled)
+        start(*CLEAN, "--data_dir", class_tree(n=20), "--out", "out")
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert f"stopped by SIGTERM after step {5 * n}; everything is saved" in capsys.readouterr().err
     start("--resume", "out")
     assert results_of(Path("out")) == uninterrupted(CLEAN)
 

@@ -1,4 +1,4 @@
-"""Runs of two processes, launched by torchrun and by accelerate."""
+"""Runs of two processes, launched by torchrun. (`accelerate launch` starts only one on CPUs.)"""
 
 import csv
 import json
@@ -24,7 +24,6 @@ from common.models.state_dict import load_state_dict
 from common.run.results import read_model_card
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-ACCELERATE = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 SCRATCH = "--protocol scratch -bs 8 --device cpu --precision fp32".split()
 # no batch norm, no dropout: the same sums of gradients, whatever the number of processes
 VGG = [
@@ -49,15 +48,14 @@ cli.main(folder.DATASET, last)
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The parent of five runs of two processes, from two launches.
 
-    By torchrun: `two`, with dropout `uninterrupted`, and the same as `resumed`, stopped by SIGTERM. By accelerate: a network
-    that is evaluated, `evaluated`, and the rest of `resumed`.
+    First `two`, with dropout `uninterrupted`, and the same as `resumed`, stopped by SIGTERM; then `evaluated` and the rest of
+    `resumed`.
     """
     root = tmp_path_factory.mktemp("processes")
     images = ["--data_dir", str(make_class_tree(root, n=20))]
     (root / "runs.py").write_text(RUNS)
     process = launch(
         root,
-        TORCHRUN,
         [*VGG, *images, "--out", "two"],
         [*VIT, *images, "--out", "uninterrupted"],
         [*VIT, *images, "--out", "resumed"],
@@ -71,17 +69,17 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "everything is saved; continue with: " in error and "folder.py --resume resumed" in error
     assert not (root / "resumed/result.json").exists()
     evaluated = [*TINY, "--device", "cpu", "--precision", "fp32", *images, "--out", "evaluated"]
-    process = launch(root, ACCELERATE, evaluated, ["--resume", "resumed"])
+    process = launch(root, evaluated, ["--resume", "resumed"])
     printed, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     assert len(printed.splitlines()) == 2, "a result line per run"
     return root
 
 
-def launch(root: Path, launcher: list[str], *runs: list[str]) -> subprocess.Popen:
+def launch(root: Path, *runs: list[str]) -> subprocess.Popen:
     """Start two processes that execute the runs one after another."""
     return subprocess.Popen(
-        [sys.executable, *launcher, "runs.py", json.dumps(runs)],
+        [sys.executable, *TORCHRUN, "runs.py", json.dumps(runs)],
         cwd=root,
         env={
             **os.environ,
@@ -97,6 +95,7 @@ def launch(root: Path, launcher: list[str], *runs: list[str]) -> subprocess.Pope
 
 def test_two_processes_make_one_network(out: Path) -> None:
     """The saved network gives the reported logits, whichever process evaluated an image."""
+    assert json.loads((out / "evaluated/result.json").read_text())["processes"] == 2
     about = read_model_card(out / "evaluated/best.safetensors")
     state = load_state_dict(out / "evaluated/best.safetensors")
     net = create_model(get_backbone("timm:test_resnet"), 3, state, keep_head=True).eval()

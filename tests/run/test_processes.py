@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from conftest import ROOT, make_class_tree
 from safetensors.torch import load_file
@@ -44,14 +43,19 @@ cli.main(folder.DATASET, last)
 """
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The parent of five runs of two processes, from two launches.
+def test_two_processes(tmp_path: Path) -> None:
+    """Two launches, as a start takes seconds."""
+    launch_runs(tmp_path)
+    check_one_network(tmp_path)
+    check_same_bits(tmp_path)
+    check_same_steps(tmp_path)
 
-    First `two`, with dropout `uninterrupted`, and the same as `resumed`, stopped by SIGTERM; then `evaluated` and the rest of
-    `resumed`.
+
+def launch_runs(root: Path) -> None:
+    """First `two`, with dropout `uninterrupted`, and the same as `resumed`, stopped by SIGTERM.
+
+    Then `evaluated` and the rest of `resumed`.
     """
-    root = tmp_path_factory.mktemp("processes")
     images = ["--data_dir", str(make_class_tree(root, n=20))]
     (root / "runs.py").write_text(RUNS)
     process = launch(
@@ -73,7 +77,6 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     printed, error = process.communicate(timeout=600)
     assert process.returncode == 0, error
     assert len(printed.splitlines()) == 2, "a result line per run"
-    return root
 
 
 def launch(root: Path, *runs: list[str]) -> subprocess.Popen:
@@ -93,7 +96,7 @@ def launch(root: Path, *runs: list[str]) -> subprocess.Popen:
     )
 
 
-def test_two_processes_make_one_network(out: Path) -> None:
+def check_one_network(out: Path) -> None:
     """The saved network gives the reported logits, whichever process evaluated an image."""
     assert json.loads((out / "evaluated/result.json").read_text())["processes"] == 2
     about = read_model_card(out / "evaluated/best.safetensors")
@@ -109,15 +112,16 @@ def test_two_processes_make_one_network(out: Path) -> None:
         torch.testing.assert_close(net(inputs).numpy(), logits, rtol=1e-3, atol=1e-3)
 
 
-def test_a_run_resumes_with_the_same_bits(out: Path) -> None:
+def check_same_bits(out: Path) -> None:
+    """A run that was stopped and resumed has the weights of an uninterrupted one."""
     uninterrupted, resumed = (
         load_file(out / name / "last.safetensors") for name in ("uninterrupted", "resumed")
     )
     assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
 
 
-def test_two_processes_compute_what_one_does(out: Path) -> None:
-    """The same losses and weights, within rounding."""
+def check_same_steps(out: Path) -> None:
+    """One process computes the same losses and weights, within rounding."""
     main(folder.DATASET, [*VGG, "--data_dir", str(out / "images"), "--out", str(out / "one")])
     logs = [(out / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["train_loss"] for line in log] for log in logs]

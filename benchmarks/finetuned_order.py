@@ -1,6 +1,6 @@
 """What predicts the order of fine-tuned networks: ImageNet's top-1, their scores on other datasets, a linear probe?
 
-    python benchmarks/finetuned_order.py --transfers ../shared/reference/transfers --timm results-imagenet.csv --recipes recipes.jsonl
+    python benchmarks/finetuned_order.py --transfers ../shared/reference/transfers --timm 2022.csv 2026.csv --recipes recipes.jsonl
 
 Published: 11 torchvision networks on 11 datasets (Shao et al. 2022, arXiv 2207.03036) and 86 timm networks on Oxford Pets and Planet
 (Capelle & Howard, github.com/tcapelle/fastai_timm: three runs of a setting, the setting with the best mean). Own: the networks of
@@ -26,7 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 RESULTS = ROOT / "benchmarks" / "results"
 OUT = RESULTS / "finetuned_order.json"
-IN22K = "_in22ft1k"  # timm's former suffix of weights pretrained on ImageNet-22k
+CARRIED = ROOT / "common" / "recommend" / "published.csv"
+SAME = 0.0007  # difference of the top-1 of the same weights, measured in other years
 # as published; torchvision's are of IMAGENET1K_V1
 TOP1 = {
     "efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776, "timm:mobilenetv2_100": 0.719,
@@ -43,34 +44,70 @@ def sfda(folder: Path) -> tuple[Table, dict[str, float]]:
         table = {
             row.pop("dataset"): {k: float(v) / 100 for k, v in row.items()} for row in csv.DictReader(file)
         }
-    weights = {name: get_model_weights(name).IMAGENET1K_V1 for name in next(iter(table.values()))}
+    table = {
+        dataset: {f"torchvision:{n}.IMAGENET1K_V1": v for n, v in row.items()}
+        for dataset, row in table.items()
+    }
+    names = next(iter(table.values()))
+    weights = {n: get_model_weights(n.split(":")[1].split(".")[0]).IMAGENET1K_V1 for n in names}
     return table, {name: w.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100 for name, w in weights.items()}
 
 
-def fastai_timm(folder: Path, results: Path) -> tuple[Table, dict[str, float]]:
-    """Networks whose default weights of today have a top-1 in timm's results."""
-    import timm
-
+def fastai_timm(folder: Path, then: Path, now: Path) -> tuple[Table, dict[str, float]]:
+    """Networks with a top-1 in timm's results of July 2022, under today's names of the same weights."""
     errors: dict[tuple[str, str], list[float]] = defaultdict(list)
     with open(folder / "pets_planet_timm.csv", newline="") as file:
         for row in csv.DictReader(file):
             errors[row["dataset"], row["model_name"]].append(float(row["error_rate"] or "nan"))
-    with open(results, newline="") as file:
-        known = {row["model"]: float(row["top1"]) / 100 for row in csv.DictReader(file)}
+    former, today = top1_of(then), top1_of(now)
     table: Table = defaultdict(dict)
     top1: dict[str, float] = {}
     for (dataset, name), values in errors.items():
         means = [np.mean(values[i : i + 3]) for i in range(0, len(values), 3)]
-        if np.isnan(means).all():
+        if name not in former or np.isnan(means).all():
             continue
-        if name.endswith(IN22K):
-            weights = f"{name.removesuffix(IN22K)}.fb_in22k_ft_in1k"
-        else:
-            cfg = timm.get_pretrained_cfg(name, allow_unregistered=True)
-            weights = f"{name}.{cfg.tag}" if cfg and not name.endswith(("_in22k", "_in21k")) else ""
-        if weights in known:
-            table[dataset][name], top1[name] = float(1 - np.nanmin(means)), known[weights]
+        arch = name.removesuffix("_in22ft1k")
+        tags = [w for w in today if w.split(".")[0] == arch and abs(today[w] - former[name]) < SAME]
+        key = f"timm:{min(tags, key=lambda w: abs(today[w] - former[name])) if tags else name}"
+        table[dataset][key], top1[key] = float(1 - np.nanmin(means)), former[name]
     return table, top1
+
+
+def top1_of(results: Path) -> dict[str, float]:
+    with open(results, newline="") as file:
+        return {row["model"]: float(row["top1"]) / 100 for row in csv.DictReader(file)}
+
+
+def residuals(table: Table, top1: dict[str, float]) -> tuple[list[str], ndarray]:
+    """Networks that all datasets have, and their mean log odds less what ImageNet's top-1 predicts."""
+    names = [n for n in top1 if all(n in scores for scores in table.values())]
+    prior = centred([top1[n] for n in names])
+    mean = np.mean([centred([scores[n] for n in names]) for scores in table.values()], 0)
+    return names, mean - (prior @ mean) / (prior @ prior) * prior
+
+
+def transfer_weight(tables: Sequence[tuple[Table, dict[str, float]]]) -> float:
+    """Slope of a dataset's residuals on those of the other datasets."""
+    products = squares = 0.0
+    for table, top1 in tables:
+        for dataset, scores in table.items():
+            names, others = residuals({d: s for d, s in table.items() if d != dataset}, top1)
+            _, own_residuals = residuals({dataset: scores}, {n: top1[n] for n in names if n in scores})
+            others = others[[n in scores for n in names]]
+            products, squares = products + others @ own_residuals, squares + others @ others
+    return float(products / squares)
+
+
+def write_carried(sources: Sequence[tuple[str, Table, dict[str, float]]]) -> None:
+    """The means that the project carries."""
+    with open(CARRIED, "w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(("weights", "imagenet_top1", "transfer", "datasets", "source"))
+        for source, table, top1 in sources:
+            for name, value in zip(*residuals(table, top1), strict=True):
+                if "." not in name:  # weights that timm no longer has
+                    continue
+                rows.writerow((name, f"{top1[name]:.4f}", f"{value:.2f}", len(table), source))
 
 
 def own(recipes: Path | None) -> list[dict]:
@@ -240,14 +277,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--transfers", type=Path, required=True, metavar="DIR", help="the published tables")
     parser.add_argument(
-        "--timm", type=Path, required=True, metavar="CSV", help="results/results-imagenet.csv of timm"
+        "--timm",
+        type=Path,
+        nargs=2,
+        required=True,
+        metavar="CSV",
+        help="timm's results/results-imagenet.csv at e987e290 and at aa4b5850",
     )
     parser.add_argument("--recipes", type=Path, metavar="JSONL", help="runs of benchmarks/recipes.py")
     options = parser.parse_args()
-    pairs = own(options.recipes)
+    pairs, tables = (
+        own(options.recipes),
+        (sfda(options.transfers), fastai_timm(options.transfers, *options.timm)),
+    )
+    sources = ("Shao et al. 2022, arXiv 2207.03036", "Capelle & Howard, github.com/tcapelle/fastai_timm")
+    write_carried([(source, *pair) for source, pair in zip(sources, tables, strict=True)])
     result = {
-        "published": published("Shao et al.", *sfda(options.transfers))
-        + published("Capelle & Howard", *fastai_timm(options.transfers, options.timm)),
+        "published": published("Shao et al.", *tables[0]) + published("Capelle & Howard", *tables[1]),
+        "transfer_weight": transfer_weight(tables),
         "pairs": pairs,
         "uplift": uplift(pairs),
         "own": [predictor(pairs, used) for used in ([], ["top1"], ["probe"], ["probe", "top1"])],

@@ -1,6 +1,7 @@
 """P(best after fine-tuning), predicted from the probes and ImageNet's top-1.
 
-In log odds, over the candidates of a dataset: fine-tuned = uplift + mean probe + beta (probe - mean) + gamma (top-1 - mean) + eps.
+In log odds, over the candidates of a dataset: fine-tuned = uplift + mean probe + beta (probe - mean) + gamma (top-1 - mean) + delta transfer + eps.
+`transfer` is what published results have beyond top-1 (published.csv); 0 for networks that are not there.
 The constants are measured (benchmarks/finetuned_order.py, docs/recommend.md): eps is large.
 """
 
@@ -14,6 +15,7 @@ from scipy.special import expit, logit
 from ..statistics import posterior
 
 BETA, GAMMA, EPS, UPLIFT = 0.42, 0.54, 0.19, 0.62
+DELTA = 0.76
 TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
 DRAWS = 20_000
 VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction says little
@@ -28,6 +30,7 @@ def predict(rows: Sequence[Row], seed: int) -> tuple[ndarray, ndarray]:
     probes = logit(probes.clip(0.001, 0.999))
     final = UPLIFT + probes.mean(1, keepdims=True) + BETA * (probes - probes.mean(1, keepdims=True))
     final += GAMMA * _prior(rows, rng) + rng.normal(0, EPS, final.shape)
+    final += DELTA * np.array([row.get("transfer") or 0.0 for row in rows])
     final = expit(final)
     return posterior.p_best(final), posterior.expected_regret(final)
 

@@ -19,7 +19,7 @@ from ..models import build
 from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
-from . import cost_model, dataset, finetuned_order, more_images, probe, ranking, text
+from . import cost_model, dataset, finetuned_order, more_images, probe, published, ranking, text
 from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
@@ -192,6 +192,7 @@ def _row(
 ) -> dict[str, Any]:
     """The answer's row of a backbone; without `measure` its cost is taken from the cache."""
     row = build.get_backbone(run.model)
+    known = published.find(row) if run.weights == "imagenet" else None
     workload = cost_model.Workload(
         row=row,
         classes=len(data.samples.classes),
@@ -208,7 +209,8 @@ def _row(
         "backbone": fields.pop("name"),
         "weights": run.weights,
         "pretrained_on": None if run.weights == "none" else row.pretrained_on,
-        "imagenet_top1": row.top1,
+        "imagenet_top1": known.top1 if known and row.top1 is None else row.top1,
+        "transfer": known.transfer if known else None,
         "size": run.image_size,
         "precision": workload.precision,
         **fields,

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from common.models.build import get_backbone
 from common.recommend import finetuned_order as order
+from common.recommend import published
 
 
 def row(name: str, score: float, top1: float | None = 0.75, weights: str = "imagenet") -> dict:
@@ -19,6 +21,27 @@ def test_the_constants_are_measured() -> None:
     (both,) = [fit for fit in result["own"] if fit["used"] == ["probe", "top1"]]
     measured = (*both["weights"], both["eps"], result["uplift"])
     assert tuple(round(value, 2) for value in measured) == (order.BETA, order.GAMMA, order.EPS, order.UPLIFT)
+
+    assert round(result["transfer_weight"], 2) == order.DELTA
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("resnet50_v1", True),
+        ("resnet50", False),  # other weights
+        ("timm:swin_s3_tiny_224", True),
+        ("timm:swin_s3_tiny_224=some.pth", False),
+        ("efficientnet_lite0", False),
+    ],
+)
+def test_published_results_are_of_the_same_weights(name: str, known: bool) -> None:
+    assert (published.find(get_backbone(name)) is not None) == known
+
+
+def test_published_results_count() -> None:
+    rows = [row("a", 0.8), row("b", 0.8) | {"transfer": -0.35}]
+    assert order.predict(rows, seed=0)[0][0] > 0.7
 
 
 def test_simulated_frequencies() -> None:

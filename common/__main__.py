@@ -7,7 +7,7 @@ from importlib import import_module
 from .errors import Parser
 
 COMMANDS = (
-    "list", "fetch", "check", "predict", "export", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
+    "list", "fetch", "check", "predict", "export", "demo", "bench", "table", "report", "recommend", "validate_recommend", "sweep", "status",
 )  # fmt: skip
 
 

@@ -101,8 +101,8 @@ class Handler(BaseHTTPRequestHandler):
     def _is_allowed(self) -> bool:
         """Whether the request names this server by its address, not by another site's name, and no other page sent it."""
         host, port = self.headers.get("Host", ""), self.server.server_port
-        own = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", self.connection.getsockname()[0])}
-        allowed = host in own and self.headers.get("Origin") in (None, f"http://{host}")
+        hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", self.connection.getsockname()[0])}
+        allowed = host in hosts and self.headers.get("Origin") in (None, f"http://{host}")
         if not allowed:
             self._answer_json(HTTPStatus.FORBIDDEN, {"error": "not from this page"})
         return allowed

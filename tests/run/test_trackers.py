@@ -123,7 +123,8 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch, class_tree, 
 
 def test_mlflows_file_store(tmp_path: Path, monkeypatch, finished: Path) -> None:
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri(None)
     with trackers.tracking("mlflow", finished, {"seed": 3}, RECORDS):
         pass

@@ -8,7 +8,7 @@ from ..data.images.value_range import with_value_range
 from ..data.readers.layout import Layout
 from ..errors import UserError
 from ..spec import Classes, Reader, Samples
-from ..transfer.grouping import Grouping, find_grouping, preprocess_for_probe
+from ..transfer.grouping import Grouping, find_grouping, preprocess_for_probe, untestable_folder
 
 AUTO, NONE = "auto", "none"  # of --group_by, besides regular expressions
 
@@ -51,6 +51,10 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
             if found:
                 groups = list(found.candidate.groups)
                 notes.append(format_grouping(found, bool(samples.parts)))
+            elif untested := untestable_folder(samples):
+                notes.append(
+                    f"images {untested.text} may resemble each other: too few groups to test, --group_by REGEX keeps them together"
+                )
     sets = copies.copy_sets(samples.images, preprocess, config.cache)
     if sets:
         notes.append(_format_copies(sets, bool(samples.parts)))
@@ -65,7 +69,7 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
 def format_grouping(found: Grouping, split_is_given: bool) -> str:
     mixed, apart = round(100 * found.mixed), round(100 * found.apart)
     effect = (
-        "the split is given and does not change, see the score on test images without them in train"
+        "a given split does not change, the result has a second score on test images without them in train"
         if split_is_given
         else f"kept together (--group_by {NONE}: not)"
     )

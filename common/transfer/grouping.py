@@ -60,7 +60,7 @@ def find_grouping(
     weights.locate(backbone, "imagenet", offline)
 
     def compute() -> dict[str, Any]:
-        return {"drops": [drop and asdict(drop) for drop in _test(samples, tried, preprocess, offline)]}
+        return {"drops": [drop and asdict(drop) for drop in drops_of(samples, tried, preprocess, offline)]}
 
     if cache:
         key = {
@@ -73,6 +73,21 @@ def find_grouping(
     else:
         found = compute()
     return _choose(tried, found["drops"])
+
+
+def untestable_folder(samples: Samples) -> Candidate | None:
+    """Sub-folders that are too few to test; None if a class has no more than one."""
+    import numpy as np
+
+    from .group_test import testable
+
+    labels = np.asarray(samples.labels)
+    for candidate in candidates(samples):
+        groups = np.unique(candidate.groups, return_inverse=True)[1]
+        several = len(np.unique(np.stack([labels, groups]), axis=1).T) > len(samples.classes)
+        if candidate.kind == "folder" and several and testable(labels, groups) is None:
+            return candidate
+    return None
 
 
 def _digest(samples: Samples, tried: Sequence[Candidate]) -> str:
@@ -93,7 +108,7 @@ def _choose(tried: Sequence[Candidate], drops: Sequence[dict[str, float] | None]
     return next(grouping for grouping in certain if grouping.mixed - grouping.apart >= most)
 
 
-def _test(
+def drops_of(
     samples: Samples, tried: Sequence[Candidate], preprocess: Preprocess, offline: bool
 ) -> "list[Drop | None]":
     """The drops on a sample; on a larger one if the first shows a drop that may matter."""
@@ -106,13 +121,13 @@ def _test(
     drops: list[Drop | None] = [None] * len(tried)
     features = {}
     for limit in LIMITS:
-        sample = _sample(samples, limit)
+        sample = sample_blocks(samples, limit)
         part = [np.unique(each[sample], return_inverse=True)[1] for each in groups]
         present = np.unique(labels[sample], return_inverse=True)[1]
         if all(testable(present, each) is None for each in part):
             return drops
         if new := [i for i in sample if i not in features]:
-            features |= _features(samples.images, new, preprocess, offline)
+            features |= probe_features(samples.images, new, preprocess, offline)
         readable = [k for k, i in enumerate(sample) if features[i] is not None]
         values = np.stack([features[sample[k]] for k in readable])
         present = np.unique(present[readable], return_inverse=True)[1]
@@ -123,7 +138,7 @@ def _test(
     return drops
 
 
-def _sample(samples: Samples, limit: int) -> list[int]:
+def sample_blocks(samples: Samples, limit: int) -> list[int]:
     """About `limit` positions, in blocks of neighbours by name; those of a smaller limit are among them."""
     if len(samples) <= limit:
         return list(range(len(samples)))
@@ -141,7 +156,7 @@ def _sample(samples: Samples, limit: int) -> list[int]:
     return sorted(sampled)
 
 
-def _features(
+def probe_features(
     images: Sequence, positions: Sequence[int], preprocess: Preprocess, offline: bool
 ) -> "dict[int, np.ndarray | None]":
     """{position: (D,) features}; None for an image that cannot be read. Computed on the CPU, the same everywhere."""

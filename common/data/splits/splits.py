@@ -46,7 +46,8 @@ def sample_units(
     """Positions of `wanted[class]` images of every class, drawn in whole groups.
 
     Without groups the count is exact. With groups, a group is taken, in drawn order, if that brings the classes closer
-    to their counts. `purpose` makes the draws of one seed (test, val) independent.
+    to their counts; a class that would get none gets its smallest group, if another is left. `purpose` makes the draws
+    of one seed (test, val) independent.
     """
     missing = dict(wanted)
     taken: set[int] = set()
@@ -62,7 +63,20 @@ def sample_units(
             taken.update(members)
             for c, n in gain.items():
                 missing[c] -= n
-    return taken
+    return taken | _smallest_groups(labels, groups, wanted, taken) if groups else taken
+
+
+def _smallest_groups(
+    labels: Sequence[int], groups: Sequence[str], wanted: Mapping[int, int], taken: set[int]
+) -> set[int]:
+    """The positions of the smallest group of every class that is wanted but not taken and has several groups left."""
+    lacking = {c for c, n in wanted.items() if n > 0} - {labels[i] for i in taken}
+    left: dict[int, Counter[str]] = {label: Counter() for label in sorted(lacking)}
+    for label, group in zip(labels, groups, strict=True):
+        if label in lacking:
+            left[label][group] += 1
+    smallest = {min(sizes, key=lambda g: (sizes[g], g)) for sizes in left.values() if len(sizes) > 1}
+    return {i for i, group in enumerate(groups) if group in smallest} if smallest else set()
 
 
 @lru_cache(maxsize=4)  # all seeds of a sweep draw the same test images

@@ -1,0 +1,110 @@
+"""`--group_by auto` on folders as people have them, and the score on test images that share nothing with training."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import folder as sheet
+from common.data.readers import image_folder
+from common.data.splits import splits
+from common.errors import UserError
+from common.run import disjoint
+from common.run.groups import GroupConfig, read_grouped
+from common.spec import Samples, Split
+from common.transfer import grouping
+
+N_CLIPS, N_FRAMES = 6, 8  # of each class
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes that nobody can tell apart; the frames of a clip show one scene."""
+    rng, root = np.random.default_rng(0), tmp_path_factory.mktemp("clips")
+    for label in ("calm", "wild"):
+        (root / label).mkdir()
+        for clip in range(N_CLIPS):
+            small = Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8))
+            scene = np.asarray(small.resize((72, 72), Image.Resampling.BICUBIC)).astype(float)
+            for frame in range(N_FRAMES):
+                x, y = rng.integers(0, 8, 2)
+                pixels = scene[y : y + 64, x : x + 64] + rng.normal(0, 6, (64, 64, 3))
+                name = f"{label[0]}{clip}_{frame:03}.png"
+                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / label / name)
+    return root
+
+
+def read(root: Path, by: str = "auto") -> Samples:
+    return read_grouped(root, load=image_folder, config=GroupConfig(by=by, offline=True))
+
+
+def clips_of(samples: Samples, positions: tuple[int, ...]) -> set[str]:
+    return {samples.names[i].rpartition("_")[0] for i in positions}
+
+
+def test_clips_are_found_kept_together_and_cached(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = read(clips)
+    (note,) = [note for note in samples.layout.notes if "resemble" in note]
+    assert ("share the prefix c0_" in note and "a probe falls from 9" in note) or "from 100" in note
+    split = splits.split(sheet.DATASET, samples, seed=0)
+    parts = [clips_of(samples, part) for part in (split.train, split.val, split.test)]
+    assert all(parts) and sum(map(len, parts)) == len(set.union(*parts)) == 2 * N_CLIPS
+    monkeypatch.setattr(grouping, "drops_of", None)
+    assert read(clips).groups == samples.groups
+
+
+def test_none_keeps_only_copies_together(clips: Path) -> None:
+    samples = read(clips, "none")
+    assert len(set(samples.groups or samples.names)) > 2 * N_CLIPS
+    assert not [note for note in samples.layout.notes if "resemble" in note]
+
+
+def test_without_the_probes_weights_a_sentence(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def locate(*_: object) -> None:
+        raise UserError("its weights come with a package")
+
+    monkeypatch.setattr(grouping.weights, "locate", locate)
+    notes = read(clips).layout.notes
+    assert "groups were not searched for: its weights come with a package" in notes
+
+
+def test_few_sub_folders_cannot_be_tested(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        for patient in "pq":
+            (tmp_path / label / f"{patient}{label}").mkdir(parents=True)
+            for i in range(4):
+                pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / label / f"{patient}{label}" / f"{i}.png")
+    samples = read(tmp_path)
+    assert samples.groups is None and "too few groups to test" in samples.layout.notes[-1]
+
+
+def test_a_given_split_has_a_second_score() -> None:
+    names = [f"{i}" for i in range(12)]
+    samples = Samples(
+        images=names, names=names, labels=[0, 1] * 6, classes=("a", "b"), groups=list("aabbccddeeff")
+    )
+    split = Split(train=(0, 1, 2, 4), val=(6,), test=(3, 5, 7, 8, 9, 10, 11), fingerprint="")
+    dataset = SimpleNamespace(samples=samples, split=split)
+    logits = np.eye(2)[[0, 0, 0, 0, 1, 0, 1]] * 5  # wrong on 3, 5, 7, which share a group with training
+    found = disjoint.disjoint_scores(dataset, logits, seed=0)
+    assert (found["images"], found["shared"], found["scores"]["top1"]["value"]) == (4, 3, 1)
+    together = SimpleNamespace(samples=samples, split=replace(split, test=(8, 9, 10, 11)))
+    assert disjoint.disjoint_scores(together, logits[3:], seed=0) is None
+    everything = SimpleNamespace(samples=samples, split=replace(split, test=(3, 5, 7)))
+    assert disjoint.disjoint_scores(everything, logits[:3], seed=0) == {
+        "images": 0,
+        "shared": 3,
+        "scores": {},
+    }
+
+
+def test_a_regular_expression_that_leaves_nothing_to_hold_out(clips: Path) -> None:
+    load = partial(read_grouped, load=image_folder, config=GroupConfig(by=r"^(\w+)/", offline=True))
+    with pytest.raises(UserError, match="class 'calm' is one group"):
+        load(clips)

@@ -10,6 +10,7 @@
 import argparse
 import ast
 import json
+import math
 import re
 import statistics
 import sys
@@ -287,7 +288,54 @@ def same_accuracy() -> str:
     )
 
 
+def recipe_runs(**config: object) -> dict[tuple[str, str], dict]:
+    """The runs of `recipes.py` with exactly this configuration, by dataset and network."""
+    runs = load_lines(BENCHMARKS / "recipes.jsonl")
+    return {(run["data"], run["network"]): run for run in runs if run["config"] == config}
+
+
+def recipe_parts() -> str:
+    """Head, batch norm and rate of `recipes.py`: validation top-1, and the test score of the best on validation."""
+    columns = {"frozen probe": recipe_runs(head="probe", steps=0)}
+    for start, head, bn, lr in (
+        ("random, batch", "random", "batch", 1e-3),
+        ("probe, batch", "probe", "batch", 1e-3),
+        ("probe, pretrained", "probe", "pretrained", 3e-4),
+        ("probe, pretrained", "probe", "pretrained", 1e-3),
+    ):
+        columns[f"{start}, {lr:g}"] = recipe_runs(head=head, bn=bn, lr=lr, steps=300)
+    lines = [f"| images | network | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
+    for data, network in columns["frozen probe"]:
+        runs = [column.get((data, network)) for column in columns.values()]
+        if None in runs:
+            continue
+        best = max(run["val_top1"] for run in runs)
+        cells = [f"{100 * run['val_top1']:.1f}" for run in runs]
+        cells = [f"**{c}**" if run["val_top1"] == best else c for c, run in zip(cells, runs, strict=True)]
+        lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def range_test() -> str:
+    """After 25 steps: NLL on validation, as a fraction of a uniform guess's; after 300: top-1."""
+    rates, classes = (1e-4, 3e-4, 1e-3), {"flowers102": 102, "tiny50": 50, "eurosat": 10}
+    short = {lr: recipe_runs(head="probe", bn="pretrained", lr=lr, steps=25) for lr in rates}
+    full = {lr: recipe_runs(head="probe", bn="pretrained", lr=lr, steps=300) for lr in rates[1:]}
+    lines = [
+        f"| images | network | {' | '.join(f'25 steps at {lr:g}' for lr in rates)} | {' | '.join(f'300 at {lr:g}' for lr in full)} |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for data, network in short[1e-4]:
+        nll = [runs[data, network]["val_nll"] / math.log(classes[data]) for runs in short.values()]
+        top1 = [100 * runs[data, network]["val_top1"] for runs in full.values()]
+        cells = [*(f"{x:.2f}" for x in nll), *(f"{x:.1f}" for x in top1)]
+        lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "recipe_parts": recipe_parts,
+    "range_test": range_test,
     "tree": tree,
     "first_run": first_run,
     "times": times,
@@ -323,7 +371,8 @@ def main() -> None:
     append_runs(parser.parse_args().runs)
     for page in PAGES:
         page.write_text(fill(page.read_text("utf-8")), "utf-8")
-    pictures.draw(load_lines(RUNS), load_lines(SCRATCH), load_lines(BENCHMARKS / "answers.jsonl"))
+    files = (RUNS, SCRATCH, BENCHMARKS / "answers.jsonl", BENCHMARKS / "recipes.jsonl")
+    pictures.draw(*map(load_lines, files))
 
 
 if __name__ == "__main__":

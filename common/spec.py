@@ -165,7 +165,6 @@ class Phase:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float
     head_lr: float = 1.0  # the head's learning rate, as a multiple of `lr`
-    stem_lr: float = 1.0  # the first layer's, as a multiple of `lr`; those between in a geometric series
     weight_decay: float = 0.0
     decay_all: bool = False  # also norms, layer scales and biases
     schedule: Literal["cosine", "constant"] = "cosine"

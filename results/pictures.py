@@ -76,6 +76,38 @@ def answer(answers: list[dict]) -> None:
     figure.savefig(RESULTS / "answer.png", dpi=120)
 
 
+def recipes(runs: list[Run]) -> None:
+    """The ranking of the networks under one recipe beside that of each at its best, on validation."""
+    data = {
+        "flowers102": "Flowers-102",
+        "tiny50": "Tiny ImageNet, 50 classes",
+        "eurosat": "EuroSAT, 1,000 images",
+    }
+    colours = {
+        "efficientnet_lite0": "#1f6fb4",
+        "timm:mobilenetv2_100": "#d1495b",
+        "timm:mobilenetv1_100": "#6b7680",
+    }
+    one = {"head": "random", "bn": "batch", "lr": 1e-3, "steps": 300}
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    for panel, (name, title) in zip(axes, data.items(), strict=True):
+        for network, colour in colours.items():
+            tried = [r for r in runs if (r["data"], r["network"]) == (name, network)]
+            scores = [
+                100 * next(r["val_top1"] for r in tried if r["config"] == one),
+                100 * max(r["val_top1"] for r in tried),
+            ]
+            panel.plot([0, 1], scores, "o-", color=colour, label=network.removeprefix("timm:"))
+        panel.set_title(title, fontsize=9.5)
+        panel.set_xticks([0, 1], ["one recipe", "each at its best"])
+        panel.set(xlim=(-0.3, 1.3))
+        panel.grid(axis="y", alpha=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("validation top-1 (%)")
+    axes[0].legend(frameon=False, fontsize=7.5)
+    figure.savefig(RESULTS / "recipes.png", dpi=120)
+
+
 def scratch(runs: list[Run]) -> None:
     """Validation accuracy per step of the CIFAR networks, one panel per schedule."""
 
@@ -100,7 +132,8 @@ def scratch(runs: list[Run]) -> None:
     figure.savefig(RESULTS / "scratch.png", dpi=110)
 
 
-def draw(runs: list[Run], scratch_runs: list[Run], answers: list[dict]) -> None:
+def draw(runs: list[Run], scratch_runs: list[Run], answers: list[dict], recipe_runs: list[Run]) -> None:
     digits(runs)
     scratch(scratch_runs)
     answer(answers)
+    recipes(recipe_runs)

@@ -11,6 +11,7 @@ cifar10_small/ and plantvillage_sequence/.
 
 import argparse
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -44,7 +45,7 @@ from common.training.finetune import finetune
 from common.training.task import Task
 from common.transfer.features import set_head
 
-SHARED = Path("../shared/weights")
+SHARED = Path(os.environ.get("CLASH_SHARED", "../shared")) / "weights"
 NETWORKS = {  # name: weights
     "efficientnet_lite0": "imagenet",
     "efficientnet_lite1": "imagenet",

@@ -15,6 +15,7 @@ from ..models.registry import Backbone
 from ..transfer import linear_probe
 from ..transfer.features import MAX_BATCH, forward_features
 
+ONE_SHOT_TEMPERATURE = 0.05  # not fitted: MobileNetV2's on four real datasets lie between 0.016 and 0.09
 Head = tuple[np.ndarray, np.ndarray]  # (C, D) weight and (C,) bias, float32
 
 
@@ -40,9 +41,16 @@ def probe_head(
     features, labels = forward_features(net, backbone, batches, precision).values, train.labels
     with linear_probe.single_threaded_blas():
         probe = linear_probe.fit(features, labels, n_classes, groups)
+    if _single_units(labels, groups):
+        return probe.layer(ONE_SHOT_TEMPERATURE)
     folds = linear_probe.folds(labels, groups, seed)
     logits = linear_probe.out_of_fold(features, labels, n_classes, folds, groups)
     return probe.layer(calibration.fit_temperature(logits, labels))
+
+
+def _single_units(labels: np.ndarray, groups: np.ndarray | None) -> bool:
+    """Whether no class has two images, or all images are one group: nothing can be left out."""
+    return np.bincount(labels).max() < 2 or (groups is not None and len(np.unique(groups)) < 2)
 
 
 def train_groups(dataset: LoadedDataset) -> np.ndarray | None:

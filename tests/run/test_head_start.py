@@ -56,6 +56,11 @@ def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None
     assert probed["test"]["top1"]["value"] == pytest.approx(probe["test"]["top1"]["value"], abs=0.2)
 
 
+def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:
+    result, _ = train("--shots", "1", "--steps", "1")
+    assert (result["recipe"]["head_start"], result["split"]["train"]) == ("probe", 3)
+
+
 def test_the_probe_is_fitted_to_the_features_of_the_very_network(train) -> None:
     """Random weights, which are drawn anew for every network."""
     random, probed = (

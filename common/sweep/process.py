@@ -16,6 +16,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from unittest.mock import patch
 
+ROOT = Path(__file__).resolve().parents[2]
 FORKSERVER = multiprocessing.get_context("forkserver")
 FORKSERVER.set_forkserver_preload(["common.sweep.preload"])
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a terminal and Slurm send them to the server, too
@@ -54,10 +55,11 @@ class Process:
 
 @contextmanager
 def _server_environment(env: Mapping[str, str]) -> Iterator[None]:
-    """What the server inherits, if it starts now: OMP_NUM_THREADS, which libraries read on import, and blocked signals."""
+    """What the server inherits, if it starts now: a path to this package, OMP_NUM_THREADS for its imports, blocked signals."""
+    path = os.pathsep.join(filter(None, (str(ROOT), env.get("PYTHONPATH"))))
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
-        with patch.dict(os.environ, env):
+        with patch.dict(os.environ, {**env, "PYTHONPATH": path}):
             yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

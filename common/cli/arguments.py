@@ -124,6 +124,11 @@ def image_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def image_sizes(text: str) -> list[tuple[int, int]]:
+    """One or several sizes, separated by commas."""
+    return [image_size(size) for size in text.split(",")]
+
+
 def duration(text: str) -> float:
     """Seconds, from a number with or without a unit."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")

@@ -19,7 +19,7 @@ from ..models import build
 from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
-from . import cost_model, dataset, finetuned_order, more_images, probe, published, ranking, text
+from . import cost_model, dataset, finetuned_order, more_images, probe, published, ranking, sizes, text
 from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
@@ -34,6 +34,7 @@ class RecommendConfig:
     left_out: Mapping[str, str]  # {backbone without weights: reason}
     limit: int | None  # images to probe; None: all but test
     budget: float | None  # total seconds
+    sizes: tuple[tuple[int, int], ...] = ()  # (H, W) at which the first backbone is probed, too
 
 
 @dataclass(kw_only=True)
@@ -74,6 +75,11 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     if seconds_left() > 0:
         first = backbones[0]["backbone"]
         curve = more_images.estimate(first, search.results[first], search.round_, data.metric)
+    sizes_of_first = None
+    if config.sizes:
+        first = runs[backbones[0]["backbone"]]
+        result = search.results[first.model]
+        sizes_of_first = sizes.compare(first, config.sizes, data, search.round_, result, device, seconds_left)
     return {
         **_describe(run, data, search.round_),
         "baselines": score_baselines(run, data, search.round_),
@@ -83,6 +89,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         "dropped": search.dropped,
         "left_out": search.left_out,
         "more_images": curve,
+        "sizes": sizes_of_first,
         "seconds": time.perf_counter() - start,
         **provenance.collect(device, run.precision),
     }, data

@@ -21,7 +21,7 @@ from ..arguments import (
     add_offline,
     add_pixels,
     duration,
-    image_size,
+    image_sizes,
     label_arguments,
 )
 from ..main import report_user_errors
@@ -71,8 +71,8 @@ def _add_backbones(group: argparse._ArgumentGroup) -> None:
                        help="none: random weights, to compare architectures only (default: %(default)s)")
     group.add_argument("--random_missing", action="store_true",
                        help="use random weights, marked as such, for backbones whose ImageNet weights are missing, instead of skipping them")
-    group.add_argument("--image_size", type=image_size, metavar="S|HxW",
-                       help="input size in pixels; raised for backbones that need more (default: the data sheet's)")
+    group.add_argument("--image_size", type=image_sizes, metavar="S|HxW",
+                       help="input size in pixels; with several, as in 64,128,224, backbones are ranked at the first, and the best one is probed at all; raised for backbones that need more (default: the data sheet's)")
 
 
 def _add_effort(group: argparse._ArgumentGroup) -> None:
@@ -103,7 +103,7 @@ def _recommend(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ...recommend import finalists, finetuned_order, more_images, text
+    from ...recommend import finalists, finetuned_order, more_images, sizes, text
     from ...recommend.recommend import RecommendConfig, recommend
 
     def log(line: str) -> None:
@@ -112,7 +112,8 @@ def _recommend(options: argparse.Namespace) -> None:
     for line in text.candidate_lines(candidates, options.offline, options.random_missing, options.details):
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
-    config = RecommendConfig(runs, left_out, options.limit, options.budget)
+    more_sizes = tuple((options.image_size or [])[1:])
+    config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
     answer, data = recommend(config, log)
     answer["advice"] = text.format_advice(answer)
     print(text.format_table(answer), flush=True)
@@ -124,6 +125,8 @@ def _recommend(options: argparse.Namespace) -> None:
         print(finetuned_order.format_prediction(answer["backbones"]))
     if answer["more_images"]:
         print(more_images.format_gain(answer["more_images"]), flush=True)
+    if answer["sizes"]:
+        print(sizes.format_sizes(answer["backbones"][0]["backbone"], answer["sizes"]), flush=True)
     if options.out:
         results.write_json(options.out, answer)
     if options.finetune:
@@ -195,11 +198,10 @@ def _runs(
         raise UserError(
             f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}"
         )
+    size = options.image_size[0] if options.image_size else sheet.image_size
     runs = []
     for name, choice in choices.items():
-        pixels = "x".join(
-            map(str, build.get_backbone(name).supported_size(options.image_size or sheet.image_size))
-        )
+        pixels = "x".join(map(str, build.get_backbone(name).supported_size(size)))
         more = ["-model", name, "--weights", choice, "--image_size", pixels]
         runs.append(make_config((sheet,), parse((sheet,), [*arguments, *more])))
     return tuple(runs)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..models import build, weights
 from ..models.names import slug
-from ..run.results import OPTIONS, RESULT
+from ..run.results import BEST, OPTIONS, RESULT
 from ..run.trackers import check_installed
 from ..spec import CHANGEABLE, Dataset, RunConfig
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
@@ -201,7 +201,10 @@ def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:
     model, stamp = slug(options.model), time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
     if options.resume and (out / RESULT).exists():
-        raise UserError(f"the run in {out} is finished: nothing to resume")
+        raise UserError(
+            f"the run in {out} is finished: nothing to resume; to train on from its weights, start a new run with "
+            f"--weights {out / BEST}"
+        )
     if out.exists() and not options.resume:
         raise UserError(f"run folder {out} exists already: choose another with --out, or move it away")
     return out

@@ -1,7 +1,7 @@
 """The scores of baselines on a run's split: the largest class, predictions that do not see the object, a frozen network."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from ..models import weights
 from ..models.build import get_backbone
 from ..spec import RunConfig
 from . import provenance
+from .trained_on import seen_caveats
 
 if TYPE_CHECKING:
     import torch
@@ -41,15 +42,31 @@ class _Sample:
     n_classes: int
 
 
+def log_baselines(
+    config: RunConfig,
+    dataset: LoadedDataset,
+    settings: dict[str, Any],
+    device: "torch.device",
+    seen: np.ndarray,
+    log: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """`score_baselines`, logged after the number of test images that the initial weights have seen, (N,) bool."""
+    for caveat in seen_caveats(config, seen):
+        log({"note": caveat})
+    baselines = score_baselines(config, dataset, device, settings["precision"])
+    log({"baselines": baselines, "metric": settings["metric"]})
+    return baselines
+
+
 def score_baselines(
     config: RunConfig, dataset: LoadedDataset, device: "torch.device", precision: str
 ) -> dict[str, Any]:
-    """{"n_train", "n_test", "scores": {baseline: {metric: score}}}, fitted to training images and scored on test images.
+    """{"n_train", "n_test", "scores": {baseline: {metric: score}}}, fitted to train and validation, scored on test.
 
     Cached on disk. `frozen_probe` needs the weights of a small network on this machine, `file_metadata` files, and all but
     `largest_class` `MIN_FIT` training images.
     """
-    sample, extractor = _draw(config, dataset), _small_network(device, precision)
+    sample, extractor = _draw(dataset), _small_network(device, precision)
 
     def compute() -> dict[str, Any]:
         logits = _predict(dataset, sample, extractor)
@@ -77,11 +94,12 @@ def score_baselines(
     return cached("baselines", key, compute)
 
 
-def _draw(config: RunConfig, dataset: LoadedDataset) -> _Sample:
-    generator = np.random.default_rng(config.seed)
+def _draw(dataset: LoadedDataset) -> _Sample:
+    """The same for all seeds, which draw validation from train."""
+    generator, split = np.random.default_rng(0), dataset.split
     parts = [
-        np.sort(generator.permutation(np.array(part))[:limit])
-        for part, limit in ((dataset.split.train, MAX_TRAIN), (dataset.split.test, MAX_TEST))
+        np.sort(generator.permutation(sorted(part))[:limit])
+        for part, limit in ((split.train + split.val, MAX_TRAIN), (split.test, MAX_TEST))
     ]
     positions = np.concatenate(parts)
     labels = np.asarray(dataset.samples.labels)[positions]

@@ -1,4 +1,4 @@
-"""The score on the test images that share no group with training images: no copy, patient, clip."""
+"""The score on the test images that share no group with training images (no copy, patient, clip) and that are new to the network."""
 
 from typing import Any
 
@@ -14,19 +14,25 @@ def groups_of_test(dataset: LoadedDataset) -> np.ndarray | None:
     return None if groups is None else np.asarray([groups[i] for i in dataset.split.test])
 
 
-def disjoint_scores(dataset: LoadedDataset, logits: np.ndarray, seed: int) -> dict[str, Any] | None:
-    """{"images", "shared", "scores"} without the test images that share a group with train or validation.
+def disjoint_scores(
+    dataset: LoadedDataset, logits: np.ndarray, seed: int, seen: np.ndarray
+) -> dict[str, Any] | None:
+    """{"images", "shared", "scores"} without the test images that share a group with train or validation, or were `seen`.
 
-    `logits`: (N, C) of the test images. None if there are no groups, or none of them is in several parts.
+    None if there are no such images.
+
+    Args:
+        logits: (N, C) of the test images.
+        seen: (N,) bool, those that the initial weights were trained on.
     """
     groups, split = groups_of_test(dataset), dataset.split
-    if groups is None:
-        return None
-    trained = {dataset.samples.groups[i] for i in (*split.train, *split.val)}
-    unshared = np.asarray([group not in trained for group in groups])
+    unshared = ~seen
+    if groups is not None:
+        trained = {dataset.samples.groups[i] for i in (*split.train, *split.val)}
+        unshared &= np.asarray([group not in trained for group in groups])
     if unshared.all():
         return None
-    labels = np.asarray([dataset.samples.labels[i] for i in split.test])
-    n = int(unshared.sum())
-    scores = score_with_intervals(logits[unshared], labels[unshared], seed, groups[unshared]) if n else {}
-    return {"images": n, "shared": len(groups) - n, "scores": scores}
+    labels, n = np.asarray([dataset.samples.labels[i] for i in split.test]), int(unshared.sum())
+    groups = None if groups is None else groups[unshared]
+    scores = score_with_intervals(logits[unshared], labels[unshared], seed, groups) if n else {}
+    return {"images": n, "shared": len(seen) - n, "scores": scores}

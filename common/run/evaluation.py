@@ -14,6 +14,7 @@ from ..training.finetune import Fitted
 from . import results
 from .config import model_card
 from .setup import Setup
+from .trained_on import sketch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +29,17 @@ def test(setup: Setup, fitted: Fitted) -> Evaluation:
     """Write the fitted weights and evaluate the selected ones on the test images."""
     task, out = setup.task, setup.config.out
     card = model_card(setup.backbone, setup.dataset, setup.config.dataset)
+    trained_on = sketch(setup.config, setup.backbone, setup.dataset) if setup.main_process else ""
     last = temperature = None
     if task.recipe.test_last:
         last = classification.score(_logits(setup, "test"), setup.loaders["test"].labels)
         if setup.main_process:
-            results.write_weights(out / results.LAST, task.net, card)
+            results.write_weights(out / results.LAST, task.net, card, trained_on)
     task.net.load_state_dict(fitted.weights)
     if task.recipe.choose_on == "val":
         temperature = calibration.fit_temperature(_logits(setup, "val"), setup.loaders["val"].labels)
     if setup.main_process:
-        results.write_weights(out / results.BEST, task.net, card | {"temperature": temperature})
+        results.write_weights(out / results.BEST, task.net, card | {"temperature": temperature}, trained_on)
     with cost.Timer(task.accelerator.device) as timer:
         logits = _logits(setup, "test")
     return Evaluation(logits=logits, seconds=timer.seconds, last=last, temperature=temperature)

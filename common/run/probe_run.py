@@ -20,6 +20,7 @@ from ..spec import RunConfig
 from . import provenance, results
 from .config import check_unchanged, choose_metric, model_card, model_config, static_config
 from .run_folder import run_folder
+from .trained_on import seen_caveats, seen_in_test, sketch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,9 +75,8 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     dataset = load_dataset(config, backbone.preprocess(config.image_size), log)
 
     from ..metrics import cost
-    from ..transfer.features import set_head
     from . import artifacts
-    from .baselines import score_baselines
+    from .baselines import log_baselines
     from .head_start import train_groups
 
     setup = _build_setup(config, backbone, dataset)
@@ -85,8 +85,8 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         check_unchanged(config, results.read_json(config.out / results.CONFIG), setup.settings)
     with run_folder(config, dataset, setup.settings, records=[]) as write:
         log(setup.settings)
-        baselines = score_baselines(config, dataset, device, setup.settings["precision"])
-        log({"baselines": baselines, "metric": setup.settings["metric"]})
+        seen = seen_in_test(config, backbone, dataset)
+        baselines = log_baselines(config, dataset, setup.settings, device, seen, log)
         cost.reset_peak_memory(device)
         positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         features = _features(setup, positions)
@@ -100,13 +100,11 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
             write(candidate.record)
         best = _select(candidates, setup.settings["metric"])
         log(best.record)
-        set_head(setup.net, backbone.head, best.weight, best.bias)
-        card = model_card(backbone, dataset, config.dataset) | {"temperature": 1.0}  # the head is calibrated
-        results.write_weights(config.out / results.BEST, setup.net, card)
+        _write_weights(setup, best)
         test_features = _features(setup, split.test)  # the one evaluation on test
         cached = features.cached or test_features.cached
         peak_memory = None if cached else cost.peak_memory(device)
-        result = _result(setup, train, _part(setup, test_features.values, split.test), best)
+        result = _result(setup, train, _part(setup, test_features.values, split.test), best, seen)
         result |= {
             "baselines": baselines,
             "features_remembered": features.cached,  # with the speed measured when they were extracted
@@ -153,6 +151,17 @@ def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) 
     return ProbeSetup(config=config, dataset=dataset, net=net, extractor=extractor, settings=settings)
 
 
+def _write_weights(setup: ProbeSetup, best: FittedProbe) -> None:
+    """The network with the probe as its head."""
+    from ..transfer.features import set_head
+
+    config, backbone, dataset = setup.config, setup.extractor.backbone, setup.dataset
+    set_head(setup.net, backbone.head, best.weight, best.bias)
+    card = model_card(backbone, dataset, config.dataset) | {"temperature": 1.0}  # the head is calibrated
+    trained_on = sketch(config, backbone, dataset)
+    results.write_weights(config.out / results.BEST, setup.net, card, trained_on)
+
+
 def _features(setup: ProbeSetup, positions: Sequence[int]) -> "Features":
     from ..transfer.features import cached_features, extract_features
 
@@ -197,7 +206,9 @@ def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
     return max(candidates, key=lambda c: (c.record[f"val_{metric}"], -c.record["train_left_out"]))
 
 
-def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> dict[str, Any]:
+def _result(
+    setup: ProbeSetup, train: Part, test: Part, best: FittedProbe, seen: np.ndarray
+) -> dict[str, Any]:
     """`result.json` without its cost."""
     from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import score_with_intervals
@@ -206,8 +217,9 @@ def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe) -> di
     scores = score_with_intervals(logits, test.labels, seed, groups_of_test(setup.dataset))
     return {
         **setup.settings,
+        "caveats": [*setup.settings["caveats"], *seen_caveats(setup.config, seen)],
         "test": scores,
-        "test_disjoint": disjoint_scores(setup.dataset, logits, seed),
+        "test_disjoint": disjoint_scores(setup.dataset, logits, seed, seen),
         "temperature": 1.0,
         "test_calibrated": {name: scores[name] for name in ("nll", "ece")},
         "best": best.record,

@@ -63,16 +63,29 @@ def _defaults(record: type) -> dict[str, Any]:
     return {field.name: field.default for field in fields(record) if field.default is not MISSING}
 
 
-def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any]) -> None:
+def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any], trained_on: str = "") -> None:
     """Write a safetensors file: the weights and, as JSON in its header, everything else that predictions need.
 
-    `card`: "backbone", "classes", "preprocess", "native" (pixels that all images share) and "temperature".
+    Args:
+        card: "backbone", "classes", "preprocess", "native" (pixels that all images share) and "temperature".
+        trained_on: see `trained_on.sketch`.
     """
     from safetensors.torch import save_file
 
     with atomic_write(path) as part:
         state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
-        save_file(state, part, {"about": json.dumps(card)})
+        save_file(state, part, {"about": json.dumps(card), "trained_on": trained_on})
+
+
+def read_trained_on(path: Path) -> str:
+    """What `write_weights` wrote; "" for weights from elsewhere."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return (file.metadata() or {}).get("trained_on", "")
+    except (OSError, SafetensorError):  # another format; loading it reports what is wrong
+        return ""
 
 
 def read_model_card(path: Path) -> dict[str, Any]:

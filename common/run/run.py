@@ -12,6 +12,8 @@ from ..spec import RunConfig
 from .run_folder import run_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..training.finetune import Fitted
     from .evaluation import Evaluation
     from .setup import Setup
@@ -37,8 +39,8 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     from ..training import checkpoint, heartbeat
     from ..training.device import batch_errors
     from ..training.finetune import finetune
-    from . import artifacts, evaluation
-    from .baselines import score_baselines
+    from . import artifacts, evaluation, trained_on
+    from .baselines import log_baselines
     from .divergence import format_divergence
     from .search import search_recipe
     from .setup import build_setup, resume, to_device
@@ -54,18 +56,17 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         batch_errors(config.forward_size),
     ):
         log(setup.settings)
-        baselines = (
-            score_baselines(config, dataset, setup.task.accelerator.device, setup.settings["precision"])
-            if setup.main_process
-            else {}
-        )
-        log({"baselines": baselines, "metric": setup.settings["metric"]})
+        seen = trained_on.seen_in_test(config, backbone, dataset)
+        baselines = {}
+        if setup.main_process:
+            device = setup.task.accelerator.device
+            baselines = log_baselines(config, dataset, setup.settings, device, seen, log)
         to_device(setup)
         fitted = finetune(setup.task, lambda r: (write(r), log(r)), setup.checkpoints, setup.saved)
         tested = evaluation.test(setup, fitted)
         if not setup.main_process:
             return None
-        result = {**_result(setup, fitted, tested, started), "baselines": baselines}
+        result = {**_result(setup, fitted, tested, seen, started), "baselines": baselines}
         if divergence := format_divergence(tested.logits, setup.loaders["test"].labels):
             result["caveats"] = [*result["caveats"], divergence]
             log({"note": divergence})
@@ -75,16 +76,20 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     return result
 
 
-def _result(setup: "Setup", fitted: "Fitted", tested: "Evaluation", started: float) -> dict[str, Any]:
+def _result(
+    setup: "Setup", fitted: "Fitted", tested: "Evaluation", seen: "np.ndarray", started: float
+) -> dict[str, Any]:
     from ..metrics import cost
+    from . import trained_on
     from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import calibrated_scores, score_with_intervals
 
     seed, labels, groups = setup.config.seed, setup.loaders["test"].labels, groups_of_test(setup.dataset)
     return {
         **setup.settings,
+        "caveats": [*setup.settings["caveats"], *trained_on.seen_caveats(setup.config, seen)],
         "test": score_with_intervals(tested.logits, labels, seed, groups),
-        "test_disjoint": disjoint_scores(setup.dataset, tested.logits, seed),
+        "test_disjoint": disjoint_scores(setup.dataset, tested.logits, seed, seen),
         "test_last": tested.last,
         "temperature": tested.temperature,
         "test_calibrated": calibrated_scores(tested.logits, labels, tested.temperature, seed, groups),

@@ -45,7 +45,7 @@ def run_folder(
         _create(folder, settings, config.options)
     with locked(folder):
         if (folder / RESULT).exists():
-            raise UserError(f"the run in {folder} is finished: there is nothing to resume")
+            raise UserError(f"the run in {folder} is finished: nothing to resume")
         try:
             with disk_errors(folder):
                 if config.changes:

@@ -3,10 +3,13 @@
 import os
 import random
 import string
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from miniatures import picture
 from PIL import Image
 
@@ -131,8 +134,18 @@ def test_an_unreadable_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     root = images(tmp_path, "a/0.jpg")
     os.rename(root / "a" / "0.jpg", os.fsencode(root / "a") + b"/\xff.jpg")
-    with pytest.raises(UserError, match=r"not valid UTF-8: .*\\udcff.jpg.*rename it, or use a UTF-8 locale"):
+    with pytest.raises(UserError, match=r"not valid UTF-8: .*\\udcff.jpg.*rename it"):
         scan(root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have UTF-8 names in any locale")
+def test_a_locale_that_is_not_utf8(tmp_path: Path) -> None:
+    root = images(tmp_path, "B\u00e4ume/0.jpg")
+    code = "import sys; from common.data.readers.scan import scan; scan(sys.argv[1])"
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run([sys.executable, "-c", code, root], env=env, capture_output=True, text=True)
+    assert "UserError: this locale (ascii) cannot represent the name of '" in run.stderr
+    assert "set PYTHONUTF8=1" in run.stderr and "not valid UTF-8" not in run.stderr
 
 
 # suffixes

@@ -37,7 +37,7 @@ def test_every_result_has_them(told_by_format: Path, quick_artifacts, monkeypatc
         "baselines: auroc on 20 test images: largest class 50.0 %, file metadata 100.0 %, "
     )
     found = json.loads(Path("one/result.json").read_text())["baselines"]
-    assert (found["n_train"], found["n_test"]) == (71, 20)
+    assert (found["n_train"], found["n_test"]) == (80, 20)
     scores = found["scores"]
     assert list(scores) == ["largest_class", "file_metadata", "border_pixels", "colours", "frozen_probe"]
     assert scores["largest_class"]["top1"] == 0.6 and scores["largest_class"]["balanced_accuracy"] == 0.5

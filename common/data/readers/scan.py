@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections import Counter, deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,11 +59,16 @@ def scan(root: str | Path) -> Tree:
 
 def _check_encoding(tree: Tree, names: list[str]) -> None:
     for name in names:
-        if name.encode("utf-8", "ignore").decode() != name:
+        if name.encode("utf-8", "ignore").decode() == name:
+            continue
+        locale = sys.getfilesystemencoding()
+        with suppress(UnicodeDecodeError):
+            correct = os.fsencode(tree.path(name)).decode("utf-8")
             raise UserError(
-                f"the name of an image is not valid UTF-8: {tree.path(name)!r}; rename it, "
-                f"or use a UTF-8 locale if it is (this one is {sys.getfilesystemencoding()})"
+                f"this locale ({locale}) cannot represent the name of {correct!r}: use a UTF-8 one, such as "
+                "LC_ALL=C.UTF-8, or set PYTHONUTF8=1"
             )
+        raise UserError(f"the name of an image is not valid UTF-8: {tree.path(name)!r}; rename it")
 
 
 class _Walk:

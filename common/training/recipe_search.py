@@ -52,24 +52,26 @@ def search(
     Raises:
         UserError: every rate destroys the network.
     """
-    trials: Trials = []
-    for lr in RATES[task.recipe.phases[0].optimizer]:
+
+    def trial(lr: float) -> dict[str, Any]:
         recipe = with_rate(task.recipe, lr)
         recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=STEPS),), eval_every=STEPS)
 
-        def trial(recipe: Recipe = recipe) -> dict[str, float | None]:
+        def train() -> dict[str, float | None]:
             begin = time.perf_counter()
             nll = _train(replace(task, net=build_net(), recipe=recipe, evaluate_first=False, n_selection=0))
             return {"nll": nll, "seconds": time.perf_counter() - begin}
 
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
-        trials.append(
-            {"lr": lr, "steps": STEPS, **(trial() if key is None else cached("trials", key, trial))}
-        )
+        return {"lr": lr, "steps": STEPS, **(train() if key is None else cached("trials", key, train))}
+
+    rates, trials = RATES[task.recipe.phases[0].optimizer], []
+    for lr in rates:
+        trials.append(trial(lr))
         if is_good(trials[-1], n_classes):
             return trials
     raise UserError(
-        f"the network does not survive {STEPS} steps at any rate from {trials[0]['lr']:g} to {lr:g}: pass a lower --lr"
+        f"the network does not survive {STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
     )
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mistakes import mistake
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 import folder
 from common import main
 from common.models.build import create_model, get_backbone
+from common.run import head_start
 
 TINY = ("-model", "timm:test_resnet", "--image_size", "32", "-bs", "8")
 
@@ -59,6 +61,14 @@ def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None
 def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:
     result, _ = train("--shots", "1", "--steps", "1")
     assert (result["recipe"]["head_start"], result["split"]["train"]) == ("probe", 3)
+
+
+def test_a_probe_of_a_sample_has_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(head_start, "MAX_IMAGES", 20)
+    labels = np.repeat([0, 1, 2], (90, 9, 1))
+    drawn = head_start._sample(labels, seed=0)
+    assert np.bincount(labels[drawn]).tolist() == [17, 2, 1] and len(set(drawn)) == 20
+    assert len(head_start._sample(labels[:20], seed=0)) == 20
 
 
 def test_the_probe_is_fitted_to_the_features_of_the_very_network(train) -> None:

@@ -18,16 +18,17 @@ from ..files.atomic import atomic_write
 from ..models.names import slug
 from ..run import results
 from ..spec import RunConfig
+from ..training import recipes
 from . import ranking
 from .dataset import ProbeData
 
-SEARCH = ("--lr", "auto")  # the same learning-rate search for every backbone
+SEARCH = ("--lr", "auto")  # the same search for every backbone
 
 
 def run_dir(runs: Sequence[RunConfig], script: Sequence[str], data: ProbeData) -> Path:
     """The folder of these runs, named by a hash of their settings, so that the same command finds it again."""
     models = [(run.model, run.weights, run.image_size) for run in runs]
-    key = json.dumps([models, *script[1:], data.split.fingerprint, *SEARCH])
+    key = json.dumps([models, *script[1:], data.split.fingerprint, *SEARCH, recipes.CLEAN_VERSION])
     name = runs[0].dataset.name
     return Path("runs") / f"recommend-{name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 

@@ -56,7 +56,7 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
                     f"images {untested.text} may resemble each other: too few groups to test, --group_by REGEX keeps them together"
                 )
     sets = copies.copy_sets(samples.images, preprocess, config.cache)
-    if sets:
+    if sets := group_by.separable(samples, sets):
         notes.append(_format_copies(sets, bool(samples.parts)))
     if groups or sets:
         samples = replace(samples, groups=group_by.join(samples.names, groups, sets))

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from miniatures import picture
@@ -26,7 +27,7 @@ def add(root: Path, *names: str) -> Path:
         for full in [f"{before}{i}{after}" for i in range(int(n))] if brace else [name]:
             path = root / full
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture(len(full), (8, 8)).save(path)
+            picture(crc32(full.encode("utf-8", "surrogateescape")), (8, 8)).save(path)
     return root
 
 

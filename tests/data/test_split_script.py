@@ -178,7 +178,7 @@ def test_an_interruption_leaves_nothing(class_tree, monkeypatch, capsys, fails) 
         (("--group_by", "("), "not a valid regular expression: '('"),
         (("--group_by", r"_[1-9]"), "no group for 'ant/ant_0.jpg'"),
         (("--group_by", r"^(\w+)/"), "class 'ant' is one group ('ant')"),
-        (("--group_by", "a"), "puts all images in one group, 'a'"),
+        (("--group_by", "_"), "puts all images in one group, '_'"),
         (("--output_dir", "images"), "images exists already"),
         (("--output_dir", "images/ant/out"), "where it would be another class folder"),
         (("--input_dir", "nowhere"), "no folder nowhere"),

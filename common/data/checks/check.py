@@ -65,7 +65,9 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         problems += _sets("near duplicates", _near(readable), samples, parts)
         baselines, shortcuts = find_shortcuts(samples, readable)
         problems += shortcuts
-    problems += _sets("torn groups", _split_groups(samples, parts), samples, parts)
+    copies = {problem.position for problem in problems if "duplicates" in problem.kind}
+    torn = [members for members in _split_groups(samples, parts) if not copies.issuperset(members)]
+    problems += _sets("torn groups", torn, samples, parts)
     return Report(
         dataset=dataset,
         samples=samples,

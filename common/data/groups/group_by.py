@@ -8,6 +8,7 @@ from ...errors import UserError
 from ...spec import Samples
 
 MIN_GROUPS = 2  # of a class, so that one can be held out
+MIN_DISTINCT = 3  # images of a class, apart from copies: for train, validation and test
 
 
 def groups_by(names: Sequence[str], pattern: str) -> list[str]:
@@ -42,6 +43,16 @@ def check_groups(samples: Samples, pattern: str) -> None:
             f"--group_by '{pattern}': class {samples.classes[first]!r} is one group ({next(iter(groups[first]))!r}), "
             f"so nothing of it can be held out: expected {MIN_GROUPS} groups or more of every class"
         )
+
+
+def separable(samples: Samples, sets: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """The sets of copies without those of classes that would have too few distinct images for a split."""
+    units = join(samples.names, None, sets)
+    distinct: dict[int, set[str]] = defaultdict(set)
+    for label, unit in zip(samples.labels, units, strict=True):
+        distinct[label].add(unit)
+    scarce = {label for label, found in distinct.items() if len(found) < MIN_DISTINCT}
+    return [members for members in sets if not scarce & {samples.labels[i] for i in members}]
 
 
 def join(names: Sequence[str], groups: Sequence[str] | None, sets: Sequence[Sequence[int]]) -> list[str]:

@@ -2,7 +2,7 @@
 
     python benchmarks/leaks.py --data ../shared/data --cases ../shared/cases [--full DIR] [--out benchmarks/results/leaks.jsonl]
 
-Seconds to minutes per dataset on one core. `--table` prints the tables of docs/datasets.md from --out. Datasets that are not there are skipped.
+Seconds to minutes per dataset on one core. `--table` prints the tables of --out. Datasets that are not there are skipped.
 """
 
 import argparse

@@ -220,9 +220,9 @@ def test_of_a_fold_and_of_the_papers_split(capsys: pytest.CaptureFixture) -> Non
     main(["check", "dtd", "--fold", "2"])
     assert "9 train, 9 val, 9 test" in capsys.readouterr().out
     miniatures.rsna_pneumonia(Path("data/rsna_pneumonia"))
-    assert not [p for p in problems("rsna_pneumonia") if p[0] == "torn groups"]
-    torn = [p for p in problems("rsna_pneumonia", "--split", "paper") if p[0] == "torn groups"]
-    assert {detail for _, _, detail in torn} == {"in train and test", "in val and test"}
+    assert not [detail for _, _, detail in problems("rsna_pneumonia") if detail.startswith("in ")]
+    details = [detail for _, _, detail in problems("rsna_pneumonia", "--split", "paper")]
+    assert {"in train and test", "in val and test"} <= set(details)  # a patient's images, here copies
     with pytest.raises(SystemExit):
         main(["check", "dtd", "--fold", "11"])
     with pytest.raises(SystemExit):

@@ -144,11 +144,27 @@ def test_pairs_are_those_of_a_plain_search() -> None:
     rng = random.Random(0)
     hashes = [rng.getrandbits(64) for _ in range(60)]
     hashes += [h ^ (1 << rng.randrange(64)) ^ (1 << rng.randrange(64)) for h in hashes[:20]]
-    one, two = duplicates._pairs(np.array(hashes, np.uint64))
+    batches = list(duplicates._pairs(np.array(hashes, np.uint64), np.arange(80)))
+    one, two = (np.concatenate(side) for side in zip(*batches, strict=True))
     plain = {
         (i, j) for j in range(80) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= duplicates.BITS
     }
     assert set(zip(one.tolist(), two.tolist(), strict=True)) == plain and len(one) == len(plain) >= 20
+
+
+def test_frames_of_one_scene_are_not_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, compared = np.random.default_rng(0), []
+    scene = rng.integers(5, 250, (32, 32))
+    frames = (scene + rng.normal(0, 1, (1000, 32, 32))).astype(np.uint8)
+    correlation = duplicates._correlation
+
+    def counted(one: np.ndarray, two: np.ndarray) -> np.ndarray:
+        compared.append(len(one))
+        return correlation(one, two)
+
+    monkeypatch.setattr(duplicates, "_correlation", counted)
+    assert duplicates.near(frames) == [list(range(1000))]
+    assert sum(compared) < 50_000  # of half a million pairs
 
 
 def test_torn_groups() -> None:

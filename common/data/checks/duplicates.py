@@ -63,41 +63,69 @@ def near(thumbnails: "np.ndarray") -> list[list[int]]:
     from scipy.sparse.csgraph import connected_components
 
     textured = np.flatnonzero([image.std() > CONTRAST for image in thumbnails])
-    if len(textured) < 2:
+    if not (n := len(textured)):
         return []
-    one, two = _pairs(phash(thumbnails[textured]))
-    blocks = [slice(start, start + CHUNK) for start in range(0, len(one), CHUNK)]
-    correlations = [_correlation(thumbnails[textured[one[b]]], thumbnails[textured[two[b]]]) for b in blocks]
-    similar = np.concatenate([np.empty(0), *correlations]) > CORRELATION
-    graph = coo_array((similar[similar], (one[similar], two[similar])), (len(textured), len(textured)))
-    _, component = connected_components(graph, directed=False)
+    component = np.arange(n)
+    for one, two in _pairs(phash(thumbnails[textured]), component):
+        similar = _correlation(thumbnails[textured[one]], thumbnails[textured[two]]) > CORRELATION
+        graph = coo_array(
+            (np.ones(similar.sum()), (component[one[similar]], component[two[similar]])), (n, n)
+        )
+        component[:] = connected_components(graph, directed=False)[1][component]
     return [[int(textured[i]) for i in positions] for positions in exact(component.tolist())]
 
 
-def _pairs(hashes: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """All pairs of positions whose hashes differ in at most `BITS` bits, without comparing all pairs.
+def _pairs(hashes: "np.ndarray", component: "np.ndarray") -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """Batches of pairs of positions whose hashes differ in at most `BITS` bits, without comparing all pairs.
 
     Of `BITS + EQUAL_BANDS` bands at least `EQUAL_BANDS` are equal (Manku et al. 2007, "Detecting near-duplicates for web
-    crawling"), so only hashes that share such a choice of bands are compared.
+    crawling"), so only hashes that share such a choice of bands are compared. Pairs of equal `component` (N,), which the
+    caller updates between batches, are left out: a thousand images of one scene have half a million pairs.
     """
     import numpy as np
 
-    n = len(hashes)
-    found = [np.empty(0, np.int64)]
-    for mask in _masks():
-        key = hashes & np.uint64(mask)
-        order = np.argsort(key, kind="stable")
-        key, ordered = key[order], hashes[order]
-        first = np.arange(n - 1)
-        for distance in range(1, n):  # between two hashes in a bucket
-            first = first[first + distance < n]
+    masks = np.array(list(_masks()), np.uint64)
+    for k, mask in enumerate(masks):
+        order = np.argsort(hashes & mask, kind="stable")
+        key, ordered = (hashes & mask)[order], hashes[order]
+        first = np.flatnonzero(_several_components(key, component[order]))
+        batch: list[tuple[np.ndarray, np.ndarray]] = []
+        for distance in range(1, len(order)):  # between two hashes in a bucket
+            first = first[first + distance < len(order)]
             first = first[key[first] == key[first + distance]]
             if not len(first):
                 break
-            near = first[np.bitwise_count(ordered[first] ^ ordered[first + distance]) <= BITS]
-            one, two = order[near], order[near + distance]
-            found.append(np.minimum(one, two) * n + np.maximum(one, two))
-    return np.divmod(np.unique(np.concatenate(found)), n)
+            differing = ordered[first] ^ ordered[first + distance]
+            new = component[order[first]] != component[order[first + distance]]
+            new &= np.bitwise_count(differing) <= BITS
+            new[new] = ((differing[new, None] & masks[:k]) != 0).all(1)  # no earlier mask has the pair
+            batch.append((order[first[new]], order[first[new] + distance]))
+            if sum(len(one) for one, _ in batch) >= CHUNK:
+                yield from _chunks(batch)
+                batch = []
+                first = first[_several_components(key, component[order])[first]]
+        yield from _chunks(batch)
+
+
+def _several_components(key: "np.ndarray", component: "np.ndarray") -> "np.ndarray":
+    """(N,) bool: whether the images of this key, of which (N,) are sorted, are of several components."""
+    import numpy as np
+
+    starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
+    several = np.minimum.reduceat(component, starts) != np.maximum.reduceat(component, starts)
+    return np.repeat(several, np.diff(np.r_[starts, len(key)]))
+
+
+def _chunks(
+    batch: "Sequence[tuple[np.ndarray, np.ndarray]]",
+) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+    """The pairs of a batch, at most `CHUNK` at once."""
+    import numpy as np
+
+    if batch:
+        one, two = (np.concatenate(side) for side in zip(*batch, strict=True))
+        for start in range(0, len(one), CHUNK):
+            yield one[start : start + CHUNK], two[start : start + CHUNK]
 
 
 def _masks() -> Iterator[int]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from common.data.groups import group_by
 from common.data.groups.candidates import candidates
+from common.data.groups.capture import captures
 from common.data.groups.copies import copy_sets
 from common.errors import UserError
 from common.models.build import get_backbone
@@ -62,6 +63,13 @@ def test_bursts_by_the_exif_of_one_camera(tmp_path: Path) -> None:
     samples = Samples(images=[*map(str, files), str(broken)], names=names, labels=[0] * 6, classes=("a",))
     found = {c.text: c.groups for c in candidates(samples) if c.kind == "time"}
     assert found["taken within 10 seconds of each other"] == ("0", "0", "0", "3", "3", "5")
+
+
+def test_a_camera_whose_clock_is_not_set(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = "0001:01:01 00:00:00"
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.jpg", exif=exif)
+    assert captures([str(tmp_path / "a.jpg")])[0].camera == ""
 
 
 def test_copies_exact_and_near_but_not_a_crowd(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from ..images.open import FORMATS
@@ -14,7 +14,7 @@ N_FIRST = 32  # files, evenly spaced, of which half must have a time before all 
 
 class Capture(NamedTuple):
     camera: str
-    seconds: float  # since an epoch, in the camera's clock
+    seconds: float  # since 1970 by the camera's clock, whatever its time zone
 
 
 def captures(files: Sequence[str]) -> list[Capture | None]:
@@ -38,4 +38,6 @@ def _capture(path: str) -> Capture | None:
             fraction = str(original.get(SUBSECONDS, "")).strip(" \0")
     except Exception:  # EXIF is broken in every possible way
         return None
-    return Capture(camera, time.timestamp() + (float(f"0.{fraction}") if fraction.isdecimal() else 0))
+    return Capture(
+        camera, time.replace(tzinfo=UTC).timestamp() + (float(f"0.{fraction}") if fraction.isdecimal() else 0)
+    )

@@ -51,6 +51,11 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
             if found:
                 groups = list(found.candidate.groups)
                 notes.append(format_grouping(found, bool(samples.parts)))
+                if not samples.parts and (scarce := group_by.scarce_classes(samples.labels, groups)):
+                    units = zip(samples.labels, groups, samples.names, strict=True)
+                    groups = [name if label in scarce else group for label, group, name in units]
+                    first = samples.classes[min(scarce)]
+                    notes.append(f"too few groups to keep together: {_format_classes(first, len(scarce))}")
             elif untested := untestable_folder(samples):
                 notes.append(
                     f"images {untested.text} may resemble each other: too few groups to test, --group_by REGEX keeps them together"
@@ -64,6 +69,10 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
         layout = samples.layout or Layout(source="class folders")
         samples = replace(samples, layout=replace(layout, notes=(*layout.notes, *notes)))
     return samples
+
+
+def _format_classes(first: str, n: int) -> str:
+    return f"class {first!r}" if n == 1 else f"{n} classes, such as {first!r}"
 
 
 def format_grouping(found: Grouping, split_is_given: bool) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,7 @@ def find_grouping(
         UserError: there are candidates, and the weights of `BACKBONE` are not available.
     """
     tried = candidates(samples)
-    counts = [samples.labels.count(label) for label in set(samples.labels)]
-    if not tried or min(counts) < MIN_PER_CLASS:
+    if not tried or min(Counter(samples.labels).values()) < MIN_PER_CLASS:
         return None
     backbone = build.get_backbone(BACKBONE)
     weights.locate(backbone, "imagenet", offline)
@@ -129,6 +128,8 @@ def drops_of(
         if new := [i for i in sample if i not in features]:
             features |= probe_features(samples.images, new, preprocess, offline)
         readable = [k for k, i in enumerate(sample) if features[i] is not None]
+        if not readable:
+            return [None] * len(tried)
         values = np.stack([features[sample[k]] for k in readable])
         present = np.unique(present[readable], return_inverse=True)[1]
         part = [np.unique(each[readable], return_inverse=True)[1] for each in part]

@@ -1,5 +1,6 @@
 """`--group_by auto` on folders as people have them, and the score on test images that share nothing with training."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,6 +64,27 @@ def test_none_keeps_only_copies_together(clips: Path) -> None:
     assert not [note for note in samples.layout.notes if "resemble" in note]
 
 
+def test_a_class_of_one_clip_can_still_be_split(clips: Path, tmp_path: Path) -> None:
+    root = tmp_path / "clips"
+    shutil.copytree(clips, root)
+    (root / "rare").mkdir()
+    noise = np.random.default_rng(1).integers(0, 255, (8, 64, 64, 3), dtype=np.uint8)
+    for i, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(root / "rare" / f"r0_{i}.png")
+    samples = read(root)
+    assert "too few groups to keep together: class 'rare'" in samples.layout.notes
+    split = splits.split(sheet.DATASET, samples, seed=0)
+    assert {samples.labels[i] for i in split.train} == {samples.labels[i] for i in split.test} == {0, 1, 2}
+
+
+def test_a_folder_of_unreadable_images_has_no_grouping(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        for i in range(20):
+            (tmp_path / label / f"{label}{i // 4}_{i}.jpg").write_bytes(b"no image")
+    assert read(tmp_path).groups is None
+
+
 def test_without_the_probes_weights_a_sentence(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def locate(*_: object) -> None:
         raise UserError("its weights come with a package")
@@ -92,12 +114,12 @@ def test_a_given_split_has_a_second_score() -> None:
     split = Split(train=(0, 1, 2, 4), val=(6,), test=(3, 5, 7, 8, 9, 10, 11), fingerprint="")
     dataset = SimpleNamespace(samples=samples, split=split)
     logits = np.eye(2)[[0, 0, 0, 0, 1, 0, 1]] * 5  # wrong on 3, 5, 7, which share a group with training
-    found = disjoint.disjoint_scores(dataset, logits, seed=0)
+    found = disjoint.disjoint_scores(dataset, logits, 0, np.zeros(7, bool))
     assert (found["images"], found["shared"], found["scores"]["top1"]["value"]) == (4, 3, 1)
     together = SimpleNamespace(samples=samples, split=replace(split, test=(8, 9, 10, 11)))
-    assert disjoint.disjoint_scores(together, logits[3:], seed=0) is None
+    assert disjoint.disjoint_scores(together, logits[3:], 0, np.zeros(4, bool)) is None
     everything = SimpleNamespace(samples=samples, split=replace(split, test=(3, 5, 7)))
-    assert disjoint.disjoint_scores(everything, logits[:3], seed=0) == {
+    assert disjoint.disjoint_scores(everything, logits[:3], 0, np.zeros(3, bool)) == {
         "images": 0,
         "shared": 3,
         "scores": {},

@@ -8,7 +8,7 @@ from ...errors import UserError
 from ...spec import Samples
 
 MIN_GROUPS = 2  # of a class, so that one can be held out
-MIN_DISTINCT = 3  # images of a class, apart from copies: for train, validation and test
+MIN_DISTINCT = 3  # units of a class (groups, or images apart from copies): for train, validation and test
 
 
 def groups_by(names: Sequence[str], pattern: str) -> list[str]:
@@ -47,12 +47,16 @@ def check_groups(samples: Samples, pattern: str) -> None:
 
 def separable(samples: Samples, sets: Sequence[Sequence[int]]) -> list[Sequence[int]]:
     """The sets of copies without those of classes that would have too few distinct images for a split."""
-    units = join(samples.names, None, sets)
-    distinct: dict[int, set[str]] = defaultdict(set)
-    for label, unit in zip(samples.labels, units, strict=True):
-        distinct[label].add(unit)
-    scarce = {label for label, found in distinct.items() if len(found) < MIN_DISTINCT}
+    scarce = scarce_classes(samples.labels, join(samples.names, None, sets))
     return [members for members in sets if not scarce & {samples.labels[i] for i in members}]
+
+
+def scarce_classes(labels: Sequence[int], units: Sequence[str]) -> set[int]:
+    """The classes with too few units for a split."""
+    distinct: dict[int, set[str]] = defaultdict(set)
+    for label, unit in zip(labels, units, strict=True):
+        distinct[label].add(unit)
+    return {label for label, found in distinct.items() if len(found) < MIN_DISTINCT}
 
 
 def join(names: Sequence[str], groups: Sequence[str] | None, sets: Sequence[Sequence[int]]) -> list[str]:

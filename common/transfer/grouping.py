@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..data.groups.candidates import Candidate, candidates, natural_order
+from ..data.groups.candidates import Candidate, candidates, folder_candidates, natural_order
 from ..data.images.cache import content_hash
 from ..files.disk_cache import cached
 from ..models import build, weights
@@ -81,10 +81,10 @@ def untestable_folder(samples: Samples) -> Candidate | None:
     from .group_test import testable
 
     labels = np.asarray(samples.labels)
-    for candidate in candidates(samples):
+    for candidate in folder_candidates(samples):
         groups = np.unique(candidate.groups, return_inverse=True)[1]
         several = len(np.unique(np.stack([labels, groups]), axis=1).T) > len(samples.classes)
-        if candidate.kind == "folder" and several and testable(labels, groups) is None:
+        if several and testable(labels, groups) is None:
             return candidate
     return None
 

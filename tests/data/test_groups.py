@@ -39,6 +39,15 @@ def test_a_patient_may_have_images_of_both_classes() -> None:
     assert found[0].kind == "folder" and len(set(found[0].groups)) == 4
 
 
+def test_images_without_sub_folder_or_prefix_are_groups_of_one() -> None:
+    names = [f"a/{i}.png" for i in range(3)] + [f"a/p{k}/{i}.png" for k in range(2) for i in range(3)]
+    folders = candidates(samples_of(names))[0]
+    assert folders.text == "in the same sub-folder, such as p0/," and len(set(folders.groups)) == 3 + 2
+    mixed = [f"a/{i}.png" for i in range(3)] + [f"a/clip{k}_{i}.png" for k in range(2) for i in range(3)]
+    prefix = candidates(samples_of(mixed))[0]
+    assert prefix.text == "that share the prefix clip0_" and len(set(prefix.groups)) == 3 + 2
+
+
 def test_numbers_count_by_value_and_a_gap_in_them_does_not_end_a_run() -> None:
     names = [f"a/img{i}.jpg" for i in (1, 2, 3, 10, 11, 100, 101, 102, 103, 104)]
     runs = next(c for c in candidates(samples_of([*names, "b/x1.jpg"])) if c.kind == "run")

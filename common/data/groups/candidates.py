@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -32,20 +32,31 @@ def candidates(samples: Samples) -> list[Candidate]:
 
     Of equal partitions only the first is returned.
     """
-    names = [_below_class(name, samples.classes[label]) for name, label in _labelled(samples)]
+    names = _names_below_classes(samples)
     folders = [os.path.dirname(name) for name in samples.names]
     images = samples.images if isinstance(samples.images, list) else []
-    found: dict[tuple[int, ...], Candidate] = {}
-    for candidate in (
-        *_folders(names),
-        *_prefixes(names, samples.names),
-        *_bursts(captures(images)),
-        *_runs(folders, names),
-    ):
+    return _distinct(
+        (
+            *_folders(names, samples.names),
+            *_prefixes(names, samples.names),
+            *_bursts(captures(images)),
+            *_runs(folders, names),
+        )
+    )
+
+
+def folder_candidates(samples: Samples) -> list[Candidate]:
+    """Those of `candidates` that are sub-folders; no image is opened."""
+    return _distinct(_folders(_names_below_classes(samples), samples.names))
+
+
+def _distinct(found: Iterable[Candidate]) -> list[Candidate]:
+    partitions: dict[tuple[int, ...], Candidate] = {}
+    for candidate in found:
         partition = _partition(candidate.groups)
         if 1 < len(set(partition)) < len(partition):
-            found.setdefault(partition, candidate)
-    return list(found.values())
+            partitions.setdefault(partition, candidate)
+    return list(partitions.values())
 
 
 def natural_order(names: Sequence[str]) -> list[int]:
@@ -57,8 +68,9 @@ def natural_order(names: Sequence[str]) -> list[int]:
     return sorted(range(len(names)), key=key)
 
 
-def _labelled(samples: Samples) -> Iterator[tuple[str, int]]:
-    return zip(samples.names, samples.labels, strict=True)
+def _names_below_classes(samples: Samples) -> list[str]:
+    labelled = zip(samples.names, samples.labels, strict=True)
+    return [_below_class(name, samples.classes[label]) for name, label in labelled]
 
 
 def _partition(groups: Sequence[str]) -> tuple[int, ...]:
@@ -73,11 +85,12 @@ def _below_class(name: str, label: str) -> str:
     return rest if slash else name
 
 
-def _folders(names: Sequence[str]) -> Iterator[Candidate]:
+def _folders(names: Sequence[str], unique: Sequence[str]) -> Iterator[Candidate]:
+    """Sub-folders of each depth; an image in none is a group of its own."""
     paths = [name.split("/")[:-1] for name in names]
     for depth in range(1, min(MAX_DEPTH, max(map(len, paths), default=0)) + 1):
-        groups = tuple("/".join(path[:depth]) for path in paths)
-        first = next(group for group in groups if group)
+        groups = tuple("/".join(path[:depth]) or name for path, name in zip(paths, unique, strict=True))
+        first = next("/".join(path[:depth]) for path in paths if path)
         yield Candidate(kind="folder", text=f"in the same sub-folder, such as {first}/,", groups=groups)
 
 
@@ -85,14 +98,15 @@ def _prefixes(names: Sequence[str], unique: Sequence[str]) -> Iterator[Candidate
     """The text before the last number, then the first words of the file name."""
     numbered = [LAST_NUMBER.fullmatch(os.path.splitext(name)[0]) for name in names]
     if all(numbered):
-        yield _prefix([match[1] for match in numbered])
+        yield _prefix([match[1] or name for match, name in zip(numbered, unique, strict=True)])
     for n in range(1, MAX_TOKENS + 1):
         tokens = [_first_tokens(name, n) for name in names]
         yield _prefix([found or name for found, name in zip(tokens, unique, strict=True)])
 
 
 def _prefix(groups: list[str]) -> Candidate:
-    return Candidate(kind="prefix", text=f"that share the prefix {groups[0]}", groups=tuple(groups))
+    largest = Counter(groups).most_common(1)[0][0]
+    return Candidate(kind="prefix", text=f"that share the prefix {largest}", groups=tuple(groups))
 
 
 def _first_tokens(name: str, n: int) -> str | None:

@@ -94,6 +94,7 @@ def bind_groups(load: Reader, options: argparse.Namespace) -> Reader:
         bands=getattr(options, "bands", None),
         offline=getattr(options, "offline", False),
         cache=not getattr(options, "no_cache", False),
+        split_file=bool(getattr(options, "split_file", None)),
     )
     return partial(read_grouped, load=load, config=config)
 

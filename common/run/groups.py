@@ -22,6 +22,7 @@ class GroupConfig:
     bands: tuple[int, int, int] | None = None
     offline: bool = False
     cache: bool = True
+    split_file: bool = False  # a file defines the split, which is applied later
 
 
 def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: GroupConfig) -> Samples:
@@ -34,10 +35,11 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
     """
     samples = load(root, classes)
     notes: list[str] = []
+    split_is_given = bool(samples.parts) or config.split_file
     groups = samples.groups
     if config.by not in (AUTO, NONE):
         groups = group_by.groups_by(samples.names, config.by)
-        if not samples.parts:
+        if not split_is_given:
             group_by.check_groups(replace(samples, groups=groups), config.by)
     preprocess = preprocess_for_probe(config.value_range, config.bands)
     positions = range(len(samples))
@@ -50,8 +52,8 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
         else:
             if found:
                 groups = list(found.candidate.groups)
-                notes.append(format_grouping(found, bool(samples.parts)))
-                if not samples.parts and (scarce := group_by.scarce_classes(samples.labels, groups)):
+                notes.append(format_grouping(found, split_is_given))
+                if not split_is_given and (scarce := group_by.scarce_classes(samples.labels, groups)):
                     units = zip(samples.labels, groups, samples.names, strict=True)
                     groups = [name if label in scarce else group for label, group, name in units]
                     first = samples.classes[min(scarce)]
@@ -62,7 +64,7 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
                 )
     sets = copies.copy_sets(samples.images, preprocess, config.cache)
     if sets := group_by.separable(samples, sets):
-        notes.append(_format_copies(sets, bool(samples.parts)))
+        notes.append(_format_copies(sets, split_is_given))
     if groups or sets:
         samples = replace(samples, groups=group_by.join(samples.names, groups, sets))
     if notes:

@@ -64,6 +64,12 @@ def test_none_keeps_only_copies_together(clips: Path) -> None:
     assert not [note for note in samples.layout.notes if "resemble" in note]
 
 
+def test_groups_are_not_kept_together_in_the_split_of_a_file(clips: Path) -> None:
+    config = GroupConfig(offline=True, split_file=True)
+    notes = " ".join(read_grouped(clips, load=image_folder, config=config).layout.notes)
+    assert "a given split does not change" in notes and "kept together" not in notes
+
+
 def test_a_class_of_one_clip_can_still_be_split(clips: Path, tmp_path: Path) -> None:
     root = tmp_path / "clips"
     shutil.copytree(clips, root)

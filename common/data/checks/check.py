@@ -58,15 +58,17 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         for i, image in stats.items()
         if isinstance(image, str)
     ]
-    baselines = None
+    baselines, copies = None, []
     if readable:
         problems += _unusual(readable)
-        problems += _sets("exact duplicates", _exact(readable), samples, parts)
-        problems += _sets("near duplicates", _near(readable), samples, parts)
+        exact, near = _exact(readable), _near(readable)
+        problems += _sets("exact duplicates", exact, samples, parts)
+        problems += _sets("near duplicates", near, samples, parts)
+        copies += map(frozenset, (*exact, *near))
         baselines, shortcuts = find_shortcuts(samples, readable)
         problems += shortcuts
-    copies = {problem.position for problem in problems if "duplicates" in problem.kind}
-    torn = [members for members in _split_groups(samples, parts) if not copies.issuperset(members)]
+    groups = _split_groups(samples, parts)
+    torn = [members for members in groups if not any(one.issuperset(members) for one in copies)]
     problems += _sets("torn groups", torn, samples, parts)
     return Report(
         dataset=dataset,

@@ -42,10 +42,10 @@ def add_labels(group: argparse._ActionsContainer) -> None:
     group.add_argument("--min_images", type=int, metavar="N", help="leave out classes with fewer images; the result lists them")
 
 
-def add_groups(group: argparse._ActionsContainer, default: str | None) -> None:
+def add_groups(group: argparse._ActionsContainer, default: str | None, shown: str = "the data sheet's groups") -> None:
     group.add_argument("--group_by", default=default, metavar="REGEX|auto|none",
                        help="keep images in one part if CLASS/NAME has the same first capture group, or match; auto: groups that a probe finds; "
-                            "none: only copies" + (" (default: %(default)s)" if default else " (default: the data sheet's groups)"))
+                            f"none: only copies (default: {default or shown})")
 
 
 def add_offline(group: argparse._ActionsContainer) -> None:

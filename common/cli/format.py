@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ..models.names import short_name
 from ..run.results import format_baselines
 from ..spec import RunConfig
 
@@ -49,7 +50,7 @@ def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
     return (
         f"{config.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; "
-        f"{record['backbone']} from {record['weights']}, "
+        f"{short_name(record['backbone'])} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
         f"{', compiled' * record['compiled']} on {record['device']} -> {config.out}"
     )
@@ -69,7 +70,7 @@ def format_result(result: dict[str, Any], out: Path) -> str:
     method, selected = _method(result)
     frozen = " (the linear probe: training improved nothing, --protocol probe does without)"
     return (
-        f"{_dataset(result)} {result['backbone']} {method}: {result['metric']} {_format_score(metric)}{second} "
+        f"{_dataset(result)} {short_name(result['backbone'])} {method}: {result['metric']} {_format_score(metric)}{second} "
         f"on {split['test']:,} test images{_disjoint(result)}; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
         f"chosen on {split[result['chosen_on']]:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
@@ -113,4 +114,7 @@ def _method(result: dict[str, Any]) -> tuple[str, str]:
         method = "random and frozen, linear probe" if random else "frozen, linear probe"
         return method, f"penalty {best['penalty']:.2g}"
     unit = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
-    return "from scratch" if random else "fine-tuned", f"{unit} {best[unit]:,} of {result['last'][unit]:,}"
+    return (
+        "from scratch" if random else "fine-tuned",
+        f"{unit} {round(best[unit], 1):,} of {round(result['last'][unit], 1):,}",
+    )

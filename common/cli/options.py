@@ -25,7 +25,7 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
     """The parser of a script; `variants` are the further datasets of a script with several."""
     parser = Parser(
         prog=f"{dataset.script}.py",
-        description=f"Fine-tune a backbone on {dataset.title}, select the epoch on validation data, evaluate once on test.",
+        description=f"Fine-tune a backbone on {'your folder' if dataset.name == 'folder' else dataset.title}, select the epoch on validation data, evaluate once on test.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=32, width=110),
         allow_abbrev=False,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..models import build, weights
-from ..models.names import slug
+from ..models.names import short_name, slug
 from ..run.results import BEST, OPTIONS, RESULT
 from ..run.trackers import check_installed
 from ..spec import CHANGEABLE, Dataset, RunConfig
@@ -198,7 +198,7 @@ def has_data(dataset: Dataset, folder: Path) -> bool:
 
 def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:
     """Raises: UserError: the run to resume is finished, or the folder of a new run exists."""
-    model, stamp = slug(options.model), time.strftime("%Y%m%d-%H%M%S")
+    model, stamp = slug(short_name(options.model)), time.strftime("%Y%m%d-%H%M%S")
     out = options.out or Path("runs") / f"{dataset.name}-{model}-s{options.seed}-{stamp}"
     if options.resume and (out / RESULT).exists():
         raise UserError(

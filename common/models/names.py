@@ -4,6 +4,7 @@ Names of the libraries are found in their source text: importing them takes seco
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
@@ -64,6 +65,30 @@ def resolve(name: str) -> str:
 def slug(name: str) -> str:
     """The name as a part of a file name, also of `NAME=FILE`."""
     return re.sub(r"[^\w.=-]", "_", name)[-120:]
+
+
+def short_names(names: Iterable[str]) -> dict[str, str]:
+    """`{NAME=folder/FILE: NAME=FILE}`, with as many folders as tell the files apart; other names are left out."""
+    paths = {name: Path(name.partition("=")[2]).parts for name in names if "=" in name}
+    for depth in range(1, max(map(len, paths.values()), default=0) + 1):
+        short = {
+            name: f"{name.partition('=')[0]}={'/'.join(parts[-depth:])}" for name, parts in paths.items()
+        }
+        if len(set(short.values())) == len(short):
+            return short
+    return {}
+
+
+def short_name(name: str) -> str:
+    """A single name of `short_names`."""
+    return short_names([name]).get(name, name)
+
+
+def shorten(text: str, short: Mapping[str, str]) -> str:
+    """A text with the names of `short_names` in place of the full ones."""
+    for name in sorted(short, key=len, reverse=True):
+        text = text.replace(name, short[name])
+    return text
 
 
 def _nearest(name: str, library: str) -> str | None:

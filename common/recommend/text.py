@@ -46,6 +46,15 @@ def format_dropped(row: Row, metric: str) -> str:
     )
 
 
+def rename(value: Any, names: Mapping[str, str]) -> Any:
+    """An answer with other names of backbones."""
+    if isinstance(value, Mapping):
+        return {names.get(key, key): rename(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rename(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
 def format_table(answer: Row) -> str:
     """The data, and the backbones in order."""
     return "\n".join(
@@ -78,13 +87,14 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     metric = METRICS[answer["metric"]]
     complete = all(row["training_seconds"] for row in rows)
     width = _name_width(row["backbone"] for row in rows)
+    weights = max(13, *(len(row["pretrained_on"] or "") for row in rows))
     marks = (
         "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
     )
     return [
-        f"    {'backbone':{width}} {'weights':13} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
+        f"    {'backbone':{width}} {'weights':{weights}} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
-        *(_table_line(place, row, width, _p_best(row, rows)) for place, row in enumerate(rows, 1)),
+        *(_table_line(place, row, (width, weights), _p_best(row, rows)) for place, row in enumerate(rows, 1)),
         *([marks] if len(rows) > 1 else []),
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
@@ -110,7 +120,8 @@ def format_advice(answer: Row) -> str:
         return f"Only one candidate, {name}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
-    settle = "fine-tuning may change the order: --finetune 3 compares the top three on the test images."
+    top = "both" if len(others) == 1 else "the top three"
+    settle = f"fine-tuning may change the order: --finetune {min(3, 1 + len(others))} compares {top} on the test images."
     if len(tied) == len(others):
         return f"{_advice_if_all_tied(answer)}; {more}{settle}"
     return (
@@ -125,7 +136,7 @@ def _advice_if_all_tied(answer: Row) -> str:
     measured = all(row["training_seconds"] for row in rows)
     cheapest = min(rows, key=lambda row: row["training_seconds" if measured else "macs"])
     return (
-        f"All {len(rows)} are equal within the noise of {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
+        f"{'Both' if len(rows) == 2 else f'All {len(rows)}'} are equal within the noise of {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
         f"take the {'cheapest' if measured else 'one with the fewest operations'}, "
         f"{_name(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)})"
     )
@@ -183,11 +194,11 @@ def format_finals(finals: Row) -> str:
     return "\n".join(lines)
 
 
-def _table_line(place: int, row: Row, width: int, p_best: str) -> str:
+def _table_line(place: int, row: Row, widths: tuple[int, int], p_best: str) -> str:
     memory = "-" if row["peak_memory_bytes"] is None else f"{row['peak_memory_bytes'] / 1e9:.1f} GB"
     training = "-" if row["training_seconds"] is None else format_duration(row["training_seconds"])
     return (
-        f"{place:2}{_mark(place, row)} {row['backbone']:{width}} {row['pretrained_on'] or 'random':13} {'x'.join(map(str, row['size'])):>7} "
+        f"{place:2}{_mark(place, row)} {row['backbone']:{widths[0]}} {row['pretrained_on'] or 'random':{widths[1]}} {'x'.join(map(str, row['size'])):>7} "
         f"{_percent(row['score']):>12} {_interval(row['interval']):>16} {p_best:>7} {_percent(row['knn']):>7} {row['logme']:7.3f} "
         f"{row['h_score']:7.2f} {row['parameters'] / 1e6:5.1f} M {row['macs'] / 1e9:6.2f} {row['images_per_second']:7.0f} "
         f"{memory:>7} {training:>8}"

@@ -69,7 +69,8 @@ def read_grouped(root: Path, classes: Classes = None, *, load: Reader, config: G
         samples = replace(samples, groups=group_by.join(samples.names, groups, sets))
     if notes:
         layout = samples.layout or Layout(source="class folders")
-        samples = replace(samples, layout=replace(layout, notes=(*layout.notes, *notes)))
+        layout = replace(layout, notes=(*layout.notes, *notes), only_copies=bool(sets) and not groups)
+        samples = replace(samples, layout=layout)
     return samples
 
 

@@ -111,7 +111,7 @@ def summary(report: Report, errors: LabelErrors) -> list[str]:
         )
     if untested := len(samples) - errors.n_tested:
         lines.append(
-            f"labels: {untested:,} images not tested: unreadable, or of classes with fewer than {MIN_IMAGES}"
+            f"labels: {untested:,} {'images' if untested > 1 else 'image'} not tested: unreadable, or of classes with fewer than {MIN_IMAGES}"
         )
     return lines
 

@@ -1,5 +1,6 @@
 """The advice: what is cheaper, as far as costs were measured."""
 
+from common.models.names import short_names, shorten
 from common.recommend import text
 
 ROW = {"weights": "imagenet", "interval": (0.8, 0.9), "p_best": 0.5, "behind_interval": (-0.01, 0.01)}
@@ -45,3 +46,14 @@ def test_of_equal_backbones_the_cheapest_is_advised() -> None:
 def test_one_candidate_is_not_compared() -> None:
     one = advice({"backbone": "a", "score": 0.85})
     assert one == "Only one candidate, a: there is nothing to compare it with."
+
+
+def test_weights_files_are_shown_by_name() -> None:
+    names = ["a", "b=runs/x/best.safetensors", "b=runs/y/best.safetensors"]
+    short = short_names(names)
+    assert short == {names[1]: "b=x/best.safetensors", names[2]: "b=y/best.safetensors"}
+    assert short_names([names[1]]) == {names[1]: "b=best.safetensors"} and short_names(["a"]) == {}
+    answer = {"backbones": [{"backbone": name} for name in names], "runs": {names[1]: "runs/1"}}
+    shown = {"backbones": [{"backbone": short.get(n, n)} for n in names], "runs": {short[names[1]]: "runs/1"}}
+    assert text.rename(answer, short) == shown
+    assert shorten(f"take {names[1]}", short) == "take b=x/best.safetensors"

@@ -62,7 +62,7 @@ def test_check_lists_and_draws_them(
     main(["check", "images", "--label_errors", "suspects.csv"])
     shown = capsys.readouterr().out
     assert "labels: 2 of 30 (6.7 %) look wrong" in shown and "rather bright" in shown
-    assert "1 images not tested" in shown and "2 suspicious labels -> suspects.csv" in shown
+    assert "1 image not tested" in shown and "2 suspicious labels -> suspects.csv" in shown
     with open("suspects.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {(row["path"], row["label"], row["suggested"]) for row in rows} == {

@@ -84,12 +84,12 @@ def _parser() -> Parser:
                         help="the data sheet's split or the paper's (default: %(default)s)")
     add_labels(parser)
     add_pixels(parser)
-    add_groups(parser, default=None)
+    add_groups(parser, None, "auto for your folder, else the data sheet's groups")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write all findings to a new CSV file")
     parser.add_argument("--sheet", type=Path, metavar="FILE",
                         help="draw images of every class as the network gets them, and augmented, to a new JPEG file")
     parser.add_argument("--label_errors", type=Path, metavar="FILE",
-                        help="list labels that a linear probe contradicts in a new CSV file, and draw them in a JPEG file beside it")
+                        help="write the labels that a linear probe contradicts to a new CSV file, and draw them in a JPEG file beside it")
     # fmt: on
     return parser
 

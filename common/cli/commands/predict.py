@@ -30,6 +30,8 @@ def main(argv: list[str]) -> None:
             else:
                 print(printable(f"{image}: {', '.join(f'{name} {100 * p:.1f} %' for name, p in classes)}"))
 
+        if options.explain and options.explain.is_dir():
+            print(f"pictures -> {options.explain}", file=sys.stderr)
         return unreadable
 
     if report_user_errors(show):

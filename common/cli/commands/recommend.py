@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
-from ...models import build
+from ...models import build, names
 from ...models.registry import BACKBONES
 from ...recommend.candidates import Candidates, find
 from ...run import provenance, results
@@ -58,7 +58,7 @@ def _add_data(group: argparse._ArgumentGroup) -> None:
     add_labels(group)
     add_image_filters(group)
     add_pixels(group)
-    add_groups(group, default=None)
+    add_groups(group, None, "auto for your folder, else the data sheet's groups")
     group.add_argument("--shots", type=int, metavar="K", help="simulate K training images per class")
     group.add_argument("--limit", type=int, metavar="N",
                        help="probe a stratified sample of about N images (--finetune takes all)")
@@ -106,8 +106,10 @@ def _recommend(options: argparse.Namespace) -> None:
     from ...recommend import finalists, finetuned_order, more_images, sizes, text
     from ...recommend.recommend import RecommendConfig, recommend
 
+    short = names.short_names(run.model for run in runs)
+
     def log(line: str) -> None:
-        tqdm.write(line, file=sys.stderr)
+        tqdm.write(names.shorten(line, short), file=sys.stderr)
 
     for line in text.candidate_lines(candidates, options.offline, options.random_missing, options.details):
         log(line)
@@ -115,18 +117,19 @@ def _recommend(options: argparse.Namespace) -> None:
     more_sizes = tuple((options.image_size or [])[1:])
     config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
     answer, data = recommend(config, log)
-    answer["advice"] = text.format_advice(answer)
-    print(text.format_table(answer), flush=True)
+    shown = text.rename(answer, short)
+    answer["advice"] = text.format_advice(shown)
+    print(text.format_table(shown), flush=True)
     if options.finetune:
         answer["finals"] = None  # pending
     else:
         print(answer["advice"])
-    if len(answer["backbones"]) > 1:
-        print(finetuned_order.format_prediction(answer["backbones"]))
-    if answer["more_images"]:
-        print(more_images.format_gain(answer["more_images"]), flush=True)
-    if answer["sizes"]:
-        print(sizes.format_sizes(answer["backbones"][0]["backbone"], answer["sizes"]), flush=True)
+    if len(shown["backbones"]) > 1:
+        print(finetuned_order.format_prediction(shown["backbones"]))
+    if shown["more_images"]:
+        print(more_images.format_gain(shown["more_images"]), flush=True)
+    if shown["sizes"]:
+        print(sizes.format_sizes(shown["backbones"][0]["backbone"], shown["sizes"]), flush=True)
     if options.out:
         results.write_json(options.out, answer)
     if options.finetune:
@@ -138,7 +141,7 @@ def _recommend(options: argparse.Namespace) -> None:
         except KeyboardInterrupt:
             log("stopped; run the same command to continue")
             raise
-        print(text.format_finals(answer["finals"]))
+        print(text.format_finals(text.rename(answer["finals"], short)))
         if options.out:
             results.write_json(options.out, answer)
 

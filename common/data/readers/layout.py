@@ -19,6 +19,7 @@ class Layout:
     )  # {"val": "valid/"}: the folder or value of each part
     notes: tuple[str, ...] = ()  # decisions that the user may not expect
     caveats: tuple[str, ...] = ()  # those of them that limit the result
+    only_copies: bool = False  # every group of several images is a set of copies, which a note counts
     skipped: Mapping[str, int] = field(default_factory=dict)  # files that are not read, by reason
 
 
@@ -41,7 +42,7 @@ def format_layout(samples: Samples) -> list[str]:
         where = where if layout.source == "class folders" else f"{layout.source}: {where}"
     else:
         where = f"{layout.source}: {len(samples):,} images"
-    groups = f", {len(set(samples.groups)):,} groups" if samples.groups else ""
+    groups = f", {len(set(samples.groups)):,} groups" if samples.groups and not layout.only_copies else ""
     classes = f"{len(samples.classes):,} classes{groups}"
     return [where, classes, *layout.notes, *missing, *format_skipped(layout.skipped)]
 

@@ -2,6 +2,7 @@
 
 import csv
 import random
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -183,6 +184,12 @@ def test_torn_groups() -> None:
     report = check(replace(folder.DATASET, load=load), root, preprocess)
     torn = [p for p in report.problems if p.kind == "torn groups"]
     assert len(torn) == 16 and all(p.serious for p in torn) and len({p.set for p in torn}) == 4
+    assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(summary(report))
+    for name in "ab":  # a copy of every image of a group does not hide the group
+        for part, first in (("train", 0), ("test", 200)):
+            image = root / part / name / f"p0_{first}.png"
+            shutil.copy(image, image.with_name(f"p{name}copy{part}_{first}.png"))
+    report = check(replace(folder.DATASET, load=load), root, preprocess)
     assert "torn groups: 16 images in 4 sets, 4 across parts" in "\n".join(summary(report))
 
 

@@ -64,11 +64,11 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         exact, near = _exact(readable), _near(readable)
         problems += _sets("exact duplicates", exact, samples, parts)
         problems += _sets("near duplicates", near, samples, parts)
-        copies += map(frozenset, (*exact, *near))
+        copies = _all_copies(exact, near)
         baselines, shortcuts = find_shortcuts(samples, readable)
         problems += shortcuts
     groups = _split_groups(samples, parts)
-    torn = [members for members in groups if not any(one.issuperset(members) for one in copies)]
+    torn = [group for group in groups if not any(one.issuperset(group) for one in copies)]
     problems += _sets("torn groups", torn, samples, parts)
     return Report(
         dataset=dataset,
@@ -144,6 +144,12 @@ def _near(readable: Mapping[int, ImageStats]) -> list[list[int]]:
         return []
     found = duplicates.near(np.stack([readable[i].thumbnail for i in positions]))
     return [[positions[j] for j in members] for members in found]
+
+
+def _all_copies(exact: list[list[int]], near: list[list[int]]) -> list[set[int]]:
+    """The sets of exact copies, and those of near ones with the exact copies of each."""
+    same = {i: members for members in exact for i in members}
+    return [*map(set, exact), *({j for i in members for j in same.get(i, [i])} for members in near)]
 
 
 def _split_groups(samples: Samples, parts: Sequence[str]) -> list[list[int]]:

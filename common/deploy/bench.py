@@ -151,7 +151,7 @@ def _train_alternately(
                 train=batches,
                 augment=AUGMENT,
                 validate=lambda _: (0.0, {}),
-                recipe=recipes.clean(1, batches.steps, backbone.lr),
+                recipe=recipes.clean(1, batches.steps, backbone.lr, pretrained=False),
                 accelerator=accelerator,
                 seed=0,
             )

@@ -74,7 +74,8 @@ def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any], trai
 
     with atomic_write(path) as part:
         state = {key: value.cpu().contiguous() for key, value in net.state_dict().items()}
-        save_file(state, part, {"about": json.dumps(card), "trained_on": trained_on})
+        about = json.dumps(card | {"trained_on": trained_on})  # one entry: safetensors shuffles several
+        save_file(state, part, {"about": about})
 
 
 def read_trained_on(path: Path) -> str:
@@ -83,8 +84,8 @@ def read_trained_on(path: Path) -> str:
 
     try:
         with safe_open(path, "numpy") as file:
-            return (file.metadata() or {}).get("trained_on", "")
-    except (OSError, SafetensorError):  # another format; loading it reports what is wrong
+            return json.loads((file.metadata() or {})["about"]).get("trained_on", "")
+    except (OSError, SafetensorError, LookupError, ValueError):  # loading it reports what is wrong
         return ""
 
 
@@ -99,6 +100,7 @@ def read_model_card(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, "numpy") as file:
             card = json.loads(file.metadata()["about"])
+            card.pop("trained_on", None)
         preprocess = {k: tuple(v) if isinstance(v, list) else v for k, v in card["preprocess"].items()}
         card["preprocess"] = Preprocess(**preprocess)
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:

@@ -19,7 +19,10 @@ Hashes = np.ndarray  # (N,) uint64
 
 def sketch(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> str:
     """Base64 of the sorted hashes of the training and validation images, and of those that the initial weights have."""
-    trained = image_hashes(dataset, dataset.split.train + dataset.split.val)
+    try:
+        trained = image_hashes(dataset, dataset.split.train + dataset.split.val)
+    except OSError:  # moved away while the run trained on the cache: the weights are still worth writing
+        trained = np.empty(0, np.uint64)
     return b64encode(np.union1d(trained, _initial(config, backbone)).astype("<u8").tobytes()).decode()
 
 

@@ -33,7 +33,7 @@ class Backbone:
     min_size: int = 32  # smallest side in pixels
     multiple: int = 1  # both sides must be multiples of this, in pixels
     fixed_size: bool = False  # built for one size, see build.check_size
-    lr: float = 1e-3  # of the default recipe; only EfficientNet-Lite0's is measured (LOG.md)
+    lr: float = 1e-3  # of the default recipe, where `recipes.MEASURED_LRS` and a search have none
     scratch: Literal["sgd", "adam"] = "sgd"  # optimizer from scratch; adam for networks with attention
     cpu_bf16: bool = True  # faster on a CPU that computes in bfloat16 (LOG.md)
     pretrained_on: str = "ImageNet-1k"

@@ -18,6 +18,7 @@ from ..metrics import classification
 from ..models import weights
 from ..models.build import get_backbone
 from ..spec import RunConfig
+from ..transfer.grouping import BACKBONE, SIZE
 from . import provenance
 from .trained_on import seen_caveats
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the cached scores: increase it when they would differ
 MAX_TRAIN, MAX_TEST = 1000, 500  # images, sampled
-SMALL, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input
 NOT_SCORES = ("nll", "ece")
 
 
@@ -142,7 +142,7 @@ def _small_network(device: "torch.device", precision: str) -> "Extractor | None"
     """None: its weights are not on this machine."""
     from ..transfer.features import Extractor
 
-    backbone = get_backbone(SMALL)
+    backbone = get_backbone(BACKBONE)
     try:
         path, sha256 = weights.fetch(backbone, "imagenet", offline=True)
     except UserError:

@@ -89,10 +89,9 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
     elif config.protocol == "paper":
         base = paper(published(config.dataset), steps_per_epoch)
     else:
-        lr = measured_lr(backbone) or backbone.lr
-        base = clean(
-            default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained=config.weights != "none"
-        )
+        pretrained = config.weights != "none"
+        lr = (measured_lr(backbone) if pretrained else None) or backbone.lr
+        base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
     options = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
         "optimizer": config.optimizer,

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from .group_test import Drop
 
 FORMAT = 1  # of the cached results: increase it to invalidate older ones
-BACKBONE = "efficientnet_lite0"
-SIZE = (64, 64)  # pixels
+BACKBONE, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input in pixels
 LIMITS = (1000, 3000)  # images tested: the second only if the first show a drop
 MIN_DROP = 0.01  # of the accuracy: a smaller one does not matter
 BLOCK = 20  # neighbours by name that are sampled together
@@ -39,7 +38,9 @@ class Grouping:
     high: float
 
 
-def preprocess_for_probe(value_range: Any = None, bands: Any = None) -> Preprocess:
+def preprocess_for_probe(
+    value_range: tuple[float, float] | None = None, bands: tuple[int, int, int] | None = None
+) -> Preprocess:
     pixels = build.get_backbone(BACKBONE).preprocess(SIZE)
     return replace(pixels, squash=True, value_range=value_range, bands=bands)
 

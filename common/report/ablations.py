@@ -1,4 +1,4 @@
-"""Analyses across settings: low data, sensitivity to the learning rate, selection on the test set."""
+"""Analyses across settings: low data, selection on the test set."""
 
 import statistics
 from collections import defaultdict
@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .runs import SCRATCH, Setting
-from .sections import Cell, DatasetResults, Section
-
-PAPER_LR = 1e-3  # the paper's learning rate, for every backbone
+from .sections import DatasetResults, Section
 
 Curve = tuple[tuple[float, float], ...]
 
@@ -24,14 +22,6 @@ class LowData:
     crossovers: tuple[
         tuple[str, str, float | None], ...
     ]  # backbone, protocol, images where it beats the probe
-
-
-@dataclass(frozen=True, kw_only=True)
-class LRSensitivity:
-    """Validation score against the learning rate, in the first round of the search, which includes all rates."""
-
-    curves: Mapping[str, Curve]  # by backbone: (learning rate, score), means over seeds
-    regret: Mapping[str, float]  # by backbone: the best rate's score minus that of `PAPER_LR`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,24 +85,6 @@ def _crossover(scores: Mapping[float, float], probe: Mapping[float, float]) -> f
             break
         smallest = images
     return smallest
-
-
-def lr_sensitivity(dataset: DatasetResults) -> LRSensitivity | None:
-    """None if no run on this dataset searched for its learning rate."""
-    curves = {name: curve for name, cell in dataset.cells.items() if (curve := _lr_curve(cell))}
-    scores = {name: dict(curve) for name, curve in curves.items()}
-    regret = {name: max(s.values()) - s[PAPER_LR] for name, s in scores.items() if PAPER_LR in s}
-    return LRSensitivity(curves=curves, regret=regret) if curves else None
-
-
-def _lr_curve(cell: Cell) -> Curve:
-    scores: dict[float, list[float]] = defaultdict(list)
-    for run in cell.runs:
-        first_round = min((steps for _, steps, _ in run.lr_search), default=0)
-        for rate, steps, score in run.lr_search:
-            if steps == first_round and score is not None:  # None: the loss was not finite
-                scores[rate].append(score)
-    return tuple((rate, statistics.mean(values)) for rate, values in sorted(scores.items()))
 
 
 def optimism(sections: Sequence[Section]) -> tuple[Optimism, ...]:

@@ -13,7 +13,6 @@ from markupsafe import Markup, escape
 from ..metrics import calibration
 from ..run.results import MISTAKES, format_baselines
 from . import charts
-from .ablations import LRSensitivity, lr_sensitivity
 from .predictions import Predictions
 from .runs import METRICS
 from .sections import Cell, DatasetResults
@@ -28,8 +27,7 @@ def dataset_view(
     dataset: DatasetResults, predictions: Predictions | None, tests: PairedTests | None, style: Style
 ) -> dict[str, Any]:
     """Without predictions there are neither tests nor confusions."""
-    sensitivity = lr_sensitivity(dataset)
-    figures = [_learning_curves(dataset, style), sensitivity and _lr_figure(dataset, sensitivity, style)]
+    figures = [_learning_curves(dataset, style)]
     confusions = {}
     if predictions:
         leader = dataset.leader if dataset.leader in predictions.confusion else min(predictions.confusion)
@@ -54,18 +52,7 @@ def dataset_view(
         "tested_metric": tests and METRICS[tests.metric],
         "charts": [figure for figure in figures if figure],
         "calibrated": [c for name, cell in dataset.cells.items() if (c := _calibration(name, cell))],
-        "regret": sensitivity.regret if sensitivity else {},
-        "validation_images": images[1],
         **confusions,
-    }
-
-
-def _lr_figure(dataset: DatasetResults, sensitivity: LRSensitivity, style: Style) -> dict[str, Any]:
-    curves = {name: [(lr, 100 * score) for lr, score in curve] for name, curve in sensitivity.curves.items()}
-    alt = f"Validation score against learning rate, {dataset.name}"
-    return {
-        "svg": charts.curves(curves, style, charts.Labels("learning rate", "validation (%)", alt), log=True),
-        "caption": "Learning-rate search: validation score after the first, short round, which includes all rates.",
     }
 
 

@@ -83,9 +83,6 @@ class Run:
     calibrated: Mapping[str, float]  # scores after temperature scaling; empty if not calibrated
     temperature: float | None
     val_score: float | None  # best headline score on validation; None if test selected the epoch
-    lr_search: tuple[
-        tuple[float, int, float | None], ...
-    ]  # trials of older versions: (learning rate, steps, validation score)
     baselines: Mapping[str, Any]  # as in `result.json`; empty in older results
     cost: Mapping[str, float]  # those of `COSTS` in costs.py that were recorded
     machine: str
@@ -173,7 +170,6 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         calibrated={name: score["value"] for name, score in (result.get("test_calibrated") or {}).items()},
         temperature=result.get("temperature"),
         val_score=result["best"].get(f"val_{metric}"),
-        lr_search=tuple((t["lr"], t["steps"], t["score"]) for t in result.get("lr_search") or ()),
         baselines=result.get("baselines", {}),
         cost={name: float(value) for name, value in cost.items() if value is not None},
         machine=result["device"],

@@ -13,6 +13,8 @@ from numpy import ndarray
 from scipy.special import log_ndtr
 from scipy.stats import truncnorm
 
+from .posterior import covariance_of_mean
+
 R_MEAN, R_SD = 0.72, 0.12  # prior of r, truncated to (0, 1)
 R = np.linspace(0.2, 0.99, 80)
 MISFIT = 0.15  # standard error of a gain, as a fraction of it
@@ -38,7 +40,7 @@ def gain_of_doubling(scores: ndarray, units: ndarray, seed: int = 0) -> Gain:
     """
     differences = np.diff(np.asarray(scores, float), axis=0)
     gains = differences.mean(1)
-    covariance = _covariance_of_mean(differences, units)
+    covariance = covariance_of_mean(differences, np.unique(units, return_inverse=True)[1])
     covariance += np.diag(NOISE**2 + (MISFIT * gains) ** 2)
     precision = np.linalg.inv(covariance)
     shape = R[:, None] ** np.arange(1 - len(scores), 0)  # (R, S - 1): the gains relative to the next one
@@ -55,11 +57,3 @@ def gain_of_doubling(scores: ndarray, units: ndarray, seed: int = 0) -> Gain:
     draws = truncnorm.rvs(-estimate / sd, np.inf, estimate, sd, random_state=rng)
     low, high = np.quantile(draws, (0.025, 0.975))
     return Gain(float(draws.mean()), (float(low), float(high)))
-
-
-def _covariance_of_mean(values: ndarray, units: ndarray) -> ndarray:
-    """(M, N) values per image -> (M, M) covariance of their means, if units (N,) are a sample of all units."""
-    units = np.unique(units, return_inverse=True)[1]
-    totals = np.zeros((units.max() + 1, len(values)))
-    np.add.at(totals, units, (values - values.mean(1, keepdims=True)).T)
-    return totals.T @ totals / values.shape[1] ** 2 * len(totals) / max(1, len(totals) - 1)

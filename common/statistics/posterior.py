@@ -49,7 +49,7 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
     scores = scores / scale
     by_image = np.nanmean(scores, axis=1)
     means, pseudo = by_image.mean(1), PSEUDO_IMAGES / (0.01 * (units.max() + 1)) ** 2
-    images = _covariance_of_mean(by_image, units) + pseudo * np.eye(len(means))
+    images = covariance_of_mean(by_image, units) + pseudo * np.eye(len(means))
     sampling = images + SIGMA_A[:, None, None] ** 2 * np.diag(1 / present.sum(1))
     log_weights = _log_evidence(means, sampling[:, None] + TAU[:, None, None] ** 2 * np.eye(len(means)))
     log_weights += (_log_seed_prior(SIGMA_A) + _log_seed_likelihood(scores, present, units))[:, None]
@@ -91,12 +91,12 @@ def _scale(scores: ndarray) -> float:
     return 0.01 if np.isin(scores, (0, 1)).all() or not sd else 0.01 * sd / ACCURACY_SD
 
 
-def _covariance_of_mean(scores: ndarray, units: ndarray) -> ndarray:
-    """(M, N) scores per image -> (M, M) covariance of their means, if units (N,) are a sample of all units."""
+def covariance_of_mean(scores: ndarray, units: ndarray) -> ndarray:
+    """(M, N) scores per image -> (M, M) covariance of their means, if units (N,) int from 0 are a sample of all units."""
     n_units = units.max() + 1
     totals = np.zeros((n_units, len(scores)))
     np.add.at(totals, units, (scores - scores.mean(1, keepdims=True)).T)
-    return totals.T @ totals / scores.shape[1] ** 2 * n_units / (n_units - 1)
+    return totals.T @ totals / scores.shape[1] ** 2 * n_units / max(1, n_units - 1)
 
 
 def _log_seed_prior(sigma_a: ndarray) -> ndarray:
@@ -110,7 +110,7 @@ def _log_seed_likelihood(scores: ndarray, present: ndarray, units: ndarray) -> n
     for runs in (scores[k, present[k]] for k in range(len(scores))):
         n = len(runs) - 1
         if n:
-            flips = np.trace(_covariance_of_mean(runs - runs.mean(0), units)) / n
+            flips = np.trace(covariance_of_mean(runs - runs.mean(0), units)) / n
             variance = SIGMA_A**2 + flips
             result -= n / 2 * (np.log(variance) + runs.mean(1).var(ddof=1) / variance)
     return result

@@ -50,7 +50,7 @@ def report_user_errors(function: Callable[[], Any]) -> Any:
 
 @contextmanager
 def _kept_open(stream: TextIO) -> Iterator[list[OSError]]:
-    """Discard what cannot be written to a closed pipe or terminal or a full disk: the command goes on; yields the errors.
+    """Discard what cannot be written to a closed pipe or terminal or a full disk: the command continues; yields the errors.
 
     Characters that do not fit the encoding are escaped.
     """
@@ -149,7 +149,7 @@ def _destroy_process_group() -> None:
 
 @contextmanager
 def _thread_errors_once() -> Iterator[None]:
-    """TensorBoard's writer thread passes its OSErrors on to the main thread: don't print them a second time."""
+    """TensorBoard's writer thread passes its OSErrors on to the main thread: they are printed once."""
     previous = threading.excepthook
     threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else previous(args)
     try:

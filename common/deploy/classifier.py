@@ -57,7 +57,7 @@ class Classifier:
         return Classified(batches, (logits / (card.get("temperature") or 1)).softmax(1), unreadable)
 
     def explain(self, found: Classified) -> Iterator[np.ndarray]:
-        """(H, W) in 0..1 per image: what speaks for its most likely class."""
+        """(H, W) in 0..1 per image: the regions that support its most likely class."""
         start, classes = 0, found.probabilities.argmax(1).to(self.accelerator.device)
         for images, _ in found.batches.eval():
             yield from self.explainer.explain(images, classes[start : start + len(images)]).cpu().numpy()

@@ -111,7 +111,9 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status, json.dumps(content).encode(), "application/json")
 
     def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
-        self.close_connection = True  # what was not read of a refused request is not taken for the next one
+        self.close_connection = (
+            True  # the unread rest of a refused request must not be parsed as the next one
+        )
         self.send_response(status)
         for name, value in (
             ("Content-Type", kind),

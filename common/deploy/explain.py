@@ -1,7 +1,7 @@
-"""The regions of an image that speak for a class: Grad-CAM, or the gradient of the input for networks that end in no map.
+"""The regions of an image that support a class: Grad-CAM, or the gradient of the input for networks that end in no map.
 
 Grad-CAM is Selvaraju et al. 2017 (https://arxiv.org/abs/1610.02391), equations 1 and 2. It is six lines here, too few for a
-dependency of every user; captum, which is well kept and light, is the independent word on it in the tests. grad-cam brings OpenCV.
+dependency of every user; the tests compare it with captum's. The package grad-cam requires OpenCV.
 """
 
 from collections.abc import Callable

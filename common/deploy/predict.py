@@ -23,7 +23,7 @@ def predict(
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
     For an unreadable image, the reason replaces the classes. `explain`: a new folder for a picture of every other image
-    and what speaks for its most likely class.
+    and the regions that support its most likely class.
 
     Raises:
         UserError: no finished run, no such image, none that can be read, or `explain` exists.

@@ -1,4 +1,4 @@
-"""Upload of a hub folder to the Hugging Face Hub, after a question."""
+"""Upload of a hub folder to the Hugging Face Hub, after confirmation."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ FILES = (CARD, CONFIG, WEIGHTS, PICTURE)
 
 
 def check_push(repository: str, yes: bool) -> None:
-    """Raises: UserError: no such name, or the user cannot be asked."""
+    """Raises: UserError: an invalid name, or no terminal for the confirmation."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
@@ -22,13 +22,13 @@ def check_push(repository: str, yes: bool) -> None:
     if not valid:
         raise UserError(f"--push {repository}: expected USER/NAME, of letters, digits, -, _ and .")
     if not (yes or sys.stdin.isatty()):
-        raise UserError("--push asks before it uploads, and there is no terminal: add --yes")
+        raise UserError("--push asks for confirmation, and there is no terminal: add --yes")
 
 
 def push(folder: Path, repository: str, yes: bool) -> str:
-    """Upload the files of a hub folder to a model repository; returns its address. Without `yes` the user is asked.
+    """Upload the files of a hub folder to a model repository; returns its address. Without `yes` the user has to confirm.
 
-    A new repository is private, one that exists stays as it is.
+    A new repository is private, an existing one keeps its visibility.
 
     Raises:
         UserError: the user declines, or the Hub refuses.
@@ -40,7 +40,7 @@ def push(folder: Path, repository: str, yes: bool) -> str:
     size = sum((folder / name).stat().st_size for name in files)
     question = f"upload {', '.join(files)} of {folder} ({size / 1e6:.1f} MB) to the Hugging Face Hub as {repository}?"
     if not (yes or _confirmed(question)):
-        raise UserError(f"not uploaded: {folder} stays as it is")
+        raise UserError(f"not uploaded: {folder} is unchanged")
     api = HfApi()
     try:
         url = api.create_repo(repository, private=True, exist_ok=True)
@@ -50,7 +50,7 @@ def push(folder: Path, repository: str, yes: bool) -> str:
     except (OSError, HTTPError) as error:  # no token, refused, no connection
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"the Hugging Face Hub did not take {repository} ({reason}): log in with `hf auth login`, check the name and "
+            f"the Hugging Face Hub rejected {repository} ({reason}): log in with `hf auth login`, check the name and "
             "the connection"
         ) from None
     return str(url)

@@ -22,7 +22,7 @@ def atomic_write(path: Path, option: str = "--out") -> Iterator[Path]:
 
     If the disk is full or read-only, the error suggests `option` to choose another location.
     """
-    # the random part separates concurrent writers; the suffix stays because some writers depend on it
+    # the random part separates concurrent writers; the suffix is kept because some writers depend on it
     temporary = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")
     try:
         with disk_errors(path.parent, option):
@@ -62,7 +62,7 @@ def locked(folder: Path) -> Iterator[None]:
             with suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            time.sleep(0.1)  # `is_locked` holds it for a moment, too
+            time.sleep(0.1)  # `is_locked` also holds it briefly
         else:
             raise UserError(f"another process is using {folder}: wait for it, or stop it")
         yield

@@ -68,7 +68,7 @@ def slug(name: str) -> str:
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """`{NAME=folder/FILE: NAME=FILE}`, with as many folders as tell the files apart; other names are left out."""
+    """`{NAME=folder/FILE: NAME=FILE}`, with as many folders as distinguish the files; other names are omitted."""
     paths = {name: Path(name.partition("=")[2]).parts for name in names if "=" in name}
     for depth in range(1, max(map(len, paths.values()), default=0) + 1):
         short = {

@@ -21,7 +21,7 @@ from . import provenance
 from .contact_sheet import GAP, LINE, draw_text, flow, tiles
 
 SEED = 0  # of the folds
-MIN_IMAGES = FOLDS  # of a class: the probe sees it in every fold
+MIN_IMAGES = FOLDS  # of a class: each fold then has one
 MAX_TILES = 120  # on the contact sheet
 WIDTH = 160  # of a tile with its class names, in pixels
 WEAK = 0.5  # precision in the planted test below which most findings are false alarms
@@ -93,21 +93,21 @@ def _features(report: Report, positions: np.ndarray, model: str) -> np.ndarray:
 
 
 def summary(report: Report, errors: LabelErrors) -> list[str]:
-    """The findings and how far to trust them."""
+    """The findings, and the recall and precision of the method on changed labels."""
     samples, n = report.samples, len(errors.positions)
     planted, percent = errors.planted, f"{100 * n / errors.n_tested:.1f} %"
-    lines = [f"labels: {n:,} of {errors.n_tested:,} ({percent}) look wrong to a linear probe that is right on "
-             f"{100 * errors.accuracy:.0f} % of the images"]  # fmt: skip
+    lines = [f"labels: {n:,} of {errors.n_tested:,} ({percent}) contradict a linear probe, whose accuracy is "
+             f"{100 * errors.accuracy:.0f} %"]  # fmt: skip
     if n:
         i, suggested = errors.positions[0], samples.classes[errors.suggested[0]]
-        lines[0] += f"; first {samples.names[i]}, rather {suggested}"
+        lines[0] += f"; first {samples.names[i]}, suggested {suggested}"
     lines.append(
-        f"labels: of {100 * label_errors.PLANTED:.0f} % of the labels, changed at random as a test, it finds "
-        f"{100 * planted.fraction_found:.0f} %; {100 * planted.precision:.0f} % of what it then finds are these"
+        f"labels: with {100 * label_errors.PLANTED:.0f} % of the labels changed at random, as a test, it finds "
+        f"{100 * planted.fraction_found:.0f} % of them; {100 * planted.precision:.0f} % of its findings are changed labels"
     )
     if planted.precision < WEAK:
         lines.append(
-            "labels: the probe is too weak here, most findings are false alarms: look at the first ones only"
+            "labels: the probe is too weak here, most findings are false alarms: check the first ones only"
         )
     if untested := len(samples) - errors.n_tested:
         lines.append(

@@ -84,7 +84,7 @@ def code_hash(script: str) -> str:
 
 @cache
 def shared_code() -> "hashlib._Hash":
-    """The digest of the code that all scripts share, when this process first asked for it."""
+    """The digest of the code that all scripts share, as of the first call in this process."""
     files = [COMMON / "spec.py", *(COMMON / "run" / f"{name}.py" for name in RUN_FILES)]
     files += sorted(file for package in PACKAGES for file in (COMMON / package).rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files))

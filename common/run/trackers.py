@@ -31,7 +31,7 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 class Tracker:
-    """Accelerate's tracker of a name. One that fails is left out with a line: it never ends a run."""
+    """A tracker of Accelerate. If it fails, the run continues without it."""
 
     def __init__(self, name: str, client: "GeneralTracker"):
         self.name = name
@@ -50,7 +50,7 @@ class Tracker:
             action(self.client)
         except Exception as error:  # of another package, such as of its connection
             self.client = None
-            print(f"{self.name} failed, the run goes on without it: {_first_line(error)}", file=sys.stderr)
+            print(f"{self.name} failed, the run continues without it: {_first_line(error)}", file=sys.stderr)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def _start(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracker:
         client.store_init_configuration({k: v for k, v in flatten(settings).items() if v is not None})
     except Exception as error:  # of another package: no account, no server
         raise UserError(
-            f"--track {name} does not start ({_first_line(error)}): mend that, or drop --track"
+            f"--track {name} does not start ({_first_line(error)}): fix that, or drop --track"
         ) from None
     return Tracker(name, client)
 

@@ -6,7 +6,7 @@ K candidates, S seeds of training, N test images, R draws. The mean score of a r
   images (of a patient, of a clip) are sampled as a whole.
 - a ~ N(0, sigma_a^2), the seeds: the variation between training runs. Candidates with two seeds or more inform
   sigma_a, in addition to a log-normal prior; with one seed each, only the prior determines it.
-- mu[k] ~ N(common mean, tau^2), tau half-normal: the best of many looks better than it is, and this shrinks it.
+- mu[k] ~ N(common mean, tau^2), tau half-normal: the best of many scores is biased upwards, and this prior shrinks it.
 
 sigma_a and tau are integrated over a grid; all else is Gaussian and closed (Gelman et al. 2013, Bayesian Data Analysis,
 section 5.4). How well calibrated it is: docs/statistics.md.
@@ -86,7 +86,7 @@ def _check(scores: ndarray, present: ndarray, units: ndarray) -> None:
 
 
 def _scale(scores: ndarray) -> float:
-    """What counts as a point of these (M, N) scores: 0.01 if they are 0 or 1, else the same fraction of their SD."""
+    """The size of a point of these (M, N) scores: 0.01 if they are 0 or 1, else the same fraction of their SD."""
     sd = scores.std(1).mean()
     return 0.01 if np.isin(scores, (0, 1)).all() or not sd else 0.01 * sd / ACCURACY_SD
 

@@ -1,7 +1,7 @@
 """Recipe search: the highest peak rate that does not destroy the pretrained network in a few steps.
 
 A range test (Smith 2017, arXiv 1506.01186), for networks that start as a good probe of themselves. Which rate scores best
-after a few steps says nothing about a whole run: it is always the lowest (docs/training.md).
+after a few steps does not predict the best rate of a whole run: it is always the lowest (docs/training.md).
 """
 
 import math

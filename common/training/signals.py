@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: deferred to the end of a training step, at once during an evaluation."""
+"""Ctrl-C, SIGTERM and SIGHUP: deferred to the end of a training step, immediate during an evaluation."""
 
 import signal
 import threading

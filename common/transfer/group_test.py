@@ -101,7 +101,7 @@ def _best_penalty(ridge: Ridge, groups: ndarray) -> float:
 def _correct(fit: _Fit, groups: ndarray, penalty: float) -> ndarray:
     """(N,) float: whether each image is classified correctly by a fit without its group.
 
-    Without a group its classes are rarer, which alone would turn chance into zero: the class frequencies stay as they are.
+    Without a group its classes are rarer, which alone would turn chance into zero: the class frequencies are not changed.
     """
     ridge, labels = fit.ridge, fit.labels
     sizes = np.bincount(groups)[groups][:, None]

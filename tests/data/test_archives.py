@@ -78,7 +78,7 @@ def test_other_files(tmp_path: Path, name: str, says: str) -> None:
     ("name", "says"),
     [
         ("data/train-00000.parquet", "train-00000.parquet is a Parquet table"),
-        ("data/photos.zip", "photos.zip is an archive: name it with --data_dir to read it"),
+        ("data/photos.zip", "photos.zip is an archive: pass it as --data_dir to read it"),
         ("data/shard/000.cls", "000.cls belongs to a WebDataset shard"),
     ],
 )

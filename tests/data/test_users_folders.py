@@ -163,7 +163,7 @@ def test_lists_with_holes(tmp_path: Path) -> None:
     data = load_dataset(config, get_backbone(config.model).preprocess((32, 32)), lines.append)
     assert len(data.samples) == 20
     assert lines == [
-        {"data": f"1 listed image is not there (first images/{missing.parent.name}/{missing.name})"}
+        {"data": f"1 listed image is missing (first images/{missing.parent.name}/{missing.name})"}
     ]
     config = make_config((food101.DATASET,), parse((food101.DATASET,), options))
     with pytest.raises(UserError, match=r"1 of 21 images missing.*--subset"):

@@ -1,4 +1,4 @@
-"""What speaks for a class: the heat is where the evidence is."""
+"""Which regions support a class: the heat is where the evidence is."""
 
 from pathlib import Path
 

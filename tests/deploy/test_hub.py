@@ -181,7 +181,7 @@ def test_an_upload(tmp_path: Path, hub_server, monkeypatch, capsys) -> None:
     ("options", "message"),
     [
         (["--push", "user/name"], "there is no terminal: add --yes"),
-        (["--push", "user/name", "--yes"], "the Hugging Face Hub did not take user/name"),
+        (["--push", "user/name", "--yes"], "the Hugging Face Hub rejected user/name"),
         (["--push", "a name", "--yes"], "--push a name: expected USER/NAME"),
         (["--push", "name", "--yes"], "--push name: expected USER/NAME"),
         (["--push", "user/name", "--format", "onnx"], "--push uploads a hub folder: add --format hub"),

@@ -65,7 +65,7 @@ def test_a_tracker_that_fails_is_left_out(finished: Path, monkeypatch, capsys) -
     monkeypatch.setattr(accelerate_tracking, "WandBTracker", lambda *_, **options: client)
     with trackers.tracking("wandb", finished, {}, RECORDS) as log:
         log({"step": 15, "val_top1": 1.0})
-    assert capsys.readouterr().err == "wandb failed, the run goes on without it: no\n"
+    assert capsys.readouterr().err == "wandb failed, the run continues without it: no\n"
     assert client.calls == ["start", {}]
 
 

@@ -61,7 +61,7 @@ def test_check_lists_and_draws_them(
     Path(folder(wrong=2), "bright", "broken.png").write_bytes(b"no image")
     main(["check", "images", "--label_errors", "suspects.csv"])
     shown = capsys.readouterr().out
-    assert "labels: 2 of 30 (6.7 %) look wrong" in shown and "rather bright" in shown
+    assert "labels: 2 of 30 (6.7 %) contradict" in shown and "suggested bright" in shown
     assert "1 image not tested" in shown and "2 suspicious labels -> suspects.csv" in shown
     with open("suspects.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

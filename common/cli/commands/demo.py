@@ -12,7 +12,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="0: any free one (default: %(default)s)")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
-                        help="this machine's address to listen on; any but 127.0.0.1 lets others in (default: %(default)s)")
+                        help="this machine's address to listen on; any but 127.0.0.1 is open to other machines (default: %(default)s)")
     # fmt: on
     options = parser.parse_args(argv)
 

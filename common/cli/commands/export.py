@@ -15,8 +15,8 @@ def main(argv: list[str]) -> None:
     parser.add_argument("-o", "--out", type=Path, metavar="PATH",
                         help="new file or folder (default: model.onnx, .pt, .safetensors or hub in the run folder)")
     parser.add_argument("--push", metavar="USER/NAME",
-                        help="upload the hub folder to this repository of the Hugging Face Hub, private if it is new; asks first")
-    parser.add_argument("--yes", action="store_true", help="upload without asking")
+                        help="upload the hub folder to this repository of the Hugging Face Hub, private if it is new, after confirmation")
+    parser.add_argument("--yes", action="store_true", help="upload without confirmation")
     # fmt: on
     options = parser.parse_args(argv)
 

@@ -15,7 +15,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--top", type=int, default=3, metavar="K",
                         help="classes to show (default: %(default)s)")
     parser.add_argument("--explain", type=Path, metavar="DIR",
-                        help="write a picture per image into this new folder: what speaks for its most likely class")
+                        help="write a picture per image into this new folder: the regions that support its most likely class")
     # fmt: on
     options = parser.parse_args(argv)
 

@@ -62,7 +62,7 @@ def scarce_classes(labels: Sequence[int], units: Sequence[str]) -> set[int]:
 def join(names: Sequence[str], groups: Sequence[str] | None, sets: Sequence[Sequence[int]]) -> list[str]:
     """The groups, or single images, joined where a set has images of several; a group has the name of its first one.
 
-    Groups of no set keep their names, and so their places in a split.
+    Groups of no set keep their names, and so their positions in a split.
     """
     units = list(groups or names)
     parent = {unit: unit for unit in dict.fromkeys(units)}

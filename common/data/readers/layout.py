@@ -28,7 +28,7 @@ def format_layout(samples: Samples) -> list[str]:
     missing = ()
     if n := len(samples.missing):
         missing = (
-            f"{n:,} listed {'images are' if n > 1 else 'image is'} not there (first {samples.missing[0]})",
+            f"{n:,} listed {'images are' if n > 1 else 'image is'} missing (first {samples.missing[0]})",
         )
     layout: Layout | None = samples.layout
     if layout is None:

@@ -71,7 +71,7 @@ def data_files(others: Iterable[str], beside_images: bool) -> str:
         if beside_images:
             continue
         if lower.endswith(SUFFIXES):
-            return f"{name} is an archive: name it with --data_dir to read it"
+            return f"{name} is an archive: pass it as --data_dir to read it"
         if kind := describe_file(lower):
             return f"{name} is {kind}"
     return ""

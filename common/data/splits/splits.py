@@ -117,7 +117,7 @@ def split(dataset: Dataset, samples: Samples, seed: int) -> Split:
 
 
 def without_val(samples: Samples, split: Split) -> Split:
-    """The split with the validation images that were carved from train back in train."""
+    """The split without validation: the images that were held out of train return to it."""
     if samples.parts and "val" in samples.parts:
         return split
     train, test = set(split.train + split.val), set(split.test)

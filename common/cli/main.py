@@ -1,5 +1,7 @@
 """From argv to the result line. Torch is not imported before the data has been checked."""
 
+import atexit
+import gc
 import os
 import shlex
 import signal
@@ -18,6 +20,9 @@ from .format import format_record, format_result
 from .parse import make_config, parse
 
 
+GC_THRESHOLD = 100_000  # objects between collections; the modules of torch have a million and no garbage
+
+
 def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = None) -> None:
     """Run the script of a data sheet, or of several; exits with status 2 on an error that the user can fix."""
     sheets = dataset if isinstance(dataset, tuple) else (dataset,)
@@ -32,6 +37,8 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 
 def report_user_errors(function: Callable[[], Any]) -> Any:
     """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM and SIGHUP exit like Ctrl-C."""
+    gc.set_threshold(GC_THRESHOLD)
+    atexit.register(gc.freeze)  # no last search among all of them, which takes more than a second
     with _kept_open(sys.stderr), _kept_open(sys.stdout) as errors:
         try:
             with _signals_as_interrupt():

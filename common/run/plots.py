@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from matplotlib import rcParams
+from matplotlib.figure import Figure
 
 from .fonts import drawable
 
-plt.rcParams["text.parse_math"] = False  # class names may contain $
+rcParams["text.parse_math"] = False  # class names may contain $
 
 TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 
@@ -19,7 +17,8 @@ TRAIN, VAL, BEST = "#8c96a0", "#1f6fb4", "#d1495b"
 def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, part: str, title: str) -> None:
     """Loss and top-1 per epoch, of training batches (augmented, smoothed labels) and of `part`, the selection set."""
     trained = [r for r in records if r["step"]]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     panels = (
         (left, "train_loss", f"{part}_nll", 1, "loss"),
         (right, "train_top1", f"{part}_top1", 100, "top-1 (%)"),
@@ -40,7 +39,7 @@ def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, part:
         axes.grid(alpha=0.3)
     left.legend(frameon=False)
     figure.suptitle(title)
-    _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
 def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], title: str) -> None:
@@ -49,7 +48,8 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
     n = len(classes)
     names = list(map(drawable, classes))
     side = min(16, 2.5 + 0.42 * n)
-    figure, axes = plt.subplots(figsize=(side + 1, side), layout="constrained")
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true", title=title)
     if n <= 60:
@@ -66,23 +66,17 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
                 fontsize=7,
                 color="white" if fractions[i, j] > 0.5 else "black",
             )
-    _save(figure, path)
+    figure.savefig(path, dpi=120)
 
 
 def mistakes(path: Path, images: Sequence[np.ndarray], captions: Sequence[str], title: str) -> None:
     """(h, w, 3) uint8 images in rows of four, with captions."""
     rows = -(-len(images) // 4)
-    figure, axes = plt.subplots(rows, 4, figsize=(8, 2.4 * rows + 0.4), layout="constrained", squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
+    figure = Figure(figsize=(8, 2.4 * rows + 0.4), layout="constrained")
+    blank = {"xticks": [], "yticks": [], "frame_on": False}
+    axes = figure.subplots(rows, 4, squeeze=False, subplot_kw=blank)
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(image)
-        ax.set_title(caption, fontsize=7)
+        ax.set_title(caption, fontsize=7, y=1.0)  # a given height: no search for one above all ticks
     figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=80, pil_kwargs={"quality": 80})
-    plt.close(figure)
-
-
-def _save(figure: plt.Figure, path: Path) -> None:
-    figure.savefig(path, dpi=120)
-    plt.close(figure)

@@ -19,7 +19,6 @@ from ..spec import Dataset, RunConfig
 from .format import format_record, format_result
 from .parse import make_config, parse
 
-
 GC_THRESHOLD = 100_000  # objects between collections; the modules of torch have a million and no garbage
 
 

@@ -2,7 +2,8 @@
 
     python benchmarks/leaks.py --data ../shared/data --cases ../shared/cases [--full DIR] [--out benchmarks/results/leaks.jsonl]
 
-Seconds to minutes per dataset on one core. `--table` prints the tables of --out. Datasets that are not there are skipped.
+About a minute per dataset on one core, one more for the power. Datasets that are not there are skipped, as are those in
+--out already; `benchmarks/readme.py` writes the tables.
 """
 
 import argparse
@@ -20,6 +21,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from common.cli import catalog
+from common.data.checks.image_stats import ImageStats, image_stats
+from common.data.checks.shortcuts import MAX_IMAGES, find_shortcuts
 from common.data.groups.candidates import candidates
 from common.data.readers import image_folder
 from common.data.splits.splits import present_classes
@@ -28,17 +31,22 @@ from common.transfer import group_test, grouping
 
 # Folders relative to --full, --data or the cases; a sheet's name where the classes are not folders
 DATASETS = {
-    "clips": ("clips", None),
-    "UC Merced": ("ucmerced/UCMerced_LandUse/Images", None),
+    "clips (two classes nobody can tell apart)": ("clips", None),
+    "told_by_format (noise; one class PNG, one JPEG)": ("told_by_format", None),
+    "UC Merced, 21 classes x 4": ("ucmerced_small/UCMerced_LandUse/Images", None),
     "PlantVillage, 8 classes x 400": ("plantvillage_sequence/PlantVillage", None),
     "Flowers-102": ("flowers102", "flowers102"),
     "EuroSAT": ("eurosat/eurosat/2750", None),
     "CUB-200, 100 classes x 15": ("cub200_small/CUB_200_2011/images", None),
-    "Tiny ImageNet, 10 classes": ("tinyimagenet_small/tiny-imagenet-200/train", None),
+    "Tiny ImageNet, 50 classes x 70": ("tiny/folder", None),
 }
+SIMULATED_ON = "EuroSAT"  # whose own neighbours make no difference
 PERMUTATIONS = 40  # of the groups within each class: any drop is a false alarm
-SIZES = (300, 600, 1200)  # images for the power
-DRAWS = 10  # subsets of a size
+SIZES = (300, 1000, 3000)  # images for the power
+STRENGTHS = (0.1, 0.15, 0.2, 0.4)  # SD over groups of each feature, relative to its SD over images
+GROUP = 10  # images
+PER_CLASS = 100  # images at least; of fewer images fewer classes
+DRAWS = 20  # simulations of a strength and size
 
 
 def main() -> None:
@@ -51,22 +59,19 @@ def main() -> None:
         "--full", type=Path, default=Path("data"), help="folder of complete datasets, preferred"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/leaks.jsonl"))
-    parser.add_argument("--table", action="store_true", help="print the tables of --out and exit")
     options = parser.parse_args()
-    if options.table:
-        print_tables([json.loads(line) for line in options.out.read_text("utf-8").splitlines()])
-        return
-    rows = []
+    finished = {json.loads(line)["dataset"] for line in options.out.open()} if options.out.exists() else set()
     with tempfile.TemporaryDirectory() as folder:
         if (options.cases / "make.py").exists():
             subprocess.run([sys.executable, options.cases / "make.py", Path(folder, "cases")], check=True)
         for title, (path, sheet) in DATASETS.items():
             roots = [base / path for base in (options.full, options.data, Path(folder, "cases"))]
-            if root := next((root for root in roots if root.is_dir()), None):
-                rows += measure(title, read(root, sheet))
-                print(json.dumps(rows[-1]), flush=True)
-    options.out.write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
-    print_tables(rows)
+            root = next((root for root in roots if root.is_dir()), None)
+            if root and title not in finished:
+                lines = [json.dumps({"dataset": title, **row}) for row in measure(title, read(root, sheet))]
+                print("\n".join(lines), flush=True)
+                with options.out.open("a", encoding="utf-8") as file:
+                    file.write("".join(f"{line}\n" for line in lines))
 
 
 def read(root: Path, sheet: str | None) -> Samples:
@@ -75,28 +80,39 @@ def read(root: Path, sheet: str | None) -> Samples:
 
 
 def measure(title: str, samples: Samples) -> Iterator[dict]:
-    """One row per grouping; then one for the false alarms and one for the power of the first that matters."""
-    started, pixels = time.process_time(), grouping.preprocess_for_probe()
+    """A row of the baselines, one per grouping, one of the false alarms, one of the power."""
+    yield {"baselines": baselines(samples)}
+    started = time.process_time()
     sample = grouping.sample_blocks(samples, grouping.LIMITS[-1])
-    tried = candidates(samples)
-    found = grouping.probe_features(samples.images, sample, pixels, offline=True)
+    pixels = grouping.preprocess_for_probe()
+    found = grouping.probe_features(samples.images, sample, pixels, offline=True, cache=True)
     features = np.stack([found[i] for i in sample])
     labels = np.unique(np.asarray(samples.labels)[sample], return_inverse=True)[1]
-    groups = [np.unique(np.asarray(c.groups)[sample], return_inverse=True)[1] for c in tried]
-    tested = [k for k, each in enumerate(groups) if group_test.testable(labels, each) is not None]
-    drops = group_test.test_groupings(features, labels, [groups[k] for k in tested])
-    about = {"dataset": title, "images": len(sample), "classes": int(labels.max()) + 1}
-    about["cpu_seconds"] = round(time.process_time() - started, 1)
-    for k, drop in zip(tested, drops, strict=True):
-        yield {**about, "grouping": tried[k].text, "groups": int(groups[k].max()) + 1, **asdict(drop)}
-    yield {**about, "false_alarms": false_alarms(features, labels, groups[tested[-1]])}
-    certain = [k for k, drop in zip(tested, drops, strict=True) if drop.low > grouping.MIN_DROP]
-    if certain and len(sample) > SIZES[0]:
-        yield {
-            **about,
-            "grouping": tried[certain[0]].text,
-            "power": power(features, labels, groups[certain[0]]),
-        }
+    tried = candidates(samples)
+    groups = [np.unique(np.asarray(each.groups)[sample], return_inverse=True)[1] for each in tried]
+    drops = group_test.test_groupings(features, labels, groups)
+    shape = {"images": len(sample), "classes": int(labels.max()) + 1}
+    shape["cpu_seconds"] = round(time.process_time() - started, 1)
+    tested = [k for k, drop in enumerate(drops) if drop]
+    for k in tested:
+        n_groups = int(groups[k].max()) + 1
+        yield {**shape, "grouping": tried[k].text, "groups": n_groups, **asdict(drops[k])}
+    if tested:
+        yield {**shape, "false_alarms": false_alarms(features, labels, groups[tested[-1]])}
+    if title == SIMULATED_ON:
+        for size in SIZES:
+            for strength in STRENGTHS:
+                yield {"power": simulate(features, labels, size, strength)}
+
+
+def baselines(samples: Samples) -> dict | None:
+    """What `check` prints: cross-validated balanced accuracies without the object."""
+    generator = np.random.default_rng(0)
+    positions = np.sort(generator.permutation(len(samples))[:MAX_IMAGES]).tolist()
+    stats = image_stats([samples.images[i] for i in positions])
+    readable = {i: s for i, s in zip(positions, stats, strict=True) if isinstance(s, ImageStats)}
+    found = find_shortcuts(samples, readable)[0]
+    return found and asdict(found)
 
 
 def false_alarms(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[str, int]:
@@ -111,44 +127,89 @@ def false_alarms(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -
     }
 
 
-def power(features: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> dict[int, float]:
-    """{images: fraction of subsets of whole groups in which the grouping is found to matter}"""
-    found = {}
-    for size in (size for size in SIZES if size < len(labels)):
-        hits = 0
-        for seed in range(DRAWS):
-            order = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
-            part = np.argsort(order, kind="stable")[:size]
-            present, each = (np.unique(values[part], return_inverse=True)[1] for values in (labels, groups))
-            (drop,) = group_test.test_groupings(features[part], present, [each])
-            hits += drop is not None and drop.low > grouping.MIN_DROP
-        found[size] = hits / DRAWS
-    return found
+def simulate(features: np.ndarray, labels: np.ndarray, size: int, strength: float) -> dict:
+    """The mean drop, and how often it is found to matter, of groups of `GROUP` random images of a class that share a random
+    direction in the space of the features."""
+    estimates, n_found = [], 0
+    for seed in range(DRAWS):
+        rng = np.random.default_rng(seed)
+        n_classes = min(labels.max() + 1, size // PER_CLASS)
+        members = [rng.permutation(np.flatnonzero(labels == label)) for label in range(n_classes)]
+        part = np.concatenate([m[: size // n_classes // GROUP * GROUP] for m in members])
+        groups = np.arange(len(part)) // GROUP
+        directions = rng.normal(size=(groups[-1] + 1, features.shape[1])) * features.std(0)
+        moved = features[part] + strength * directions[groups]
+        present = np.unique(labels[part], return_inverse=True)[1]
+        (drop,) = group_test.test_groupings(moved, present, [groups])
+        estimates.append(drop.estimate)
+        n_found += drop.low > grouping.MIN_DROP
+    return {
+        "images": size,
+        "strength": strength,
+        "drop": float(np.mean(estimates)),
+        "found": n_found,
+        "of": DRAWS,
+    }
 
 
-def print_tables(rows: list[dict]) -> None:
-    print("| images | groups | random | whole groups | drop |\n|---|---|---|---|---|")
+def groups_table(rows: list[dict]) -> str:
+    lines = [
+        "| images | groups | random | whole groups | drop |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         if "mixed" in row:
-            drop = f"{row['mixed'] - row['apart']:+.3f} [{row['low']:.3f}, {row['high']:.3f}]"
-            groups = f"{row['groups']:,} {row['grouping'].removeprefix('that share ').removeprefix('in ')}"
-            print(
-                f"| {row['dataset']}, {row['images']:,} | {groups} | {row['mixed']:.3f} | {row['apart']:.3f} | {drop} |"
+            drop = (
+                f"{100 * (row['mixed'] - row['apart']):.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
             )
-    print(
-        "\n| groups of random images | intervals that leave out 0 | that lie above one point |\n|---|---|---|"
-    )
-    for row in rows:
-        if alarms := row.get("false_alarms"):
-            print(
-                f"| {row['dataset']} | {alarms['leave_out_0']} of {alarms['of']} | {alarms['matter']} of {alarms['of']} |"
+            kind = row["grouping"].removeprefix("that share ").removeprefix("in ")
+            lines.append(
+                f"| {row['dataset']}, {row['images']:,} | {row['groups']:,}: {kind} | {100 * row['mixed']:.1f} | "
+                f"{100 * row['apart']:.1f} | {drop} |"
             )
-    sizes = " | ".join(f"{size:,}" for size in SIZES)
-    print(f"\n| found to matter, of subsets with images | {sizes} |\n|---|{'---|' * len(SIZES)}")
+    return "\n".join(lines)
+
+
+def baselines_table(rows: list[dict]) -> str:
+    names = ("file metadata", "border pixels", "colours")
+    lines = [f"| images | classes | chance | {' | '.join(names)} |", "|---" * (3 + len(names)) + "|"]
     for row in rows:
-        if "power" in row:
-            cells = " | ".join(str(row["power"].get(size, row["power"].get(str(size), ""))) for size in SIZES)
-            print(f"| {row['dataset']}, {row['grouping']} | {cells} |")
+        if found := row.get("baselines"):
+            scores = (f"{100 * found['scores'][name]:.1f}" for name in names)
+            chance = f"{100 / found['n_classes']:.1f}"
+            lines.append(
+                f"| {row['dataset']}, {found['n']:,} | {found['n_classes']} | {chance} | {' | '.join(scores)} |"
+            )
+    return "\n".join(lines)
+
+
+def false_alarms_table(rows: list[dict]) -> str:
+    lines = [
+        "| groups of random images | intervals that leave out 0 | that lie above one point |",
+        "|---|---|---|",
+    ]
+    found = {row["dataset"]: row["false_alarms"] for row in rows if "false_alarms" in row}
+    for name, n in found.items():
+        lines.append(f"| {name} | {n['leave_out_0']} of {n['of']} | {n['matter']} of {n['of']} |")
+    total = {key: sum(n[key] for n in found.values()) for key in ("leave_out_0", "matter", "of")}
+    lines.append(f"| all | {total['leave_out_0']} of {total['of']} | {total['matter']} of {total['of']} |")
+    return "\n".join(lines)
+
+
+def power_table(rows: list[dict]) -> str:
+    found = {
+        (row["power"]["strength"], row["power"]["images"]): row["power"] for row in rows if "power" in row
+    }
+    sizes = sorted({size for _, size in found})
+    lines = [
+        f"| strength | {' | '.join(f'{size:,} images' for size in sizes)} |",
+        "|---" * (1 + len(sizes)) + "|",
+    ]
+    for strength in sorted({strength for strength, _ in found}):
+        each = [found[strength, size] for size in sizes]
+        cells = (f"{100 * one['drop']:.1f} points, found in {one['found']} of {one['of']}" for one in each)
+        lines.append(f"| {strength:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

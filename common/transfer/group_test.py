@@ -3,7 +3,7 @@
 A ridge regression predicts every image without its group, and, for comparison, without as many random images of the
 same classes. Both follow from one fit: with H the hat matrix, the residuals of the images G left out are (I - H_GG)^-1
 times those of the fit to all (Cook & Weisberg 1982, section 2.2). The drop of the accuracy is a mean over images; its
-interval resamples groups, at a level corrected for the number of groupings (Bonferroni).
+interval is Student's over groups, at a level corrected for the number of groupings (Bonferroni).
 
 Shapes: N images, C classes, features (N, D) float, labels (N,) int, groups (N,) int.
 """
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
+from scipy.special import stdtrit
 
-from .linear_probe import Ridge, decompose, single_threaded_blas
+from .linear_probe import Ridge, decompose, leave_out_residuals, single_threaded_blas
 
 MIN_GROUPS = 5  # of a class
 MIN_SHARE = 0.5  # of the images are in classes with so many groups
 MIN_SHARED = 0.1  # of the images share their group
 PERMUTATIONS = 3
-RESAMPLES = 4000
 PENALTIES = np.geomspace(1e-5, 10, 7)  # relative to the standardised features' sum of squares
 
 
@@ -76,11 +76,13 @@ def _drop(fit: _Fit, groups: ndarray, mask: ndarray, level: float, rng: np.rando
     permuted = [permute(fit.labels, groups, rng) for _ in range(PERMUTATIONS)]
     mixed = np.mean([_correct(fit, each, fit.penalty) for each in permuted], axis=0)
     members = np.unique(groups[mask], return_inverse=True)[1]
-    sizes = np.bincount(members)
-    sums = np.bincount(members, (mixed - apart)[mask])
-    counts = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), RESAMPLES)
-    low, high = np.quantile(counts @ sums / (counts @ sizes), ((1 - level) / 2, (1 + level) / 2))
-    return Drop(float(mixed[mask].mean()), float(apart[mask].mean()), float(low), float(high))
+    lost = (mixed - apart)[mask]
+    deviations = np.bincount(members, lost - lost.mean())
+    n = len(deviations)
+    error = np.sqrt(n / (n - 1) * np.square(deviations).sum()) / len(lost)
+    half = float(stdtrit(n - 1, (1 + level) / 2) * error)
+    estimate = float(lost.mean())
+    return Drop(float(mixed[mask].mean()), float(apart[mask].mean()), estimate - half, estimate + half)
 
 
 def permute(labels: ndarray, groups: ndarray, rng: np.random.Generator) -> ndarray:
@@ -94,7 +96,7 @@ def permute(labels: ndarray, groups: ndarray, rng: np.random.Generator) -> ndarr
 
 def _best_penalty(ridge: Ridge, groups: ndarray) -> float:
     candidates = PENALTIES * np.square(ridge.x).sum()
-    errors = [np.square(_residuals(ridge, groups, penalty)).sum() for penalty in candidates]
+    errors = [np.square(leave_out_residuals(ridge, groups, penalty)).sum() for penalty in candidates]
     return float(candidates[int(np.argmin(errors))])
 
 
@@ -108,20 +110,5 @@ def _correct(fit: _Fit, groups: ndarray, penalty: float) -> ndarray:
     sums = np.zeros((groups.max() + 1, ridge.y.shape[1]))
     np.add.at(sums, groups, ridge.y)
     shift = -sums[groups] / (len(labels) - sizes)
-    logits = ridge.y + ridge.y_mean - _residuals(ridge, groups, penalty) - shift
+    logits = ridge.y + ridge.y_mean - leave_out_residuals(ridge, groups, penalty) - shift
     return (logits.argmax(1) == labels).astype(float)
-
-
-def _residuals(ridge: Ridge, groups: ndarray, penalty: float) -> ndarray:
-    """(N, C): the targets less the predictions of a fit without the image's group; groups of a size at once."""
-    vectors, intercept = ridge.vectors, ridge.intercept
-    shrinkage = ridge.values / (ridge.values + penalty)
-    residuals = ridge.y - vectors @ (shrinkage[:, None] * ridge.projected)
-    left_out = np.empty_like(residuals)
-    order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
-    for size in np.unique(sizes[sizes > 0]):
-        members = order[sizes[groups[order]] == size].reshape(-1, size)
-        v, one = vectors[members], intercept[members]
-        hat = (v * shrinkage) @ v.transpose(0, 2, 1) + one @ one.transpose(0, 2, 1)
-        left_out[members] = np.linalg.solve(np.eye(size) - hat, residuals[members])
-    return left_out

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..data.groups.candidates import Candidate, candidates, folder_candidates, natural_order
-from ..data.images.cache import content_hash
+from ..data.images.cache import content_hash, decode_cached
 from ..files.disk_cache import cached
 from ..models import build, weights
 from ..spec import Preprocess, Samples
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .group_test import Drop
 
-FORMAT = 1  # of the cached results: increase it to invalidate older ones
+FORMAT = 2  # of the cached results: increase it to invalidate older ones
 BACKBONE, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input in pixels
 LIMITS = (1000, 3000)  # images tested: the second only if the first show a drop
 MIN_DROP = 0.01  # of the accuracy: a smaller one does not matter
@@ -60,7 +60,8 @@ def find_grouping(
     weights.locate(backbone, "imagenet", offline)
 
     def compute() -> dict[str, Any]:
-        return {"drops": [drop and asdict(drop) for drop in drops_of(samples, tried, preprocess, offline)]}
+        drops = drops_of(samples, tried, preprocess, offline, cache)
+        return {"drops": [drop and asdict(drop) for drop in drops]}
 
     if cache:
         key = {
@@ -109,7 +110,7 @@ def _choose(tried: Sequence[Candidate], drops: Sequence[dict[str, float] | None]
 
 
 def drops_of(
-    samples: Samples, tried: Sequence[Candidate], preprocess: Preprocess, offline: bool
+    samples: Samples, tried: Sequence[Candidate], preprocess: Preprocess, offline: bool, cache: bool
 ) -> "list[Drop | None]":
     """The drops on a sample; on a larger one if the first shows a drop that may matter."""
     import numpy as np
@@ -127,7 +128,7 @@ def drops_of(
         if all(testable(present, each) is None for each in part):
             return drops
         if new := [i for i in sample if i not in features]:
-            features |= probe_features(samples.images, new, preprocess, offline)
+            features |= probe_features(samples.images, new, preprocess, offline, cache)
         readable = [k for k, i in enumerate(sample) if features[i] is not None]
         if not readable:
             return [None] * len(tried)
@@ -159,18 +160,16 @@ def sample_blocks(samples: Samples, limit: int) -> list[int]:
 
 
 def probe_features(
-    images: Sequence, positions: Sequence[int], preprocess: Preprocess, offline: bool
+    images: Sequence, positions: Sequence[int], preprocess: Preprocess, offline: bool, cache: bool
 ) -> "dict[int, np.ndarray | None]":
     """{position: (D,) features}; None for an image that cannot be read. Computed on the CPU, the same everywhere."""
-    import numpy as np
     import torch
 
     from ..data.images.decode import decode
-    from .features import Extractor, extract_features
+    from .features import Extractor, cached_features, extract_features
 
     backbone = build.get_backbone(BACKBONE)
     path, sha256 = weights.fetch(backbone, "imagenet", offline)
-    pixels, bad = decode(_select(images, positions), preprocess, None)
     extractor = Extractor(
         backbone=backbone,
         weights=path,
@@ -181,9 +180,21 @@ def probe_features(
         precision="fp32",
         seed=0,
     )
-    values = extract_features(extractor, pixels, np.arange(len(positions))).values
+    selected, every = _select(images, positions), range(len(positions))
+    if cache:
+        values = cached_features(extractor, selected, every, None).values
+        _, bad = decode_cached(selected, preprocess, None)
+    else:
+        pixels, bad = decode(selected, preprocess, None)
+        values = extract_features(extractor, pixels, every).values
     return {i: None if k in bad else values[k] for k, i in enumerate(positions)}
 
 
-def _select(images: Sequence, positions: Sequence[int]) -> Sequence:
-    return [images[i] for i in positions]
+def _select(images: Sequence, positions: Sequence[int]) -> "list[str] | np.ndarray":
+    """Files, or pixels of images of one size."""
+    selected = [images[i] for i in positions]
+    if isinstance(images, list):
+        return selected
+    import numpy as np
+
+    return np.stack(selected)

@@ -213,19 +213,41 @@ def _spectrum(x: ndarray) -> tuple[ndarray, ndarray]:
 def _leave_out_error(ridge: Ridge, groups: ndarray | None, penalty: float) -> float:
     """The squared error over all images, each predicted without itself, or without its group.
 
-    With H the hat matrix, the residuals of a group left out are (I - H_GG)^-1 times those of the fit to all
-    (Cook & Weisberg 1982, section 2.2; a group of one: Allen's PRESS). If all images are one group, single images
-    are left out.
+    If all images are one group, single images are left out (Allen's PRESS).
     """
-    vectors, intercept = ridge.vectors, ridge.intercept
-    shrinkage = ridge.values / (ridge.values + penalty)
-    residual = ridge.y - vectors @ (shrinkage[:, None] * ridge.projected)
     if groups is None or (groups == groups[0]).all():
-        leverage = np.square(vectors) @ shrinkage + intercept[:, 0] ** 2
-        return float(np.square(residual / (1 - leverage)[:, None]).sum())
-    error = 0.0
-    order = np.argsort(groups, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        hat = (vectors[members] * shrinkage) @ vectors[members].T + intercept[members] @ intercept[members].T
-        error += np.square(np.linalg.solve(np.eye(len(members)) - hat, residual[members])).sum()
-    return float(error)
+        shrinkage = ridge.values / (ridge.values + penalty)
+        leverage = np.square(ridge.vectors) @ shrinkage + ridge.intercept[:, 0] ** 2
+        return float(np.square(_residuals(ridge, shrinkage) / (1 - leverage)[:, None]).sum())
+    return float(np.square(leave_out_residuals(ridge, groups, penalty)).sum())
+
+
+def leave_out_residuals(ridge: Ridge, groups: ndarray, penalty: float) -> ndarray:
+    """(N, C): the targets less the predictions of a fit without the image's group.
+
+    With H the hat matrix, the residuals of a group left out are (I - H_GG)^-1 times those of the fit to all
+    (Cook & Weisberg 1982, section 2.2). With H_GG = U U^T and more images than columns of U, Woodbury's identity inverts
+    the smaller I - U^T U instead. Groups of one size are solved together.
+    """
+    shrinkage = ridge.values / (ridge.values + penalty)
+    residuals = _residuals(ridge, shrinkage)
+    columns = np.hstack(
+        (ridge.vectors * np.sqrt(shrinkage), ridge.intercept)
+    )  # the hat matrix is their outer product
+    left_out = np.empty_like(residuals)
+    order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
+    for size in np.unique(sizes[sizes > 0]):
+        members = order[sizes[groups[order]] == size].reshape(-1, size)
+        batch = max(1, CHUNK // size)
+        for chunk in (members[i : i + batch] for i in range(0, len(members), batch)):
+            u, r = columns[chunk], residuals[chunk]
+            ut = u.transpose(0, 2, 1)
+            if size <= columns.shape[1]:
+                left_out[chunk] = np.linalg.solve(np.eye(size) - u @ ut, r)
+            else:
+                left_out[chunk] = r + u @ np.linalg.solve(np.eye(columns.shape[1]) - ut @ u, ut @ r)
+    return left_out
+
+
+def _residuals(ridge: Ridge, shrinkage: ndarray) -> ndarray:
+    return ridge.y - ridge.vectors @ (shrinkage[:, None] * ridge.projected)

@@ -37,17 +37,3 @@ def test_not_testable() -> None:
     one_group_per_class, four_each, single = labels, np.arange(40) // 5, np.arange(40)
     assert [group_test.testable(labels, g) for g in (one_group_per_class, four_each, single)] == [None] * 3
     assert group_test.testable(labels, np.arange(40) // 4).all()
-
-
-def test_left_out_residuals_are_those_of_a_refit() -> None:
-    features, labels, groups = images(resemblance=1, groups=12, size=5)
-    ridge = group_test.decompose(features, labels, 2)
-    penalty = 0.01 * np.square(ridge.x).sum()
-    found = group_test._residuals(ridge, groups, penalty)
-    for group in (0, 7):
-        rest, left = groups != group, groups == group
-        x, y = ridge.x[rest], ridge.y[rest]
-        centred = x - x.mean(0)
-        weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(60), centred.T @ (y - y.mean(0)))
-        predicted = (ridge.x[left] - x.mean(0)) @ weights + y.mean(0)
-        assert np.allclose(found[left], ridge.y[left] - predicted)

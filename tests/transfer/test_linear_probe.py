@@ -58,6 +58,23 @@ def test_a_whole_group_is_left_out() -> None:
     assert linear_probe.fit(x, y, 4, groups).penalty == pytest.approx(chosen)
 
 
+@pytest.mark.parametrize(("d", "size"), [(60, 5), (12, 30)])
+def test_residuals_without_a_group_are_those_of_a_refit(d: int, size: int) -> None:
+    """Groups smaller and larger than the number of features, beside groups of one."""
+    x, y = made(90, d)
+    ridge = linear_probe.decompose(x, y, 4)
+    penalty = 0.01 * np.square(ridge.x).sum()
+    groups = np.where(np.arange(90) < 70, np.arange(90) // size, np.arange(90))
+    found = linear_probe.leave_out_residuals(ridge, groups, penalty)
+    for group in (0, 75):
+        rest, left = groups != group, groups == group
+        x, y = ridge.x[rest], ridge.y[rest]
+        centred = x - x.mean(0)
+        weights = np.linalg.solve(centred.T @ centred + penalty * np.eye(d), centred.T @ (y - y.mean(0)))
+        predicted = (ridge.x[left] - x.mean(0)) @ weights + y.mean(0)
+        assert np.allclose(found[left], ridge.y[left] - predicted)
+
+
 def test_folds_and_out_of_fold() -> None:
     x, y = made(200, 30, signal=0.4)
     fold = linear_probe.folds(y, None, 0)

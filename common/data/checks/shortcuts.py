@@ -83,7 +83,7 @@ def find_shortcuts(
         features = {"file metadata": encode_metadata(files)} if files else {}
         features["border pixels"] = np.stack([readable[i].border for i in positions])
         features["colours"] = np.stack([readable[i].colours for i in positions])
-        n_folds = min(FOLDS, counts.min())
+        n_folds = min(FOLDS, int(counts.min()))
         baselines = Baselines(
             n=len(positions),
             folds=n_folds,

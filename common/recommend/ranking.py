@@ -7,6 +7,7 @@ import numpy as np
 from numpy import ndarray
 
 from ..statistics import paired, posterior
+from ..statistics.intervals import stretch
 
 CONFIDENCE = 0.95
 SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
@@ -37,14 +38,14 @@ def rank(
 ) -> list[Standing]:
     """The best first. `predicted` (K, N) int and `labels` (N,) int are classes; `metric` top1 or balanced_accuracy.
 
-    Images, or whole groups of them, are resampled alike for all backbones.
+    Images, or whole groups of them, are resampled alike for all backbones; few groups widen the intervals, see `stretch`.
     """
     resampled = _resample(predicted, labels, metric, seed, groups)
     scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
     intervals, behind_intervals = (
-        np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled, behind)
+        np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled.clip(0, 1), behind)
     )
     per_image = (predicted == labels) * image_weights(labels, metric)
     draws = posterior.posterior(per_image[:, None], seed, groups)
@@ -87,7 +88,9 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
         return paired.resample_means(predicted == labels, seed)
     units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     scorers = [_scorer(row, labels, metric, units) for row in predicted]
-    return paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
+    resampled = paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
+    centre = np.array([score(np.ones(units.max() + 1)) for score in scorers])
+    return centre + stretch(groups) * (resampled - centre)
 
 
 def _tied(behind: ndarray, leader: int) -> set[int]:

@@ -53,14 +53,15 @@ def _logits(setup: Setup, part: str) -> np.ndarray:
 def score_with_intervals(
     logits: np.ndarray, labels: np.ndarray, seed: int, groups: np.ndarray | None = None
 ) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images.
+    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images,
+    or a single group.
 
     Intervals are over (N,) `groups`, or over images.
     """
     scores = _bootstrapped(logits, labels, seed, groups)
     values = classification.auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
     if values is not None:
-        interval = intervals.of_mean(values, groups=groups) if _all_classes_drawn(labels) else None
+        interval = intervals.of_auroc(values, labels, groups=groups) if _all_classes_drawn(labels) else None
         scores["auroc"] = {"value": float(values.mean()), "interval": interval}
     return scores
 

@@ -7,6 +7,7 @@ from numpy import ndarray
 from scipy.special import ndtri, stdtrit
 
 RESAMPLES = 1000
+PRIOR_DF = 0.5
 FRACTIONS = {"top1", "top5", "macro_f1", "balanced_accuracy"}
 
 
@@ -27,7 +28,8 @@ def bootstrap(
       "effective sample size" of surveys (Franco et al. 2019): `n` itself for top-1, fewer for the mean of rare classes.
     - Resampling inflates the calibration error; its interval is reflected at the score (the "basic" interval).
     - The resamples of G groups vary too little by a factor (G - 1) / G in variance, and their number is often small: the
-      intervals are widened by it, and use Student's distribution with G - 1 degrees of freedom.
+      intervals are widened by it, and use Student's distribution with G - 1 degrees of freedom. Few groups may agree by
+      chance, so the variance of fractions is moderated, see `_moderate`.
 
     Training noise is not in these intervals: compare seeds.
     """
@@ -36,30 +38,59 @@ def bootstrap(
     for weights in image_weights(n, seed, resamples, groups):
         for name, value in scores(weights).items():
             draws.setdefault(name, []).append(value)
-    at, quantile, widening = scores(np.ones(n)), _quantile(level, groups), _widening(groups)
-    stretch = quantile / ndtri((1 + level) / 2) * widening**0.5
+    at, sizes = scores(np.ones(n)), np.bincount(units)
+    wide = stretch(groups, level)
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in draws.items():
         low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
-        if name in FRACTIONS:
-            low, high = _wilson(at[name], widening * np.var(values), units.max() + 1, quantile)
-        elif name == "ece":
-            low, high = 2 * at[name] - high, 2 * at[name] - low
-        if name not in FRACTIONS:
-            low, high = (max(0.0, at[name] + stretch * (end - at[name])) for end in (low, high))
+        if name in FRACTIONS and groups is None:
+            low, high = _wilson(at[name], np.var(values), n, ndtri((1 + level) / 2))
+        elif name in FRACTIONS:
+            df, n_alike = max(1, len(sizes) - 1), n**2 / np.square(sizes).sum()
+            variance = _moderate(np.var(values) * len(sizes) / df, at[name], df, n_alike)
+            low, high = _wilson(at[name], variance, len(sizes), stdtrit(df, (1 + level) / 2))
+        else:
+            if name == "ece":
+                low, high = 2 * at[name] - high, 2 * at[name] - low
+            low, high = (max(0.0, at[name] + wide * (end - at[name])) for end in (low, high))
         intervals[name] = (low, high)
     return intervals
 
 
-def of_mean(values: ndarray, level: float = 0.95, groups: ndarray | None = None) -> tuple[float, float]:
-    """The interval of a fraction that is the mean of these (N,) values, see `classification.auroc_values`.
+def of_auroc(
+    values: ndarray, labels: ndarray, level: float = 0.95, groups: ndarray | None = None
+) -> tuple[float, float] | None:
+    """The interval of an AUROC, the mean of these (N,) values of `classification.auroc_values`.
 
-    G groups leave G - 2 degrees of freedom, because an AUROC compares two samples (Obuchowski 1997, Biometrics 53:567).
+    Groups of every class are a sample of their own: variances are added, with Welch's (1947) degrees of freedom. None if a
+    class has a single group.
     """
+    value, deviations = float(values.mean()), (values - values.mean()) / len(values)
+    if groups is None:
+        return _wilson(value, np.square(deviations).sum(), len(values), ndtri((1 + level) / 2))
     units = unit_indices(len(values), groups)
-    sums = np.bincount(units, values - values.mean())
-    variance = _widening(groups) * np.square(sums).sum() / len(values) ** 2
-    return _wilson(float(values.mean()), variance, len(sums), _quantile(level, groups, 2))
+    n_groups = np.bincount(np.unique(np.stack([labels, units]), axis=1)[0])
+    if n_groups.min() < 2:
+        return None
+    sums = np.zeros((units.max() + 1, len(n_groups)))
+    np.add.at(sums, (units, labels), deviations)
+    by_class = np.square(sums).sum(0) * n_groups / (n_groups - 1)
+    variance = np.square(sums.sum(1)).sum() + (by_class / n_groups).sum()
+    df = n_groups.min() - 1.0
+    if by_class.any():
+        df = by_class.sum() ** 2 / (np.square(by_class) / (n_groups - 1)).sum()
+    n_alike = len(n_groups) ** 2 / (1 / n_groups).sum()
+    variance = _moderate(variance, value, n_groups.sum() - len(n_groups), n_alike)
+    return _wilson(value, variance, len(sums), stdtrit(df, (1 + level) / 2))
+
+
+def stretch(groups: ndarray | None, level: float = 0.95) -> float:
+    """From the width of percentiles over resampled groups to that of Student's interval; 1 for images, of which there are many."""
+    if groups is None:
+        return 1.0
+    n = len(np.unique(groups))
+    df = max(1, n - 1)
+    return float((n / df) ** 0.5 * stdtrit(df, (1 + level) / 2) / ndtri((1 + level) / 2))
 
 
 def unit_indices(n: int, groups: ndarray | None) -> ndarray:
@@ -75,23 +106,19 @@ def image_weights(n: int, seed: int, resamples: int, groups: ndarray | None = No
         yield np.bincount(rng.integers(n_units, size=n_units), minlength=n_units).astype(float)[units]
 
 
-def _quantile(level: float, groups: ndarray | None, n_means: int = 1) -> float:
-    """Of the normal distribution; of Student's for groups, from which `n_means` means are estimated."""
-    if groups is None:
-        return float(ndtri((1 + level) / 2))
-    return float(stdtrit(max(1, len(np.unique(groups)) - n_means), (1 + level) / 2))
+def _moderate(variance: float, fraction: float, df: float, n_alike: float) -> float:
+    """The variance of a fraction, drawn a little towards that of `n_alike` images: few groups may agree by chance.
 
-
-def _widening(groups: ndarray | None) -> float:
-    """From the variance of resampled groups to an unbiased one; 1 for images, of which there are many."""
-    n_groups = 0 if groups is None else len(np.unique(groups))
-    return n_groups / (n_groups - 1) if n_groups > 1 else 1.0
+    That is its largest value, as if all images of a group were alike; it counts as `PRIOR_DF` degrees of freedom.
+    """
+    smoothed = (fraction * n_alike + 1) / (n_alike + 2)  # never 0 or 1
+    return (df * variance + PRIOR_DF * smoothed * (1 - smoothed) / n_alike) / (df + PRIOR_DF)
 
 
 def _wilson(fraction: float, variance: float, n_units: int, quantile: float) -> tuple[float, float]:
     """Wilson 1927: the score interval of a fraction of the number of images that explains its variance."""
     z2 = quantile**2
-    n = fraction * (1 - fraction) / variance if variance else n_units
+    n = fraction * (1 - fraction) / variance if variance and 0 < fraction < 1 else n_units
     middle = (fraction + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (fraction * (1 - fraction) / n + z2 / (4 * n**2))) / (1 + z2 / n)
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))

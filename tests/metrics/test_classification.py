@@ -58,7 +58,7 @@ def test_auroc_interval_is_that_of_the_bootstrap(classes: int, n: int) -> None:
     samples = rng.integers(n, size=(800, n))
     draws = [classification.score(logits[i], labels[i])["auroc"] for i in samples]
     p = softmax(logits, axis=1)
-    low, high = intervals.of_mean(classification.auroc_values(p, labels))
+    low, high = intervals.of_auroc(classification.auroc_values(p, labels), labels)
     assert (low, high) == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.1 * (high - low))
 
 

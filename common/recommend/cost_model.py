@@ -11,10 +11,13 @@ from ..models import build
 from ..models.registry import Backbone
 from ..spec import Speed
 from ..training import recipes
-from ..training.autotune import step_times
+from ..training.autotune import Timing, step_times
 from ..training.device import is_out_of_memory
 
-FORMAT = 2  # of the cached figures; increase it to invalidate older ones
+CPU_IMAGES = 16  # of a measured step at most: on a CPU its time and memory are proportional to the images
+TIMING = Timing(warmup=1, min_steps=1, max_seconds=1.0)
+STATE_BYTES = 16  # per parameter, for any number of images: float32 weight, gradient and two moments of AdamW
+FORMAT = 3  # of the cached figures; increase it to invalidate older ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +76,19 @@ def _estimate(workload: Workload, measure: bool) -> Cost:
     static = (cost.parameters(network), cost.macs(network, workload.image_size))
     if not measure:
         return Cost(*static, None, None)
-    batch = (workload.batch_size, 3, *workload.image_size)
+    images = workload.batch_size
+    if workload.device.type == "cpu":
+        images = min(images, CPU_IMAGES)
+    batch, scale = (images, 3, *workload.image_size), workload.batch_size / images
     cost.reset_peak_memory(workload.device)
+    before = cost.peak_memory(workload.device)
     try:
-        times = step_times(make, workload.device, batch, Speed(precision=workload.precision))
+        times = step_times(make, workload.device, batch, Speed(precision=workload.precision), TIMING)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return Cost(*static, None, None)
-    return Cost(*static, times["step_seconds"], cost.peak_memory(workload.device))
+    added = cost.peak_memory(workload.device) - before
+    state = min(added, STATE_BYTES * static[0])
+    peak = before + state + round(scale * (added - state))
+    return Cost(*static, scale * times["step_seconds"], peak)

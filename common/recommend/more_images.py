@@ -19,7 +19,8 @@ def estimate(name: str, result: ProbeResult, round_: Round, metric: str) -> dict
     None if the images are too few for three training set sizes.
     """
     labels, balanced = round_.labels, metric == "balanced_accuracy"
-    correct = data_curve.correct(result.features, labels, round_.folds, round_.groups, balanced)
+    with_all = np.equal(result.predicted, labels)
+    correct = data_curve.correct(result.features, labels, round_.folds, round_.groups, balanced, with_all)
     if len(correct) < MIN_STEPS:
         return None
     scores = correct * ranking.image_weights(labels, metric)

@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +21,17 @@ from .cpu_kernels import move_to
 from .device import batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
 FORMAT = 2  # increased when older timings are no longer valid
-MAX_STEPS = 20  # timed per setting
-MAX_SECONDS = 10.0  # per setting, after `MIN_STEPS`
-MIN_STEPS = 3
-WARMUP_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How many training steps are timed."""
+
+    warmup: int = 2
+    min_steps: int = 3
+    max_steps: int = 20
+    max_seconds: float = 10.0  # after `min_steps`
+
 
 Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
 Times = dict[str, float]
@@ -99,7 +106,13 @@ def _measure(
     return times
 
 
-def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed) -> Times:
+def step_times(
+    build: Callable[[], nn.Module],
+    device: torch.device,
+    batch: Batch,
+    speed: Speed,
+    timing: Timing = Timing(),
+) -> Times:
     """The median seconds of a training step, and the extra seconds of the first steps and the first evaluation."""
     prepare(device, speed.precision)
     memory_format = torch.channels_last if speed.channels_last else torch.contiguous_format
@@ -133,10 +146,12 @@ def step_times(build: Callable[[], nn.Module], device: torch.device, batch: Batc
             net(torch.cat([images, images]))
         net.train()
 
-    first = sum(timed(step) for _ in range(WARMUP_STEPS))
+    first = sum(timed(step) for _ in range(timing.warmup))
     seconds: list[float] = []
-    while len(seconds) < MIN_STEPS or (len(seconds) < MAX_STEPS and sum(seconds) < MAX_SECONDS):
+    while len(seconds) < timing.min_steps or (
+        len(seconds) < timing.max_steps and sum(seconds) < timing.max_seconds
+    ):
         seconds.append(timed(step))
     median = statistics.median(seconds)
-    start = first - WARMUP_STEPS * median + (timed(evaluate) if speed.compiled else 0.0)
+    start = first - timing.warmup * median + (timed(evaluate) if speed.compiled else 0.0)
     return {"step_seconds": median, "start_seconds": max(0.0, start)}

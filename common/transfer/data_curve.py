@@ -13,19 +13,29 @@ from . import linear_probe
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 REPEATS = (4, 3, 2, 1)  # random subsets of each fraction
+MANY = 500  # images: one subset of so many is enough
 
 
 def correct(
-    features: ndarray, labels: ndarray, folds: ndarray, groups: ndarray | None, balanced: bool
+    features: ndarray,
+    labels: ndarray,
+    folds: ndarray,
+    groups: ndarray | None,
+    balanced: bool,
+    with_all: ndarray | None = None,
 ) -> ndarray:
     """(S, N): the fraction of the repeats in which the image is classified correctly.
 
-    The last of the S <= 4 fractions is 1; those that leave the smallest class less than an image or group are left out.
+    `with_all` (N,) bool: whether it is with all training images, if known. The last of the S <= 4 fractions is 1; those that leave the smallest class less than an image or group are left out.
     """
     rng, classes = np.random.default_rng(0), int(labels.max()) + 1
     units = labels if groups is None else np.unique(np.stack((labels, groups)), axis=1)[0]
     smallest = np.unique(units, return_counts=True)[1].min()
-    steps = [(f, n) for f, n in zip(FRACTIONS, REPEATS, strict=True) if f == 1 or f * smallest >= 1]
+    steps = [
+        (f, 1 if f * len(labels) >= MANY else n)
+        for f, n in zip(FRACTIONS, REPEATS, strict=True)
+        if f == 1 or f * smallest >= 1
+    ]
     curve = np.zeros((len(steps), len(labels)))
 
     def predict(job: tuple[int, int, ndarray]) -> ndarray:
@@ -37,12 +47,15 @@ def correct(
     jobs = [
         (step, fold, _subset(np.flatnonzero(folds != fold), labels, groups, fraction, rng))
         for step, (fraction, repeats) in enumerate(steps)
+        if fraction < 1 or with_all is None
         for _ in range(repeats)
         for fold in np.unique(folds)
     ]
     with linear_probe.single_threaded_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for (step, fold, _), right in zip(jobs, pool.map(predict, jobs), strict=True):
             curve[step, folds == fold] += right / steps[step][1]
+    if with_all is not None:
+        curve[-1] = with_all
     return curve
 
 

@@ -48,7 +48,7 @@ def test_a_budget_drops_the_worst(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
     monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=1.0))
     options = ("--data_dir", data, "-model", *TINY, *SMALL)
-    answer = run_recommend(*options, "--budget", "20m")  # after 40 images, 3 x (280 + costs) seconds to go
+    answer = run_recommend(*options, "--budget", "10m")  # after 40 images, 3 x (280 + costs) seconds to go
     assert [row["backbone"] for row in answer["backbones"]] == [TINY[1]]
     assert {row["name"] for row in answer["dropped"]} == {TINY[0], TINY[2]}
     assert {row["images"] for row in answer["dropped"]} == {40, 80} and answer["images"] == 320
@@ -122,3 +122,25 @@ def test_groups_under_a_budget() -> None:
             path.rename(path.with_name(f"p{i // 50 if i < 150 else i // 10}_{i}.png"))
     options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"/(p\d+)_", "--budget", "10h")
     assert run_recommend(*options)["groups"] >= 3
+
+
+def test_a_cost_on_the_cpu_is_measured_with_few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    workload = cost_model.Workload(
+        row=build.get_backbone(TINY[0]), classes=2, batch_size=64, image_size=(32, 32), device=torch.device("cpu"),
+        device_name="a machine", precision="fp32",
+    )  # fmt: skip
+    batches: list[tuple[int, ...]] = []
+
+    def time(build: object, device: object, batch: tuple[int, ...], *_: object) -> dict:
+        batches.append(batch)
+        return {"step_seconds": 0.5}
+
+    grown = (
+        16 * cost_model.estimate(workload, measure=False).parameters + 1000
+    )  # the state, and 1,000 bytes of 16 images
+    peaks = iter((5_000, 5_000 + grown))
+    monkeypatch.setattr(cost_model, "step_times", time)
+    monkeypatch.setattr(cost_model.cost, "peak_memory", lambda device: next(peaks))
+    found = cost_model.estimate(workload, measure=True)
+    assert batches == [(16, 3, 32, 32)] and found.step_seconds == 2.0
+    assert found.peak_memory_bytes == 5_000 + grown + 3 * 1000

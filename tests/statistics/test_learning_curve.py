@@ -51,6 +51,8 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     assert curve.shape == (4, 240) and curve[-1].mean() > curve[0].mean()
     logits = linear_probe.out_of_fold(x, labels, 4, folds, groups)
     assert (curve[-1] == (logits.argmax(1) == labels)).all()
+    known = data_curve.correct(x, labels, folds, groups, False, with_all=curve[-1])
+    assert (known == curve).all()
     few = labels[:24]
     assert (
         len(data_curve.correct(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3

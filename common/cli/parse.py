@@ -1,7 +1,6 @@
 """From argv to a `RunConfig`, with all checks that need no torch."""
 
 import argparse
-import ctypes
 import dataclasses
 import os
 import sys
@@ -17,6 +16,7 @@ from ..models.names import short_name, slug
 from ..run.results import BEST, OPTIONS, RESULT
 from ..run.trackers import check_installed
 from ..spec import CHANGEABLE, Dataset, RunConfig
+from ..training.gpus import check_driver
 from ..training.recipes import AUGMENTS, UNUSED_BY_PROBE, defaults
 from . import config_file
 from .arguments import bind_groups, bind_labels, check_pixels
@@ -145,8 +145,8 @@ def _check_values(options: argparse.Namespace) -> None:
     build.check_name(options.model)
     if options.track:
         check_installed(options.track)
-    if options.device == "cuda" and not count_gpus():
-        raise UserError("--device cuda: no NVIDIA driver with a GPU on this machine; drop it to use the CPU")
+    if options.device == "cuda":
+        check_driver()
 
 
 def _check_protocol(options: argparse.Namespace) -> None:
@@ -208,13 +208,3 @@ def _run_folder(dataset: Dataset, options: argparse.Namespace) -> Path:
     if out.exists() and not options.resume:
         raise UserError(f"run folder {out} exists already: choose another with --out, or move it away")
     return out
-
-
-def count_gpus() -> int:
-    """NVIDIA GPUs according to the driver, without torch."""
-    count = ctypes.c_int(0)
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return 0
-    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0

@@ -1,6 +1,7 @@
 """The device and the precision of a run, and errors when its memory is too small."""
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -9,6 +10,7 @@ from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
 from ..errors import OUT_OF_MEMORY, UserError
+from . import gpus
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -17,14 +19,17 @@ def find(device: str) -> torch.device:
     """`device`: auto, cpu, cuda.
 
     Raises:
-        UserError: CUDA is requested but not available.
+        UserError: CUDA is requested but not available, or the GPU of this process cannot be used.
     """
-    cuda = torch.cuda.is_available()
-    if device == "cuda" and not cuda:
-        raise UserError(
-            "--device cuda: torch finds no CUDA device; drop it to use the CPU, or install torch's CUDA build"
-        )
-    return torch.device("cuda" if cuda and device != "cpu" else "cpu")
+    if device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        gpus.check_usable(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))))
+        return torch.device("cuda")
+    if device == "cuda":
+        raise UserError(f"--device cuda: {gpus.format_no_cuda()}; or drop it to use the CPU")
+    gpus.note_unused_gpu()
+    return torch.device("cpu")
 
 
 def fast_precisions(device: torch.device) -> list[str]:
@@ -123,4 +128,6 @@ def batch_errors(batch_size: int) -> Iterator[None]:
             if half
             else "try a smaller --image_size"
         )
+        if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available():
+            smaller += gpus.format_others_memory(torch.device("cuda", torch.cuda.current_device()))
         raise UserError(f"{OUT_OF_MEMORY} {batch_size}: {smaller}") from None

@@ -12,10 +12,11 @@ from pathlib import Path
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...sweep.plan import Cell
+from ...training.gpus import count_gpus
 from ..arguments import duration
 from ..grid import GROUPS, Grid, expand
 from ..main import report_user_errors
-from ..parse import MAX_SEED, count_gpus
+from ..parse import MAX_SEED
 
 FIXED = (
     "-model", "--model", "--seed", "--shots", "--fraction", "--data_dir", "--out", "--resume", "--config", "--download",

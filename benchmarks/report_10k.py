@@ -24,6 +24,7 @@ from common.metrics import classification
 from common.models.registry import BACKBONES
 from common.report.runs import load_runs
 from common.run import provenance, results
+from common.run.predictions import RunPredictions, write_confusion, write_predictions
 
 DATASETS, SEEDS, IMAGES, CLASSES = 20, 50, 400, tuple("abcdefghij")
 
@@ -61,8 +62,8 @@ def predict(runs: Path) -> None:
     for folder in runs.iterdir():
         logits = rng.normal(size=(IMAGES, len(CLASSES))).astype(np.float32)
         logits[np.arange(IMAGES), labels] += np.where(rng.random(IMAGES) < 0.8, 5, 0)
-        results.write_predictions(folder, names, labels, logits, CLASSES)
-        results.write_confusion(folder, classification.confusion(logits, labels), CLASSES)
+        write_predictions(folder, RunPredictions(tuple(names), labels, CLASSES, logits))
+        write_confusion(folder, classification.confusion(logits, labels), CLASSES)
 
 
 def page(runs: Path, out: Path) -> dict[str, float]:

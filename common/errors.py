@@ -15,6 +15,7 @@ DIVERGED = "the loss is NaN or infinite"
 OUT_OF_MEMORY = "out of memory at a batch of"
 CACHE_CUT_SHORT = "the image cache was cut short while it was in use"
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOT_WRITABLE = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 DISK_FULL_TEXTS = (*map(os.strerror, DISK_FULL), "requested and ")  # NumPy's: 100 requested and 3 written
 
 
@@ -28,6 +29,22 @@ class UserError(Exception):
 def printable(text: str) -> str:
     """`text` on one line; control and other unprintable characters are escaped, as in \\x1b."""
     return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+# What tqdm writes to move the cursor between its bars, and to begin and end a bar
+CURSOR = re.compile(r"(?:\n|\x1b\[A)*")
+LINE = re.compile(r"(\r?)(.*?)(\r?)", re.S)
+
+
+def printable_lines(text: str) -> str:
+    """`text` as it may be written to a terminal: names from elsewhere move no cursor and set no colours.
+
+    Lines, tabs and progress bars stay; other control characters are escaped as by `printable`.
+    """
+    if text.isprintable() or CURSOR.fullmatch(text):
+        return text
+    start, middle, end = LINE.fullmatch(text).groups()
+    return start + "".join(c if c in "\n\t" or c.isprintable() else _escape(c) for c in middle) + end
 
 
 def _escape(character: str) -> str:
@@ -77,13 +94,34 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
             raise UserError(
                 f"no space left on the disk of {where}: free some, or write elsewhere with {option}"
             ) from None
-        if getattr(error, "errno", None) in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+        if getattr(error, "errno", None) in NOT_WRITABLE:
             raise UserError(
                 f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
             ) from None
         if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
+            if not _takes_files(parent := _existing_parent(str(where))):
+                raise UserError(
+                    f"cannot write to {where} (nobody can write in {parent}): write elsewhere with {option}"
+                ) from None
             raise UserError(f"{where} is gone: it was moved or deleted while in use") from None
         raise
+
+
+def _existing_parent(path: str) -> str:
+    while not os.path.isdir(path):
+        path = os.path.dirname(os.path.abspath(path))
+    return path
+
+
+def _takes_files(folder: str) -> bool:
+    """Whether a file can be created there: /proc and the like say that what is new in them does not exist."""
+    import tempfile
+
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def _disk_is_full(error: BaseException | None) -> bool:

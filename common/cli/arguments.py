@@ -139,3 +139,17 @@ def duration(text: str) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is not a duration: expected 90s, 10m or 2h")
+
+
+def threshold(text: str) -> tuple[float | None, float | None]:
+    """(probability, None), or (None, recall) of `recall=R`."""
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if name not in ("", "recall") or not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a threshold: expected a probability such as 0.3, or recall=0.95"
+        )
+    return (None, value) if name else (value, None)

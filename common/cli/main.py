@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from ..errors import Stopped, UserError, printable, stop_signals
+from ..errors import Stopped, UserError, printable, printable_lines, stop_signals
 from ..run.provenance import this_python
 from ..run.results import OPTIONS, RESULT
 from ..spec import Dataset, RunConfig
@@ -29,7 +29,7 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
     def run() -> None:
         options = parse(sheets, argv)
         if line := _run(make_config(sheets, options), options.download):
-            print(line)
+            print(printable(line))
 
     report_user_errors(run)
 
@@ -58,7 +58,7 @@ def report_user_errors(function: Callable[[], Any]) -> Any:
 def _kept_open(stream: TextIO) -> Iterator[list[OSError]]:
     """Discard what cannot be written to a closed pipe or terminal or a full disk: the command continues; yields the errors.
 
-    Characters that do not fit the encoding are escaped.
+    Control characters, and those that do not fit the encoding, are escaped.
     """
     errors: list[OSError] = []
     stream.reconfigure(errors="backslashreplace")
@@ -74,7 +74,8 @@ def _kept_open(stream: TextIO) -> Iterator[list[OSError]]:
 
         return call
 
-    stream.write, stream.flush = discard_on_error(stream.write), discard_on_error(stream.flush)
+    write = discard_on_error(stream.write)
+    stream.write, stream.flush = lambda text: write(printable_lines(text)), discard_on_error(stream.flush)
     try:
         yield errors
     finally:
@@ -120,7 +121,7 @@ def _print_resume_command(reason: str, config: RunConfig) -> None:
     if Path(sys.argv[0]).name == script:
         script = shlex.quote(sys.argv[0])
     command = f"{this_python()} {script} --resume {shlex.quote(str(config.out))}"
-    print(f"{reason}; continue with: {command}", file=sys.stderr)
+    print(printable(f"{reason}; continue with: {command}"), file=sys.stderr)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The model card of a hub folder: its README.md, from the files of a run."""
 
-import csv
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from scipy.stats import binomtest
 
 from ..errors import UserError, printable
+from ..run.per_class import class_scores
+from ..run.predictions import read_predictions
 from ..run.results import format_baselines
 from .load import TrainedModel
 
@@ -48,7 +48,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         temperature=model.card.get("temperature"),
         scores=[_score_row(name, score) for name, score in result["test"].items() if name in METRICS],
         baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,
-        per_class=_per_class(run_folder / "confusion.csv"),
+        per_class=_per_class(run_folder),
         loader=inspect.getsource(load).rstrip(),
         load=load.__name__,
     )
@@ -91,30 +91,35 @@ def _score_row(name: str, score: dict[str, Any]) -> tuple[str, str, str]:
     return METRICS[name][1], value, " to ".join(interval) or "none: too few images of a class"
 
 
-def _per_class(confusion: Path) -> list[tuple[str, int, str, str]]:
-    """(class, test images, recall, precision) of every class, with Wilson's 95 % intervals.
+def _per_class(run_folder: Path) -> list[tuple[str, ...]]:
+    """(class, test images, recall, precision, F1, AUROC) of every class, with 95 % intervals.
 
     Raises:
-        UserError: the file is missing.
+        UserError: the test predictions are missing.
     """
-    try:
-        with open(confusion, newline="", encoding="utf-8") as file:
-            (_, *classes), *rows = csv.reader(file)
-    except FileNotFoundError:
-        raise UserError(f"no {confusion}: a model card needs the files of a finished run") from None
-    counts = [[int(count) for count in row[1:]] for row in rows]
-    predicted = [sum(column) for column in zip(*counts, strict=True)]
+    found = read_predictions(run_folder)
+    if found is None:
+        raise UserError(
+            f"no test predictions in {run_folder}: a model card needs the files of a finished run"
+        )
+    scores = class_scores(found.logits, found.labels, found.groups)
     return [
-        (name, sum(row), _fraction(row[i], sum(row)), _fraction(row[i], predicted[i]))
-        for i, (name, row) in enumerate(zip(classes, counts, strict=True))
+        (
+            name,
+            str(row["images"]),
+            *(_format_percent(row[metric]) for metric in ("recall", "precision", "f1", "auroc")),
+        )
+        for name, row in zip(found.classes, scores, strict=True)
     ]
 
 
-def _fraction(hits: int, n: int) -> str:
-    if not n:
+def _format_percent(score: dict[str, Any] | None) -> str:
+    if score is None:
         return "no image"
-    low, high = binomtest(hits, n).proportion_ci(method="wilson")
-    return f"{100 * hits / n:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    if score["interval"] is None:
+        return f"{100 * score['value']:.1f}"
+    low, high = (100 * end for end in score["interval"])
+    return f"{100 * score['value']:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _text(value: object) -> str:

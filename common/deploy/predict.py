@@ -12,18 +12,23 @@ from ..run import results
 from ..spec import Preprocess
 
 if TYPE_CHECKING:
+    from ..run.operating_point import OperatingPoint
     from .classifier import Classified, Classifier
 
 CHUNK = 1024  # images in memory at once
 
 
 def predict(
-    run_folder: Path, inputs: list[Path], top: int, explain: Path | None = None
+    run_folder: Path,
+    inputs: list[Path],
+    top: int,
+    explain: Path | None = None,
+    point: "OperatingPoint | None" = None,
 ) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
     For an unreadable image, the reason replaces the classes. `explain`: a new folder for a picture of every other image
-    and the regions that support its most likely class.
+    and the regions that support its most likely class. With a `point` the class that it decides for comes first.
 
     Raises:
         UserError: no finished run, no such image, none that can be read, or `explain` exists.
@@ -48,11 +53,12 @@ def predict(
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
         found = classifier.classify(chunk)
-        values, labels = (part.tolist() for part in found.probabilities.topk(min(top, len(classes))))
+        probabilities, order = found.probabilities.tolist(), found.probabilities.argsort(1, descending=True)
+        labels = [point.order(p) for p in probabilities] if point else order.tolist()
         if explain:
             _write_pictures(explain, classifier, found, chunk, start)
         for i, image in enumerate(chunk):
-            ranked = [(classes[label], p) for label, p in zip(labels[i], values[i], strict=True)]
+            ranked = [(classes[label], probabilities[i][label]) for label in labels[i][:top]]
             yield image, found.unreadable.get(i) or ranked
 
 

@@ -76,16 +76,19 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
     if counts.min() == 0 or counts.max() == n:
         return None
     columns = [1] if classes == 2 else range(classes)
-    values = np.zeros(n)
-    for c in columns:
-        is_positive = labels == c
-        positives, negatives = scores[is_positive, c], scores[~is_positive, c]
-        placements = np.empty(n)  # fraction of the other side against which an image is ranked correctly
-        placements[is_positive] = _fraction_below(positives, negatives)
-        placements[~is_positive] = 1 - _fraction_below(negatives, positives)
-        auroc = placements[is_positive].mean()
-        values += auroc + (placements - auroc) / np.where(is_positive, counts[c] / n, 1 - counts[c] / n)
-    return values / len(columns)
+    return sum(one_vs_rest_values(scores[:, c], labels == c) for c in columns) / len(columns)
+
+
+def one_vs_rest_values(scores: ndarray, is_positive: ndarray) -> ndarray:
+    """(N,) as in `auroc_values`, of one class with these (N,) scores; it and its rest have images."""
+    positives, negatives = scores[is_positive], scores[~is_positive]
+    placements = np.empty(
+        len(scores)
+    )  # fraction of the other side against which an image is ranked correctly
+    placements[is_positive] = _fraction_below(positives, negatives)
+    placements[~is_positive] = 1 - _fraction_below(negatives, positives)
+    auroc, fraction = placements[is_positive].mean(), is_positive.mean()
+    return auroc + (placements - auroc) / np.where(is_positive, fraction, 1 - fraction)
 
 
 def _fraction_below(values: ndarray, others: ndarray) -> ndarray:

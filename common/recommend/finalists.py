@@ -15,6 +15,7 @@ import numpy as np
 from ..data.splits import split_file
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
+from ..files.csv_text import unescape
 from ..models.names import slug
 from ..run import results
 from ..spec import RunConfig
@@ -106,4 +107,4 @@ def _predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.nda
     classes = {name: i for i, name in enumerate(names)}
     labels = np.asarray([classes[row["label"]] for row in tables[0]])
     predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
-    return [row["image"] for row in tables[0]], labels, predicted
+    return [unescape(row["image"]) for row in tables[0]], labels, predicted

@@ -11,11 +11,13 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from ..metrics import calibration
-from ..run.results import MISTAKES, format_baselines
+from ..run.per_class import class_scores
+from ..run.results import MISTAKES, RESULT, format_baselines
 from . import charts
 from .predictions import Predictions
 from .runs import METRICS
 from .sections import Cell, DatasetResults
+from .serving import serving_rows
 from .significance import PairedTests
 from .svg import Style
 
@@ -40,6 +42,8 @@ def dataset_view(
         confusions = {
             "leader": leader,
             "confused": _confused_pairs(counts, classes),
+            "per_class": _per_class(predictions, leader),
+            "points": _operating_points(dataset, leader),
             "untested": predictions.missing,
         }
     images, classes, baselines = dataset.first.images, dataset.first.classes, dataset.first.baselines
@@ -52,6 +56,7 @@ def dataset_view(
         "tested_metric": tests and METRICS[tests.metric],
         "charts": [figure for figure in figures if figure],
         "calibrated": [c for name, cell in dataset.cells.items() if (c := _calibration(name, cell))],
+        "serving": serving_rows(dataset),
         **confusions,
     }
 
@@ -134,6 +139,18 @@ def _confused_pairs(counts: np.ndarray, classes: Sequence[str]) -> list[dict[str
         for i, j in pairs
         if wrong[i, j]
     ]
+
+
+def _per_class(predictions: Predictions, leader: str) -> list[dict[str, Any]]:
+    """The scores of every class, of the leader's first seed."""
+    scores = class_scores(predictions.logits[leader], predictions.labels, predictions.groups)
+    return [{"name": name, **row} for name, row in zip(predictions.classes, scores, strict=True)]
+
+
+def _operating_points(dataset: DatasetResults, leader: str) -> list[dict[str, Any]]:
+    """Of two classes, of the leader's first seed; none of older results."""
+    folder = dataset.cells[leader].runs[0].folder
+    return json.loads((folder / RESULT).read_bytes()).get("operating_points") or []
 
 
 def _calibration(name: str, cell: Cell) -> dict[str, Any] | None:

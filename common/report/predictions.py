@@ -1,14 +1,13 @@
 """Predictions of all backbones on the test images of a dataset, for paired tests, calibration, confusion matrices."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy import ndarray
 
 from ..metrics import classification
+from ..run.predictions import RunPredictions, read_predictions
 from .sections import DatasetResults
 
 
@@ -43,17 +42,6 @@ class Predictions:
         return correct
 
 
-@dataclass(frozen=True)
-class RunPredictions:
-    """Predictions of one run."""
-
-    images: tuple[str, ...]  # N names
-    labels: ndarray  # (N,)
-    classes: tuple[str, ...]
-    logits: ndarray  # (N, C)
-    groups: ndarray | None = None  # (N,)
-
-
 def load_predictions(dataset: DatasetResults) -> Predictions | None:
     """Predictions of all runs on a dataset; None if no backbone has them for all its seeds."""
     first: RunPredictions | None = None
@@ -81,24 +69,6 @@ def load_predictions(dataset: DatasetResults) -> Predictions | None:
         missing=tuple(missing),
         groups=first.groups,
     )
-
-
-def read_predictions(folder: Path) -> RunPredictions | None:
-    """The test predictions in a run folder; None if they are missing or damaged."""
-    try:
-        logits = np.load(folder / "test_logits.npy")
-        with open(folder / "confusion.csv", newline="", encoding="utf-8") as file:
-            classes = tuple(next(csv.reader(file))[1:])
-        with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        label_of = {name: i for i, name in enumerate(classes)}
-        labels = np.array([label_of[row[1]] for row in rows])
-        groups = np.array([row[header.index("group")] for row in rows]) if "group" in header else None
-    except (OSError, ValueError, LookupError, StopIteration):
-        return None
-    if logits.shape != (len(labels), len(classes)):
-        return None
-    return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits, groups)
 
 
 def _class_balanced(values: ndarray, labels: ndarray) -> ndarray:

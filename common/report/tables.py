@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files.atomic import atomic_write
+from ..files.csv_text import escape
 from .runs import METRICS, SCRATCH, Run
 from .sections import Cell, DatasetResults, Section
 
@@ -125,12 +126,13 @@ def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> N
         for run in runs:
             setting = run.setting
             scores = [run.scores.get(metric, ("", None)) for metric in METRICS]
-            writer.writerow([
+            row = [
                 run.dataset, run.fold, run.split_file, setting.split, run.fingerprint, setting.subset, setting.low_data, run.classes, *run.images,
                 run.backbone, setting.pretrained_on, *run.size, setting.protocol, setting.chosen_on, run.epochs, run.seed, run.folder in in_tables, run.metric,
                 *(x for value, ends in scores for x in (value, *(ends or ("", "")))), *(run.cost.get(name, "") for name in costs),
-                run.machine, run.versions.get("torch"), run.commit, run.folder, run.command,
-            ])  # fmt: skip
+                run.machine, run.versions.get("torch"), run.commit, str(run.folder), run.command,
+            ]  # fmt: skip
+            writer.writerow(escape(cell) if isinstance(cell, str) else cell for cell in row)
 
 
 def _escape(name: str) -> str:

@@ -11,8 +11,11 @@ from ..files.atomic import atomic_write
 from ..metrics import classification
 from ..spec import RunConfig
 from . import plots, results
-from .disjoint import groups_of_test
+from .disjoint import groups_of
 from .fonts import drawable
+from .operating_point import operating_points
+from .per_class import class_scores, write_per_class
+from .predictions import Part, RunPredictions, write_confusion, write_predictions
 
 N_MISTAKES = 12  # shown
 
@@ -22,23 +25,36 @@ def write(
     dataset: LoadedDataset,
     records: list[dict[str, Any]],
     result: dict[str, Any],
-    logits: np.ndarray,
-) -> None:
-    """`records`: of every evaluation during training, empty for a probe. `logits`: (N, C) of the test images."""
-    folder, samples, test = config.out, dataset.samples, dataset.split.test
+    logits: dict[Part, np.ndarray],
+) -> dict[str, Any]:
+    """`records`: of every evaluation during training, empty for a probe. `logits`: (N, C) of test, and of val if there is one. Returns the result with the operating points of two classes."""
+    folder, classes = config.out, dataset.samples.classes
     title = f"{config.dataset.title}, {result['backbone']}{', frozen' * (not records)}"
-    labels = np.asarray([samples.labels[i] for i in test])
-    confusion = classification.confusion(logits, labels)
+    found = {part: _predictions(dataset, part, values) for part, values in logits.items()}
+    test = found["test"]
+    confusion = classification.confusion(test.logits, test.labels)
     if records:
         with atomic_write(folder / "curve.png") as part:
             plots.learning_curve(part, records, result["best"]["epoch"], result["chosen_on"], title)
     with atomic_write(folder / "confusion.png") as part:
-        plots.confusion_matrix(part, confusion, samples.classes, title)
-    _plot_mistakes(folder, title, dataset, labels, logits)
-    names, groups = [samples.names[i] for i in test], groups_of_test(dataset)
-    results.write_predictions(folder, names, labels, logits, samples.classes, groups)
-    results.write_confusion(folder, confusion, samples.classes)
+        plots.confusion_matrix(part, confusion, classes, title)
+    _plot_mistakes(folder, title, dataset, test.labels, test.logits)
+    for part, predictions in found.items():
+        write_predictions(folder, predictions, part)
+    write_confusion(folder, confusion, classes)
+    write_per_class(folder, classes, class_scores(test.logits, test.labels, test.groups))
+    if "val" in found:
+        points = operating_points(found["val"], test, result["temperature"])
+        result = {**result, "operating_points": points}
     results.write_json(folder / results.RESULT, result)  # last: it marks the run as finished
+    return result
+
+
+def _predictions(dataset: LoadedDataset, part: Part, logits: np.ndarray) -> RunPredictions:
+    samples, positions = dataset.samples, getattr(dataset.split, part)
+    labels = np.asarray([samples.labels[i] for i in positions])
+    names = tuple(samples.names[i] for i in positions)
+    return RunPredictions(names, labels, samples.classes, logits, groups_of(dataset, part))
 
 
 def _plot_mistakes(

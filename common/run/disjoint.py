@@ -8,10 +8,15 @@ from ..data.dataset import LoadedDataset
 from .evaluation import score_with_intervals
 
 
+def groups_of(dataset: LoadedDataset, part: str) -> np.ndarray | None:
+    """(N,) the group of every image of a part; None without groups."""
+    groups = dataset.samples.groups
+    return None if groups is None else np.asarray([groups[i] for i in getattr(dataset.split, part)])
+
+
 def groups_of_test(dataset: LoadedDataset) -> np.ndarray | None:
     """(N,) the group of every test image; None without groups."""
-    groups = dataset.samples.groups
-    return None if groups is None else np.asarray([groups[i] for i in dataset.split.test])
+    return groups_of(dataset, "test")
 
 
 def disjoint_scores(

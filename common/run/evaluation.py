@@ -13,13 +13,14 @@ from ..training.evaluate import evaluate
 from ..training.finetune import Fitted
 from . import results
 from .config import model_card
+from .predictions import Part
 from .setup import Setup
 from .trained_on import sketch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    logits: np.ndarray  # (N, C) of the test images, by the selected weights
+    logits: dict[Part, np.ndarray]  # (N, C) by the selected weights, of test, and of val if there is one
     seconds: float  # of these forward passes
     last: dict[str, float] | None  # {metric: score} of the last weights, with `Recipe.test_last`
     temperature: float | None  # fitted on validation; None: without a validation set
@@ -36,16 +37,18 @@ def test(setup: Setup, fitted: Fitted) -> Evaluation:
         if setup.main_process:
             results.write_weights(out / results.LAST, task.net, card, trained_on)
     task.net.load_state_dict(fitted.weights)
+    logits: dict[Part, np.ndarray] = {}
     if task.recipe.choose_on == "val":
-        temperature = calibration.fit_temperature(_logits(setup, "val"), setup.loaders["val"].labels)
+        logits["val"] = _logits(setup, "val")
+        temperature = calibration.fit_temperature(logits["val"], setup.loaders["val"].labels)
     if setup.main_process:
         results.write_weights(out / results.BEST, task.net, card | {"temperature": temperature}, trained_on)
     with cost.Timer(task.accelerator.device) as timer:
-        logits = _logits(setup, "test")
+        logits["test"] = _logits(setup, "test")
     return Evaluation(logits=logits, seconds=timer.seconds, last=last, temperature=temperature)
 
 
-def _logits(setup: Setup, part: str) -> np.ndarray:
+def _logits(setup: Setup, part: Part) -> np.ndarray:
     touch = heartbeat.keep_alive(setup.config.out)
     return evaluate(setup.task.net, setup.loaders[part], setup.task.accelerator, touch)
 

@@ -12,6 +12,7 @@ from ..data.checks.check import Report
 from ..data.images.decode import decode
 from ..errors import UserError
 from ..files.atomic import atomic_write
+from ..files.csv_text import escape
 from ..models import build, weights
 from ..training import device as devices
 from ..transfer import label_errors
@@ -126,7 +127,8 @@ def write_csv(path: Path, report: Report, errors: LabelErrors) -> None:
             errors.positions, errors.suggested, errors.p_label, errors.p_suggested, strict=True
         ):
             classes = (samples.classes[samples.labels[i]], samples.classes[suggested])
-            rows.writerow((samples.names[i], *classes, *(f"{value:.4f}" for value in p), report.parts[i]))
+            texts = map(escape, (samples.names[i], *classes))
+            rows.writerow((*texts, *(f"{value:.4f}" for value in p), report.parts[i]))
 
 
 def write_sheet(path: Path, report: Report, errors: LabelErrors) -> None:

@@ -117,8 +117,8 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
                 "total_seconds": time.perf_counter() - started,
             },
         }
-        artifacts.write(config, dataset, [], result, best.logits(test_features.values))
-    return result
+        logits = {"val": best.logits(val.features), "test": best.logits(test_features.values)}
+        return artifacts.write(config, dataset, [], result, logits)
 
 
 def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> ProbeSetup:

@@ -1,6 +1,5 @@
 """The files of a run folder. Each is written atomically; `result.json` is the last one."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -12,13 +11,13 @@ from ..files.atomic import atomic_write
 from ..spec import Phase, Preprocess, Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 CONTACT_SHEET = "contact_sheet.jpg"
 MISTAKES = "mistakes.jpg"
+SERVE = "serve.json"
 RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 
 
@@ -108,48 +107,6 @@ def read_model_card(path: Path) -> dict[str, Any]:
             f"no trained model in {path.parent} ({error}): expected {path.name} of a finished run"
         ) from None
     return card
-
-
-def write_predictions(
-    folder: Path,
-    names: Sequence[str],
-    labels: "np.ndarray",
-    logits: "np.ndarray",
-    classes: Sequence[str],
-    groups: "np.ndarray | None" = None,
-) -> None:
-    """`predictions.csv`, a row per test image, and `test_logits.npy`, (N, C) float32 in the same order.
-
-    The column `group` is there if the images have groups.
-    """
-    import numpy as np
-    from scipy.special import softmax
-
-    probabilities, predicted = softmax(logits, axis=1), logits.argmax(1)
-    with (
-        atomic_write(folder / "predictions.csv") as part,
-        open(part, "w", newline="", encoding="utf-8") as file,
-    ):
-        rows = csv.writer(file)
-        header = ("image", "label", "predicted", "probability", "probability_of_label")
-        rows.writerow(header if groups is None else (*header, "group"))
-        for i, name in enumerate(names):
-            p, p_label = probabilities[i, predicted[i]], probabilities[i, labels[i]]
-            row = (name, classes[labels[i]], classes[predicted[i]], f"{p:.6g}", f"{p_label:.6g}")
-            rows.writerow(row if groups is None else (*row, groups[i]))
-    with atomic_write(folder / "test_logits.npy") as part:
-        np.save(part, logits)
-
-
-def write_confusion(folder: Path, counts: "np.ndarray", classes: Sequence[str]) -> None:
-    """`confusion.csv`: (C, C) counts; rows are true classes, columns predicted ones."""
-    with (
-        atomic_write(folder / "confusion.csv") as part,
-        open(part, "w", newline="", encoding="utf-8") as file,
-    ):
-        rows = csv.writer(file)
-        rows.writerow(("true \\ predicted", *classes))
-        rows.writerows((name, *row) for name, row in zip(classes, counts.tolist(), strict=True))
 
 
 def format_baselines(baselines: Mapping[str, Any], metric: str) -> str:

@@ -67,10 +67,10 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         if not setup.main_process:
             return None
         result = {**_result(setup, fitted, tested, seen, started), "baselines": baselines}
-        if divergence := format_divergence(tested.logits, setup.loaders["test"].labels):
+        if divergence := format_divergence(tested.logits["test"], setup.loaders["test"].labels):
             result["caveats"] = [*result["caveats"], divergence]
             log({"note": divergence})
-        artifacts.write(config, dataset, fitted.records, result, tested.logits)
+        result = artifacts.write(config, dataset, fitted.records, result, tested.logits)
         checkpoint.remove(config.out)
         heartbeat.remove(config.out)
     return result
@@ -84,15 +84,16 @@ def _result(
     from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import calibrated_scores, score_with_intervals
 
-    seed, labels, groups = setup.config.seed, setup.loaders["test"].labels, groups_of_test(setup.dataset)
+    seed, logits = setup.config.seed, tested.logits["test"]
+    labels, groups = setup.loaders["test"].labels, groups_of_test(setup.dataset)
     return {
         **setup.settings,
         "caveats": [*setup.settings["caveats"], *trained_on.seen_caveats(setup.config, seen)],
-        "test": score_with_intervals(tested.logits, labels, seed, groups),
-        "test_disjoint": disjoint_scores(setup.dataset, tested.logits, seed, seen),
+        "test": score_with_intervals(logits, labels, seed, groups),
+        "test_disjoint": disjoint_scores(setup.dataset, logits, seed, seen),
         "test_last": tested.last,
         "temperature": tested.temperature,
-        "test_calibrated": calibrated_scores(tested.logits, labels, tested.temperature, seed, groups),
+        "test_calibrated": calibrated_scores(logits, labels, tested.temperature, seed, groups),
         "best": fitted.best,
         "last": fitted.records[-1],
         "resumed_at": fitted.resumed_at,

@@ -1,5 +1,6 @@
 """Intervals from resampling the test images, or whole groups of them."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -43,12 +44,8 @@ def bootstrap(
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in draws.items():
         low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
-        if name in FRACTIONS and groups is None:
-            low, high = _wilson(at[name], np.var(values), n, ndtri((1 + level) / 2))
-        elif name in FRACTIONS:
-            df, n_alike = max(1, len(sizes) - 1), n**2 / np.square(sizes).sum()
-            variance = _moderate(np.var(values) * len(sizes) / df, at[name], df, n_alike)
-            low, high = _wilson(at[name], variance, len(sizes), stdtrit(df, (1 + level) / 2))
+        if name in FRACTIONS:
+            low, high = _of_fraction(at[name], np.var(values), None if groups is None else sizes, level, n)
         else:
             if name == "ece":
                 low, high = 2 * at[name] - high, 2 * at[name] - low
@@ -57,17 +54,42 @@ def bootstrap(
     return intervals
 
 
+def of_mean(values: ndarray, level: float = 0.95, groups: ndarray | None = None) -> tuple[float, float]:
+    """The interval of a fraction that is the mean of these (N,) values: that of `bootstrap`, without resampling."""
+    value, units = float(values.mean()), unit_indices(len(values), groups)
+    variance = np.square(np.bincount(units, values - value)).sum() / len(values) ** 2
+    sizes = None if groups is None else np.bincount(units)
+    return _of_fraction(value, variance, sizes, level, len(values))
+
+
+def _of_fraction(
+    value: float, variance: float, sizes: ndarray | None, level: float, n: int
+) -> tuple[float, float]:
+    """Wilson's, of `n` images or of groups of these sizes; the variance is that over resamples."""
+    if sizes is None:
+        return _wilson(value, variance, n, ndtri((1 + level) / 2))
+    df, n_alike = max(1, len(sizes) - 1), n**2 / np.square(sizes).sum()
+    variance = _moderate(variance * len(sizes) / df, value, df, n_alike)
+    return _wilson(value, variance, len(sizes), stdtrit(df, (1 + level) / 2))
+
+
 def of_auroc(
-    values: ndarray, labels: ndarray, level: float = 0.95, groups: ndarray | None = None
+    values: ndarray,
+    labels: ndarray,
+    level: float = 0.95,
+    groups: ndarray | None = None,
+    limit: float = math.inf,
 ) -> tuple[float, float] | None:
     """The interval of an AUROC, the mean of these (N,) values of `classification.auroc_values`.
 
+    `limit`: the most images that it may count as, see `run/per_class.py`.
     Groups of every class are a sample of their own: variances are added, with Welch's (1947) degrees of freedom. None if a
     class has a single group.
     """
     value, deviations = float(values.mean()), (values - values.mean()) / len(values)
     if groups is None:
-        return _wilson(value, np.square(deviations).sum(), len(values), ndtri((1 + level) / 2))
+        variance = max(np.square(deviations).sum(), value * (1 - value) / limit)
+        return _wilson(value, variance, min(len(values), limit), ndtri((1 + level) / 2))
     units = unit_indices(len(values), groups)
     n_groups = np.bincount(np.unique(np.stack([labels, units]), axis=1)[0])
     if n_groups.min() < 2:
@@ -81,7 +103,8 @@ def of_auroc(
         df = by_class.sum() ** 2 / (np.square(by_class) / (n_groups - 1)).sum()
     n_alike = len(n_groups) ** 2 / (1 / n_groups).sum()
     variance = _moderate(variance, value, n_groups.sum() - len(n_groups), n_alike)
-    return _wilson(value, variance, len(sums), stdtrit(df, (1 + level) / 2))
+    variance = max(variance, value * (1 - value) / limit)
+    return _wilson(value, variance, min(len(sums), limit), stdtrit(df, (1 + level) / 2))
 
 
 def stretch(groups: ndarray | None, level: float = 0.95) -> float:
@@ -115,7 +138,7 @@ def _moderate(variance: float, fraction: float, df: float, n_alike: float) -> fl
     return (df * variance + PRIOR_DF * smoothed * (1 - smoothed) / n_alike) / (df + PRIOR_DF)
 
 
-def _wilson(fraction: float, variance: float, n_units: int, quantile: float) -> tuple[float, float]:
+def _wilson(fraction: float, variance: float, n_units: float, quantile: float) -> tuple[float, float]:
     """Wilson 1927: the score interval of a fraction of the number of images that explains its variance."""
     z2 = quantile**2
     n = fraction * (1 - fraction) / variance if variance and 0 < fraction < 1 else n_units

@@ -95,8 +95,8 @@ def test_the_card(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "timm:test_resnet", 32)
     command(["export", str(run), "--format", "hub"])
     card = (run / "hub" / "README.md").read_text("utf-8")
-    assert r"| bee \| wasp | 5 | 80.0 [37.6, 96.4] | 80.0 [37.6, 96.4] |" in card
-    assert r"| &lt;cow> | 0 | no image | 0.0 [0.0, 79.3] |" in card
+    assert r"| bee \| wasp | 5 | 80.0 [37.6, 96.4] | 80.0 [37.6, 96.4] | 80.0 [" in card
+    assert r"| &lt;cow> | 0 | no image | 0.0 [0.0, 79.3] | 0.0 [0.0, 79.3] | no image |" in card
     assert (
         "| Top-1 accuracy (%) | 81.82 | 52.00 to 95.00 |" in card
         and "| NLL | 0.500 | 0.400 to 0.600 |" in card

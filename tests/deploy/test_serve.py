@@ -88,8 +88,8 @@ def test_latency_and_int8_of_a_run(tmp_path: Path, monkeypatch, class_tree, quic
     monkeypatch.setattr(serve, "SECONDS", 0.0)
     monkeypatch.setattr(serve, "MIN_CALLS", 2)
     main(folder.DATASET, [*TINY, "--epochs", "1", "--data_dir", str(class_tree()), "--out", "out"])
-    command(["bench", "--serve", "out", "--out", "serve.json"])
-    row = json.loads(Path("serve.json").read_text())
+    command(["bench", "--serve", "out"])
+    row = json.loads(Path("out/serve.json").read_text())
     assert {engine["engine"] for engine in row["engines"]} == {"PyTorch", "ONNX Runtime", "ONNX Runtime int8"}
     assert all(0 < e["p50_ms"] <= e["p95_ms"] and e["images_per_second"] > 0 for e in row["engines"])
     sizes = {engine["engine"]: engine["file_bytes"] for engine in row["engines"]}

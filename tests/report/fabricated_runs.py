@@ -12,7 +12,8 @@ from common.metrics import classification
 from common.models.registry import BACKBONES
 from common.report.runs import load_runs
 from common.report.sections import Section, build_sections
-from common.run.results import write_confusion, write_json, write_predictions
+from common.run.predictions import RunPredictions, write_confusion, write_predictions
+from common.run.results import write_json
 
 WEIGHTS = {row.name: row.weights for row in BACKBONES}
 CLASSES = ("cat", "<script>alert(1)</script>", "猫 $x_1$ & b")
@@ -47,7 +48,8 @@ def fabricate(
         "cost": {"train_images_per_second": 10.0 + position, "peak_memory_bytes": 10**9, "train_seconds": 5.0, "test_images_per_second": 9.0},
     }  # fmt: skip
     result |= changes
-    write_predictions(folder, [f"{i}.png" for i in range(n)], labels, logits, CLASSES)
+    names = tuple(f"{i}.png" for i in range(n))
+    write_predictions(folder, RunPredictions(names, labels, CLASSES, logits))
     write_confusion(folder, classification.confusion(logits, labels), CLASSES)
     part = result["chosen_on"]
     epochs = [{"epoch": e, f"{part}_top1": accuracy * e / 2} for e in (1, 2)]

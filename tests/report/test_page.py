@@ -101,11 +101,38 @@ def test_nothing_is_overwritten(name: str, tmp_path: Path, capsys: pytest.Captur
     ).read_text() == "existing"
 
 
+EVIL = "ant\x1b[31m\r\x07"
+ESCAPES = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]")
+
+
+@pytest.mark.parametrize("line", ["report", "status"])
+def test_a_foreign_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture, line: str) -> None:
+    """The names in `result.json` and of the folders are someone else's."""
+    runs = tmp_path / "runs"
+    fabricate(runs / "a", EVIL, "timm:\x1b[2Jresnet", 0, 0.9, caveats=[f"A caveat {EVIL}"], folder=EVIL)
+    fabricate(runs / f"broken{EVIL}", "eurosat", "resnet50", 0, 0.9)
+    (runs / f"broken{EVIL}" / "result.json").write_text(json.dumps({"dataset": EVIL}))
+    command(
+        ["report", str(runs), "-o", str(tmp_path / "report.html")]
+        if line == "report"
+        else ["status", str(runs)]
+    )
+    printed = capsys.readouterr()
+    assert not ESCAPES.search(printed.out + printed.err)
+    if line == "report":
+        assert not ESCAPES.search((tmp_path / "tables.md").read_text())
+
+
 def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "empty").mkdir()
-    for name, message in (("empty", "no finished run in"), ("nowhere", "no folder")):
+    page = tmp_path / "o" / "report.html"
+    for name, out, message in (
+        ("empty", page, "no finished run in"),
+        ("nowhere", page, "no folder"),
+        ("empty", tmp_path / "o", "expected the name of a page, such as "),
+    ):
         with pytest.raises(SystemExit) as stopped:
-            command(["report", str(tmp_path / name), "-o", str(tmp_path / "o" / "report.html")])
+            command(["report", str(tmp_path / name), "-o", str(out)])
         error = capsys.readouterr().err
         assert stopped.value.code == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "o").exists()

@@ -51,7 +51,7 @@ def test_a_probe_from_argv_to_predictions(class_tree, capsys: pytest.CaptureFixt
     assert printed.err.count("penalty ") == 1
     left = {path.name for path in Path("out").iterdir() if not path.name.startswith("events")}
     assert left == {
-        "best.safetensors", ".lock", "config.json", "confusion.csv", "confusion.png", "contact_sheet.jpg", "log.jsonl", "options.yaml", "predictions.csv",
+        "best.safetensors", ".lock", "config.json", "confusion.csv", "confusion.png", "contact_sheet.jpg", "log.jsonl", "options.yaml", "per_class.csv", "predictions.csv", "val_logits.npy", "val_predictions.csv",
         "result.json", "split.csv", "test_logits.npy", *(["mistakes.jpg"] if result["test"]["top1"]["value"] < 1 else []),
     }  # fmt: skip
     with open("out/predictions.csv", newline="") as file:

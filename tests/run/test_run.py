@@ -19,8 +19,8 @@ from common.__main__ import main as command
 from common.run.results import read_model_card
 
 FILES = {
-    ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "contact_sheet.jpg", "curve.png", "log.jsonl", "options.yaml", "predictions.csv",
-    "result.json", "split.csv", "test_logits.npy",
+    ".lock", "best.safetensors", "config.json", "confusion.csv", "confusion.png", "contact_sheet.jpg", "curve.png", "log.jsonl", "options.yaml", "per_class.csv", "predictions.csv",
+    "result.json", "split.csv", "test_logits.npy", "val_logits.npy", "val_predictions.csv",
 }  # fmt: skip
 
 

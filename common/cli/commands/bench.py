@@ -8,6 +8,7 @@ from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
 from ...models import build
 from ...models.registry import BACKBONES
+from ...run.results import SERVE
 from ..arguments import add_device, image_size
 from ..main import report_user_errors
 
@@ -25,7 +26,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--steps", type=int, default=20, metavar="N",
                         help="steps per measurement (default: %(default)s)")
     add_device(parser)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results to a new JSON file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the results to a new JSON file (default with --serve: serve.json in the run folder, where the report finds it)")
     parser.add_argument("--serve", type=Path, metavar="RUN_FOLDER",
                         help="instead, the latency, throughput and file size of a finished run's network on the CPU, with PyTorch and "
                              "ONNX Runtime, and its accuracy in int8")
@@ -33,12 +34,13 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def measure() -> None:
-        if options.out:
-            check_new(options.out, "--out")
+        out = options.out or (options.serve and options.serve / SERVE)
+        if out and (options.out or options.serve.is_dir()):  # a missing run folder is an error of its own
+            check_new(out, "--out")
         if options.serve:
             _serve(
                 options.serve,
-                options.out,
+                out,
                 [n for n in SETTINGS if getattr(options, n) != parser.get_default(n)],
             )
         else:
@@ -75,7 +77,7 @@ def _train(options: Namespace) -> None:
             results.write_json(options.out, rows)
 
 
-def _serve(run_folder: Path, out: Path | None, others: list[str]) -> None:
+def _serve(run_folder: Path, out: Path, others: list[str]) -> None:
     if others:
         raise UserError(f"--serve measures a run as it is, on the CPU: drop --{', --'.join(others)}")
 
@@ -92,8 +94,7 @@ def _serve(run_folder: Path, out: Path | None, others: list[str]) -> None:
     from ...deploy import serve
 
     row = serve.measure(run_folder, dataset)
-    if out:
-        results.write_json(out, row)
+    results.write_json(out, row)
     height, width = row["size"]
     print(
         f"{row['backbone']} at {height}x{width} on {row['device']}; throughput in batches of {row['batch_size']}"
@@ -111,3 +112,4 @@ def _serve(run_folder: Path, out: Path | None, others: list[str]) -> None:
             f"{100 * int8['top1']:.2f} % on the same {int8['n']:,} test images, difference {100 * int8['difference']:+.2f} "
             f"[{low:+.2f}, {high:+.2f}] points (p = {int8['p']:.2g})"
         )
+    print(printable(f"-> {out}"))

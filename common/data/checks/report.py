@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...files.atomic import atomic_write
+from ...files.csv_text import escape
 from ...spec import PARTS, Dataset, Preprocess, Samples
 from ..readers.layout import format_layout
 
@@ -91,4 +92,5 @@ def write(path: Path, report: Report) -> None:
         for p in report.problems:
             label = samples.classes[samples.labels[p.position]]
             part_of = report.parts[p.position]
-            rows.writerow((p.kind, p.set or "", samples.names[p.position], label, part_of, p.detail))
+            texts = map(escape, (samples.names[p.position], label, part_of, p.detail))
+            rows.writerow((p.kind, p.set or "", *texts))

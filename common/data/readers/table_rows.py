@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UserError
+from ...files.csv_text import unescape
 from .part_names import parts_of
 from .suffixes import image_suffixes, suffix_of
 
@@ -125,7 +126,9 @@ def _delimited(text: str, name: str) -> _Table:
         lines = io.StringIO(text, newline="")
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         rows = [
-            (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))
+            (reader.line_num, [unescape(cell.strip()) for cell in row])
+            for row in reader
+            if any(map(str.strip, row))
         ]
     except csv.Error as error:
         raise UserError(f"cannot read the table {name} ({error}): expected CSV, TSV or JSON lines") from None

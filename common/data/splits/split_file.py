@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import UserError
+from ...files.csv_text import escape, unescape
 from ...spec import PARTS, Samples, Split
 
 HEADER = ("path", "label", "part")
@@ -18,7 +19,8 @@ def write(path: Path, samples: Samples, split: Split) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)
         rows.writerows(
-            (samples.names[i], samples.classes[samples.labels[i]], part_of[i]) for i in sorted(part_of)
+            (escape(samples.names[i]), escape(samples.classes[samples.labels[i]]), part_of[i])
+            for i in sorted(part_of)
         )
 
 
@@ -52,7 +54,7 @@ def _rows(path: Path) -> Sequence[tuple[int, list[str]]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets may write a byte order mark
             reader = csv.reader(file)
-            rows = [(reader.line_num, row) for row in reader if row]
+            rows = [(reader.line_num, list(map(unescape, row))) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the split {path} ({error}): {expected}") from None
     if not rows or tuple(rows[0][1]) != HEADER:

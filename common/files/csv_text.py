@@ -1,0 +1,18 @@
+"""Text in CSV files, written so that no spreadsheet takes it for a formula.
+
+A cell that begins with = + - @, a tab or a carriage return gets an apostrophe in front (OWASP, "CSV Injection"), and so does one
+in which apostrophes come before these; `unescape` takes exactly that one away. Numbers are written as they are.
+"""
+
+import re
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def escape(text: str) -> str:
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def unescape(cell: str) -> str:
+    """The text of a cell; that of files without `escape` is left as it is."""
+    return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell

@@ -114,6 +114,12 @@ class Batches:
         for positions, images in self._load(batches):
             yield self._normalise(augmentation.resize(images, self.preprocess.size)), self._labels(positions)
 
+    def display(self, i: int) -> np.ndarray:
+        """(H, W, 3) uint8 of an image, as a network receives it in evaluation."""
+        pixels = torch.as_tensor(self.pixels[self.indices[i]]).permute(2, 0, 1)[None].float()
+        resized = augmentation.resize(pixels, self.preprocess.size)[0].clamp(0, 255).byte()
+        return resized.permute(1, 2, 0).cpu().numpy()
+
     def _load(self, batches: Iterable[tuple]) -> Iterator[tuple]:
         """(positions, ...) -> (positions, ..., images (B, 3, h, w) float32 in 0..255 on the device)."""
         on_device = isinstance(self.pixels, Tensor)

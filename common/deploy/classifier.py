@@ -11,12 +11,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ..data.augment.augment import resize
 from ..data.images.decode import decode
 from ..data.loader import Batches
+from ..models.explain import Explainer, make_explainer
 from ..training.device import make_accelerator
 from ..training.evaluate import evaluate
-from .explain import Explainer, make_explainer
 from .load import TrainedModel, load_model
 
 BATCH = 32
@@ -29,11 +28,6 @@ class Classified:
     batches: Batches
     probabilities: Tensor  # (N, classes)
     unreadable: dict[int, str]  # {position: reason}
-
-    def display(self, i: int) -> np.ndarray:
-        """(H, W, 3) uint8 of an image, as the network receives it."""
-        pixels = torch.from_numpy(self.batches.pixels[i]).permute(2, 0, 1)[None].float()
-        return resize(pixels, self.batches.preprocess.size)[0].clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 
 from ..errors import UserError
+from ..models.explain import picture
 from ..run import results
 from .classifier import Classifier, load_classifier
-from .explain import picture
 
 MAX_BYTES = 20_000_000  # of an image
 TIMEOUT = 30  # seconds that a client may be silent
@@ -57,7 +57,7 @@ class DemoServer(ThreadingHTTPServer):
                 }
             values, labels = found.probabilities[0].topk(min(TOP, found.probabilities.shape[1]))
             (heat,), png = self.classifier.explain(found), io.BytesIO()
-            picture(found.display(0), heat).save(png, "PNG")
+            picture(found.batches.display(0), heat).save(png, "PNG")
         names = self.classifier.model.card["classes"]
         return {
             "classes": [

@@ -66,12 +66,12 @@ def _write_pictures(
     folder: Path, classifier: "Classifier", found: "Classified", images: list[str], start: int
 ) -> None:
     """00001-NAME.png ..., numbered from `start` in the order of the images."""
-    from .explain import write_picture
+    from ..models.explain import write_picture
 
     for i, heat in enumerate(classifier.explain(found)):
         if i not in found.unreadable:
             name = f"{start + i + 1:05}-{Path(images[i]).stem}.png"
-            write_picture(folder / name, found.display(i), heat)
+            write_picture(folder / name, found.batches.display(i), heat)
 
 
 def _images(given: Path) -> list[str]:

@@ -70,11 +70,12 @@ def confusion_matrix(path: Path, counts: np.ndarray, classes: Sequence[str], tit
 
 
 def mistakes(path: Path, images: Sequence[np.ndarray], captions: Sequence[str], title: str) -> None:
-    """(h, w, 3) uint8 images in rows of four, with captions."""
-    rows = -(-len(images) // 4)
-    figure = Figure(figsize=(8, 2.4 * rows + 0.4), layout="constrained")
+    """(h, w, 3) uint8 images in rows, with captions: four in a row, three if they are wide."""
+    columns = 3 if images[0].shape[1] > 1.5 * images[0].shape[0] else 4
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(8, (2.4 if columns == 4 else 1.7) * rows + 0.4), layout="constrained")
     blank = {"xticks": [], "yticks": [], "frame_on": False}
-    axes = figure.subplots(rows, 4, squeeze=False, subplot_kw=blank)
+    axes = figure.subplots(rows, columns, squeeze=False, subplot_kw=blank)
     for ax, image, caption in zip(axes.flat, images, captions, strict=False):
         ax.imshow(image)
         ax.set_title(caption, fontsize=7, y=1.0)  # a given height: no search for one above all ticks

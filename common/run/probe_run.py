@@ -118,7 +118,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
             },
         }
         logits = {"val": best.logits(val.features), "test": best.logits(test_features.values)}
-        return artifacts.write(config, dataset, [], result, logits)
+        return artifacts.write(config, dataset, [], result, logits, setup.net)
 
 
 def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -> ProbeSetup:

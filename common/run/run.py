@@ -70,7 +70,8 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         if divergence := format_divergence(tested.logits["test"], setup.loaders["test"].labels):
             result["caveats"] = [*result["caveats"], divergence]
             log({"note": divergence})
-        result = artifacts.write(config, dataset, fitted.records, result, tested.logits)
+        net = None if setup.settings["compiled"] else setup.task.net  # hooks would compile it again
+        result = artifacts.write(config, dataset, fitted.records, result, tested.logits, net)
         checkpoint.remove(config.out)
         heartbeat.remove(config.out)
     return result

@@ -5,7 +5,10 @@ import hashlib
 import io
 import socket
 from dataclasses import replace
+from email.message import Message
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request
 
 import pytest
 from fetch_server import (
@@ -105,6 +108,20 @@ def test_another_range_than_requested(
     server.headers["Content-Range"] = content_range
     assert "the server sent another range than requested" in refusal(toy, tmp_path / "toy")
     assert begun.stat().st_size == 1_000
+
+
+def test_a_server_that_refuses_every_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked once more from the beginning, and not again and again."""
+    requested = []
+
+    def refuse(request: Request, timeout: float) -> None:
+        requested.append(request.get_header("Range"))
+        raise HTTPError(request.full_url, 416, "Range Not Satisfiable", Message(), io.BytesIO())
+
+    monkeypatch.setattr(transport, "urlopen", refuse)
+    with pytest.raises(transport.MirrorError, match="416 Range Not Satisfiable"):
+        list(transport._stream("http://127.0.0.1/a.zip", File(name="a.zip"), 10))
+    assert requested == ["bytes=10-", None]
 
 
 @pytest.mark.parametrize("begun", [b"another file's bytes", b"x" * 10_000_000])

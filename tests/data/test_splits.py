@@ -109,3 +109,17 @@ def test_a_paper_may_tear_groups_and_forget_classes() -> None:
     assert len(split.test) == 12 and Counter(samples.labels[i] for i in split.test) != {0: 8, 1: 4}
     assert of_test & {samples.groups[i] for i in split.train}
     assert not {samples.groups[i] for i in split.val} & {samples.groups[i] for i in split.train}
+
+
+def test_carved_validation_goes_back_to_train() -> None:
+    """Test stays; a validation set of the data's own stays, too; without caveats of validation."""
+    samples = listed({"a": 20, "b": 20})
+    split = replace(
+        splits.split(digits.DATASET, samples, seed=0), caveats=("validation has none", "test has few")
+    )
+    merged = splits.without_val(samples, split)
+    assert set(merged.train) == set(split.train + split.val) and list(merged.train) == sorted(merged.train)
+    assert (merged.val, merged.test, merged.caveats) == ((), split.test, ("test has few",))
+    parts = ["test" if i in split.test else "train" for i in range(len(samples))]
+    assert merged.fingerprint == splits.fingerprint(samples, parts) != split.fingerprint
+    assert splits.without_val(replace(samples, parts=["val"] * 40), split) is split

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fetch_server import CONTENT, Server, published, refusal, sheet, tarred, zipped
 
@@ -70,6 +71,16 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "tar broken": ("tar.gz", lambda: tarred(CONTENT)[:-1_000], "cannot be unpacked"),
     "tar of no kind": ("tar.gz", lambda: b"<h1>log in</h1>", "cannot be unpacked"),
 }  # fmt: skip
+
+
+def test_a_large_archive_may_unpack_to_a_multiple_of_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not to a smaller size than its own: it is no bomb."""
+    monkeypatch.setattr(unpacking, "SMALL", 10)
+    (tmp_path / "a.zip").write_bytes(zipped({"a.bin": np.random.default_rng(0).bytes(5_000)}))
+    unpacking.unpack(tmp_path / "a.zip", tmp_path / "out")
+    assert (tmp_path / "out" / "a.bin").stat().st_size == 5_000
 
 
 @pytest.mark.parametrize("what", HOSTILE)

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from common.__main__ import main as command
-from common.deploy import explain
+from common.models import explain
 from common.models.build import create_model, get_backbone
 
 SIDE = 64

@@ -1,5 +1,7 @@
 """Temperatures and reliability diagrams, against torch's optimiser and our calibration error."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -79,3 +81,14 @@ def test_reliability(bins: int) -> None:
         full = images > 0
         ece = (images * np.abs(accuracy - mean_confidence))[full].sum() / 500
         assert ece == pytest.approx(classification.score(logits, labels)["ece"])
+
+
+def test_empty_bins_make_no_warning() -> None:
+    """Not even the highest ones, which shorten no array."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mean_confidence, accuracy, images = calibration.reliability(np.zeros((4, 2)), np.array([0, 0, 1, 0]))
+    assert images.tolist() == [
+        4 * (b == 7) for b in range(classification.ECE_BINS)
+    ]  # 0.5 is in the eighth of 15
+    assert (mean_confidence[7], accuracy[7]) == (0.5, 0.75) and np.isnan(np.delete(accuracy, 7)).all()

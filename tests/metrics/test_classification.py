@@ -73,7 +73,7 @@ def test_top5_against_scikit_learn() -> None:
     assert classification.score(logits, labels)["top5"] == pytest.approx(
         reference.top_k_accuracy_score(labels, logits, k=5)
     )
-    assert "top5" not in classification.score(*case(5))
+    assert "top5" not in classification.score(*case(5)) and "top5" in classification.score(*case(6))
 
 
 def test_ece_against_torchmetrics() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from conftest import SHARED, trains_a_step_and_predicts
 
@@ -127,3 +128,10 @@ def test_sizes_that_timm_refuses() -> None:
         check_size(get_backbone("hiera_tiny"), (100, 100))
     with pytest.raises(UserError, match="takes only images of 224 pixels"):
         check_size(get_backbone("torchvision:vit_b_16"), (96, 96))
+
+
+def test_a_row_of_timm_has_the_settings_of_its_weights() -> None:
+    for name in ("tf_efficientnet_lite4", "resnet50.a1_in1k", "test_resnet"):
+        cfg, row = timm.get_pretrained_cfg(name), get_backbone(f"timm:{name}")
+        assert (row.crop, row.size, row.mean, row.std) == (cfg.crop_pct, cfg.input_size[1], cfg.mean, cfg.std)
+    assert row.preprocess().crop == cfg.crop_pct and row.preprocess((64, 64)).crop == 1

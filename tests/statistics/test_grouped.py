@@ -98,3 +98,20 @@ def test_groups_of_one_are_images() -> None:
     labels = rng.integers(0, 2, 200)
     of_groups, of_images = (intervals.of_auroc(a, labels, groups=groups) for groups in (single, None))
     assert np.isclose(of_groups, of_images, atol=5e-3).all()
+
+
+def test_the_interval_of_the_calibration_error_is_reflected() -> None:
+    """The basic interval: 2 s - q of the quantiles q of the resamples, not the quantiles."""
+    values = np.random.default_rng(0).exponential(size=60)
+    found = intervals.bootstrap(
+        lambda w: {"ece": float(w @ values / 60), "nll": float(w @ values / 60)}, 60, 0, 200
+    )
+    draws = [w @ values / 60 for w in intervals.image_weights(60, 0, 200)]
+    low, high = np.quantile(draws, (0.025, 0.975))
+    assert found["nll"] == pytest.approx((low, high))
+    assert found["ece"] == pytest.approx((2 * values.mean() - high, 2 * values.mean() - low))
+
+
+def test_p_counts_the_sample_as_a_resample() -> None:
+    assert paired.difference(1.0, np.ones(99)).p == pytest.approx(2 / 100)
+    assert paired.difference(1.0, np.array([-1.0] * 4 + [1.0] * 95)).p == pytest.approx(2 * 5 / 100)

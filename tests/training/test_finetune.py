@@ -158,3 +158,18 @@ def test_micro_batches_weigh_classes_as_the_batch_does() -> None:
         weights.append(model[1].weight.detach())
     for other in weights[1:]:
         torch.testing.assert_close(other, weights[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.4])
+def test_labels_are_smoothed_as_the_recipe_says(smoothing: float) -> None:
+    """The mean loss of an epoch whose steps change nothing is that of torch, with the same smoothing."""
+    log: list[dict] = []
+    frozen = Phase(steps=5, lr=1e-30, weight_decay=0.0)
+    still = Recipe(name="t", phases=(frozen,), eval_every=5, label_smoothing=smoothing)
+    trained = task(net=linear(), head="1", recipe=still)
+    logits = torch.from_numpy(evaluate(trained.net, batches(), trained.accelerator))
+    expected = nn.functional.cross_entropy(
+        logits, torch.from_numpy(batches().labels), label_smoothing=smoothing
+    )
+    finetune(trained, log.append)
+    assert log[-1]["train_loss"] == pytest.approx(expected.item(), rel=1e-4)

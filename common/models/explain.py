@@ -4,7 +4,7 @@ Grad-CAM is Selvaraju et al. 2017 (https://arxiv.org/abs/1610.02391), equations 
 dependency of every user; the tests compare it with captum's. The package grad-cam requires OpenCV.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.loader import Batches
 from ..files.atomic import atomic_write
 
 GRAD_CAM, GRADIENT = "Grad-CAM", "the gradient of the input"
@@ -96,6 +97,15 @@ def input_gradient(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 
 def _scaled(heat: Tensor) -> Tensor:
     return heat / heat.amax((1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def explained_pictures(net: nn.Module, batches: Batches) -> Iterator[Image.Image]:
+    """A `picture` per image: the regions that support its label. The network is in evaluation mode."""
+    explainer, i = make_explainer(net, batches.preprocess.size), 0
+    for images, classes in batches.eval():
+        for heat in explainer.explain(images, classes).cpu().numpy():
+            yield picture(batches.display(i), heat)
+            i += 1
 
 
 def picture(pixels: np.ndarray, heat: np.ndarray) -> Image.Image:

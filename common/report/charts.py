@@ -26,7 +26,10 @@ def ranks(ranking: Ranking, style: Style, alt: str) -> Markup:
     with svg.new_figure(0.9 + 0.27 * (k + 1)) as (figure, axes):
         for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
             axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
-            axes.plot(rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3)
+            (point,) = axes.plot(
+                rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3
+            )
+            svg.set_tips(point, [f"{name}: {rank:.2f}"])
             at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
             axes.annotate(f"{rank:.2f}", (rank, i), **at, color=SOFT, fontsize=8)
         right, step = 1.16 * k, 0.03 * k  # right of the last label
@@ -63,7 +66,9 @@ def pareto(
             line, alpha = style[name], 1 if name in front else 0.45
             if interval:
                 axes.plot([cost, cost], interval, color=line["color"], lw=1.2, alpha=alpha, zorder=2)
-            axes.plot(cost, value, marker=line["marker"], color=line["color"], ms=7.5, alpha=alpha, zorder=3)
+            shown = {"marker": line["marker"], "color": line["color"], "ms": 7.5, "alpha": alpha, "zorder": 3}
+            (point,) = axes.plot(cost, value, **shown)
+            svg.set_tips(point, [f"{name}: {cost:,.4g}, {value:.2f} %"])
         axes.margins(x=0.22, y=0.14)
         axes.set(xlabel=labels.x, ylabel=labels.y)
         _format_log_axis(axes)
@@ -78,7 +83,8 @@ def curves(curves: Mapping[str, Curve], style: Style, labels: Labels, log: bool 
     with svg.new_figure(2.9) as (figure, axes):
         for name, curve in curves.items():
             marker = style[name]["marker"] if len(curve) <= 30 else None
-            axes.plot(*zip(*curve, strict=True), **{**style[name], "marker": marker}, ms=4.5)
+            (line,) = axes.plot(*zip(*curve, strict=True), **{**style[name], "marker": marker}, ms=4.5)
+            svg.set_tips(line, [f"{name}: {x:,.10g}, {y:.2f}" for x, y in curve])
         axes.set(xlabel=labels.x, ylabel=labels.y)
         if log:
             axes.set_xscale("log")
@@ -95,7 +101,9 @@ def reliability(points: Mapping[str, tuple[ndarray, ndarray]], style: Style, alt
     with svg.new_figure(4.4) as (figure, axes):
         axes.plot([0, 100], [0, 100], color=SOFT, lw=1, ls=(0, (1, 2)))
         for name, (confidence, accuracy) in points.items():
-            axes.plot(100 * confidence, 100 * accuracy, **style[name], ms=4.5)
+            (line,) = axes.plot(100 * confidence, 100 * accuracy, **style[name], ms=4.5)
+            bins = zip(100 * confidence, 100 * accuracy, strict=True)
+            svg.set_tips(line, [f"{name}: confidence {p:.1f} %, accuracy {a:.1f} %" for p, a in bins])
         axes.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 102), ylim=(0, 102), aspect="equal")
         return svg.to_svg(figure, alt)
 

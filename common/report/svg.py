@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
+from matplotlib.artist import Artist
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -93,12 +95,29 @@ def new_figure(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure
             plt.close(figure)
 
 
+def set_tips(artist: Artist, tips: Sequence[str]) -> None:
+    """Texts that a browser shows over the markers of a line, one per marker."""
+    artist.set_gid(f"tips-{json.dumps(list(tips)).encode().hex()}")
+
+
+def _with_titles(text: str) -> str:
+    """The SVG with the texts of `set_tips` as `<title>` of its markers."""
+
+    def insert(found: re.Match) -> str:
+        tips = iter(json.loads(bytes.fromhex(found[1])))
+        return "<g>" + re.sub(
+            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(tips, ''))}</title></use>", found[2]
+        )
+
+    return re.sub(r'<g id="tips-([0-9a-f]+)">(.*?)(?=<g id="|</svg>)', insert, text, flags=re.S)
+
+
 def to_svg(figure: plt.Figure, alt: str) -> Markup:
     """The `<svg>` element. `alt`: its text alternative; "" for decoration."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = out.getvalue()
-    text = text[text.index("<svg") :]
+    text = _with_titles(text[text.index("<svg") :])
     text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.S)  # would apply to the whole page
     for placeholder, colour in CSS_COLOURS.items():
         text = text.replace(placeholder, colour)

@@ -101,14 +101,14 @@ def choose_point(
 
 def format_point(point: OperatingPoint) -> str:
     """On one line, with the scores on test."""
-    chosen = f", for a recall of {100 * point.recall:g} % on validation" if point.recall is not None else ""
+    chosen = f" (recall {100 * point.recall:g} % on validation)" if point.recall is not None else ""
     scores = [
         f"{name} {100 * score['value']:.1f} % [{100 * score['interval'][0]:.1f}, {100 * score['interval'][1]:.1f}]"
         for name in ("recall", "precision")
         if point.test and (score := point.test[name])
     ]
     tested = f"; on test {', '.join(scores)}" if scores else ""
-    return f"{point.name} from a probability of {100 * point.threshold:.4g} % on{chosen}{tested}"
+    return f"{point.name} where its probability is at least {100 * point.threshold:.4g} %{chosen}{tested}"
 
 
 def threshold_for(found: RunPredictions, positive: int, recall: float, temperature: float | None) -> float:

@@ -23,8 +23,7 @@ def class_scores(logits: ndarray, labels: ndarray, groups: ndarray | None = None
     """The scores of every class against the rest, for (N, C) logits and (N,) int labels; None where undefined.
 
     All are fractions with Wilson's 95 % interval, for the number of images, or of (N,) `groups`, that explains their
-    variance (see `intervals.bootstrap`). That of F1 is linearised; that of AUROC counts no more images than balanced
-    accuracy would, because DeLong's variance is too small for few images of a class (LOG.md).
+    variance (see `intervals.bootstrap` and `of_auroc`). That of F1 is linearised.
     """
     probabilities, predicted = softmax(np.asarray(logits, np.float64), axis=1), logits.argmax(1)
     return [
@@ -63,8 +62,7 @@ def _auroc(probabilities: ndarray, positive: ndarray, groups: ndarray | None) ->
     if positive.all() or not positive.any():
         return None
     values = classification.one_vs_rest_values(probabilities, positive)
-    limit = classification.effective_sample_size("auroc", positive.astype(int))
-    interval = intervals.of_auroc(values, positive.astype(int), groups=groups, limit=limit)
+    interval = intervals.of_auroc(values, positive.astype(int), groups=groups)
     return {"value": float(values.mean()), "interval": interval}
 
 

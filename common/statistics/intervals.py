@@ -74,19 +74,19 @@ def _of_fraction(
 
 
 def of_auroc(
-    values: ndarray,
-    labels: ndarray,
-    level: float = 0.95,
-    groups: ndarray | None = None,
-    limit: float = math.inf,
+    values: ndarray, labels: ndarray, level: float = 0.95, groups: ndarray | None = None
 ) -> tuple[float, float] | None:
     """The interval of an AUROC, the mean of these (N,) values of `classification.auroc_values`.
 
-    `limit`: the most images that it may count as, see `run/per_class.py`.
+    DeLong's variance is too small for few images of one of two classes (LOG.md): the AUROC of two classes counts as no more
+    images than their balanced accuracy would.
+
     Groups of every class are a sample of their own: variances are added, with Welch's (1947) degrees of freedom. None if a
     class has a single group.
     """
     value, deviations = float(values.mean()), (values - values.mean()) / len(values)
+    counts = np.bincount(labels)
+    limit = 4 / (1 / counts).sum() if len(counts) == 2 else math.inf
     if groups is None:
         variance = max(np.square(deviations).sum(), value * (1 - value) / limit)
         return _wilson(value, variance, min(len(values), limit), ndtri((1 + level) / 2))

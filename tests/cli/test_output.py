@@ -1,11 +1,15 @@
 """Commands whose output nobody reads, or whose output's disk is full."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+from common.errors import UserError, disk_errors
 
 # writes lines to stderr, as a run does, then its result
 LONG = """
@@ -56,3 +60,25 @@ def test_a_full_disk() -> None:
         "error: cannot write to standard output (No space left on device)",
     ]
     assert process.returncode == 2
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc on this system")
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("/proc/run", "cannot write to /proc/run (nobody can write in /proc): write elsewhere with --out"),
+        ("/proc/a/b/run", "cannot write to /proc/a/b/run (nobody can write in /proc)"),
+        ("/dev/null/run", "cannot write to /dev/null/run (Not a directory): write elsewhere with --out"),
+        (f"/{300 * 'x'}", "(File name too long): write elsewhere with --out"),
+    ],
+)
+def test_places_that_take_no_files(place: str, message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)), disk_errors(place):
+        Path(place).mkdir(parents=True)
+
+
+def test_a_folder_that_vanished(tmp_path: Path) -> None:
+    """Where files could be written it was moved or deleted."""
+    gone = pytest.raises(UserError, match="out is gone: it was moved or deleted while in use")
+    with gone, disk_errors(tmp_path / "out"):
+        (tmp_path / "out" / "result.json").write_text("")

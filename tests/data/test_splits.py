@@ -123,3 +123,11 @@ def test_carved_validation_goes_back_to_train() -> None:
     parts = ["test" if i in split.test else "train" for i in range(len(samples))]
     assert merged.fingerprint == splits.fingerprint(samples, parts) != split.fingerprint
     assert splits.without_val(replace(samples, parts=["val"] * 40), split) is split
+
+
+def test_a_number_of_classes_is_checked() -> None:
+    """Where the data names the classes the data sheet states how many there are."""
+    samples = listed({"a": 20, "b": 20})
+    requirements.check_counts(replace(digits.DATASET, classes=2, counts=None), samples)
+    with pytest.raises(UserError, match=r"found 2 classes \(expected 3\)"):
+        requirements.check_counts(replace(digits.DATASET, classes=3, counts=None), samples)

@@ -71,7 +71,9 @@ def test_a_threshold_decides(run: Path, capsys: pytest.CaptureFixture) -> None:
     decided, line = predicted(run, capsys, "--threshold", str(threshold))
     assert {image: p for image, (_, p) in decided.items()} == {image: p for image, (_, p) in rows.items()}
     assert all((first == "=sick") == (p["=sick"] >= 100 * threshold) for first, p in decided.values())
-    assert line.startswith(f"=sick from a probability of {100 * threshold:.4g} % on; on test recall ")
+    assert line.startswith(
+        f"=sick where its probability is at least {100 * threshold:.4g} %; on test recall "
+    )
     other, _ = predicted(run, capsys, "--threshold", "1", "--positive", "healthy", "--top", "1")
     assert {first for first, _ in other.values()} == {"=sick"} and all(len(p) == 1 for _, p in other.values())
 
@@ -83,8 +85,8 @@ def test_a_recall_is_that_of_the_result(run: Path, capsys: pytest.CaptureFixture
             run, capsys, "--threshold", f"recall={point['recall']}", "--positive", point["class"]
         )
         low, high = (100 * end for end in point["test"]["precision"]["interval"])
-        assert f"{point['class']} from a probability of {100 * point['threshold']:.4g} % on" in line
-        assert f"for a recall of {100 * point['recall']:g} % on validation; on test recall" in line
+        assert f"{point['class']} where its probability is at least {100 * point['threshold']:.4g} %" in line
+        assert f"(recall {100 * point['recall']:g} % on validation); on test recall" in line
         assert f"precision {100 * point['test']['precision']['value']:.1f} % [{low:.1f}, {high:.1f}]" in line
 
 
@@ -116,4 +118,4 @@ def test_a_run_without_validation_predictions_takes_numbers_only(run: Path, tmp_
         command(["predict", str(tmp_path), str(run.parent / "images"), "--threshold", "recall=0.9"])
     assert "give a threshold as a number" in capsys.readouterr().err
     command(["predict", str(tmp_path), str(run.parent / "images"), "--threshold", "0.5"])
-    assert capsys.readouterr().err == "=sick from a probability of 50 % on\n"
+    assert capsys.readouterr().err == "=sick where its probability is at least 50 %\n"

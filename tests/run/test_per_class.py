@@ -9,6 +9,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest, norm
 from sklearn import metrics as reference
 
+from common.run.evaluation import score_with_intervals
 from common.run.operating_point import RECALLS, operating_points, threshold_for
 from common.run.per_class import class_scores, decision_scores, write_per_class
 from common.run.predictions import RunPredictions
@@ -144,3 +145,11 @@ def test_a_recall_that_is_a_count_of_images_is_exact() -> None:
     val = RunPredictions(("",) * 20, np.ones(20, int), ("cat", "dog"), logits)
     p = softmax(logits, axis=1)[:, 1]
     assert [threshold_for(val, 1, r, None) for r in (0.95, 1.0, 0.05)] == pytest.approx([p[1], p[0], p[19]])
+
+
+def test_two_classes_have_the_interval_of_the_headline() -> None:
+    logits, labels = case(2)
+    headline = score_with_intervals(logits, labels, seed=0)["auroc"]
+    assert [row["auroc"]["interval"] for row in class_scores(logits, labels)] == [
+        pytest.approx(headline["interval"])
+    ] * 2

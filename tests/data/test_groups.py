@@ -30,7 +30,17 @@ def groupings(names: list[str]) -> dict[str, int]:
 
 def test_the_prefix_of_clips_and_their_halves() -> None:
     names = [f"{label}/clip{label}{i}_{j:03}.png" for label in "ab" for i in range(3) for j in range(10)]
-    assert groupings(names) == {"that share the prefix clipa0_": 6, "in runs of 5 consecutive numbers": 12}
+    runs = {"in runs of 5 consecutive numbers": 12}
+    assert groupings(names) == {"that share the prefix clipa0_": 6, "that share the word 000": 10, **runs}
+
+
+def test_a_patient_in_the_middle_of_the_name() -> None:
+    """The number of the scan is no group: it does not occur twice in a class."""
+    names = [f"{label}/{i}{j}_p{i}_ct.png" for label in ("ill", "well") for i in range(4) for j in range(3)]
+    found = candidates(samples_of(names))
+    assert [(c.text, len(set(c.groups))) for c in found if c.kind == "word"] == [
+        ("that share the word p0", 4)
+    ]
 
 
 def test_a_patient_may_have_images_of_both_classes() -> None:

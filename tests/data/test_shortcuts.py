@@ -10,6 +10,7 @@ from PIL import Image
 
 from common.__main__ import main
 from common.data.checks import baselines, file_metadata
+from common.run import frozen_probe
 
 SERIOUS = "summary: serious: file metadata"
 
@@ -32,6 +33,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     """What `check` prints about a folder, see `folder`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(baselines, "N_TREES", 10)
+    monkeypatch.setattr(frozen_probe, "frozen_probe", lambda report: None)
 
     def check(save: Callable, **shape: object) -> str:
         main(["check", str(folder(save, **shape)), "--out", "found.csv"])

@@ -15,6 +15,7 @@ from common.data.readers import image_folder
 from common.data.splits import splits
 from common.errors import UserError
 from common.run import disjoint
+from common.run.frozen_probe import frozen_probe
 from common.run.groups import GroupConfig, read_grouped
 from common.spec import Samples, Split
 from common.transfer import grouping
@@ -89,6 +90,18 @@ def test_a_folder_of_unreadable_images_has_no_grouping(tmp_path: Path) -> None:
         for i in range(20):
             (tmp_path / label / f"{label}{i // 4}_{i}.jpg").write_bytes(b"no image")
     assert read(tmp_path).groups is None
+
+
+def test_the_frozen_probe_of_check_is_fitted_without_the_images_group(clips: Path) -> None:
+    apart, together = (
+        frozen_probe(
+            SimpleNamespace(samples=samples, preprocess=grouping.preprocess_for_probe(), problems=())
+        )
+        for samples in (read(clips), image_folder(clips))
+    )
+    assert f"of {2 * N_CLIPS * N_FRAMES} images, groups kept apart: " in apart and "groups" not in together
+    low, high = (float(line.split(": ")[1].removesuffix(" %")) for line in (apart, together))
+    assert low < 85 and high > 90
 
 
 def test_without_the_probes_weights_a_sentence(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ def main(argv: list[str]) -> None:
 
         from ...data.checks.check import check
         from ...data.checks.report import summary, write
+        from ...run.frozen_probe import frozen_probe
 
         preprocess = replace(
             get_backbone(DEFAULT_MODEL).preprocess(sheet.image_size),
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> None:
             bands=options.bands,
         )
         report = check(sheet, folder, preprocess)
+        if probe := frozen_probe(report):
+            report = replace(report, baselines=(*report.baselines, probe))
         print("\n".join(map(printable, summary(report))))
         if options.out:
             write(options.out, report)

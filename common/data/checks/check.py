@@ -75,7 +75,7 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         samples=samples,
         parts=parts,
         preprocess=preprocess,
-        baselines=baselines and format_baselines(baselines),
+        baselines=(format_baselines(baselines),) if baselines else (),
         errors=tuple(errors),
         caveats=caveats,
         problems=tuple(problems),

@@ -31,7 +31,7 @@ class Report:
     samples: Samples
     parts: Sequence[str]  # of a run with the default seed; "": none
     preprocess: Preprocess  # with the value range
-    baselines: str | None  # their scores, see `shortcuts`
+    baselines: tuple[str, ...]  # lines with their scores, see `shortcuts`
     errors: tuple[str, ...]  # that would stop a run
     caveats: tuple[str, ...]  # of the split
     problems: tuple[Problem, ...]
@@ -56,7 +56,7 @@ def summary(report: Report) -> list[str]:
         *_pixels(report.preprocess),
         *(f"counts: {error}" for error in report.errors),
         *(_line(kind, [p for p in report.problems if p.kind == kind], samples) for kind in kinds),
-        *([report.baselines] if report.baselines else []),
+        *report.baselines,
         *(f"caveat: {caveat}" for caveat in (*dataset.caveats, *report.caveats)),
         f"summary: {'serious: ' + ', '.join(findings) if findings else 'no serious problems found'}",
     ]

@@ -12,7 +12,7 @@ from .capture import Capture, captures
 
 RUNS = (5, 10, 20, 50)  # consecutive numbers
 GAPS = {10: "10 seconds", 300: "5 minutes", 3600: "an hour"}  # between images of one group
-MAX_TOKENS = 3  # of a name's prefix
+MAX_TOKENS = 3  # of a name's prefix, and the words after the first
 MAX_DEPTH = 3  # of sub-folders
 LAST_NUMBER = re.compile(r"(.*\D|)(\d+)\D*", re.DOTALL)
 LAST_WORD = re.compile(r"[^\W\d_]*[\W_]*$")
@@ -22,7 +22,7 @@ LAST_WORD = re.compile(r"[^\W\d_]*[\W_]*$")
 class Candidate:
     """A grouping of N images."""
 
-    kind: str  # "prefix", "folder", "time" or "run"
+    kind: str  # "prefix", "word", "folder", "time" or "run"
     text: str  # completes "images ...": "that share the prefix clip000_"
     groups: tuple[str, ...]  # (N,) the group of each image
 
@@ -39,6 +39,7 @@ def candidates(samples: Samples) -> list[Candidate]:
         (
             *_folders(names, samples.names),
             *_prefixes(names, samples.names),
+            *_middle_words(names, samples),
             *_bursts(captures(images)),
             *_runs(folders, names),
         )
@@ -114,6 +115,19 @@ def _first_tokens(name: str, n: int) -> str | None:
     folder, stem = os.path.split(os.path.splitext(name)[0])
     ends = [match.end() for match in re.finditer(r"[\W_]+", stem)]
     return f"{folder}/{stem[: ends[n - 1]]}".lstrip("/") if len(ends) >= n else None
+
+
+def _middle_words(names: Sequence[str], samples: Samples) -> Iterator[Candidate]:
+    """The second, third ... word of the file name, if images of a class share it: a patient after the number of a scan."""
+    tokens = [re.split(r"[\W_]+", os.path.basename(os.path.splitext(name)[0])) for name in names]
+    for k in range(1, MAX_TOKENS + 1):
+        found = [each[k] if len(each) > k else None for each in tokens]
+        shared = Counter(pair for pair in zip(samples.labels, found, strict=True) if pair[1])
+        if shared and max(shared.values()) > 1:
+            groups = tuple(word or name for word, name in zip(found, samples.names, strict=True))
+            yield Candidate(
+                kind="word", text=f"that share the word {shared.most_common(1)[0][0][1]}", groups=groups
+            )
 
 
 def _bursts(images: Sequence[Capture | None]) -> Iterator[Candidate]:

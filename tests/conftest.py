@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,3 +166,22 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def toy(server: Server) -> Dataset:
     """A dataset of one archive that the server has."""
     return sheet(published(server, "toy.zip", zipped(CONTENT)))
+
+
+@pytest.fixture
+def browser() -> Iterator[object]:
+    """A headless browser; without one the test is skipped."""
+    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    with api.sync_playwright() as playwright:
+        found, system = None, shutil.which("chromium")  # Debian's, or Playwright's own
+        for kind, path in (
+            (playwright.chromium, system),
+            (playwright.chromium, None),
+            (playwright.firefox, None),
+        ):
+            with suppress(api.Error):
+                found = found or kind.launch(executable_path=path, args=["--no-sandbox"] * (path is not None))
+        if not found:
+            pytest.skip("no browser: apt install chromium, or playwright install chromium")
+        yield found
+        found.close()

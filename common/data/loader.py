@@ -116,8 +116,11 @@ class Batches:
 
     def display(self, i: int) -> np.ndarray:
         """(H, W, 3) uint8 of an image, as a network receives it in evaluation."""
-        pixels = torch.as_tensor(self.pixels[self.indices[i]]).permute(2, 0, 1)[None].float()
-        resized = augmentation.resize(pixels, self.preprocess.size)[0].clamp(0, 255).byte()
+        pixels = self.pixels[self.indices[i]]
+        if isinstance(pixels, np.ndarray):
+            pixels = torch.from_numpy(pixels.copy())  # a memory map is read-only
+        image = pixels.permute(2, 0, 1)[None].float()
+        resized = augmentation.resize(image, self.preprocess.size)[0].clamp(0, 255).byte()
         return resized.permute(1, 2, 0).cpu().numpy()
 
     def _load(self, batches: Iterable[tuple]) -> Iterator[tuple]:

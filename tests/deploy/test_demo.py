@@ -6,7 +6,6 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -108,20 +107,6 @@ def test_mistakes(server: demo.DemoServer, run: Path, capsys, options: list[str]
     with pytest.raises(SystemExit) as stop:
         command(["demo", *(values.get(option, option) for option in options)])
     assert stop.value.code == 2 and message in capsys.readouterr().err
-
-
-@pytest.fixture
-def browser() -> Iterator[object]:
-    api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with api.sync_playwright() as playwright:
-        found = None
-        for kind in (playwright.chromium, playwright.firefox, playwright.webkit):
-            with suppress(api.Error):
-                found = found or kind.launch()
-        if not found:
-            pytest.skip("Playwright has no browser: playwright install chromium")
-        yield found
-        found.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -46,7 +46,7 @@ def test_full_before_a_change(disk: Path, tmp_path: Path, part: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", range(1, 201))
+@pytest.mark.parametrize("n", range(1, 221))
 def test_full_before_each_change(disk: Path, tmp_path: Path, n: int) -> None:
     fill_and_continue(disk, tmp_path, n)
 

@@ -41,7 +41,7 @@ def test_killed_before_a_change_of_the_disk(sandbox: Sandbox, part: int) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", range(1, 201))
+@pytest.mark.parametrize("n", range(1, 221))
 def test_killed_before_each_change_of_the_disk(sandbox: Sandbox, n: int) -> None:
     kill_and_continue(sandbox, n)
 

@@ -68,3 +68,28 @@ def test_markers_have_their_values() -> None:
         points, ("swin",), style, charts.Labels("MACs", "top1", "Costs"), more_is_better=False
     )
     assert titles(svg) == ["a <b>: 1,500, 90.00 %", "swin: 200, 80.00 %"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_in_a_browser(tmp_path: Path, browser, scheme: str) -> None:
+    """No console error, no horizontal scrolling at 400 pixels, dark when the system is; a click sorts."""
+    for backbone, accuracy in (("resnet50", 0.97), ("swin_t", 0.6)):
+        fabricate(tmp_path / "runs" / backbone, "dtd", backbone, 0, accuracy)
+    write_page(tmp_path / "runs")
+    page, problems = browser.new_page(viewport={"width": 400, "height": 800}, color_scheme=scheme), []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "out" / "report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = sum(int(value) for value in paper[4:-1].split(",")) / 3
+    assert (brightness > 128) == (scheme == "light")
+    assert page.locator("svg:not([aria-hidden]):not([aria-label])").count() == 0
+    table = page.locator("table", has_text="Every class, resnet50").first
+    before = table.locator("tbody th").all_inner_texts()
+    head = table.locator("thead th", has_text="recall")
+    head.click()
+    values = [float(text.split()[0]) for text in table.locator("tbody tr td:nth-child(4)").all_inner_texts()]
+    assert values == sorted(values) and head.get_attribute("aria-sort") == "ascending"
+    assert sorted(before) == sorted(table.locator("tbody th").all_inner_texts())
+    assert not problems

@@ -1,5 +1,6 @@
 """The picture of the most confident mistakes: which images, and the regions that support the wrong class beside them."""
 
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> dict:
 def case() -> tuple[SimpleNamespace, RunPredictions]:
     """Test images N..2N of a dataset; every odd one is wrong, the later the surer."""
     pixels = np.random.default_rng(0).integers(0, 256, (2 * N, 8, 8, 3), np.uint8)
+    pixels.flags.writeable = False  # as in a memory map
     split = SimpleNamespace(test=tuple(range(N, 2 * N)))
     dataset = SimpleNamespace(pixels=pixels, indices=np.arange(2 * N), split=split, preprocess=PLAIN)
     labels = np.zeros(N, int)
@@ -46,7 +48,9 @@ def test_the_surest_come_first(tmp_path: Path, shown: dict) -> None:
 
 def test_each_stands_beside_its_explanation(tmp_path: Path, shown: dict) -> None:
     dataset, test = case()
-    write_mistakes(tmp_path, "t", dataset, test, net())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_mistakes(tmp_path, "t", dataset, test, net())
     images, scale = shown["images"], 28  # 8 pixels become 224
     assert all(image.shape == (224, 448, 3) for image in images)
     assert np.array_equal(images[0][::scale, :224:scale], dataset.pixels[2 * N - 1])

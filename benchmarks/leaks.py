@@ -29,10 +29,11 @@ from common.data.splits.splits import present_classes
 from common.spec import Samples
 from common.transfer import group_test, grouping
 
+NOISE = "told_by_format (noise; one class PNG, one JPEG)"
 # Folders relative to --full, --data or the cases; a sheet's name where the classes are not folders
 DATASETS = {
     "clips (two classes nobody can tell apart)": ("clips", None),
-    "told_by_format (noise; one class PNG, one JPEG)": ("told_by_format", None),
+    NOISE: ("told_by_format", None),
     "UC Merced, 21 classes x 4": ("ucmerced_small/UCMerced_LandUse/Images", None),
     "PlantVillage, 8 classes x 400": ("plantvillage_sequence/PlantVillage", None),
     "Flowers-102": ("flowers102", "flowers102"),
@@ -167,6 +168,23 @@ def groups_table(rows: list[dict]) -> str:
                 f"| {row['dataset']}, {row['images']:,} | {row['groups']:,}: {kind} | {100 * row['mixed']:.1f} | "
                 f"{100 * row['apart']:.1f} | {drop} |"
             )
+    return "\n".join(lines)
+
+
+def scores_table(rows: list[dict]) -> str:
+    """Per dataset the grouping with the largest drop."""
+    rows = [row for row in rows if row["dataset"] != NOISE]
+    lines = ["| images | groups | random | whole groups | drop |", "|---|---|---|---|---|"]
+    found = {}
+    for row in sorted((row for row in rows if "mixed" in row), key=lambda row: row["mixed"] - row["apart"]):
+        found[row["dataset"]] = row
+    for name in dict.fromkeys(row["dataset"] for row in rows if row["dataset"] in found):
+        row = found[name]
+        kind = row["grouping"].removeprefix("that share ").removeprefix("in ")
+        drop = f"{100 * (row['mixed'] - row['apart']):.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
+        lines.append(
+            f"| {name}, {row['images']:,} images | {kind} | {100 * row['mixed']:.1f} | {100 * row['apart']:.1f} | {drop} |"
+        )
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ import math
 import re
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -234,6 +235,13 @@ def own_order() -> str:
     return own_table(json.loads((BENCHMARKS / "finetuned_order.json").read_text()))
 
 
+def leaks_table(name: str) -> str:
+    """A table of `leaks.py`."""
+    from benchmarks import leaks
+
+    return getattr(leaks, f"{name}_table")(load_lines(BENCHMARKS / "leaks.jsonl"))
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -356,6 +364,10 @@ TABLES = {
     "images_claim": images_claim,
     "published_order": published_order,
     "own_order": own_order,
+    **{
+        f"leaks_{name}": partial(leaks_table, name)
+        for name in ("groups", "scores", "baselines", "false_alarms", "power")
+    },
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

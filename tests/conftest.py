@@ -1,8 +1,10 @@
 """Small data and real data for the tests; the miniatures of the other layouts are in `miniatures.py`."""
 
+import gc
 import os
 import pickle
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -18,11 +20,16 @@ from common.spec import Dataset
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from common.models.registry import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("CLASH_SHARED", ROOT.parent / "shared"))
+PLOTS = (
+    *(("common.run.plots", name) for name in ("learning_curve", "confusion_matrix", "mistakes")),
+    ("common.run.contact_sheet", "write_contact_sheet"),
+)
 
 
 @pytest.fixture
@@ -47,31 +54,35 @@ def _temporary_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
 def _fresh_accelerate() -> Iterator[None]:
     """Accelerate keeps device and precision per process: forget them after every test."""
     yield
-    import sys
-
     if "accelerate" in sys.modules:
         from accelerate.state import AcceleratorState
 
         AcceleratorState._reset_state(reset_partial_state=True)
 
 
+def pytest_collection_finish() -> None:
+    """The libraries' objects live as long as the process: garbage collection skips them from now on."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _empty_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no plots, which take most of a tiny run's seconds, unless the test is marked `draws`."""
+    if "draws" not in request.keywords:
+        for module, plot in PLOTS:
+            if module in sys.modules:
+                monkeypatch.setattr(sys.modules[module], plot, lambda path, *_: path.touch())
+
+
 @pytest.fixture
-def quick_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten_artifacts(monkeypatch)
+def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few resamples, in tests of what comes before them."""
+    shorten_intervals(monkeypatch)
 
 
-def shorten_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Empty plots and few resamples: most of the seconds of a tiny run, in tests of what comes before them."""
-    from common.run import contact_sheet, plots
+def shorten_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     from common.statistics import intervals
 
-    for module, plot in (
-        (plots, "learning_curve"),
-        (plots, "confusion_matrix"),
-        (plots, "mistakes"),
-        (contact_sheet, "write_contact_sheet"),
-    ):
-        monkeypatch.setattr(module, plot, lambda path, *_: path.touch())
     if not isinstance(intervals.bootstrap, partial):
         monkeypatch.setattr(intervals, "bootstrap", partial(intervals.bootstrap, resamples=20))
 
@@ -134,26 +145,43 @@ def flowers_tree(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def trains_a_step_and_predicts(row: "Backbone", dtype: "torch.dtype", size: tuple[int, int]) -> None:
-    """A network of the row, with another head, at (H, W) pixels: every weight learns, and evaluation gives logits."""
+def on_meta(row: "Backbone", classes: int) -> "nn.Module":
+    """A network of the row on the meta device: shapes alone, no arithmetic."""
+    import torch
+
+    from common.models.build import create_model
+
+    try:
+        with torch.device("meta"):
+            return create_model(row, classes, None)
+    except NotImplementedError:  # RegNet computes its widths with tensors
+        return create_model(row, classes, None).to("meta")
+
+
+def trains_a_step_and_predicts(row: "Backbone", *cases: tuple["torch.dtype", tuple[int, int]]) -> "nn.Module":
+    """A network of the row, with another head, in each precision and at its (H, W) pixels: every weight learns, and
+    evaluation gives logits. Returns the network: to build one takes longer than a step."""
     import torch
 
     from common.models.build import create_model
 
     torch.manual_seed(0)
-    net = create_model(row, 7, None).to(memory_format=torch.channels_last).train()
-    images, labels = torch.randn(2, 3, *size), torch.tensor([1, 5])
-    before = net.get_submodule(row.head).weight.clone()
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        loss = torch.nn.functional.cross_entropy(net(images), labels)
-    loss.backward()
-    missing = [name for name, p in net.named_parameters() if p.grad is None]
-    assert torch.isfinite(loss) and not missing
-    torch.optim.SGD(net.parameters(), 0.01).step()
-    assert not torch.equal(before, net.get_submodule(row.head).weight)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        logits = net.eval()(images)
-    assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+    net = create_model(row, 7, None).to(memory_format=torch.channels_last)
+    for dtype, size in cases:
+        images, labels = torch.randn(2, 3, *size), torch.tensor([1, 5])
+        net.train().zero_grad()
+        before = net.get_submodule(row.head).weight.clone()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            loss = torch.nn.functional.cross_entropy(net(images), labels)
+        loss.backward()
+        missing = [name for name, p in net.named_parameters() if p.grad is None]
+        assert torch.isfinite(loss) and not missing
+        torch.optim.SGD(net.parameters(), 0.01).step()
+        assert not torch.equal(before, net.get_submodule(row.head).weight)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            logits = net.eval()(images)
+        assert logits.shape == (2, 7) and torch.isfinite(logits).all()
+    return net
 
 
 @pytest.fixture

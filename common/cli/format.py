@@ -1,11 +1,41 @@
 """Formats the log records of a run as lines, its result as the last one."""
 
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..models.names import short_name
-from ..run.results import format_baselines
+from ..run.results import METRICS, PART_NAMES, format_baselines
 from ..spec import RunConfig
+
+LINES = 30  # of evaluations, at most; a run's log.jsonl has all
+
+
+def line_formatter(config: RunConfig) -> Callable[[dict[str, Any]], str | None]:
+    """Returns a function that formats the log records of a run, each as a line; None for evaluations beyond `LINES`.
+
+    Those shown are evenly spaced, and the last one is among them. With early stopping all are.
+    """
+    every = last = 0  # steps
+
+    def format_line(record: dict[str, Any]) -> str | None:
+        nonlocal every, last
+        if recipe := record.get("recipe"):
+            last = sum(phase["steps"] for phase in recipe["phases"])
+            every = _steps_per_line(recipe, last)
+        if "train_loss" in record and every and record["step"] % every and record["step"] != last:
+            return None
+        return format_record(config, record)
+
+    return format_line
+
+
+def _steps_per_line(recipe: Mapping[str, Any], steps: int) -> int:
+    """Steps between the evaluations that are shown; 0: all are."""
+    if not recipe["eval_every"] or any(phase["patience"] for phase in recipe["phases"]):
+        return 0
+    return recipe["eval_every"] * math.ceil(steps / (LINES * recipe["eval_every"]))
 
 
 def format_record(config: RunConfig, record: dict[str, Any]) -> str:
@@ -19,7 +49,7 @@ def format_record(config: RunConfig, record: dict[str, Any]) -> str:
     if "trials" in record:
         return _format_search(record["trials"])
     if "penalty" in record:
-        return f"penalty {record['penalty']:.2g}: val top1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
+        return f"penalty {record['penalty']:.2g}: validation top-1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
     return _format_evaluation(record) if "step" in record else _format_start(config, record)
 
 
@@ -35,7 +65,7 @@ def _format_search(trials: list[dict[str, Any]]) -> str:
 def _format_evaluation(record: dict[str, Any]) -> str:
     epoch, part = record["epoch"], "test" if "test_top1" in record else "val"
     position = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
-    scores = f"{part} top1 {100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}"
+    scores = f"{PART_NAMES[part]} top-1 {100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}"
     if not record["step"]:
         return f"{position}: the frozen network's linear probe, {scores}"
     return (
@@ -48,7 +78,7 @@ def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
     split, (height, width) = record["split"], record["preprocess"]["size"]
     skipped = record["skipped_images"]
     return (
-        f"{config.dataset.title}: {split['train']:,} train, {split['val']:,} validation, {split['test']:,} test images "
+        f"{config.dataset.title}: {split['train']:,} training, {split['val']:,} validation and {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; "
         f"{short_name(record['backbone'])} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
@@ -66,13 +96,13 @@ def format_result(result: dict[str, Any], out: Path) -> str:
     )
     second = ""
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
-        second = f", balanced_accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
+        second = f", balanced accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     method, selected = _method(result)
     frozen = " (the linear probe: training improved nothing, --protocol probe does without)"
     return (
-        f"{_dataset(result)} {short_name(result['backbone'])} {method}: {result['metric']} {_format_score(metric)}{second} "
+        f"{_dataset(result)} {short_name(result['backbone'])} {method}: {METRICS[result['metric']]} {_format_score(metric)}{second} "
         f"on {split['test']:,} test images{_disjoint(result)}; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
-        f"chosen on {split[result['chosen_on']]:,} {result['chosen_on']} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"chosen on {split[result['chosen_on']]:,} {PART_NAMES[result['chosen_on']]} images; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
 

@@ -16,7 +16,7 @@ from ..errors import Stopped, UserError, printable, printable_lines, stop_signal
 from ..run.provenance import this_python
 from ..run.results import OPTIONS, RESULT
 from ..spec import Dataset, RunConfig
-from .format import format_record, format_result
+from .format import format_result, line_formatter
 from .parse import make_config, parse
 
 GC_THRESHOLD = 100_000  # objects between collections; the modules of torch have a million and no garbage
@@ -95,9 +95,12 @@ def _run(config: RunConfig, download: bool) -> str | None:
     else:
         from ..run.run import run
 
+    format_line = line_formatter(config)
+
     def log(record: dict[str, Any]) -> None:
-        if int(os.environ.get("RANK", 0)) == 0:
-            tqdm.write(printable(format_record(config, record)), file=sys.stderr)
+        line = format_line(record)
+        if line and int(os.environ.get("RANK", 0)) == 0:
+            tqdm.write(printable(line), file=sys.stderr)
 
     try:
         with _thread_errors_once():

@@ -55,13 +55,21 @@ class SyntheticBatches:
             yield images, labels
 
 
-def bench_each(models: Sequence[str], *settings: Any) -> Iterator[dict[str, Any]]:
-    """`bench` of every model, each in a new process, so that memory is measured from zero."""
+def bench_each(
+    models: Sequence[str], size: tuple[int, int] | None, *settings: Any
+) -> Iterator[dict[str, Any]]:
+    """`bench` of every model, each in a new process, so that memory is measured from zero.
+
+    Raises:
+        UserError: a model does not support images of this size; nothing is measured.
+    """
+    for model in models if size else ():
+        build.check_size(build.get_backbone(model), size)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
         for model in models:
             try:
-                yield pool.submit(bench, model, *settings).result()
+                yield pool.submit(bench, model, size, *settings).result()
             except BrokenProcessPool:
                 raise UserError(
                     f"the process of {model} was killed, probably out of memory: try a smaller -bs"
@@ -82,7 +90,6 @@ def bench(
     """
     backbone = build.get_backbone(model)
     size = size or (backbone.size, backbone.size)
-    build.check_size(backbone, size)
     accelerator = device.make_accelerator(where, precision, backbone.cpu_bf16)
     net = build.create_model(backbone, CLASSES, None, size=size)
     macs = cost.macs(net, size)

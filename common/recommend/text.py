@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ..run.results import METRICS
 from .candidates import Candidates
 
 Row = Mapping[str, Any]
-METRICS = {"top1": "top-1", "balanced_accuracy": "balanced accuracy"}
 CHEAPER = 0.8  # fraction of the leader's training time, at most
 SKEW = 1.5  # largest class, relative to the mean class, above which balanced accuracy is the metric
 POWER = 1.96 + 0.84  # standard errors of a difference that is significant at 5 % in four of five samples

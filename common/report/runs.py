@@ -12,20 +12,11 @@ from typing import Any
 from ..errors import UserError
 from ..models import build
 from ..run import results
-from ..run.results import RESULT, current_recipe
+from ..run.results import METRICS, RESULT, current_recipe
 
 SCRATCH = "from scratch"
 # Without precision and micro-batch size: a sweep may retry a seed with others, and it remains a seed of the same cell
 HYPERPARAMETERS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size")
-METRICS = {
-    "top1": "top1",
-    "top5": "top5",
-    "macro_f1": "macro F1",
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "nll": "NLL",
-    "ece": "ECE",
-}
 REQUIRED = ("top1", "macro_f1", "nll", "ece")  # metrics of every result, besides its headline metric
 Score = tuple[
     float, tuple[float, float] | None

@@ -26,8 +26,8 @@ PUBLISHED = {
     "vit_tiny_cifar": (0.37e9, 0.8566),
 }
 COLUMNS = (
-    "network", "parameters (M)", "MACs (G)", "MACs as published", "data", "steps x batch", "top1, chosen on val (%)", "top1, last (%)",
-    "top1 as published, chosen on test (%)",
+    "network", "parameters (M)", "MACs (G)", "MACs as published", "data", "steps x batch", "top-1, chosen on validation (%)", "top-1, last (%)",
+    "top-1 as published, chosen on test (%)",
 )  # fmt: skip
 
 

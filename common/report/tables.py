@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..files.atomic import atomic_write
 from ..files.csv_text import escape
+from ..run.results import PART_NAMES
 from .runs import METRICS, SCRATCH, Run
 from .sections import Cell, DatasetResults, Section
 
@@ -28,7 +29,7 @@ def format_score(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> 
 def run_table(sections: Sequence[Section]) -> str:
     """One row per cell, with its settings, notes and caveats; also for README and docs."""
     cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
-    head = "dataset | backbone | pixels | start | train / val / test | epochs | top1 (%) | macro F1 (%) | NLL | training"
+    head = "dataset | backbone | pixels | start | train / val / test | epochs | top-1 (%) | macro F1 (%) | NLL | training"
     rows = sorted(_run_table_row(*cell) for cell in cells)
     runs = [run for *_, cell in cells for run in cell.runs]
     machines = sorted({_machine(run) for run in runs})
@@ -80,7 +81,7 @@ def protocol_note(section: Section) -> str:
     protocol, chosen_on = section.setting.protocol, section.setting.chosen_on
     selected = "the penalty of a linear probe on frozen features" if protocol == "probe" else "the epoch"
     note = "; test is evaluated once" if chosen_on == "val" else ", which is optimistic"
-    return f"Protocol `{protocol}`: {selected} is chosen on {'validation' if chosen_on == 'val' else 'test'}{note}."
+    return f"Protocol `{protocol}`: {selected} is chosen on {PART_NAMES[chosen_on]}{note}."
 
 
 def score_matrix(section: Section) -> str:

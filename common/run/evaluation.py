@@ -80,10 +80,10 @@ def _bootstrapped(
     }
 
 
-def _all_classes_drawn(labels: np.ndarray, level: float = 0.95) -> bool:
-    """Whether a fraction of at least `level` of bootstrap samples has an image of every class."""
+def _all_classes_drawn(labels: np.ndarray) -> bool:
+    """Whether at least 95 % of bootstrap samples have an image of every class."""
     absent = (1 - np.bincount(labels) / len(labels)) ** len(labels)
-    return bool(np.prod(1 - absent) >= level)
+    return bool(np.prod(1 - absent) >= 0.95)
 
 
 def calibrated_scores(

@@ -18,6 +18,16 @@ CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 CONTACT_SHEET = "contact_sheet.jpg"
 MISTAKES = "mistakes.jpg"
 SERVE = "serve.json"
+METRICS = {  # as in text
+    "top1": "top-1",
+    "top5": "top-5",
+    "macro_f1": "macro F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "nll": "NLL",
+    "ece": "ECE",
+}
+PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 
 
@@ -115,4 +125,4 @@ def format_baselines(baselines: Mapping[str, Any], metric: str) -> str:
     if any(metric not in found for found in scores.values()):
         metric = "balanced_accuracy"
     listed = (f"{name.replace('_', ' ')} {100 * found[metric]:.1f} %" for name, found in scores.items())
-    return f"{metric} on {baselines['n_test']:,} test images: {', '.join(listed)}"
+    return f"{METRICS[metric]} on {baselines['n_test']:,} test images: {', '.join(listed)}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.atomic import atomic_write, is_locked
-from ..run.results import CONFIG, OPTIONS, RESULT, read_json
+from ..run.results import CONFIG, METRICS, OPTIONS, RESULT, read_json
 from ..training import heartbeat
 from .plan import Cell
 
@@ -112,7 +112,7 @@ def format_score(folder: Path) -> str:
     """The headline of a finished run."""
     result = read_json(folder / RESULT)
     metric = result["metric"]
-    return f"{metric} {100 * result['test'][metric]['value']:.2f} %"
+    return f"{METRICS[metric]} {100 * result['test'][metric]['value']:.2f} %"
 
 
 def remove_partial(out: Path, cell: Cell) -> None:

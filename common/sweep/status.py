@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..recommend.text import format_duration
+from ..run.results import METRICS, PART_NAMES
 from . import cost_model, state
 from .plan import Cell
 from .state import Failure, UnfinishedRun
@@ -27,7 +28,9 @@ def format_run(run: UnfinishedRun) -> str:
     epoch = f"epoch {step / config['steps_per_epoch']:.1f}, " if config.get("steps_per_epoch") else ""
     parts = [f"{name}: {epoch}step {step:,} of {steps:,}"]
     if progress["best"] is not None:
-        parts.append(f"best {config['metric']} {100 * progress['best']:.2f} % on {config['chosen_on']}")
+        parts.append(
+            f"best {METRICS[config['metric']]} {100 * progress['best']:.2f} % on {PART_NAMES[config['chosen_on']]}"
+        )
     if progress["images_per_second"]:
         parts.append(f"{progress['images_per_second']:.0f} img/s")
     may_end_early = any(phase["patience"] is not None for phase in config["recipe"]["phases"])

@@ -126,7 +126,7 @@ def _next_evaluation(recipe: Recipe, progress: Progress) -> int:
 def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], None], stop: StopSignal) -> bool:
     """Validate the network and log its record; returns whether its weights are selected.
 
-    A signal ends it without a trace.
+    A signal interrupts it; no record is left.
     """
     progress = state.progress
     record = _training_record(task, state) if progress.step else {"step": 0, "epoch": 0}

@@ -63,4 +63,4 @@ def steps(task: Task, state: TrainState, end: int) -> Iterator[None]:
                 refreshed = now
                 loss, top1 = (accelerator.num_processes * state.sums / progress.images).tolist()
                 rate = progress.images / progress.train_seconds
-                bar.set_postfix_str(f"loss {loss:.3f}, top1 {100 * top1:.1f} %, {rate:.0f} img/s")
+                bar.set_postfix_str(f"loss {loss:.3f}, top-1 {100 * top1:.1f} %, {rate:.0f} img/s")

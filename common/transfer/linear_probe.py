@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 FOLDS = 5
 N_NEIGHBORS = 20
+TEMPERATURE = 0.07  # of the votes of neighbours
 CHUNK = 1024  # queries whose similarities are in memory at once
 PENALTIES = np.geomspace(1e-7, 10, 17)  # relative to the standardised features' sum of squares
 MIN_SCALE = 0.01  # of a feature, relative to the root mean square of all: some are 0 in nearly all images
@@ -70,14 +71,13 @@ def fit(
     classes: int,
     groups: ndarray | None = None,
     balanced: bool = False,
-    penalties: ndarray = PENALTIES,
 ) -> Probe:
     """Ridge regression on one-hot classes, its penalty chosen by the squared error of leave-one-image-out, or -group-out.
 
     Equal to scikit-learn's RidgeClassifierCV. With `balanced` all classes have the same weight, whatever their size.
     """
     ridge = decompose(features, labels, classes, balanced)
-    candidates = penalties * np.square(ridge.x).sum()
+    candidates = PENALTIES * np.square(ridge.x).sum()
     errors = [_leave_out_error(ridge, groups, penalty) for penalty in candidates]
     return ridge.probe(float(candidates[int(np.argmin(errors))]))
 
@@ -135,15 +135,14 @@ def knn_out_of_fold(
     classes: int,
     fold: ndarray,
     k: int = N_NEIGHBORS,
-    temperature: float = 0.07,
 ) -> ndarray:
-    """(N, C) votes of the k nearest images of the other folds by cosine, weighted by exp(cosine / temperature).
+    """(N, C) votes of the k nearest images of the other folds by cosine, weighted by exp(cosine / `TEMPERATURE`).
 
     Wu et al. 2018, arXiv 1805.01978, section 3.4, with their temperature; k as Caron et al. 2021, arXiv 2104.14294.
     """
     votes = np.zeros((len(labels), classes), np.float32)
     for train, test in _train_test(fold):
-        votes[test] = knn_votes(features[train], labels[train], classes, features[test], k, temperature)
+        votes[test] = knn_votes(features[train], labels[train], classes, features[test], k)
     return votes
 
 
@@ -153,7 +152,6 @@ def knn_votes(
     classes: int,
     queries: ndarray,
     k: int = N_NEIGHBORS,
-    temperature: float = 0.07,
 ) -> ndarray:
     """(M, C) votes of the k nearest labelled images for each query, (M, D) features; see `knn_out_of_fold`."""
     votes = np.zeros((len(queries), classes), np.float32)
@@ -161,7 +159,7 @@ def knn_votes(
     for chunk in np.array_split(np.arange(len(queries)), -(-len(queries) // CHUNK)):
         cosine = queries[chunk] @ keys.T
         nearest = np.argpartition(-cosine, min(k, len(keys)) - 1, axis=1)[:, :k]
-        weight = np.exp((np.take_along_axis(cosine, nearest, 1) - 1) / temperature)
+        weight = np.exp((np.take_along_axis(cosine, nearest, 1) - 1) / TEMPERATURE)
         np.add.at(votes, (chunk[:, None], labels[nearest]), weight)
     return votes
 

@@ -10,6 +10,9 @@ import pytest
 from conftest import ROOT
 from mistakes import mistake
 
+import folder
+from common import main
+
 
 @pytest.mark.parametrize(
     ("options", "expected"),
@@ -179,22 +182,17 @@ def test_missing_flower(tmp_path: Path, flowers_tree: Path) -> None:
     assert "1 of 35 images missing" in message and "image_00004.jpg" in message
 
 
-def test_weights_of_another_architecture(tmp_path: Path, class_tree) -> None:
+def test_weights_of_another_architecture(tmp_path: Path, class_tree, capsys) -> None:
     """The one user error that needs torch: the keys are those of the network."""
     import torch
     from safetensors.torch import save_file
 
     save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    options = (
-        "--data_dir",
-        class_tree(),
-        "--weights",
-        "other.safetensors",
-        "--offline",
-        "--image_size",
-        "32",
-    )
-    message = mistake(tmp_path, "folder.py", *options, torch=True)
+    options = f"--data_dir {class_tree()} --weights {tmp_path}/other.safetensors --offline --image_size 32"
+    with pytest.raises(SystemExit) as stop:
+        main(folder.DATASET, [*options.split(), "--out", str(tmp_path / "out")])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and not (tmp_path / "out").exists()
     assert "weights of another architecture than efficientnet_lite0" in message and "stem.weight" in message
 
 

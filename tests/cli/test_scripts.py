@@ -9,6 +9,7 @@ import miniatures
 import pytest
 
 from common.cli import catalog
+from common.run.results import METRICS
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32", "-bs", "8", "--epochs", "2"]
@@ -56,7 +57,7 @@ def test_a_run(run, script: str, parts: tuple[int, int, int], capsys: pytest.Cap
     assert result["caveats"][: len(sheet.caveats)] == list(sheet.caveats)  # more if it predicts one class
     limits = "fold 1, subset" if script == "dtd" else "subset"
     assert capsys.readouterr().out.startswith(
-        f"{script} ({limits}) timm:test_resnet from scratch: {sheet.metric} "
+        f"{script} ({limits}) timm:test_resnet from scratch: {METRICS[sheet.metric]} "
     )
 
 

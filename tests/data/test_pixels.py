@@ -287,6 +287,7 @@ def test_only_the_first_of_several_frames(tmp_path: Path, capsys: pytest.Capture
     assert line.startswith("5 of 6 images have several frames or pages, the first is ")
 
 
+@pytest.mark.draws
 def test_check_reports_the_range_and_draws_a_contact_sheet(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -33,7 +33,7 @@ def blocks(hub: Path) -> list[str]:
     ]
 
 
-def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick_artifacts, capsys) -> None:
+def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick_intervals, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     main(folder.DATASET, [*TINY, "--epochs", "1", "--data_dir", str(class_tree()), "--out", "out"])
     command(["export", "out", "--format", "hub"])

@@ -83,7 +83,7 @@ def test_the_comparison_is_paired() -> None:
 
 
 @pytest.mark.slow  # an ONNX export
-def test_latency_and_int8_of_a_run(tmp_path: Path, monkeypatch, class_tree, quick_artifacts, capsys) -> None:
+def test_latency_and_int8_of_a_run(tmp_path: Path, monkeypatch, class_tree, quick_intervals, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(serve, "SECONDS", 0.0)
     monkeypatch.setattr(serve, "MIN_CALLS", 2)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchvision
-from conftest import trains_a_step_and_predicts
+from conftest import on_meta, trains_a_step_and_predicts
 
 from common.errors import UserError
 from common.metrics import cost
@@ -37,11 +37,12 @@ def test_torchvision_rows_equal_torchvisions_metadata(row) -> None:
 
 @pytest.mark.parametrize("row", [*BACKBONES, *MODERN], ids=lambda row: row.name)
 def test_parameters_and_macs(row) -> None:
-    net = create_model(row, 1000, None).to("meta")  # shapes alone: no arithmetic
+    net = on_meta(row, 1000)
     assert cost.parameters(net) == row.params
+    macs = cost.macs(net, (row.size, row.size))
     if row.library == "torchvision":
         meta = torchvision.models.get_model_weights(row.arch)[row.enum].meta
-        assert cost.macs(net, (row.size, row.size)) / 1e9 == pytest.approx(meta["_ops"], rel=0.01)
+        assert macs / 1e9 == pytest.approx(meta["_ops"], rel=0.01)
 
 
 def test_efficientnet_lite0_equals_timms_metadata() -> None:
@@ -81,20 +82,14 @@ def test_modern_rows_equal_timms_metadata(row) -> None:
 
 @pytest.mark.parametrize("name", [name for name in LATER if name != "vit_small_dinov2"])  # 518 pixels
 def test_every_later_row_trains_a_step_and_predicts(name: str) -> None:
-    row = get_backbone(name)
-    trains_a_step_and_predicts(row, torch.bfloat16, 2 * (row.size if row.fixed_size else 64,))
-
-
-@pytest.mark.parametrize("name", [name for name in LATER if not get_backbone(name).fixed_size])
-def test_sizes_of_later_rows(name: str) -> None:
     """From `min_size` on, odd and oblong ones, too."""
     row = get_backbone(name)
-    net = create_model(row, 3, None).eval()
-    for more in (0, row.multiple):
+    net = trains_a_step_and_predicts(row, (torch.bfloat16, 2 * (row.size if row.fixed_size else 64,)))
+    for more in () if row.fixed_size else (0, row.multiple):
         size = (row.min_size, row.min_size + more)
         row.check_size(size)
         with torch.inference_mode():
-            assert net(torch.zeros(1, 3, *size)).shape == (1, 3)
+            assert net(torch.zeros(1, 3, *size)).shape == (1, 7)
 
 
 def test_whole_patches() -> None:
@@ -130,11 +125,11 @@ def test_the_papers_names() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "resnet50_v1"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-@pytest.mark.parametrize("side", [64, 128, 224])  # EuroSAT's, CIFAR-10's, Flowers-102's
-def test_every_row_trains_a_step_and_predicts(name: str, dtype: torch.dtype, side: int) -> None:
+def test_every_row_trains_a_step_and_predicts(name: str) -> None:
+    """At the sizes of EuroSAT and CIFAR-10; `test_parameters_and_macs` has 224 pixels."""
     row = get_backbone(name)
-    trains_a_step_and_predicts(row, dtype, 2 * (max(side, row.min_size),))
+    sizes = [2 * (max(side, row.min_size),) for side in (64, 128)]
+    trains_a_step_and_predicts(row, (torch.bfloat16, sizes[0]), (torch.float32, sizes[1]))
 
 
 def test_any_timm_network() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from conftest import SHARED, trains_a_step_and_predicts
+from conftest import SHARED, on_meta, trains_a_step_and_predicts
 
 import folder
 from common import main
@@ -27,7 +27,7 @@ SMALL = ["alexnet", "squeezenet1_1", "mnasnet0_5", "vgg11", "googlenet", "resnet
 @pytest.mark.parametrize("arch", [*FAMILIES, *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)])
 def test_every_torchvision_classifier_has_a_row(arch: str) -> None:
     row = get_backbone(f"torchvision:{arch}")
-    net = create_model(row, 7, None).eval().to("meta")
+    net = on_meta(row, 7).eval()
     side = row.size if row.fixed_size else max(64, row.min_size)
     assert net(torch.zeros(2, 3, side, side, device="meta")).shape == (2, 7)
     assert row.fixed_size == arch.startswith(("vit_", "maxvit"))
@@ -61,7 +61,7 @@ def test_they_agree_with_the_table(row) -> None:
 @pytest.mark.parametrize("arch", SMALL)
 def test_they_train_a_step_and_predict(arch: str) -> None:
     row = get_backbone(f"torchvision:{arch}")
-    trains_a_step_and_predicts(row, torch.float32, (64, 64))
+    trains_a_step_and_predicts(row, (torch.float32, (64, 64)))
 
 
 def test_squeezenets_head_is_linear() -> None:

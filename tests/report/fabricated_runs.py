@@ -6,10 +6,13 @@ from html import unescape
 from pathlib import Path
 
 import numpy as np
+import pytest
+from markupsafe import Markup
 
 from common.__main__ import main as command
 from common.metrics import classification
 from common.models.registry import BACKBONES
+from common.report import svg
 from common.report.runs import load_runs
 from common.report.sections import Section, build_sections
 from common.run.predictions import RunPredictions, write_confusion, write_predictions
@@ -79,6 +82,13 @@ def write_page(folder: Path) -> str:
     out = folder.parent / "out" / "report.html"
     command(["report", str(folder), "-o", str(out)])
     return out.read_text("utf-8")
+
+
+def page_text(folder: Path) -> str:
+    """The text of the page without its charts, which take most of the seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(svg, "to_svg", lambda figure, alt: Markup(""))
+        return text(write_page(folder))
 
 
 def text(html: str) -> str:

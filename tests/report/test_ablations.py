@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fabricated_runs import build, fabricate, fabricate_grid, text, write_page
+from fabricated_runs import build, fabricate, fabricate_grid, page_text
 
 from common.report.ablations import low_data, optimism
 from common.report.costs import tradeoffs
@@ -46,7 +46,7 @@ def test_low_data_and_optimism(tmp_path: Path) -> None:
     assert low.crossovers == (("resnet50", "clean", 60),)
     (bias,) = optimism(sections)
     assert (bias.best, bias.last) == (best, 0.5) and bias.clean is not None
-    html_text = text(write_page(runs))
+    html_text = page_text(runs)
     assert "resnet50: protocol clean overtakes the probe from 60 images on." in html_text
     assert all(f"{100 * value:.2f}" in html_text for value in scores)
     assert "Selection on the test set" in html_text

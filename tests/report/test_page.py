@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_runs import fabricate, fabricate_grid, text, write_page
+from fabricated_runs import fabricate, fabricate_grid, page_text, text, write_page
 from sklearn.metrics import accuracy_score
 
 import digits
@@ -20,7 +20,7 @@ from common.report.runs import Run, load_runs
 
 def test_table_values_match_the_predictions(tmp_path: Path) -> None:
     runs = fabricate_grid(tmp_path)
-    html_text = text(write_page(runs))
+    html_text = page_text(runs)
     values = []
     for seed in (0, 1):
         with open(runs / f"eurosat-resnet50-{seed}" / "predictions.csv", newline="") as file:
@@ -39,7 +39,7 @@ def test_table_values_match_the_predictions(tmp_path: Path) -> None:
 
 def test_empty_parts_are_omitted(tmp_path: Path) -> None:
     fabricate(tmp_path / "runs" / "a", "dtd", "resnet50", 0, 0.9)
-    html_text = text(write_page(tmp_path / "runs"))
+    html_text = page_text(tmp_path / "runs")
     assert "No other backbone was run on it: there is nothing to compare it with." in html_text
     for heading in (
         "Mean ranks",
@@ -138,6 +138,7 @@ def test_user_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture)
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.draws
 def test_report_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The report reads what the scripts write."""
     monkeypatch.chdir(tmp_path)

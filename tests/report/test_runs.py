@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from fabricated_runs import WEIGHTS, build, fabricate, fabricate_grid, text, write_page
+from fabricated_runs import WEIGHTS, build, fabricate, fabricate_grid, page_text
 
 from common.report.runs import pretraining
 
@@ -51,6 +51,6 @@ def test_unfinished_and_unreadable_folders_are_reported(
     ):  # fmt: skip
         (runs / name).mkdir()
         (runs / name / ("config.json" if content is None else "result.json")).write_text(content or "{}")
-    html_text = text(write_page(runs))
+    html_text = page_text(runs)
     assert capsys.readouterr().out.startswith("22 runs, 1 unfinished, 4 unreadable -> ")
     assert f"{runs / 'half'}: not finished" in html_text and f"{runs / 'other'}: unreadable" in html_text

@@ -59,15 +59,18 @@ def test_epochs_are_converted_to_steps(cifar_tree: Path) -> None:
 def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.CaptureFixture) -> None:
     for seed in ("0", "1"):
         main(cifar10.DATASET, [
-            "--protocol", "scratch", "-model", "shufflenet_g8_cifar", "--data_dir", str(cifar_tree), "--subset", "-bs", "16",
-            "--steps", "8", "--eval_every", "3", "--seed", seed, "--out", f"runs/{seed}",
+            "--protocol", "scratch", "-model", "shufflenet_g8_cifar", "--data_dir", str(cifar_tree), "--subset", "-bs", "9",
+            "--steps", "5", "--eval_every", "2", "--seed", seed, "--out", f"runs/{seed}",
         ])  # fmt: skip
     result = json.loads(Path("runs/0/result.json").read_text())
-    assert [result["last"]["step"], result["last"]["epoch"]] == [8, 1.6]
-    assert result["best"]["step"] in (3, 6, 8) and 0 <= result["test_last"]["top1"] <= 1
+    assert [result["last"]["step"], result["last"]["epoch"]] == [5, 0.5]
+    assert result["best"]["step"] in (2, 4, 5) and 0 <= result["test_last"]["top1"] <= 1
     assert {p.name for p in Path("runs/0").glob("*.safetensors")} == {"best.safetensors", "last.safetensors"}
     line = capsys.readouterr().out.splitlines()[0]
-    assert "from scratch" in line and f"step {result['best']['step']} of 8 chosen on 10 val images" in line
+    assert (
+        "from scratch" in line
+        and f"step {result['best']['step']} of 5 chosen on 10 validation images" in line
+    )
 
     command(["table", "scratch"])
     printed = capsys.readouterr().out
@@ -79,7 +82,7 @@ def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.Capt
         "0.043",
         "0.50 (10 times too many)",
         "cifar10, 90 images of it",
-        "8 x 16",
+        "5 x 9",
     ]
     tops = [json.loads(Path(f"runs/{s}/result.json").read_text())["test"]["top1"]["value"] for s in "01"]
     assert (

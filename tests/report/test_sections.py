@@ -5,7 +5,7 @@ import re
 from html import unescape
 from pathlib import Path
 
-from fabricated_runs import build, fabricate, fabricate_grid, text, write_page
+from fabricated_runs import build, fabricate, fabricate_grid, page_text, write_page
 
 
 def test_settings_are_never_mixed_in_one_table(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_hyperparameters_are_selected_on_validation(tmp_path: Path) -> None:
     assert [run.folder.name for run in cell.runs] == ["a"] and cell.excluded == 1
     trials = [{"lr": 1e-3, "steps": 2, "score": 0.5}]
     fabricate(runs / "c", "dtd", "swin_t", 0, 0.7, preprocess={"size": [64, 64]}, lr_search=trials)
-    html_text = text(write_page(runs))
+    html_text = page_text(runs)
     assert "dtd, resnet50: 1 more" in html_text
     assert (
         "n = 1 32x32, 2 epochs" in html_text and "n = 1 64x64, 2 epochs, rate searched" in html_text

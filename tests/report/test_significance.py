@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fabricated_runs import build, fabricate, fabricate_grid, text, write_page
+from fabricated_runs import build, fabricate, fabricate_grid, page_text
 
 from common.metrics import classification
 from common.report.predictions import Predictions, load_predictions
@@ -13,7 +13,7 @@ from common.report.significance import paired_tests, rank_backbones
 
 def test_missing_cells_are_listed_and_not_ranked(tmp_path: Path) -> None:
     runs = fabricate_grid(tmp_path)
-    html_text = text(write_page(runs))
+    html_text = page_text(runs)
     assert "Missing: swin_t on breakhis-40x." in html_text
     assert "| missing |" in (runs.parent / "out" / "tables.md").read_text()
     ranking = rank_backbones(build(runs)[0])
@@ -101,7 +101,7 @@ def test_missing_predictions_are_reported(tmp_path: Path) -> None:
     (runs / "eurosat-convnext_tiny-0" / "test_logits.npy").write_bytes(b"\x93NUMPY, truncated")
     (dataset,) = [d for d in build(runs)[0].datasets if d.name == "eurosat"]
     assert load_predictions(dataset).missing == ("convnext_tiny", "swin_t")
-    assert "Not tested because predictions are missing: convnext_tiny, swin_t." in text(write_page(runs))
+    assert "Not tested because predictions are missing: convnext_tiny, swin_t." in page_text(runs)
 
 
 def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
@@ -109,8 +109,8 @@ def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
         for backbone, accuracy in (("convnext_tiny", 0.95), ("resnet50", 0.9), ("swin_t", 0.6)):
             fabricate(tmp_path / missing / "runs" / backbone, "dtd", backbone, 0, accuracy)
         (tmp_path / missing / "runs" / missing / "test_logits.npy").unlink()
-    html_text = text(write_page(tmp_path / "convnext_tiny" / "runs"))
+    html_text = page_text(tmp_path / "convnext_tiny" / "runs")
     assert "convnext_tiny scores highest" in html_text and "The lead cannot be tested" in html_text
-    html_text = text(write_page(tmp_path / "resnet50" / "runs"))
+    html_text = page_text(tmp_path / "resnet50" / "runs")
     assert "As trained here it is significantly better than every other on the 120 test images." in html_text
     assert "Not tested because predictions are missing: resnet50." in html_text

@@ -29,7 +29,7 @@ def told_by_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "photos"
 
 
-def test_every_result_has_them(told_by_format: Path, quick_artifacts, monkeypatch, capsys) -> None:
+def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatch, capsys) -> None:
     options = ["--data_dir", str(told_by_format), "--steps", "2", "--eval_every", "2"]
     main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "one"])
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("baselines")]

@@ -57,6 +57,7 @@ def test_texts_have_glyphs_or_a_replacement(monkeypatch: pytest.MonkeyPatch) -> 
     assert text == f"Ünï {MISSING}" and "DejaVuSans." in file
 
 
+@pytest.mark.draws
 def test_plots_of_odd_names_raise_no_warnings(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     plots.confusion_matrix(
         tmp_path / "a.png", np.eye(3, dtype=int), ["Ünï 猫", "\x1b[31mred", "$x$"], "title"

@@ -22,7 +22,7 @@ HEADER = "best.safetensors.header.json"
 
 
 @pytest.fixture
-def former(class_tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts: None) -> Path:
+def former(class_tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals: None) -> Path:
     """The folder, beside the images that it was made of."""
     class_tree(n=20)
     monkeypatch.chdir(tmp_path)

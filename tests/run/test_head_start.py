@@ -32,7 +32,7 @@ def pretrained(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def train(
-    class_tree: Callable[..., Path], pretrained: Path, tmp_path: Path, quick_artifacts: None
+    class_tree: Callable[..., Path], pretrained: Path, tmp_path: Path, quick_intervals: None
 ) -> Callable[..., tuple[dict, dict]]:
     data = class_tree(n=20)
 

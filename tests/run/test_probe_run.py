@@ -47,7 +47,7 @@ def test_a_probe_from_argv_to_predictions(class_tree, capsys: pytest.CaptureFixt
     assert result["cost"]["train_seconds"] > result["cost"]["fit_seconds"] > 0
     assert result["temperature"] == 1 and result["test_calibrated"]["nll"] == result["test"]["nll"]
     printed = capsys.readouterr()
-    assert "frozen, linear probe: top1 " in printed.out and "chosen on 6 val images" in printed.out
+    assert "frozen, linear probe: top-1 " in printed.out and "chosen on 6 validation images" in printed.out
     assert printed.err.count("penalty ") == 1
     left = {path.name for path in Path("out").iterdir() if not path.name.startswith("events")}
     assert left == {

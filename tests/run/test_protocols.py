@@ -13,7 +13,7 @@ from common.spec import Dataset
 
 
 @pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts: None) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals: None) -> None:
     monkeypatch.chdir(tmp_path)
 
 

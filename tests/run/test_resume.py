@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
-from conftest import ROOT, make_class_tree, shorten_artifacts
+from conftest import ROOT, make_class_tree, shorten_intervals
 
 import folder
 from common import main
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts: None) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals: None) -> None:
     monkeypatch.chdir(tmp_path)
 
 
@@ -50,7 +50,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[st
     def run(*options: str) -> tuple:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("CLASH_CACHE", str(root / "cache"))
-            shorten_artifacts(patch)
+            shorten_intervals(patch)
             out = root / str(len(options))
             start(*options, "--data_dir", images, "--out", out)
         return results_of(out)

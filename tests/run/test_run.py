@@ -34,11 +34,12 @@ def run(dataset, *options: object, out: str = "out", capsys=None) -> dict:
     return json.loads((Path(out) / "result.json").read_text())
 
 
+@pytest.mark.draws
 def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.CaptureFixture) -> None:
     images = class_tree(n=20)
     result = run(folder.DATASET, "--data_dir", images, "--epochs", 8)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1].startswith("folder timm:test_resnet from scratch: top1 ") and printed[-1].endswith(
+    assert printed[-1].startswith("folder timm:test_resnet from scratch: top-1 ") and printed[-1].endswith(
         "-> out"
     )
     left = {p.name for p in Path("out").iterdir() if "tfevents" not in p.name}
@@ -69,6 +70,7 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     assert len(capsys.readouterr().out.splitlines()) == 20
 
 
+@pytest.mark.draws
 def test_class_names_with_math_characters(class_tree) -> None:
     """Matplotlib would take them for some, and fail when all is trained."""
     run(folder.DATASET, "--data_dir", class_tree(("a$b^$", "$x^$", "$5")), out="out")
@@ -121,7 +123,8 @@ def test_flowers(flowers_tree: Path) -> None:
 
 
 def test_digits_from_real_weights(capsys: pytest.CaptureFixture) -> None:
-    main(digits.DATASET, ["--epochs", "1", "--image_size", "32", "-bs", "64", "--offline", "--out", "out"])
+    options = "--fraction 0.1 --steps 3 --image_size 32 -bs 32 --offline --out out"
+    main(digits.DATASET, options.split())
     result = json.loads(Path("out/result.json").read_text())
     assert result["weights_sha256"].startswith("57934424") and result["backbone"] == "efficientnet_lite0"
     assert "fine-tuned" in capsys.readouterr().out

@@ -22,7 +22,7 @@ TINY = ("-model", "timm:test_resnet", "--image_size", "32", "-bs", "8", "--steps
 
 @pytest.fixture
 def search(
-    class_tree: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts: None
+    class_tree: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals: None
 ) -> Callable[..., dict]:
     """A run from pretrained weights that do not survive the two highest rates."""
     torch.manual_seed(0)

@@ -70,7 +70,7 @@ def test_a_tracker_that_fails_is_left_out(finished: Path, monkeypatch, capsys) -
 
 
 def test_tensorboard_gets_the_hyperparameters(
-    tmp_path: Path, monkeypatch, class_tree, quick_artifacts
+    tmp_path: Path, monkeypatch, class_tree, quick_intervals
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -14,7 +14,7 @@ from common.run.results import read_model_card, read_trained_on
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts) -> Callable[..., dict]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals) -> Callable[..., dict]:
     monkeypatch.chdir(tmp_path)
 
     def run(out: str, data: Path, *options: str) -> dict:

@@ -16,7 +16,7 @@ TINY = "-model vgg11_cifar --weights none --image_size 32 -bs 16 --steps 2 --sho
 
 
 @pytest.fixture(autouse=True)
-def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_artifacts: None) -> None:
+def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_intervals: None) -> None:
     monkeypatch.chdir(tmp_path)
 
 

@@ -15,7 +15,7 @@ from common.sweep.job import JobResult, run_job
 
 def test_a_run_is_a_process_with_a_folder_and_a_log(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run_job(cell(script(tmp_path)), config(tmp_path)) == JobResult("finished", "top1 75.00 %")
+    assert run_job(cell(script(tmp_path)), config(tmp_path)) == JobResult("finished", "top-1 75.00 %")
     assert started(tmp_path) == [["--lr", "0.1", "--out", str(out / "run")]]
     assert run_job(cell(script(tmp_path)), config(tmp_path)).state == "finished"
     assert len(started(tmp_path)) == 1, "a finished run is not started again"

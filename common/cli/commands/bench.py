@@ -108,7 +108,7 @@ def _serve(run_folder: Path, out: Path, others: list[str]) -> None:
     if int8 := row["int8"]:
         low, high = (100 * end for end in int8["interval"])
         print(
-            f"int8, calibrated on {int8['calibration_images']} training images: top1 {100 * int8['int8_top1']:.2f} % instead of "
+            f"int8, calibrated on {int8['calibration_images']} training images: top-1 {100 * int8['int8_top1']:.2f} % instead of "
             f"{100 * int8['top1']:.2f} % on the same {int8['n']:,} test images, difference {100 * int8['difference']:+.2f} "
             f"[{low:+.2f}, {high:+.2f}] points (p = {int8['p']:.2g})"
         )

@@ -17,7 +17,7 @@ LEFTOVERS = frozenset(  # in lower case
         "lost+found", "__pycache__", ".ds_store", ".ipynb_checkpoints", ".spotlight-v100", ".trashes", ".fseventsd", ".git",
     }
 )  # fmt: skip
-SYSTEM, HIDDEN, SPECIAL = "left by the system", "hidden", "not a regular file"
+HIDDEN, SPECIAL = "hidden", "not a regular file"
 BROKEN, CIRCULAR, REPEATED = "behind a broken link", "behind a circular link", "read already"
 
 
@@ -197,9 +197,9 @@ def _entries(path: str) -> list[os.DirEntry]:
 
 
 def leftover(name: str) -> str:
-    """The reason why a name is skipped; empty for others."""
-    if name.lower() in LEFTOVERS or name.startswith("._"):
-        return SYSTEM
+    """The reason why a name is skipped: it is hidden, or left by the system and named itself; empty for others."""
+    if name.lower() in LEFTOVERS:
+        return name
     return HIDDEN if name.startswith(".") else ""
 
 

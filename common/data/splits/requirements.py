@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ...errors import UserError
-from ...spec import Dataset, Holdout, Samples
+from ...spec import PARTS, Dataset, Holdout, Samples
 
 
 def check_counts(dataset: Dataset, samples: Samples) -> None:
@@ -64,11 +64,15 @@ def _count(samples: Samples, positions: Sequence[int], label: int) -> int:
 def _format_lacking(samples: Samples, part: str, lacking: list[int], parts: tuple[str, ...]) -> str:
     """The error for a part that lacks classes, of `parts` that need them; it offers what helps."""
     n = _count(samples, range(len(samples)), lacking[0])
-    grouped = ", whole groups" if samples.groups else ""
+    groups = {g for g, y in zip(samples.groups or (), samples.labels, strict=False) if y == lacking[0]}
+    grouped = f", in {len(groups)} group{'s' * (len(groups) > 1)}" if groups else ""
     more = f" and {len(lacking) - 1} more classes" if len(lacking) > 1 else ""
     rare = samples.layout and not samples.parts
     option = "pass --min_images 3 to leave rare classes out" if rare else "drop the class"
+    advice = f"add images, or {option}"
+    if 0 < len(groups) < len(PARTS) <= n:
+        advice = "add groups, or use smaller ones (--group_by)"
     return (
         f"class {samples.classes[lacking[0]]!r} has no image in {part} ({n} in all{grouped}){more}: "
-        f"{' and '.join(parts)} {'each need' if len(parts) > 1 else 'needs'} one, so add images, or {option}"
+        f"{' and '.join(parts)} {'each need' if len(parts) > 1 else 'needs'} one, so {advice}"
     )

@@ -242,6 +242,13 @@ def leaks_table(name: str) -> str:
     return getattr(leaks, f"{name}_table")(load_lines(BENCHMARKS / "leaks.jsonl"))
 
 
+def race() -> str:
+    """The regret of the race and of probes, as `race.py` replays it."""
+    from benchmarks.race import table
+
+    return table(json.loads((BENCHMARKS / "race.json").read_text()))
+
+
 def times() -> str:
     """The duration of the two commands, from `results/times.json`."""
     t = json.loads(TIMES.read_text())
@@ -368,6 +375,7 @@ TABLES = {
         f"leaks_{name}": partial(leaks_table, name)
         for name in ("groups", "scores", "baselines", "false_alarms", "power")
     },
+    "race": race,
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

@@ -1,10 +1,7 @@
 """The comparison of the top backbones, fine-tuned, on the held-out test images."""
 
-import csv
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..data.splits import split_file
-from ..errors import UserError, disk_errors
+from ..errors import disk_errors
 from ..files.atomic import atomic_write
-from ..files.csv_text import unescape
 from ..models.names import slug
 from ..run import results
 from ..spec import RunConfig
 from ..training import recipes
-from . import ranking
+from . import finetuning, ranking
 from .dataset import ProbeData
 
 SEARCH = ("--lr", "auto")  # the same search for every backbone
@@ -60,10 +56,10 @@ def run(
             log(f"{title}: already fine-tuned in {folders[-1]}")
         else:
             log(f"fine-tuning {title}")
-            log(_finetune(config, script, split, folders[-1]))
+            log(finetuning.finetune(config, script, split, folders[-1], *SEARCH))
     finished = [json.loads((out / results.RESULT).read_text("utf-8")) for out in folders]
     names = [result["backbone"] for result in finished]
-    images, labels, predicted = _predictions(folders)
+    images, labels, predicted = finetuning.predictions(folders)
     groups = None
     if data.samples.groups:
         group_of = dict(zip(data.samples.names, data.samples.groups, strict=True))
@@ -76,35 +72,3 @@ def run(
         "backbones": [asdict(standing) for standing in standings],
         "runs": dict(zip(names, map(str, folders), strict=True)),
     }
-
-
-def _finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path) -> str:
-    """Start or resume a run; returns its output.
-
-    Raises:
-        UserError: it failed.
-    """
-    height, width = config.image_size
-    model = ["-model", config.model, "--weights", config.weights, "--image_size", f"{height}x{width}"]
-    args = [*script[1:], *model, "--split_file", str(split), "--out", str(out), *SEARCH]
-    if (out / results.OPTIONS).exists():
-        args = ["--resume", str(out)]
-    process = subprocess.run([sys.executable, script[0], *args], stdout=subprocess.PIPE, text=True)
-    if process.returncode:
-        raise UserError(
-            f"fine-tuning {config.model} ended with status {process.returncode}: see its message above"
-        )
-    return process.stdout.strip()
-
-
-def _predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(N) names, (N,) labels and (K, N) predictions; all runs list the same test images in the same order."""
-    tables = []
-    for folder in folders:
-        with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-            tables.append(list(csv.DictReader(file)))
-    names = sorted({row[column] for rows in tables for row in rows for column in ("label", "predicted")})
-    classes = {name: i for i, name in enumerate(names)}
-    labels = np.asarray([classes[row["label"]] for row in tables[0]])
-    predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
-    return [unescape(row["image"]) for row in tables[0]], labels, predicted

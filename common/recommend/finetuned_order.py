@@ -24,6 +24,12 @@ Row = Mapping[str, Any]
 
 def predict(rows: Sequence[Row], seed: int) -> tuple[ndarray, ndarray]:
     """P(best) and expected loss against the best (K,), as a fraction, of the answer's rows after fine-tuning."""
+    final = draw(rows, seed)
+    return posterior.p_best(final), posterior.expected_regret(final)
+
+
+def draw(rows: Sequence[Row], seed: int) -> ndarray:
+    """(DRAWS, K) of the fine-tuned scores of the answer's rows, as fractions."""
     rng = np.random.default_rng(seed)
     scores, bounds = np.array([row["score"] for row in rows]), np.array([row["interval"] for row in rows])
     probes = rng.normal(scores, (bounds[:, 1] - bounds[:, 0]) / (2 * 1.96), (DRAWS, len(rows)))
@@ -31,8 +37,7 @@ def predict(rows: Sequence[Row], seed: int) -> tuple[ndarray, ndarray]:
     final = UPLIFT + probes.mean(1, keepdims=True) + BETA * (probes - probes.mean(1, keepdims=True))
     final += GAMMA * _prior(rows, rng) + rng.normal(0, EPS, final.shape)
     final += DELTA * np.array([row.get("transfer") or 0.0 for row in rows])
-    final = expit(final)
-    return posterior.p_best(final), posterior.expected_regret(final)
+    return expit(final)
 
 
 def _prior(rows: Sequence[Row], rng: np.random.Generator) -> ndarray:

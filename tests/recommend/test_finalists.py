@@ -13,7 +13,7 @@ from folders import SMALL, TINY, class_folders, noise
 
 from common.__main__ import main
 from common.errors import UserError
-from common.recommend import cost_model, finalists
+from common.recommend import cost_model, finalists, finetuning
 from common.sweep.process import Process
 
 
@@ -58,7 +58,7 @@ def test_interrupted_finals_are_continued(
         status = Process(args[1:], os.environ, log).wait(240)
         return subprocess.CompletedProcess(args, status, log.read_text())
 
-    monkeypatch.setattr(finalists, "subprocess", SimpleNamespace(run=fork, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(finetuning, "subprocess", SimpleNamespace(run=fork, PIPE=subprocess.PIPE))
     with pytest.raises(SystemExit) as end:
         main(command)
     assert end.value.code == 128 + signal.SIGTERM

@@ -3,7 +3,9 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
@@ -26,6 +28,11 @@ from ..arguments import (
 )
 from ..main import report_user_errors
 from ..parse import make_config, parse
+
+if TYPE_CHECKING:
+    from ...recommend.dataset import ProbeData
+
+PROBES = 0.5  # of a budget, at most; the rest is for the race
 
 
 def main(argv: list[str]) -> None:
@@ -77,7 +84,9 @@ def _add_backbones(group: argparse._ArgumentGroup) -> None:
 
 def _add_effort(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--budget", type=duration, metavar="10m",
-                       help="target time (s, m, h): weak backbones are dropped early, on fewer images")
+                       help="target time (s, m, h): at most half of it for probes, on fewer images for weak backbones; the rest for short fine-tuning runs where they lower the expected loss most; the same command continues")
+    group.add_argument("--tolerance", type=float, default=0.3, metavar="X",
+                       help="expected loss against the best, in points, at which the fine-tuning of --budget ends (default: %(default)s)")
     group.add_argument("--finetune", type=int, metavar="K",
                        help="then fine-tune the first K and compare them on the test images")
     group.add_argument("--seed", type=int, default=0, metavar="N",
@@ -86,14 +95,7 @@ def _add_effort(group: argparse._ArgumentGroup) -> None:
 
 
 def _recommend(options: argparse.Namespace) -> None:
-    for name, least in (("limit", 1), ("finetune", 2)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.out and not _unfinished(options.out):
-        check_new(options.out, "--out")
-    if not options.dataset and not options.data_dir:
-        raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
+    _check(options)
     if options.dataset and not options.data_dir and Path(options.dataset).exists():
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
@@ -103,7 +105,7 @@ def _recommend(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ...recommend import finalists, finetuned_order, more_images, sizes, text
+    from ...recommend import finetuned_order, more_images, sizes, text
     from ...recommend.recommend import RecommendConfig, recommend
 
     short = names.short_names(run.model for run in runs)
@@ -115,46 +117,94 @@ def _recommend(options: argparse.Namespace) -> None:
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
     more_sizes = tuple((options.image_size or [])[1:])
-    config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
-    answer, data = recommend(config, log)
+    budget = options.budget and options.budget * PROBES
+    answer, data = recommend(RecommendConfig(runs, left_out, options.limit, budget, more_sizes), log)
+    answer["budget_seconds"] = options.budget
     shown = text.rename(answer, short)
     answer["advice"] = text.format_advice(shown)
+    several = len(answer["backbones"]) > 1
     print(text.format_table(shown), flush=True)
-    if options.finetune:
-        answer["finals"] = None  # pending
-    else:
+    if not options.finetune and not (options.budget and several):
         print(answer["advice"])
-    if len(shown["backbones"]) > 1:
+    if several:
         print(finetuned_order.format_prediction(shown["backbones"]))
     if shown["more_images"]:
         print(more_images.format_gain(shown["more_images"]), flush=True)
     if shown["sizes"]:
         print(sizes.format_sizes(shown["backbones"][0]["backbone"], shown["sizes"]), flush=True)
-    if options.out:
-        results.write_json(options.out, answer)
+
+    if options.budget and several:
+        answer["race"] = None  # pending
     if options.finetune:
-        first = [row["backbone"] for row in answer["backbones"][: options.finetune]]
-        script = [str(catalog.ROOT / f"{sheet.script}.py"), *arguments]
-        chosen = sorted((r for r in runs if r.model in first), key=lambda r: first.index(r.model))
-        try:
-            answer["finals"] = finalists.run(chosen, script, data, log)
-        except KeyboardInterrupt:
-            log("stopped; run the same command to continue")
-            raise
+        answer["finals"] = None
+    _write(options.out, answer)
+    try:
+        _finetune(sheet, runs, answer, data, options, log)
+    except KeyboardInterrupt:
+        log("stopped; run the same command to continue")
+        raise
+
+
+def _check(options: argparse.Namespace) -> None:
+    for name, least in (("limit", 1), ("finetune", 2), ("tolerance", 0)):
+        value = getattr(options, name)
+        if value is not None and not value >= least:
+            raise UserError(f"--{name} {value}: expected {least} or more")
+    if options.out and not _unfinished(options.out):
+        check_new(options.out, "--out")
+    if not options.dataset and not options.data_dir:
+        raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
+
+
+def _write(out: Path | None, answer: dict[str, Any]) -> None:
+    if out:
+        results.write_json(out, answer)
+
+
+def _finetune(
+    sheet: Dataset,
+    runs: Sequence[RunConfig],
+    answer: dict[str, Any],
+    data: "ProbeData",
+    options: argparse.Namespace,
+    log: Callable[[str], None],
+) -> None:
+    """The race in the time that the probes left, then the first backbones on the test images, if they are pending."""
+    from ...recommend import finalists, race_runs, race_text, text
+
+    config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
+    order = [row["backbone"] for row in answer["backbones"]]
+    if "race" in answer:
+        budget = race_runs.Budget(options.budget - answer["seconds"], options.tolerance)
+        script = _script(sheet, options, shots=None)  # they are in the split
+        configs = [config_of[name] for name in order]
+        answer["race"] = race_runs.run(answer["backbones"], configs, script, data, budget, log)
+        answer["advice"] = race_text.advice(answer["race"])
+        shown = text.rename(answer["race"], short)
+        print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)
+        _write(options.out, answer)
+        order = [row["name"] for row in answer["race"]["backbones"] if not row["failed"]]
+    if "finals" in answer:
+        chosen = [config_of[name] for name in order[: options.finetune]]
+        answer["finals"] = finalists.run(chosen, _script(sheet, options), data, log)
         print(text.format_finals(text.rename(answer["finals"], short)))
-        if options.out:
-            results.write_json(options.out, answer)
+        _write(options.out, answer)
+
+
+def _script(sheet: Dataset, options: argparse.Namespace, **changes: Any) -> list[str]:
+    changed = argparse.Namespace(**{**vars(options), **changes})
+    return [str(catalog.ROOT / f"{sheet.script}.py"), *_arguments(sheet, changed)]
 
 
 def _unfinished(out: Path) -> bool:
-    """Whether the file is the answer of an interrupted `--finetune` of this same command."""
+    """Whether the file is the answer of an interrupted race or `--finetune` of this same command."""
     try:
         answer = json.loads(out.read_text("utf-8"))
     except (OSError, ValueError):
         return False
     return (
         isinstance(answer, dict)
-        and answer.get("finals", ...) is None
+        and None in (answer.get("race", ...), answer.get("finals", ...))
         and answer.get("command") == provenance.command()
     )
 

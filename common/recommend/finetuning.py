@@ -1,0 +1,56 @@
+"""One fine-tuning run of a candidate, by its data sheet's script in a process of its own."""
+
+import csv
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from ..files.csv_text import unescape
+from ..run import results
+from ..spec import RunConfig
+
+USERS_MISTAKE = 2  # exit status
+
+
+class Failed(UserError):
+    """A run that ended with an error, after its own message."""
+
+    def __init__(self, model: str, status: int):
+        super().__init__(f"fine-tuning {model} ended with status {status}: see its message above")
+        self.status = status
+
+
+def finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path, *options: str) -> str:
+    """Start a run, or resume it if its folder exists; returns its output.
+
+    `script`: its path and the arguments that all candidates share; `options` replace those of the same name.
+
+    Raises:
+        Failed
+    """
+    height, width = config.image_size
+    model = ["-model", config.model, "--weights", config.weights, "--image_size", f"{height}x{width}"]
+    args = [*script[1:], *model, "--split_file", str(split), "--out", str(out), *options]
+    if (out / results.OPTIONS).exists():
+        args = ["--resume", str(out)]
+    process = subprocess.run([sys.executable, script[0], *args], stdout=subprocess.PIPE, text=True)
+    if process.returncode:
+        raise Failed(config.model, process.returncode)
+    return process.stdout.strip()
+
+
+def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """(N) names, (N,) labels and (K, N) predictions; all runs list the same held-out images in the same order."""
+    tables = []
+    for folder in folders:
+        with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
+            tables.append(list(csv.DictReader(file)))
+    names = sorted({row[column] for rows in tables for row in rows for column in ("label", "predicted")})
+    classes = {name: i for i, name in enumerate(names)}
+    labels = np.asarray([classes[row["label"]] for row in tables[0]])
+    predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
+    return [unescape(row["image"]) for row in tables[0]], labels, predicted

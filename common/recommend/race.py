@@ -1,0 +1,148 @@
+"""The race: short fine-tuning runs, each where the expected regret falls most per second.
+
+It ends when the expected regret of the choice is within the tolerance, or when no run that helps fits into the time left. Runs are
+those of `train`, a plain function, so a race can be simulated. No test image is part of it.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ..statistics import posterior
+from . import value
+from .value import Belief, Field, Key, Run
+
+TOLERANCE = 0.3  # points
+FAILED = 100.0  # points that a candidate whose runs failed loses
+
+
+@dataclass(frozen=True)
+class Race:
+    """K candidates and how their runs are made."""
+
+    names: Sequence[str]
+    field: Field
+    train: Callable[[Key], Run | None]  # None: the candidate's runs fail
+    cost: Callable[[Key], float]  # expected seconds
+    describe: Callable[[Key], str]  # of a run
+    seconds: float  # for all runs, finished ones included
+    tolerance: float = TOLERANCE  # points
+
+
+@dataclass(frozen=True)
+class RaceResult:
+    runs: Sequence[Run]
+    failed: Collection[int]
+    belief: Belief
+    ended: str  # tolerance, time or exhausted
+    spent: float  # seconds
+    smallest: float | None  # seconds of the cheapest runs that are worth anything; None: no runs are
+    more: tuple[float, float] | None  # seconds, and the expected regret after them
+
+    @property
+    def regret(self) -> ndarray:
+        """(K,) expected loss against the best, in points."""
+        return posterior.expected_regret(self.belief.draws)
+
+    @property
+    def p_best(self) -> ndarray:
+        return posterior.p_best(self.belief.draws)
+
+
+def race(setup: Race, done: Sequence[Run], failed: Collection[int], log: Callable[[str], None]) -> RaceResult:
+    """Run after run; `done` and `failed` are of an interrupted race."""
+    runs, failed = list(done), set(failed)
+    while True:
+        belief = value.infer(_without(setup.field, failed), runs)
+        spent = sum(run.seconds for run in runs)
+        keys = [(run.candidate, run.rung, run.seed) for run in runs]
+        allowed = [k for k in value.open_candidates(belief) if k not in failed]
+        chosen: list[Key] = []
+        within = posterior.expected_regret(belief.draws).min() <= setup.tolerance
+        if not within:
+            chosen = value.best_set(belief, keys, setup.cost, setup.seconds - spent, allowed)
+        if not chosen:
+            return _result(setup, runs, failed, belief, within)
+        key = min(chosen, key=setup.cost)
+        log(_progress(setup, belief, allowed, spent, key))
+        if (run := setup.train(key)) is None:
+            failed.add(key[0])
+            log(f"{setup.names[key[0]]} is out of the race: its runs fail")
+        else:
+            runs.append(run)
+
+
+def _without(field: Field, failed: Collection[int]) -> Field:
+    mean = field.mean.copy()
+    mean[list(failed)] -= FAILED
+    return replace(field, mean=mean)
+
+
+def _result(
+    setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, within: bool
+) -> RaceResult:
+    """With what more time would buy."""
+    keys = [(run.candidate, run.rung, run.seed) for run in runs]
+    allowed = [k for k in value.open_candidates(belief) if k not in failed]
+    steps = list(value.forecast(belief, keys, setup.cost, allowed))
+    smallest = value.smallest_cost(belief, keys, setup.cost, allowed)
+    return RaceResult(
+        runs=runs,
+        failed=failed,
+        belief=belief,
+        ended="tolerance" if within else "time" if smallest else "exhausted",
+        spent=sum(run.seconds for run in runs),
+        smallest=smallest,
+        more=next((step for step in steps if step[1] <= setup.tolerance), steps[-1] if steps else None),
+    )
+
+
+def _progress(setup: Race, belief: Belief, allowed: Sequence[int], spent: float, key: Key) -> str:
+    """Where the money goes, and what is still open."""
+    regret, p = posterior.expected_regret(belief.draws), posterior.p_best(belief.draws)
+    leader = int(regret.argmin())
+    shown = sorted(allowed, key=lambda k: -p[k])
+    open_ones = ", ".join(f"{setup.names[k]} {p[k]:.2f}" for k in shown[:4])
+    more = f" and {len(shown) - 4} others" if len(shown) > 4 else ""
+    return (
+        f"race, {spent:.0f} of {setup.seconds:.0f} s: take {setup.names[leader]}, expected loss {regret[leader]:.1f} points; "
+        f"P(best) {open_ones}{more}; next {setup.describe(key)}, about {setup.cost(key):.0f} s"
+    )
+
+
+def as_json(setup: Race, result: RaceResult, fractions: Sequence[float]) -> dict[str, Any]:
+    """The field `race` of an answer: scores and losses as fractions, the best first."""
+    order = np.argsort(result.regret)
+    rows = []
+    for k in order.tolist():
+        members = [run for run in result.runs if run.candidate == k]
+        top = max((run.rung for run in members), default=None)
+        rows.append(
+            {
+                "name": setup.names[k],
+                "p_best": float(result.p_best[k]),
+                "regret": float(result.regret[k] / 100),
+                "runs": {
+                    f"{fractions[r]:g}": sum(run.rung == r for run in members) for r in range(len(fractions))
+                },
+                "score": float(np.mean([run.scores.mean() for run in members if run.rung == top]) / 100)
+                if members
+                else None,
+                "seconds": sum(run.seconds for run in members),
+                "failed": k in result.failed,
+                "run_seconds": float(setup.cost((k, 0, 0))),
+            }
+        )
+    return {
+        "backbones": rows,
+        "ended": result.ended,
+        "tolerance": setup.tolerance / 100,
+        "seconds": result.spent,
+        "seconds_allowed": setup.seconds,
+        "smallest_seconds": result.smallest,
+        "more": result.more and {"seconds": result.more[0], "regret": result.more[1] / 100},
+        "between_rungs": result.belief.kappa / 100,
+    }

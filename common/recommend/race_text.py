@@ -1,0 +1,78 @@
+"""A race as text: what was run, what to take, what more time would buy."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..run.results import METRICS
+from .text import format_duration
+
+Row = Mapping[str, Any]
+OPEN = 0.01  # P(best) below which a candidate is ruled out
+
+
+def format_race(race: Row, metric: str, budget: float) -> str:
+    """The candidates, the best first; those that did not run, with the reason; the advice."""
+    if race["ended"] == "time" and not race["seconds"]:
+        return "\n".join([format_too_small(race, budget), advice(race)])
+    ran = [row for row in race["backbones"] if row["score"] is not None]
+    lines = [_title(race, metric)] if ran else []
+    width = max(map(len, (row["name"] for row in race["backbones"])))
+    for row in ran:
+        runs = ", ".join(f"{n} of {float(part) * 100:.0f} %" for part, n in row["runs"].items() if n)
+        lines.append(
+            f"   {row['name']:{width}} {100 * row['score']:5.1f} % in its longest runs; P(best) {row['p_best']:.2f}, expected loss "
+            f"{_points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
+        )
+    lines += [
+        f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None
+    ]
+    return "\n".join([*lines, advice(race)])
+
+
+def advice(race: Row) -> str:
+    """The candidate to take, its expected loss, and what more time would buy."""
+    first = race["backbones"][0]
+    take = f"Take {first['name']}: expected loss against the best {_points(first['regret'])}, P(best) {first['p_best']:.2f}"
+    more = race["more"]
+    if race["ended"] == "tolerance":
+        return f"{take}; the tolerance of {_points(race['tolerance'])} is reached."
+    if race["ended"] == "exhausted" or not more or more["regret"] > 0.95 * first["regret"]:
+        return f"{take}; more time would hardly lower it: more images would."
+    return f"{take}; {format_duration(more['seconds'])} more would bring it to {_points(more['regret'])}."
+
+
+def format_too_small(race: Row, budget: float) -> str:
+    """For a budget too small for any run."""
+    needed = budget + race["smallest_seconds"] - race["seconds_allowed"]
+    return (
+        f"No network was fine-tuned: {format_duration(max(0, race['seconds_allowed']))} of --budget were left for the race, and "
+        f"the first useful runs take about {format_duration(race['smallest_seconds'])}; --budget {_minutes(needed)} would be enough for them."
+    )
+
+
+def _title(race: Row, metric: str) -> str:
+    n = sum(sum(row["runs"].values()) for row in race["backbones"])
+    return (
+        f"Race: {n} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images held out "
+        f"of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])}."
+    )
+
+
+def _reason(row: Row, race: Row) -> str:
+    if row["failed"]:
+        return "out: its runs fail"
+    if row["p_best"] < OPEN:
+        return f"not run: ruled out, P(best) {row['p_best']:.3f}, expected loss {_points(row['regret'])}"
+    left = race["seconds_allowed"] - race["seconds"]
+    cost = f"one run takes about {format_duration(row['run_seconds'])}"
+    if row["run_seconds"] > left:
+        return f"not run: {cost}, and {format_duration(max(0, left))} were left; P(best) {row['p_best']:.2f}"
+    return f"not run: {cost}, others lowered the loss by more per second; P(best) {row['p_best']:.2f}"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.1f} points"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{max(1, -(-seconds // 60)):.0f}m"

@@ -1,0 +1,144 @@
+"""The race: the next run is worth most per second, rungs are correlated as measured, and it says what more time would buy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from common.recommend import race, race_text, value
+from common.recommend.value import Field, Key, Run
+from common.statistics import posterior
+
+IMAGES, RUNGS, FOLDS = 200, (0.25, 1.0), 2
+
+
+class Simulated:
+    """Candidates of known true accuracies (points) and costs (seconds of a full run)."""
+
+    def __init__(
+        self, truth: Sequence[float], costs: list[float], seed: int, between: float = 0.5, seeds: float = 0.5
+    ):
+        self.rng, self.costs, k = np.random.default_rng(seed), costs, len(truth)
+        self.truth, self.seeds = np.array(truth), seeds
+        self.short = self.truth - 4 + self.rng.normal(0, between, k)
+        self.images = self.rng.normal(size=(k, FOLDS, IMAGES)) * 0.5**0.5 + self.rng.normal(
+            size=(FOLDS, IMAGES)
+        )
+        self.made: list[Key] = []
+
+    def field(self) -> Field:
+        k = len(self.truth)
+        return Field(np.full(k, self.truth.mean()), 2.5**2 * np.eye(k), len(RUNGS), FOLDS, IMAGES)
+
+    def train(self, key: Key) -> Run:
+        candidate, rung, seed = key
+        self.made.append(key)
+        accuracy = (self.truth if rung else self.short)[candidate] + self.rng.normal(0, self.seeds)
+        images = self.images[candidate, seed % FOLDS] + self.rng.normal(size=IMAGES) * 0.5**0.5
+        threshold = np.quantile(self.images.ravel(), np.clip(accuracy / 100, 0, 1)) * (2 / 1.5) ** 0.5
+        return Run(candidate, rung, seed, 100.0 * (images < threshold), self.cost(key))
+
+    def cost(self, key: Key) -> float:
+        return 1 + RUNGS[key[1]] * self.costs[key[0]]
+
+    def race(self, seconds: float, tolerance: float = 0.3, done: list[Run] | None = None) -> race.RaceResult:
+        names = [f"net{k}" for k in range(len(self.truth))]
+        setup = race.Race(names, self.field(), self.train, self.cost, str, seconds, tolerance)
+        self.lines: list[str] = []
+        return race.race(setup, done or [], set(), self.lines.append)
+
+
+def uniform(simulated: Simulated, seconds: float) -> int:
+    """Full runs in turn; the best mean."""
+    scores: list[list[float]] = [[] for _ in simulated.truth]
+    for seed in range(100):
+        for k, of_candidate in enumerate(scores):
+            seconds -= simulated.cost((k, 1, seed))
+            if seconds < 0:
+                return int(np.argmax([np.mean(s) if s else 0 for s in scores]))
+            of_candidate.append(simulated.train((k, 1, seed)).scores.mean())
+    raise AssertionError
+
+
+def test_its_regret_per_second_is_less_than_that_of_uniform_runs() -> None:
+    regrets = []
+    for seed in range(4, 8):
+        rng = np.random.default_rng(100 + seed)
+        truth, costs = rng.normal(85, 2, 6), np.exp(rng.uniform(np.log(5), np.log(40), 6)).tolist()
+        best = int(Simulated(truth, costs, seed).race(60).regret.argmin())
+        regrets.append([truth.max() - truth[k] for k in (best, uniform(Simulated(truth, costs, seed), 60))])
+    ours, theirs = np.mean(regrets, axis=0)
+    assert ours < 0.6 * theirs
+
+
+def test_the_cheaper_of_equals_runs_first_and_no_run_is_worth_less_than_nothing() -> None:
+    simulated = Simulated([85, 85, 85], [40, 10, 20], 0)
+    belief = value.infer(simulated.field(), [])
+    chosen = value.best_set(belief, [], simulated.cost, 1e9, [0, 1, 2])
+    assert {key[1] for key in chosen} == {0} and min(chosen, key=simulated.cost)[0] == 1
+    assert value.value(belief, [(0, 0, 0)]) == pytest.approx(0, abs=0.2), (
+        "one run alone has nothing to be compared with"
+    )
+    assert value.value(belief, [(1, 0, 0), (2, 0, 0)]) > 0.5
+    assert value.best_set(belief, [], simulated.cost, 1, [0, 1, 2]) == []
+
+
+def test_the_correlation_of_rungs_is_measured() -> None:
+    def kappa(between: float) -> float:
+        simulated = Simulated([80, 82, 84, 86, 88], [10] * 5, 1, between, seeds=0.1)
+        return value.infer(
+            simulated.field(), [simulated.train((k, r, 0)) for k in range(5) for r in (0, 1)]
+        ).kappa
+
+    assert kappa(between=0.1) < 2 < 3 < kappa(between=8)
+
+
+def test_an_interrupted_race_continues() -> None:
+    whole, first = (Simulated([85, 84, 80], [10, 10, 20], 2) for _ in range(2))
+    result = whole.race(60)
+    begun = first.race(25)
+    assert 0 < len(begun.runs) < len(result.runs)
+    assert [(r.candidate, r.rung, r.seed) for r in first.race(60, done=list(begun.runs)).runs] == whole.made
+    assert all("next" in line and "expected loss" in line for line in whole.lines)
+
+
+def test_it_ends_at_the_tolerance() -> None:
+    result = Simulated([92, 80], [10, 10], 0).race(1e4)
+    assert result.ended == "tolerance" and result.regret.min() <= 0.3 and result.p_best[0] > 0.8
+    assert posterior.expected_regret(result.belief.draws)[1] > 4
+    assert not Simulated([92, 80], [10, 10], 0).race(1e4, tolerance=100).runs
+
+
+def test_a_candidate_whose_runs_fail_is_out() -> None:
+    simulated = Simulated([95, 85, 84], [10] * 3, 0)
+    train = simulated.train
+    simulated.train = lambda key: None if key[0] == 0 else train(key)
+    result = simulated.race(200)
+    assert (
+        result.failed == {0}
+        and result.p_best[0] == 0
+        and "net0 is out of the race: its runs fail" in simulated.lines
+    )
+    shown = race.as_json(_setup(simulated), result, RUNGS)
+    assert "net0 out: its runs fail" in race_text.format_race(shown, "top1", 60)
+
+
+def _setup(simulated: Simulated, seconds: float = 200) -> race.Race:
+    names = [f"net{k}" for k in range(len(simulated.truth))]
+    return race.Race(names, simulated.field(), simulated.train, simulated.cost, str, seconds)
+
+
+def test_a_budget_too_small_says_what_would_be_enough() -> None:
+    simulated = Simulated([85, 85], [100, 200], 0)
+    result = simulated.race(20)
+    assert result.ended == "time" and not result.runs and result.smallest > 20
+    text = race_text.format_race(race.as_json(_setup(simulated, 20), result, RUNGS), "top1", 60)
+    assert "No network was fine-tuned: 20 s of --budget" in text and "--budget 2m would be enough" in text
+
+
+def test_what_more_time_would_buy() -> None:
+    simulated = Simulated([85, 85.5, 84], [10, 10, 30], 3)
+    result = simulated.race(60)
+    assert result.ended == "time" and result.more[0] > 0 and result.more[1] < result.regret.min()
+    text = race_text.format_race(race.as_json(_setup(simulated, 60), result, RUNGS), "top1", 60)
+    assert "Take net" in text and "more would bring it to 0." in text and "no test image" in text

@@ -1,0 +1,208 @@
+"""The runs of a race: their rates, folds and folders; a race of `recommend --budget`, interrupted and continued."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from folders import SMALL, TINY, class_folders, noise
+
+import folder
+from common.__main__ import main
+from common.cli.parse import make_config, parse
+from common.errors import UserError
+from common.recommend import cost_model, dataset, finetuning, race_log, race_runs
+from common.recommend.race_log import Entry
+from common.spec import RunConfig
+from common.sweep.process import Process
+from common.training import recipes
+
+COMMAND = [
+    "recommend",
+    "noise",
+    "-model",
+    *TINY[:2],
+    *SMALL,
+    "--budget",
+    "2h",
+    "--tolerance",
+    "1",
+    "--out",
+    "a.json",
+]
+
+
+@pytest.fixture(autouse=True)
+def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs are not measured."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost_model, "step_times", lambda *_: {"step_seconds": 0.5})
+
+
+class FakeRuns:
+    """Stands for `finetuning.finetune`: writes what a run leaves, right with a probability per model."""
+
+    def __init__(
+        self, accuracy: dict[str, float], failing: tuple = (), untuned: tuple = (), stop_after: int = 10**9
+    ):
+        self.accuracy, self.failing, self.untuned, self.stop_after = accuracy, failing, untuned, stop_after
+        self.options: list[dict[str, str]] = []
+        self.held_out: list[set[str]] = []
+
+    def __call__(self, config: RunConfig, script: list[str], split: Path, out: Path, *options: str) -> str:
+        if len(self.options) == self.stop_after:
+            raise KeyboardInterrupt(signal.SIGINT)
+        assert not {"--shots", "--fraction"} & set(script)
+        given = dict(zip(options[::2], options[1::2], strict=True)) | {"model": config.model}
+        self.options.append(given)
+        lr = float(given["--lr"])
+        if (config.model, lr) in self.failing:
+            raise finetuning.Failed(config.model, 2)
+        with open(split, newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
+        self.held_out.append({row["path"] for row in rows})
+        rng = np.random.default_rng(len(self.options))
+        out.mkdir()
+        right = rng.random(len(rows)) < self.accuracy[config.model]
+        lines = [
+            f"{row['path']},{row['label']},{row['label'] if ok else 'none'}\n"
+            for row, ok in zip(rows, right, strict=True)
+        ]
+        (out / "predictions.csv").write_text("image,label,predicted\n" + "".join(lines))
+        best = {"step": 0 if (config.model, lr) in self.untuned else 9, "val_top1": 0.5 + lr}
+        (out / "best.safetensors").write_text("weights")
+        (out / "result.json").write_text(json.dumps({"best": best}))
+        return ""
+
+
+@pytest.fixture
+def data() -> str:
+    return class_folders("noise", {"a": 60, "b": 60}, noise)
+
+
+def test_a_race_is_interrupted_and_continued(
+    data: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Test images are in no run; no finished run is repeated; the weights of short runs are deleted."""
+    fake = FakeRuns(dict.fromkeys(TINY, 0.7) | {TINY[1]: 0.95}, stop_after=3)
+    monkeypatch.setattr(finetuning, "finetune", fake)
+    with pytest.raises(SystemExit) as end:
+        main([*COMMAND, "--shots", "30"])
+    assert end.value.code == 128 + signal.SIGINT
+    assert "stopped; run the same command to continue" in capsys.readouterr().err
+    assert json.loads(Path("a.json").read_text())["race"] is None
+
+    fake.stop_after = 10**9
+    main([*COMMAND, "--shots", "30"])
+    printed = capsys.readouterr()
+    answer = json.loads(Path("a.json").read_text())
+    raced = answer["race"]["backbones"]
+    assert (
+        raced[0]["name"] == TINY[1] and raced[0]["regret"] <= 0.01 and answer["race"]["ended"] == "tolerance"
+    )
+    assert answer["advice"] == printed.out.splitlines()[-1] and answer["advice"].startswith(
+        f"Take {TINY[1]}: expected loss"
+    )
+    assert "no test image" in printed.out and "race, " in printed.err
+    settings = [tuple(sorted(options.items())) for options in fake.options]
+    assert len(set(settings)) == len(settings), "a run is repeated"
+    (folder,) = Path("runs").glob("race-*")
+    assert not list(folder.glob("*/best.safetensors")) and len(list(folder.glob("*/result.json"))) == len(
+        settings
+    )
+    used = set.union(*fake.held_out)
+    assert len(used) <= answer["of"] and all(10 <= len(fold) <= 15 for fold in fake.held_out)
+    with open(folder / "fold0.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == answer["images"] and {row["part"] for row in rows} == {"train", "test"}
+
+
+def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> race_runs.RaceRuns:
+    """The runs of two networks without a measured rate."""
+    arguments = ["--data_dir", data, "--device", "cpu", *SMALL]
+    sheets = (folder.DATASET,)
+    configs = [make_config(sheets, parse(sheets, [*arguments, "-model", name])) for name in TINY[:2]]
+    row = {
+        "training_seconds": 40.0,
+        "score": 0.7,
+        "interval": (0.6, 0.8),
+        "imagenet_top1": None,
+        "weights": "none",
+    }
+    images = dataset.load(configs[0], None, False, lambda line: None)
+    monkeypatch.setattr(finetuning, "finetune", finetune)
+    script = [str(ROOT / "folder.py"), *arguments[:4], "--offline", "--precision", "fp32"]
+    return race_runs._prepare([row, row], configs, script, images, lambda line: None)[1]
+
+
+def test_rates_are_searched_once_per_length(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeRuns(dict.fromkeys(TINY, 0.7))
+    runs = prepared(monkeypatch, data, fake)
+    expected = [runs.cost((0, 0, s)) for s in (0, 1)]
+    first, second = runs.train((0, 0, 0)), runs.train((0, 0, 1))
+    rates = [(float(o["--lr"]), int(o["--seed"])) for o in fake.options]
+    assert rates == [(3e-4, 0), (1e-4, 0), (3e-4, 1)], "two rates, then the one that is better on validation"
+    assert [len(run.scores) for run in (first, second)] == [20, 19] and set(first.scores) == {0, 100}
+    assert fake.held_out[0] == fake.held_out[1] and not fake.held_out[0] & fake.held_out[2]
+    assert first.seconds == pytest.approx(sum(e.seconds for e in runs.entries[:2]))
+    assert expected[0] == expected[1] == 2 * (race_runs.STARTUP + 10) and runs.cost((0, 0, 2)) < 1
+    runs.train((0, 2, 0))
+    assert [float(o["--lr"]) for o in fake.options[3:]] == [1e-3, 3e-4], "longer runs stand more"
+    again, failed = runs.finished()
+    assert {(r.candidate, r.rung, r.seed) for r in again} == {(0, 0, 0), (0, 0, 1), (0, 2, 0)}
+    assert not failed and np.array_equal(again[0].scores, first.scores)
+
+
+def test_lower_rates_follow_where_none_improves(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = TINY[0]
+    fake = FakeRuns(dict.fromkeys(TINY, 0.7), failing=((name, 3e-4),), untuned=((name, 1e-4),))
+    runs = prepared(monkeypatch, data, fake)
+    assert runs.train((0, 0, 0)) is not None
+    assert [float(o["--lr"]) for o in fake.options] == [3e-4, 1e-4, 3e-5]
+    fake = FakeRuns({}, failing=tuple((name, lr) for lr in race_runs.RATES))
+    monkeypatch.setattr(finetuning, "finetune", fake)
+    assert runs.train((0, 2, 0)) is None and len(fake.options) == 4 and runs.finished()[1] == {0}
+
+
+def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(config: RunConfig, *_: object) -> str:
+        raise finetuning.Failed(config.model, -9)
+
+    runs = prepared(monkeypatch, data, killed)
+    with pytest.raises(UserError, match="ended with status -9"):
+        runs.train((0, 0, 0))
+    assert not runs.entries
+
+
+def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
+    entry, lines = Entry("a", 125, 1e-3, 0, 5.0, 0.8, True), []
+    for one in (entry, entry, Entry("b", 125, 1e-3, 0, 5.0)):
+        race_log.append(tmp_path, one)
+    assert race_log.read(tmp_path, ["a"], lines.append) == [entry]
+    assert "lists seed 0 of a twice: it counts once" in lines[0]
+    (tmp_path / race_log.FILE).write_text("{")
+    with pytest.raises(UserError, match="delete it"):
+        race_log.read(tmp_path, ["a"], lines.append)
+
+
+def test_a_real_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a forked process, which is faster."""
+
+    def fork(args: list[str], **_: object) -> subprocess.CompletedProcess:
+        return subprocess.CompletedProcess(args, Process(args[1:], os.environ, Path("log")).wait(240), "")
+
+    monkeypatch.setattr(recipes, "MIN_STEPS", 8)
+    monkeypatch.setattr(recipes, "EPOCHS", 1)
+    monkeypatch.setattr(race_runs, "RATES", (1e-3,))
+    runs = prepared(monkeypatch, data, finetuning.finetune)
+    monkeypatch.setattr(finetuning, "subprocess", SimpleNamespace(run=fork, PIPE=subprocess.PIPE))
+    run = runs.train((0, 2, 0))
+    assert set(run.scores) <= {0, 100} and len(run.scores) == 20 and run.seconds > 0
+    assert runs.finished()[0][0].scores.tolist() == run.scores.tolist()

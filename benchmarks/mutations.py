@@ -79,6 +79,7 @@ ROOMS = {
     "download": {f"common/data/download/{name}.py": DOWNLOAD for name in ("download", "fetch", "unpack")},
 }
 
+KEY = ("file", "line", "before", "after")  # of a mutant
 SWAPS = (
     (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn), (ast.Is, ast.IsNot),
     (ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.And, ast.Or),
@@ -201,47 +202,71 @@ def run_tests(tree: Path, tests: tuple[str, ...], durations: dict[str, float], t
     return "failed" if status else "passed"
 
 
+def again(record: dict) -> tuple[dict, str]:
+    """A mutant of an earlier record, at the nearest line of today's file."""
+    same = [m for m in mutants(record["file"]) if all(m[0][k] == record[k] for k in ("before", "after"))]
+    return min(same, key=lambda m: abs(m[0]["line"] - record["line"]))
+
+
+class Trial:
+    """A copy of the tree in which one mistake at a time is made."""
+
+    def __init__(self, tree: Path):
+        self.tree = tree
+        self.durations: dict[tuple[str, ...], dict[str, float]] = {}
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs"))
+
+    def run(self, room: str, about: dict, source: str) -> dict:
+        """The record of a mutant."""
+        tests = ROOMS[room][about["file"]]
+        durations = self.durations.setdefault(tests, {})
+        if not durations:
+            outcome = run_tests(self.tree, tests, durations, None)
+            assert outcome == "passed", f"{tests} fail without a mistake"
+        path, start = self.tree / about["file"], time.perf_counter()
+        original = path.read_text("utf-8")
+        path.write_text(source, "utf-8")
+        outcome = run_tests(self.tree, tests, durations, 5 * sum(durations.values()) + 60)
+        path.write_text(original, "utf-8")
+        return {"room": room, **about, "outcome": outcome, "seconds": round(time.perf_counter() - start)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="which mistakes in the core are found by a test")
     parser.add_argument("--each", type=int, default=8, help="mutants per room (8)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rooms", nargs="+", choices=ROOMS, default=list(ROOMS))
+    parser.add_argument(
+        "--survivors",
+        action="store_true",
+        help="instead, those of an earlier run that no test found: after a test was added",
+    )
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/mutations.jsonl")
     options = parser.parse_args()
-    sys.dont_write_bytecode = os.environ["PYTHONDONTWRITEBYTECODE"] = (
-        "1"  # a mutant may have the size and second of another
-    )
+    sys.dont_write_bytecode = True  # a mutant may have the size and second of another
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.setdefault("CLASH_SHARED", str(ROOT.parent / "shared"))
     for name in LIBRARIES:
         importlib.import_module(name)
-    lines = options.out.read_text("utf-8").splitlines() if options.out.exists() else []
-    done = [{k: r[k] for k in ("file", "line", "before", "after")} for r in map(json.loads, lines)]
-    timings: dict[tuple[str, ...], dict[str, float]] = {}
+    records = []
+    if options.out.exists():
+        records = [json.loads(line) for line in options.out.read_text("utf-8").splitlines()]
+    if options.survivors:
+        left = [(i, r["room"], *again(r)) for i, r in enumerate(records) if r["outcome"] == "passed"]
+    else:
+        done = [{key: record[key] for key in KEY} for record in records]
+        sampled = [(room, *m) for room in options.rooms for m in sample(room, options.each, options.seed)]
+        left = [(None, *mutant) for mutant in sampled if mutant[1] not in done]
     with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs"))
-        for room in options.rooms:
-            for about, source in sample(room, options.each, options.seed):
-                if about in done:
-                    continue
-                tests = ROOMS[room][about["file"]]
-                durations = timings.setdefault(tests, {})
-                if not durations:
-                    outcome = run_tests(tree, tests, durations, None)
-                    assert outcome == "passed", f"{tests} fail without a mistake"
-                path, start = tree / about["file"], time.perf_counter()
-                original = path.read_text("utf-8")
-                path.write_text(source, "utf-8")
-                outcome = run_tests(tree, tests, durations, 5 * sum(durations.values()) + 60)
-                path.write_text(original, "utf-8")
-                seconds = round(time.perf_counter() - start)
-                record = {"room": room, **about, "outcome": outcome, "seconds": seconds}
-                with open(options.out, "a", encoding="utf-8") as file:
-                    print(json.dumps(record), file=file)
-                print(
-                    f"{room} {about['file']}:{about['line']} {outcome}: {about['before']!r} -> {about['after']!r}",
-                    flush=True,
-                )
+        trial = Trial(Path(folder) / "tree")
+        for position, room, about, source in left:
+            record = trial.run(room, about, source)
+            if position is None:
+                records.append(record)
+            else:
+                records[position] = {**record, "first": "passed"}
+            options.out.write_text("".join(f"{json.dumps(r)}\n" for r in records), "utf-8")
+            print(*record.values(), flush=True)
 
 
 if __name__ == "__main__":

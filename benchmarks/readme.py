@@ -348,7 +348,24 @@ def range_test() -> str:
     return "\n".join(lines)
 
 
+def mutations() -> str:
+    """Mistakes in every room: tried, found by a test, found after tests were added, and those that no test finds."""
+    runs = load_lines(BENCHMARKS / "mutations.jsonl")
+    rooms = dict.fromkeys(run["room"] for run in runs)
+    lines = ["| room | mistakes | found at first | found now | not found |", "|---|---|---|---|---|"]
+    for room in [*rooms, "all"]:
+        mutants = [run for run in runs if room in (run["room"], "all")]
+        left = [run for run in mutants if run["outcome"] == "passed"]
+        listed = "; ".join(f"`{r['file'].rsplit('/')[-1]}`: `{r['before']}` as `{r['after']}`" for r in left)
+        now, n = len(mutants) - len(left), len(mutants)
+        counts = [now - sum("first" in run for run in mutants), now]
+        cells = [f"{k} ({100 * k / n:.0f} %)" if room == "all" else str(k) for k in counts]
+        lines.append(f"| {room} | {n} | {' | '.join(cells)} | {listed * (room != 'all')} |")
+    return "\n".join(lines)
+
+
 TABLES = {
+    "mutations": mutations,
     "recipe_parts": recipe_parts,
     "range_test": range_test,
     "tree": tree,

@@ -72,6 +72,8 @@ def _empty_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         for module, plot in PLOTS:
             if module in sys.modules:
                 monkeypatch.setattr(sys.modules[module], plot, lambda path, *_: path.touch())
+        if "common.run.mistakes" in sys.modules:
+            monkeypatch.setattr(sys.modules["common.run.mistakes"], "_explained", lambda *_: [])
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ def test_the_surest_come_first(tmp_path: Path, shown: dict) -> None:
     assert shown["captions"][-1] == "cat\npred: dog, 88 %" and (tmp_path / "mistakes.jpg").exists()
 
 
+@pytest.mark.draws
 def test_each_stands_beside_its_explanation(tmp_path: Path, shown: dict) -> None:
     dataset, test = case()
     with warnings.catch_warnings():

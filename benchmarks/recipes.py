@@ -76,7 +76,7 @@ BENCHMARKS = {
     "cifar10": Benchmark(cifar10.DATASET, "cifar10_small", 150, 100, 100),
     "plants": Benchmark(folder.DATASET, "plantvillage_sequence/PlantVillage", 100, 80, 100),
 }
-SIDE, BATCH = 64, 32
+SIDE, BATCH_SIZE = 64, 32
 
 
 @cache
@@ -111,7 +111,7 @@ def load(
             labels=labels[index],
             indices=np.arange(len(index)),
             preprocess=preprocess,
-            batch_size=BATCH,
+            batch_size=BATCH_SIZE,
             device=torch.device("cpu"),
         )
     return parts, len(samples.classes), bench.sheet.augment

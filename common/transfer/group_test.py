@@ -21,7 +21,7 @@ MIN_GROUPS = 5  # of a class
 MIN_SHARE = 0.5  # of the images are in classes with so many groups
 MIN_SHARED = 0.1  # of the images share their group
 PERMUTATIONS = 3
-PENALTIES = np.geomspace(1e-5, 10, 7)  # relative to the standardised features' sum of squares
+PENALTIES = np.geomspace(1e-5, 10, 7)  # relative to the centred features' sum of squares
 
 
 @dataclass(frozen=True)

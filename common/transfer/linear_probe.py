@@ -1,7 +1,8 @@
 """A linear probe on frozen features, with nested cross-validation.
 
 Ridge regression on one-hot classes has a closed form: one eigendecomposition serves all penalties, and leave-one-out
-residuals follow from the hat matrix, so choosing the penalty within every fold costs almost nothing.
+residuals follow from the hat matrix, so choosing the penalty within every fold costs almost nothing. Features are not
+standardised: the more a feature varies over images, the more it can be trusted (docs/training.md).
 
 Shapes: features (N, D) float, labels (N,) int, groups (N,) int or None, logits (N, C) float.
 """
@@ -19,38 +20,34 @@ FOLDS = 5
 N_NEIGHBORS = 20
 TEMPERATURE = 0.07  # of the votes of neighbours
 CHUNK = 1024  # queries whose similarities are in memory at once
-PENALTIES = np.geomspace(1e-7, 10, 17)  # relative to the standardised features' sum of squares
-MIN_SCALE = 0.01  # of a feature, relative to the root mean square of all: some are 0 in nearly all images
+PENALTIES = np.geomspace(1e-7, 10, 17)  # relative to the centred features' sum of squares
 ROUNDING = 1e-11  # eigenvalues below this fraction of the largest are zero
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A linear classifier of standardised features."""
+    """A linear classifier of centred features."""
 
     mean: ndarray  # (D,) of the training features
-    scale: ndarray  # (D,) their standard deviations, at least `MIN_SCALE`; 1 where all are 0
     weights: ndarray  # (D, C)
     bias: ndarray  # (C,)
     penalty: float  # the factor of the squared weights in the loss
 
     def logits(self, features: ndarray) -> ndarray:
         """(N, C): about 1 for the class, about 0 for the others."""
-        return ((features - self.mean) / self.scale) @ self.weights + self.bias
+        return (features - self.mean) @ self.weights + self.bias
 
     def layer(self, temperature: float) -> tuple[ndarray, ndarray]:
         """(C, D) and (C,) float32: the linear layer from raw features to logits / temperature."""
-        weights = self.weights / self.scale[:, None]
-        bias = self.bias - self.mean @ weights
-        return tuple((part / temperature).astype(np.float32) for part in (weights.T, bias))
+        bias = self.bias - self.mean @ self.weights
+        return tuple((part / temperature).astype(np.float32) for part in (self.weights.T, bias))
 
 
 @dataclass(frozen=True)
 class Ridge:
     """The part of a fit that all penalties share: weighted, centred features and targets, and their spectrum."""
 
-    mean: ndarray  # (D,) of the features before standardisation, as `scale`
-    scale: ndarray
+    mean: ndarray  # (D,) of the features
     x: ndarray  # (N, D)
     y: ndarray  # (N, C)
     x_mean: ndarray
@@ -62,7 +59,7 @@ class Ridge:
 
     def probe(self, penalty: float) -> Probe:
         weights = self.x.T @ (self.vectors @ (self.projected / (self.values + penalty)[:, None]))
-        return Probe(self.mean, self.scale, weights, self.y_mean - self.x_mean @ weights, penalty)
+        return Probe(self.mean, weights, self.y_mean - self.x_mean @ weights, penalty)
 
 
 def fit(
@@ -182,16 +179,14 @@ def _normalise(features: ndarray) -> ndarray:
 
 def decompose(features: ndarray, labels: ndarray, classes: int, balanced: bool = False) -> Ridge:
     """The part of a fit to these images that all penalties share."""
-    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    scale = np.maximum(scale, MIN_SCALE * np.sqrt(np.square(scale).mean()))
-    scale[scale == 0] = 1
-    x, y = (features - mean) / scale, np.eye(classes)[labels]
+    mean = features.mean(0, dtype=np.float64)
+    x, y = features - mean, np.eye(classes)[labels]
     weight = _class_weights(labels, classes) if balanced else np.ones(len(x))
     root, fraction = np.sqrt(weight)[:, None], (weight / weight.sum())[:, None]
     x_mean, y_mean = (fraction * x).sum(0), (fraction * y).sum(0)  # no penalty on the intercept
     x, y = root * (x - x_mean), root * (y - y_mean)
     values, vectors = _spectrum(x)
-    return Ridge(mean, scale, x, y, x_mean, y_mean, values, vectors, vectors.T @ y, np.sqrt(fraction))
+    return Ridge(mean, x, y, x_mean, y_mean, values, vectors, vectors.T @ y, np.sqrt(fraction))
 
 
 def _class_weights(labels: ndarray, classes: int) -> ndarray:

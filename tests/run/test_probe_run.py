@@ -205,7 +205,7 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
     "name", ["timm:test_resnet", "timm:test_vit", "timm:test_efficientnet", "shufflenet_g8_cifar"]
 )
 def test_the_layer_is_the_probe(name: str) -> None:
-    """Features and a linear layer, or the network with that layer for a head: the same logits, standardisation inside."""
+    """Features and a linear layer, or the network with that layer for a head: the same logits, centring inside."""
     row = build.get_backbone(name)
     size = 160 if name == "timm:test_vit" else 32
     images = torch.rand(12, 3, size, size, generator=torch.Generator().manual_seed(0))
@@ -224,7 +224,7 @@ def test_the_layer_is_the_probe(name: str) -> None:
 
 
 def test_a_feature_that_is_zero_in_train_has_no_influence() -> None:
-    """One image lights it up a little; standardised without a floor, another image of it would outshout all others."""
+    """One image lights it up a little; standardised, another image of it would outweigh all others."""
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     values = rng.normal(size=(200, 8)) + labels[:, None]
@@ -233,6 +233,6 @@ def test_a_feature_that_is_zero_in_train_has_no_influence() -> None:
     fresh = rng.normal(size=(50, 8))
     fresh[0, 7] = 3.0
     for ridge, _ in ridge_path(values, labels, 2):
-        assert np.abs(ridge.logits(fresh)).max() < 100  # 1e7 without
+        assert np.abs(ridge.logits(fresh)).max() < 100  # 1e7 if standardised
     chosen = fit(values, labels, 2)
     assert np.abs(chosen.logits(fresh)).max() < 3 and (chosen.logits(values).argmax(1) == labels).mean() > 0.8

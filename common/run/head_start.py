@@ -17,6 +17,7 @@ from ..transfer.features import MAX_BATCH, forward_features
 
 MAX_IMAGES = 10_000  # more take gigabytes in the cross-validation and hardly change a probe
 ONE_SHOT_TEMPERATURE = 0.05  # not fitted: MobileNetV2's on four real datasets lie between 0.016 and 0.09
+SOFTENING = 10  # factor of the temperature: a head of calibrated confidence is a worse start (docs/training.md)
 Head = tuple[np.ndarray, np.ndarray]  # (C, D) weight and (C,) bias, float32
 
 
@@ -33,8 +34,8 @@ def probe_head(
 
     `net` loses its head. `groups`: (N,) int; the penalty is chosen on groups left out as a whole.
 
-    The logits are scaled to the lowest out-of-fold NLL, as a ridge regression predicts between 0 and 1: logits of hardly
-    any confidence. Validation images are not used.
+    A ridge regression predicts between 0 and 1: logits of hardly any confidence. They are divided by the temperature of the
+    lowest out-of-fold NLL times `SOFTENING`. Validation images are not used.
     """
     drawn = _sample(train.labels, seed)
     labels, groups = train.labels[drawn], None if groups is None else groups[drawn]
@@ -52,10 +53,10 @@ def probe_head(
     with linear_probe.single_threaded_blas():
         probe = linear_probe.fit(features, labels, n_classes, groups)
     if _single_units(labels, groups):
-        return probe.layer(ONE_SHOT_TEMPERATURE)
+        return probe.layer(SOFTENING * ONE_SHOT_TEMPERATURE)
     folds = linear_probe.folds(labels, groups, seed)
     logits = linear_probe.out_of_fold(features, labels, n_classes, folds, groups)
-    return probe.layer(calibration.fit_temperature(logits, labels))
+    return probe.layer(SOFTENING * calibration.fit_temperature(logits, labels))
 
 
 def _sample(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -19,7 +19,7 @@ AUGMENTS = {
 }
 
 CLEAN_VERSION = (
-    2  # increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
+    3  # increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
 )
 SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 

@@ -58,6 +58,16 @@ def test_a_probed_head_is_better_than_a_random_one_from_the_start(train) -> None
     assert probed["test"]["top1"]["value"] == pytest.approx(probe["test"]["top1"]["value"], abs=0.2)
 
 
+def test_the_head_starts_soft(train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the calibrated logits: the same predictions."""
+    hold = ("--steps", "1", "--lr", "1e-12")
+    soft, weights = train(*hold)
+    monkeypatch.setattr(head_start, "SOFTENING", 1)
+    calibrated, others = train(*hold)
+    assert torch.allclose(10 * weights["fc.weight"], others["fc.weight"], rtol=1e-3)
+    assert soft["test"]["top1"]["value"] == calibrated["test"]["top1"]["value"]
+
+
 def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:
     result, _ = train("--shots", "1", "--steps", "1")
     assert (result["recipe"]["head_start"], result["split"]["train"]) == ("probe", 3)

@@ -114,7 +114,7 @@ def _existing_parent(path: str) -> str:
 
 
 def _takes_files(folder: str) -> bool:
-    """Whether a file can be created there: /proc and the like say that what is new in them does not exist."""
+    """Whether a file can be created there: /proc and the like report new files in them as missing."""
     import tempfile
 
     try:

@@ -18,7 +18,7 @@ BETA, GAMMA, EPS, UPLIFT = 0.42, 0.54, 0.19, 0.62
 DELTA = 0.76
 TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
 DRAWS = 20_000
-VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction says little
+VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction is too vague to choose by
 Row = Mapping[str, Any]
 
 
@@ -51,7 +51,7 @@ def _prior(rows: Sequence[Row], rng: np.random.Generator) -> ndarray:
 
 
 def format_prediction(rows: Sequence[Row]) -> str:
-    """A line: the probabilities, the most probable first, and how much they say."""
+    """A line: the probabilities, the most probable first, and their error."""
     order = sorted(rows, key=lambda row: -row["p_best_finetuned"])
     shown = ", ".join(f"{row['backbone']} {row['p_best_finetuned']:.2f}" for row in order[:3])
     if len(order) > 3:
@@ -66,5 +66,5 @@ def format_prediction(rows: Sequence[Row]) -> str:
         f"{error:.1f} points per network"
     )
     if first["p_best_finetuned"] < VAGUE / len(rows):
-        return line + ": this says little, fine-tune to know."
+        return line + ": too vague to choose by; fine-tune to compare."
     return line + "."

@@ -16,7 +16,7 @@ from . import value
 from .value import Belief, Field, Key, Run
 
 TOLERANCE = 0.3  # points
-FAILED = 100.0  # points that a candidate whose runs failed loses
+FAILED = 100.0  # expected loss in points of a candidate whose runs failed
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class RaceResult:
     belief: Belief
     ended: str  # tolerance, time or exhausted
     spent: float  # seconds
-    smallest: float | None  # seconds of the cheapest runs that are worth anything; None: no runs are
+    smallest: float | None  # seconds of the cheapest runs of positive value; None: there are none
     more: tuple[float, float] | None  # seconds, and the expected regret after them
 
     @property
@@ -84,7 +84,7 @@ def _without(field: Field, failed: Collection[int]) -> Field:
 def _result(
     setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, within: bool
 ) -> RaceResult:
-    """With what more time would buy."""
+    """The outcome, with the expected gain of more time."""
     keys = [(run.candidate, run.rung, run.seed) for run in runs]
     allowed = [k for k in value.open_candidates(belief) if k not in failed]
     steps = list(value.forecast(belief, keys, setup.cost, allowed))
@@ -101,7 +101,7 @@ def _result(
 
 
 def _progress(setup: Race, belief: Belief, allowed: Sequence[int], spent: float, key: Key) -> str:
-    """Where the money goes, and what is still open."""
+    """The state of the race: its leader, the candidates that may be the best, and the next run."""
     regret, p = posterior.expected_regret(belief.draws), posterior.p_best(belief.draws)
     leader = int(regret.argmin())
     shown = sorted(allowed, key=lambda k: -p[k])

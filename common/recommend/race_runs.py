@@ -29,7 +29,7 @@ from .race_log import Entry
 from .value import Field, Key, Run
 
 FRACTIONS = (1 / 4, 1 / 2, 1.0)  # of the steps of the default recipe
-PEAKS = (3e-4, 1e-3, 1e-3)  # of the learning rate, at most: a shorter run stands a lower one
+PEAKS = (3e-4, 1e-3, 1e-3)  # of the learning rate, at most: a shorter run needs a lower one
 RATES = (1e-3, 3e-4, 1e-4, 3e-5)
 SEARCHED = 2  # rates of a network whose own was never measured
 FORWARDS = 3.5  # forward passes as costly as a training step of an image

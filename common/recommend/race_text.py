@@ -1,4 +1,4 @@
-"""A race as text: what was run, what to take, what more time would buy."""
+"""A race as text: its runs, the backbone to use, the expected gain of more time."""
 
 from collections.abc import Mapping
 from typing import Any

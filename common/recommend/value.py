@@ -66,7 +66,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Belief:
-    """What the runs so far say; latent values are b (K R) and h (K F), in this order."""
+    """The posterior after the runs so far; latent values are b (K R) and h (K F), in this order."""
 
     field: Field
     mean: ndarray  # (J,)
@@ -239,7 +239,7 @@ def _image_variances(field: Field, runs: Sequence[Run]) -> tuple[float, float, f
 
 
 def _observed(belief: Belief, keys: Sequence[Key]) -> Belief:
-    """The belief with the covariance after these runs, whatever they show."""
+    """The belief with the covariance after these runs; it does not depend on their scores."""
     rows = _rows(belief.field, keys)
     by_run = belief.covariance @ rows.T
     precision = np.linalg.inv(rows @ by_run + belief.noise * np.eye(len(keys)))

@@ -64,7 +64,7 @@ def test_equal_probes_are_a_guess() -> None:
         r | {"p_best_finetuned": q, "regret_finetuned": 0.02}
         for r, q in zip(map(row, "abc", [0.8] * 3), p, strict=True)
     ]
-    assert "this says little" in order.format_prediction(rows)
+    assert "too vague to choose by" in order.format_prediction(rows)
 
 
 def test_a_random_network_is_no_candidate() -> None:

@@ -35,7 +35,9 @@ def apply(path: Path, samples: Samples) -> Samples:
     for line, (name, label, part) in _rows(path):
         where = f"{path}, line {line}"
         if name not in position:
-            raise UserError(f"{where}: no image {name!r} in the data (names look like {samples.names[0]!r})")
+            raise UserError(
+                f"{where}: no image {name!r} in the data (an example of a name: {samples.names[0]!r})"
+            )
         i = position[name]
         if label not in samples.classes:
             raise UserError(f"{where}: no class {label!r} in the data")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 from common.cli import catalog
 from common.cli.format import format_result
 from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
-from common.recommend import text, validate
+from common.recommend import race_text, text, validate
 from common.report import scratch_table
 from common.report.runs import parse_result
 from common.report.sections import build_sections
@@ -34,6 +34,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 RUNS, SCRATCH = ROOT / "results" / "runs.jsonl", ROOT / "results" / "scratch.jsonl"
 TIMES = ROOT / "results" / "times.json"
 BENCHMARKS = ROOT / "benchmarks" / "results"
+ANSWER = BENCHMARKS / "race_answer.json"  # `recommend --budget --out`, without paths of the machine
 
 Run = dict
 
@@ -188,9 +189,10 @@ def first_run() -> str:
 
 
 def answer() -> str:
-    """The output of `recommend --finetune`."""
-    found = pictures.finetuned_answer(load_lines(BENCHMARKS / "answers.jsonl"))
-    return f"```\n{text.format_table(found)}\n{text.format_finals(found['finals'])}\n```"
+    """The output of `recommend --budget`."""
+    found = json.loads(ANSWER.read_text())
+    race = race_text.format_race(found["race"], found["metric"], found["budget_seconds"])
+    return f"```\n{text.format_table(found)}\n{race}\n```"
 
 
 def validated() -> str:
@@ -408,8 +410,8 @@ def main() -> None:
     append_runs(parser.parse_args().runs)
     for page in PAGES:
         page.write_text(fill(page.read_text("utf-8")), "utf-8")
-    files = (RUNS, SCRATCH, BENCHMARKS / "answers.jsonl", BENCHMARKS / "recipes.jsonl")
-    pictures.draw(*map(load_lines, files))
+    files = (RUNS, SCRATCH, BENCHMARKS / "recipes.jsonl")
+    pictures.draw(*map(load_lines, files), json.loads(ANSWER.read_text()))
 
 
 if __name__ == "__main__":

@@ -24,12 +24,6 @@ def digits_runs(runs: list[Run], start: str) -> list[Run]:
     return sorted(members, key=lambda run: run["seed"])
 
 
-def finetuned_answer(answers: list[dict]) -> dict:
-    """The one recommendation with `--finetune`."""
-    (found,) = (answer for answer in answers if answer.get("finals"))
-    return found
-
-
 def digits(runs: list[Run]) -> None:
     """Validation accuracy per epoch, fine-tuned and from scratch."""
     figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
@@ -47,32 +41,35 @@ def digits(runs: list[Run]) -> None:
     figure.savefig(RESULTS / "digits.png", dpi=120)
 
 
-def answer(answers: list[dict]) -> None:
-    """The ranking before training next to the fine-tuned result: scores, 95 % intervals, P(best)."""
-    found = finetuned_answer(answers)
-    finals = found["finals"]
-    panels = {
-        f"before training: linear probe on {found['images']:,} images": [
-            {**row, "name": row["backbone"]} for row in found["backbones"]
-        ],
-        f"fine-tuned: {finals['test_images']:,} test images": finals["backbones"],
-    }
-    names = [row["backbone"] for row in reversed(found["backbones"])]
-    figure, axes = plt.subplots(1, 2, figsize=(9, 2.4), layout="constrained", sharey=True)
-    for panel, (title, rows) in zip(axes, panels.items(), strict=True):
-        for row in rows:
-            y, score, (low, high) = names.index(row["name"]), 100 * row["score"], row["interval"]
-            colour = "#1f6fb4" if row is rows[0] else "#6b7680"
-            panel.plot([100 * low, 100 * high], [y, y], color=colour, lw=2, solid_capstyle="round")
-            panel.plot(score, y, "o", color=colour, ms=7)
-            label = f"{score:.1f} %, P(best) {row['p_best']:.2f}"
-            panel.annotate(label, (score, y), (0, 9), textcoords="offset points", ha="center", fontsize=8.5)
-        panel.set_title(title, fontsize=9.5)
-        panel.set(xlabel="top-1 (%), 95 % interval", ylim=(-0.5, len(names) - 0.2))
+def answer(found: dict) -> None:
+    """The probes of a recommendation, with 95 % intervals, next to the expected losses after its race, with P(best)."""
+    probes = {row["backbone"]: row for row in found["backbones"]}
+    names = [row["name"] for row in reversed(found["race"]["backbones"])]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained", sharey=True)
+    for y, name in enumerate(names):
+        row, raced = probes[name], found["race"]["backbones"][len(names) - 1 - y]
+        colour = "#1f6fb4" if name == names[-1] else "#6b7680"
+        low, high = row["interval"]
+        axes[0].plot([100 * low, 100 * high], [y, y], color=colour, lw=2, solid_capstyle="round")
+        axes[0].plot(100 * row["score"], y, "o", color=colour, ms=7)
+        axes[1].plot([0, 100 * raced["regret"]], [y, y], color=colour, lw=2, solid_capstyle="round")
+        axes[1].plot(100 * raced["regret"], y, "o", color=colour, ms=7)
+        label = f"{100 * raced['regret']:.1f}, P(best) {raced['p_best']:.2f}"
+        axes[1].annotate(
+            label, (100 * raced["regret"], y), (8, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
+    minutes = found["race"]["seconds"] / 60
+    n_runs = sum(sum(row["runs"].values()) for row in found["race"]["backbones"])
+    axes[0].set_title(f"frozen: linear probe on {found['images']:,} images", fontsize=9.5)
+    axes[1].set_title(f"after {n_runs} short fine-tuning runs ({minutes:.0f} minutes)", fontsize=9.5)
+    axes[0].set(xlabel="top-1 (%), 95 % interval", ylim=(-0.5, len(names) - 0.5))
+    axes[1].set(xlabel="expected loss against the best (points)")
+    axes[1].set_xlim(0, 1.5 * max(100 * row["regret"] for row in found["race"]["backbones"]))
+    for panel in axes:
         panel.grid(axis="x", alpha=0.3)
         panel.spines[["top", "right", "left"]].set_visible(False)
         panel.tick_params(length=0)
-    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_yticks(range(len(names)), [name.partition("=")[0] for name in names])
     figure.savefig(RESULTS / "answer.png", dpi=120)
 
 
@@ -132,8 +129,8 @@ def scratch(runs: list[Run]) -> None:
     figure.savefig(RESULTS / "scratch.png", dpi=110)
 
 
-def draw(runs: list[Run], scratch_runs: list[Run], answers: list[dict], recipe_runs: list[Run]) -> None:
+def draw(runs: list[Run], scratch_runs: list[Run], recipe_runs: list[Run], found: dict) -> None:
     digits(runs)
     scratch(scratch_runs)
-    answer(answers)
     recipes(recipe_runs)
+    answer(found)

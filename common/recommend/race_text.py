@@ -51,10 +51,17 @@ def format_too_small(race: Row, budget: float) -> str:
 
 
 def _title(race: Row, metric: str) -> str:
-    n = sum(sum(row["runs"].values()) for row in race["backbones"])
+    counts = [[n for n in row["runs"].values() if n] for row in race["backbones"]]
+    several = sum(len(of_candidate) > 1 for of_candidate in counts)
+    source = f"measured on {several}" if several else "assumed: none has runs of two lengths"
+    seeds = (
+        ""
+        if any(n > 1 for of_candidate in counts for n in of_candidate)
+        else "; one seed each: what seeds change is assumed"
+    )
     return (
-        f"Race: {n} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images held out "
-        f"of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])}."
+        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images "
+        f"held out of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])} ({source}){seeds}."
     )
 
 

@@ -142,3 +142,8 @@ def test_what_more_time_would_buy() -> None:
     assert result.ended == "time" and result.more[0] > 0 and result.more[1] < result.regret.min()
     text = race_text.format_race(race.as_json(_setup(simulated, 60), result, RUNGS), "top1", 60)
     assert "Take net" in text and "more would bring it to 0." in text and "no test image" in text
+    assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
+    two = {key[0] for key in simulated.made if key[1] == 0} & {
+        key[0] for key in simulated.made if key[1] == 1
+    }
+    assert (f"measured on {len(two)}" if two else "assumed: none has runs of two lengths") in text

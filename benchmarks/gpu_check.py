@@ -3,7 +3,7 @@
     python benchmarks/gpu_check.py --minutes 8 --out DIR      # one NVIDIA GPU
     python benchmarks/gpu_check.py --smoke --out DIR          # the same sections on a CPU, two minutes
 
-Every section of `gpu_sections.py` runs in its own process: a crash, even of the CUDA context, ends only this section, with its
+Every section (`benchmarks/gpu/`) runs in its own process: a crash, even of the CUDA context, ends only this section, with its
 traceback recorded. It gets a share of the minutes that are left; checks completed before its timeout count. Images are synthetic or
 scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
 """
@@ -22,10 +22,16 @@ SECTIONS = {
     "branches": 2,
     "precision": 5,
     "accumulation": 1,
+    "probe": 1,
     "resume": 2,
     "memory": 2,
     "syncs": 1,
+    "peak": 1,
+    "joules": 1,
+    "target": 3,
+    "limit": 1,
     "bench": 3,
+    "loops": 5,
 }
 SCRIPT = Path(__file__).with_name("gpu_sections.py")
 

@@ -3,17 +3,24 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+import digits
 from benchmarks import gpu_sections
+from benchmarks.gpu import correctness, runs, shared, speed
 from common.data.augment import augment
 from common.data.loader import Batches
+from common.metrics import energy
+from common.recommend import cost_model
 from common.training import train_step
 from common.training.device import make_accelerator
+from common.transfer.features import Extractor, Features, extract_features
 
+UNTRAINED = "-model timm:test_resnet --weights none --image_size 32 -bs 64 --steps 1"
 ROOT = Path(__file__).resolve().parent.parent
 apply, cross_entropy = augment.apply, train_step.F.cross_entropy
 
@@ -35,6 +42,11 @@ def lose_more_in_bf16(logits: torch.Tensor, *rest: object, **more: object) -> to
     return cross_entropy(logits, *rest, **more) * (1.2 if torch.is_autocast_enabled("cpu") else 1)
 
 
+def lose_features_in_bf16(extractor: Extractor, *rest: object) -> Features:
+    features = extract_features(extractor, *rest)
+    return features if extractor.precision == "fp32" else replace(features, values=features.values[::-1])
+
+
 def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
     assert images.sum().item() > 0
     return apply(images, *rest)
@@ -46,8 +58,14 @@ def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
     [
         ("branches", Batches, "_normalise", normalise_differently),
         ("precision", train_step.F, "cross_entropy", lose_more_in_bf16),
-        ("accumulation", gpu_sections, "make_accelerator", lambda *args: make_accelerator(*args[:3])),
+        ("accumulation", shared, "make_accelerator", lambda *args: make_accelerator(*args[:3])),
         ("syncs", augment, "apply", wait_for_a_number),
+        ("probe", correctness, "extract_features", lose_features_in_bf16),
+        ("peak", cost_model, "_estimate", lambda *_, **__: cost_model.Cost(1, 1, 1.0, 10**10)),
+        ("joules", energy, "meter", lambda device: lambda: 1.0),
+        ("target", runs, "_target_run", lambda smoke: (digits.DATASET, 0.9, UNTRAINED)),
+        ("limit", speed, "bare_rate", lambda *_: 1e9),
+        ("loops", speed, "ROOT", Path("elsewhere")),
     ],
 )
 def test_a_section_finds_a_fault(

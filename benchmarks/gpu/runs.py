@@ -1,0 +1,161 @@
+"""Sections: whole runs, killed and resumed, with too little memory, to a known accuracy."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import digits
+import eurosat
+from common.errors import OUT_OF_MEMORY, UserError
+from common.models import build, weights
+from common.spec import Dataset
+
+from .shared import DEVICE, Checks, check, run_sheet
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Deterministic kernels; cuDNN's choice by timing would differ between two runs
+DETERMINISTIC = """
+import runpy, sys
+import torch
+from common.training import device
+prepare = device.prepare
+def deterministic(*args):
+    prepare(*args)
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+device.prepare = deterministic
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+SHORT = "-model timm:test_resnet --weights none --image_size 32 -bs 64 --steps 16 --eval_every 8 --save_every 2".split()
+
+
+def start_run(*options: str, deterministic: bool = True) -> subprocess.Popen:
+    start = ["-c", DETERMINISTIC] if deterministic else []
+    environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *start, str(ROOT / "digits.py"), *options]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def resume(smoke: bool) -> Checks:
+    """A run killed after a checkpoint and resumed ends with the bits of an uninterrupted one."""
+    with tempfile.TemporaryDirectory() as name:
+        for deterministic in [True] if DEVICE.type == "cpu" else [True, False]:
+            folder = Path(name, str(deterministic))
+            whole, killed = folder / "whole", folder / "killed"
+            reference = start_run(*SHORT, "--out", str(whole), deterministic=deterministic)
+            codes = [reference.wait()]
+            victim = start_run(*SHORT, "--out", str(killed), deterministic=deterministic)
+            while victim.poll() is None and not (killed / "checkpoints" / "last.pt").exists():
+                time.sleep(0.005)
+            victim.send_signal(signal.SIGKILL)
+            victim.wait()
+            codes.append(start_run("--resume", str(killed), deterministic=deterministic).wait())
+            yield from compare_runs(whole, killed, codes, deterministic)
+
+
+def compare_runs(whole: Path, killed: Path, codes: list[int], deterministic: bool) -> Checks:
+    kind = "deterministic" if deterministic else "default"
+    if any(codes):
+        yield check(f"{kind} kernels: both runs end", False, exit_statuses=codes)
+        return
+    resumed_at = json.loads((killed / "result.json").read_text())["resumed_at"]
+    yield check(f"{kind} kernels: resumed at a step", bool(resumed_at), resumed_at=resumed_at)
+    logits = [np.load(folder / "test_logits.npy") for folder in (whole, killed)]
+    off = float(np.abs(logits[0] - logits[1]).max())
+    same = all(
+        (whole / name).read_bytes() == (killed / name).read_bytes()
+        for name in ("best.safetensors", "test_logits.npy")
+    )
+    yield check(
+        f"{kind} kernels: the same bits", same or not deterministic, same=same, largest_difference=off
+    )
+
+
+@contextmanager
+def little_memory(size: int) -> Iterator[None]:
+    """`size` more bytes than are in use, of the GPU or of this process."""
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(DEVICE).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + size) / total)
+        yield
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        return
+    status = Path("/proc/self/status").read_text().splitlines()
+    used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
+    limits = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (used + size, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_DATA, limits)
+
+
+def memory(smoke: bool) -> Checks:
+    """Out of memory is one line that names a smaller batch, and --micro_bs trains the batch that did not fit."""
+    model, size, budget = ("timm:test_vit", 128, 48 << 20) if smoke else ("efficientnet_lite0", 1024, 2 << 30)
+    options = f"-model {model} --weights none --image_size 160 -bs {size} --steps 1 --eval_every 1".split()
+    with tempfile.TemporaryDirectory() as folder:
+        code, text = run_sheet(
+            digits.DATASET, *options, "--micro_bs", "16", "--out", f"{folder}/free"
+        )  # loads all libraries
+        yield check("without a limit it trains", code == 0, exit_status=code, stderr=text[-500:])
+        with little_memory(budget):
+            code, text = run_sheet(digits.DATASET, *options, "--out", f"{folder}/large")
+            errors = [line for line in text.splitlines() if line.startswith("error:")]
+            ok = code == 2 and len(errors) == 1 and f"{OUT_OF_MEMORY} {size}" in errors[0]
+            yield check("out of memory is one line", ok, exit_status=code, errors=errors or text[-500:])
+            code, text = run_sheet(digits.DATASET, *options, "--micro_bs", "16", "--out", f"{folder}/micro")
+            yield check("--micro_bs 16 fits", code == 0, exit_status=code, stderr=text[-500:])
+
+
+def target(smoke: bool) -> Checks:
+    """A run reaches a known accuracy; its seconds. EuroSAT if its images and pretrained weights are here, else the digits."""
+    sheet, goal, options = _target_run(smoke)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "run")
+        start = time.perf_counter()
+        code, text = run_sheet(sheet, *options.split(), "--out", str(out))
+        seconds = time.perf_counter() - start
+        if code:
+            yield check(f"{sheet.name}: trains", False, exit_status=code, stderr=text[-500:])
+            return
+        result = json.loads((out / "result.json").read_text())
+        records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    reached = next((r["train_seconds"] for r in records if r["val_top1"] >= goal), None)
+    top1 = result["test"]["top1"]["value"]
+    yield check(
+        f"{sheet.name}: {100 * goal:.1f} % on test", top1 >= goal, top1=top1, train_seconds=result["cost"]["train_seconds"],
+        train_seconds_to_goal_on_val=reached, seconds_with_data=seconds, joules=result["cost"]["joules"],
+    )  # fmt: skip
+
+
+def _target_run(smoke: bool) -> tuple[Dataset, float, str]:
+    """The data sheet, the accuracy to reach, the options."""
+    short = "-model timm:test_resnet --weights none --image_size 32 -bs 64 --steps 100 --lr 3e-3"
+    if smoke:
+        return digits.DATASET, 0.9, short
+    folders = [ROOT / "data" / "eurosat", Path(os.environ.get("CLASH_SHARED", "shared"), "data", "eurosat")]
+    data = next((folder for folder in folders if folder.is_dir()), None)
+    try:
+        weights.fetch(build.get_backbone("efficientnet_lite0"), "imagenet", offline=True)
+    except UserError:
+        data = None
+    if data is None:
+        return digits.DATASET, 0.97, short.replace("100", "1000")
+    return (
+        eurosat.DATASET,
+        0.987,
+        f"-model efficientnet_lite0 --image_size 64 -bs 128 --data_dir {data} --offline",
+    )

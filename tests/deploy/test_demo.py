@@ -126,5 +126,5 @@ def test_the_page_in_a_browser(server: demo.DemoServer, browser, scheme: str) ->
     assert (brightness > 128) == (scheme == "light")
     assert not problems
     page.set_input_files("#file", {"name": "text.txt", "mimeType": "text/plain", "buffer": b"no image"})
-    page.wait_for_function("document.getElementById('error').textContent")
+    page.wait_for_selector("#error:not(:empty)")
     assert "not an image" in page.inner_text("#error") and page.locator("#picture").is_hidden()

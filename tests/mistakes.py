@@ -28,9 +28,9 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 else:
     sys.exit()
-cwd, output, error, sys.argv = json.loads(line)
+cwd, output, error, env, sys.argv = json.loads(line)
 os.chdir(cwd)
-os.environ["TORCH_HOME"] = cwd + "/hub"
+os.environ.update(env)
 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 for path, stream in ((output, 1), (error, 2)):
     os.dup2(os.open(path, os.O_WRONLY), stream)
@@ -56,8 +56,9 @@ def mistake(cwd: Path, script: str | Path, *options: object) -> str:
     streams = [cwd.with_name(f"{cwd.name}.{name}") for name in ("out", "err")]
     for path in streams:
         path.write_bytes(b"")
-    command = [str(cwd), *map(str, streams), [str(ROOT / script), *map(str, options)]]
-    print(json.dumps(command), file=server().stdin, flush=True)
+    env = {**os.environ, "TORCH_HOME": str(cwd / "hub")}
+    request = [str(cwd), *map(str, streams), env, [str(ROOT / script), *map(str, options)]]
+    print(json.dumps(request), file=server().stdin, flush=True)
     status = int(server().stdout.readline())
     output, error = (path.read_text(errors="surrogateescape") for path in streams)
     assert status == 2, error

@@ -194,7 +194,8 @@ def test_mistakes(tmp_path: Path, class_tree, options: tuple, says: str) -> None
 def test_folders_that_are_split_already(tmp_path: Path, class_tree) -> None:
     class_tree(base="images/train")
     images = class_tree(base="images/test")
-    assert "is split already" in mistake(tmp_path, "split.py", "--input_dir", images, "--output_dir", "out")
+    options = ("--input_dir", images, "--output_dir", "out", "--group_by", "none")
+    assert "is split already" in mistake(tmp_path, "split.py", *options)
 
 
 def test_a_list_and_links(tmp_path: Path, class_tree) -> None:

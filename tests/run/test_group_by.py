@@ -20,7 +20,7 @@ from common.run.groups import GroupConfig, read_grouped
 from common.spec import Samples, Split
 from common.transfer import grouping
 
-N_CLIPS, N_FRAMES = 6, 8  # of each class
+N_CLIPS, N_FRAMES = 10, 8  # of each class
 
 
 @pytest.fixture(scope="module")

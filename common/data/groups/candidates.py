@@ -118,8 +118,12 @@ def _first_tokens(name: str, n: int) -> str | None:
 
 
 def _middle_words(names: Sequence[str], samples: Samples) -> Iterator[Candidate]:
-    """The second, third ... word of the file name, if images of a class share it: a patient after the number of a scan."""
-    tokens = [re.split(r"[\W_]+", os.path.basename(os.path.splitext(name)[0])) for name in names]
+    """The second, third ... word of the file name, if images of a class share it: a patient after the number of a scan.
+
+    A number at the end counts the images, and is no such word.
+    """
+    stems = [re.sub(r"[\W_]+\d+$", "", os.path.basename(os.path.splitext(name)[0])) for name in names]
+    tokens = [re.split(r"[\W_]+", stem) for stem in stems]
     for k in range(1, MAX_TOKENS + 1):
         found = [each[k] if len(each) > k else None for each in tokens]
         shared = Counter(pair for pair in zip(samples.labels, found, strict=True) if pair[1])

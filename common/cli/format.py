@@ -54,11 +54,12 @@ def format_record(config: RunConfig, record: dict[str, Any]) -> str:
 
 
 def _format_search(trials: list[dict[str, Any]]) -> str:
-    *destroyed, good = trials
-    rates = ", ".join(f"{trial['lr']:g}" for trial in destroyed)
+    from ..training.recipe_search import best
+
+    rates = ", ".join(f"{trial['lr']:g}" for trial in trials)
     return (
-        f"learning rate {good['lr']:g}: the highest tried that leaves the network intact for {good['steps']} steps"
-        f"{f' (not {rates})' * bool(destroyed)}; {sum(trial['seconds'] for trial in trials):.0f} s, --lr X or --no_search does without"
+        f"learning rate {best(trials)['lr']:g}: of {rates} the best on validation after {trials[0]['steps']} steps; "
+        f"{sum(trial['seconds'] for trial in trials):.0f} s, --lr X or --no_search does without"
     )
 
 

@@ -35,7 +35,7 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         log({"trials": trials})
     if not trials:
         return setup
-    recipe = recipe_search.with_rate(task.recipe, trials[-1]["lr"])
+    recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
     settings = setup.settings | {
         "recipe_search": trials,
         "recipe": asdict(recipe),

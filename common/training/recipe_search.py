@@ -1,7 +1,7 @@
-"""Recipe search: the highest peak rate that does not destroy the pretrained network in a few steps.
+"""Recipe search: the peak rate at which a pretrained network fits validation best after a few steps.
 
-A range test (Smith 2017, arXiv 1506.01186), for networks that start as a good probe of themselves. Which rate scores best
-after a few steps does not predict the best rate of a whole run: it is always the lowest (docs/training.md).
+Each trial is a whole schedule, compressed. It needs a network that starts as a soft probe of itself: from a random or a
+confident head the lowest rate always wins, as it destroys least (docs/training.md).
 """
 
 import math
@@ -44,7 +44,7 @@ def search(
     build_net: Callable[[], nn.Module],
     cache_key: dict[str, Any] | None,
 ) -> Trials:
-    """Short runs of a task from the same initial network, at falling rates; the last one is good, see `is_good`.
+    """Short runs of a task from the same initial network, at falling rates until the NLL on validation rises.
 
     `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues.
@@ -68,15 +68,22 @@ def search(
     rates, trials = RATES[task.recipe.phases[0].optimizer], []
     for lr in rates:
         trials.append(trial(lr))
-        if is_good(trials[-1], n_classes):
-            return trials
-    raise UserError(
-        f"the network does not survive {STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
-    )
+        if best(trials) is not trials[-1]:
+            break
+    if not _nll(best(trials)) < GUESS * math.log(n_classes):
+        raise UserError(
+            f"the network does not survive {STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
+        )
+    return trials
 
 
-def is_good(trial: dict[str, Any], n_classes: int) -> bool:
-    return trial["nll"] is not None and trial["nll"] < GUESS * math.log(n_classes)
+def best(trials: Trials) -> dict[str, Any]:
+    """The trial of the lowest NLL, of equal ones the lower rate's."""
+    return min(reversed(trials), key=_nll)
+
+
+def _nll(trial: dict[str, Any]) -> float:
+    return math.inf if trial["nll"] is None else trial["nll"]
 
 
 def _train(task: Task) -> float | None:

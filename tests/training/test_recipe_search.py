@@ -44,12 +44,24 @@ def search_with(nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch)
     return search(warm, 2, net, None), scales
 
 
-def test_the_highest_rate_that_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("nll", "tried", "chosen"),
+    [
+        ((None, FAILED, GOOD, 0.6), 4, 2),
+        ((0.6, GOOD, 0.6, 0.4), 3, 1),
+        ((GOOD, 0.6, 0.4, 0.4), 2, 0),
+        ((0.6, GOOD, GOOD, 0.4), 4, 3),
+        ((None, None, None, GOOD), 4, 3),
+    ],
+)
+def test_rates_fall_until_the_nll_rises(
+    nll: tuple, tried: int, chosen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A trial leaves the loss scaler as it was: float16 would lose the small gradients of the next rate."""
-    nll = dict(zip(RATES["adamw"], (None, FAILED, GOOD, GOOD), strict=True))
-    trials, scales = search_with(nll, monkeypatch)
-    assert [(each["lr"], each["nll"]) for each in trials] == list(nll.items())[:3]
-    assert scales == [1024.0] * 3
+    trials, scales = search_with(dict(zip(RATES["adamw"], nll, strict=True)), monkeypatch)
+    assert [each["nll"] for each in trials] == list(nll)[:tried]
+    assert recipe_search.best(trials)["lr"] == RATES["adamw"][chosen]
+    assert scales == [1024.0] * tried
 
 
 def test_no_rate_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,9 @@ SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 
 # Peak learning rates of the clean recipe that were measured, by the network's name in its library (docs/training.md)
 MEASURED_LRS = {
-    "tf_efficientnet_lite0": 1e-3,
-    "tf_efficientnet_lite1": 1e-3,
-    "tf_efficientnet_lite2": 1e-3,
+    "tf_efficientnet_lite0": 3e-4,
+    "tf_efficientnet_lite1": 3e-4,
+    "tf_efficientnet_lite2": 3e-4,
     "mobilenetv1_100": 3e-4,
     "mobilenetv2_100": 3e-4,
 }

@@ -312,42 +312,46 @@ def recipe_runs(**config: object) -> dict[tuple[str, str], dict]:
 
 
 def recipe_parts() -> str:
-    """Head, batch norm and rate of `recipes.py`: validation top-1, and the test score of the best on validation."""
+    """Head, batch norm and rate of `recipes.py`: top-1 on validation."""
     columns = {"frozen probe": recipe_runs(head="probe", steps=0)}
     for start, head, bn, lr in (
         ("random, batch", "random", "batch", 1e-3),
+        ("confident, pretrained", "confident", "pretrained", 3e-4),
         ("probe, batch", "probe", "batch", 1e-3),
-        ("probe, pretrained", "probe", "pretrained", 3e-4),
         ("probe, pretrained", "probe", "pretrained", 1e-3),
+        ("probe, pretrained", "probe", "pretrained", 3e-4),
+        ("probe, pretrained", "probe", "pretrained", 1e-4),
     ):
         columns[f"{start}, {lr:g}"] = recipe_runs(head=head, bn=bn, lr=lr, steps=300)
     lines = [f"| images | network | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
     for data, network in columns["frozen probe"]:
         runs = [column.get((data, network)) for column in columns.values()]
-        if None in runs:
-            continue
-        best = max(run["val_top1"] for run in runs)
-        cells = [f"{100 * run['val_top1']:.1f}" for run in runs]
-        cells = [f"**{c}**" if run["val_top1"] == best else c for c, run in zip(cells, runs, strict=True)]
-        lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
+        if None not in runs:
+            cells = bold_highest([100 * run["val_top1"] for run in runs])
+            lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def range_test() -> str:
+def recipe_search() -> str:
     """After 25 steps: NLL on validation, as a fraction of a uniform guess's; after 300: top-1."""
     rates, classes = (1e-4, 3e-4, 1e-3), {"flowers102": 102, "tiny50": 50, "eurosat": 10}
-    short = {lr: recipe_runs(head="probe", bn="pretrained", lr=lr, steps=25) for lr in rates}
-    full = {lr: recipe_runs(head="probe", bn="pretrained", lr=lr, steps=300) for lr in rates[1:]}
-    lines = [
-        f"| images | network | {' | '.join(f'25 steps at {lr:g}' for lr in rates)} | {' | '.join(f'300 at {lr:g}' for lr in full)} |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for data, network in short[1e-4]:
-        nll = [runs[data, network]["val_nll"] / math.log(classes[data]) for runs in short.values()]
-        top1 = [100 * runs[data, network]["val_top1"] for runs in full.values()]
-        cells = [*(f"{x:.2f}" for x in nll), *(f"{x:.1f}" for x in top1)]
+    short, full = (
+        [recipe_runs(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates]
+        for steps in (25, 300)
+    )
+    names = [f"{steps} steps at {lr:g}" for steps in (25, 300) for lr in rates]
+    lines = [f"| images | network | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for data, network in short[0]:
+        nll = [runs[data, network]["val_nll"] / math.log(classes[data]) for runs in short]
+        lowest = nll.index(min(nll))
+        cells = [f"**{x:.2f}**" if i == lowest else f"{x:.2f}" for i, x in enumerate(nll)]
+        cells += bold_highest([100 * runs[data, network]["val_top1"] for runs in full])
         lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def bold_highest(values: list[float]) -> list[str]:
+    return [f"**{x:.1f}**" if x == max(values) else f"{x:.1f}" for x in values]
 
 
 def mutations() -> str:
@@ -369,7 +373,7 @@ def mutations() -> str:
 TABLES = {
     "mutations": mutations,
     "recipe_parts": recipe_parts,
-    "range_test": range_test,
+    "recipe_search": recipe_search,
     "tree": tree,
     "first_run": first_run,
     "times": times,

@@ -192,11 +192,13 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "parts": (
         BATCH_NORM,
         MAIN,
-        [
-            config(*PRETRAINED, 3e-4), config(*PRETRAINED, 1e-3), config(*BATCH, 1e-3), config(*RANDOM, 1e-3),
-        ],
+        [config(*PRETRAINED, lr) for lr in (1e-4, 3e-4, 1e-3)] + [config(*start, 1e-3) for start in (BATCH, RANDOM)],
     ),
-    "short": (BATCH_NORM, MAIN, [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)]),
+    "short": (
+        BATCH_NORM,
+        MAIN,
+        [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)] + [config(*BATCH, lr, 25) for lr in (3e-4, 1e-3)],
+    ),
     "networks": (tuple(NETWORKS), MAIN, [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
     "datasets": (BATCH_NORM, ("cub", "cifar10", "plants"), [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
 }  # fmt: skip

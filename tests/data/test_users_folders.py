@@ -105,7 +105,7 @@ def test_a_run_without_a_class_in_test(tmp_path: Path, capsys) -> None:
     assert result["metric"] == "balanced_accuracy" and "auroc" not in result["test"]
     assert any("test has no images of class 'dog'" in caveat for caveat in result["caveats"])
     assert result["layout"]["skipped"] == {".txt": 1} and result["classes"] == 2
-    assert "balanced_accuracy" in text.out
+    assert "balanced accuracy" in text.out
 
 
 def test_a_run_with_a_table(tmp_path: Path, capsys) -> None:

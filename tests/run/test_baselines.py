@@ -34,7 +34,7 @@ def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatc
     main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "one"])
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("baselines")]
     assert line.startswith(
-        "baselines: auroc on 20 test images: largest class 50.0 %, file metadata 100.0 %, "
+        "baselines: AUROC on 20 test images: largest class 50.0 %, file metadata 100.0 %, "
     )
     found = json.loads(Path("one/result.json").read_text())["baselines"]
     assert (found["n_train"], found["n_test"]) == (80, 20)
@@ -45,7 +45,7 @@ def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatc
     assert all(score["auroc"] < 0.95 for name, score in scores.items() if name != "file_metadata")
 
     command(["report", "one", "-o", "report.html"])
-    assert "Baselines, auroc on 20 test images: largest class 50.0 %" in Path("report.html").read_text()
+    assert "Baselines, AUROC on 20 test images: largest class 50.0 %" in Path("report.html").read_text()
 
     monkeypatch.setattr(baselines, "_predict", None)  # the second run takes them from the cache
     main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "two"])

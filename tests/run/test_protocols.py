@@ -46,4 +46,4 @@ def test_two_classes_lead_with_auroc(class_tree, capsys: pytest.CaptureFixture) 
     assert result["metric"] == "auroc" and "balanced_accuracy" in result["test"]
     assert result["recipe"]["class_weights"] and result["balanced_sampling"]
     printed = capsys.readouterr().out
-    assert "scratch: auroc " in printed and ", balanced_accuracy " in printed
+    assert "scratch: AUROC " in printed and ", balanced accuracy " in printed

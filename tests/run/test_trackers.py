@@ -116,7 +116,7 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch, class_tree, 
         main(folder.DATASET, [*TINY, "--data_dir", str(class_tree()), "--track", "wandb", "--out", "out"])
     assert stop.value.code == 2 and not Path("out").exists()
     assert (
-        "error: --track wandb does not start (not logged in): mend that, or drop --track"
+        "error: --track wandb does not start (not logged in): fix that, or drop --track"
         in capsys.readouterr().err
     )
 

@@ -71,4 +71,10 @@ def run(
         "split": str(split),
         "backbones": [asdict(standing) for standing in standings],
         "runs": dict(zip(names, map(str, folders), strict=True)),
+        "latency_ms": {name: _latency(out) for name, out in zip(names, folders, strict=True)},
     }
+
+
+def _latency(run: Path) -> float | None:
+    """Milliseconds of one image by the fastest engine, the median that `bench --serve` measured; None: it has not."""
+    return min((row["p50_ms"] for row in results.serving(run)), default=None)

@@ -83,6 +83,10 @@ def _data_lines(answer: Row) -> list[str]:
     return lines
 
 
+def _latency(milliseconds: float | None) -> str:
+    return "" if milliseconds is None else f", serves an image in {milliseconds:.1f} ms"
+
+
 def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     metric = METRICS[answer["metric"]]
     complete = all(row["training_seconds"] for row in rows)
@@ -177,7 +181,7 @@ def format_finals(finals: Row) -> str:
     lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each:"]
     lines += [
         f"{place:2}{_mark(place, row)} {row['name']:{width}} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
-        f"P(best) {_p_best(row, rows):>4} -> {finals['runs'][row['name']]}"
+        f"P(best) {_p_best(row, rows):>4}{_latency(finals['latency_ms'][row['name']])} -> {finals['runs'][row['name']]}"
         for place, row in enumerate(rows, 1)
     ]
     first, tied = rows[0], [row["name"] for row in rows[1:] if row["tied"]]

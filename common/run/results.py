@@ -18,6 +18,7 @@ CONFIG, OPTIONS, RESULT = "config.json", "options.yaml", "result.json"
 CONTACT_SHEET = "contact_sheet.jpg"
 MISTAKES = "mistakes.jpg"
 SERVE = "serve.json"
+ENGINE = ("engine", "threads", "p50_ms", "p95_ms", "images_per_second", "file_bytes")
 METRICS = {  # as in text
     "top1": "top-1",
     "top5": "top-5",
@@ -42,6 +43,27 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({error})") from None
+
+
+def serving(run: Path) -> list[dict[str, Any]]:
+    """What `bench --serve` measured of a run, a row per engine: `ENGINE`, "machine" and, for int8, "difference" of top-1.
+
+    No rows if it did not measure the run, or its file is damaged.
+    """
+    try:
+        found = json.loads((run / SERVE).read_bytes())
+        compared, machine = found["int8"], str(found["device"])
+        difference = compared and {"value": compared["difference"], "interval": tuple(compared["interval"])}
+        return [
+            {
+                **{key: engine[key] for key in ENGINE},
+                "machine": machine,
+                "difference": difference if "int8" in engine["engine"] else None,
+            }
+            for engine in found["engines"]
+        ]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """The advice: what is cheaper, as far as costs were measured."""
 
+import json
+from pathlib import Path
+
 from common.models.names import short_names, shorten
-from common.recommend import text
+from common.recommend import finalists, text
 
 ROW = {"weights": "imagenet", "interval": (0.8, 0.9), "p_best": 0.5, "behind_interval": (-0.01, 0.01)}
 
@@ -57,3 +60,28 @@ def test_weights_files_are_shown_by_name() -> None:
     shown = {"backbones": [{"backbone": short.get(n, n)} for n in names], "runs": {short[names[1]]: "runs/1"}}
     assert text.rename(answer, short) == shown
     assert shorten(f"take {names[1]}", short) == "take b=x/best.safetensors"
+
+
+def test_latencies_where_they_are_measured(tmp_path: Path) -> None:
+    """`bench --serve` writes them into run folders; the fastest engine counts."""
+    engine = dict.fromkeys(("threads", "p95_ms", "images_per_second", "file_bytes"), 1)
+    engines = [{"engine": name, "p50_ms": p50, **engine} for name, p50 in (("PyTorch", 9.0), ("ONNX", 3.25))]
+    measured = {"engines": engines, "int8": None, "device": "CPU"}
+    (tmp_path / "serve.json").write_text(json.dumps(measured))
+    latency = {"a": finalists._latency(tmp_path), "b": finalists._latency(tmp_path / "none")}
+    rows = [
+        {
+            "name": name,
+            "score": 0.9,
+            "interval": (0.8, 1.0),
+            "p_best": 0.5,
+            "tied": name == "b",
+            "equivalent": False,
+        }
+        for name in "ab"
+    ]
+    finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": {"a": "runs/a", "b": "runs/b"}}
+    first, second = text.format_finals({**finals, "latency_ms": latency}).split("\n")[1:3]
+    assert first.endswith("P(best) 0.50, serves an image in 3.2 ms -> runs/a") and second.endswith(
+        "0.50 -> runs/b"
+    )

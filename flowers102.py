@@ -57,8 +57,7 @@ DATASET = Dataset(
     augment=Augment(crop=0.5, flip=True),
     get="put jpg/ (102flowers.tgz), imagelabels.mat and setid.mat (www.robots.ox.ac.uk/~vgg/data/flowers/102) into it",
     sources=tuple(
-        File(name=name, mirrors=(OXFORD + name,), bytes=size, digest=f"sha256:{sha256}")
-        for name, size, sha256 in FILES
+        File(name=name, mirrors=(OXFORD + name,), bytes=size, digest=f"sha256:{sha256}") for name, size, sha256 in FILES
     ),
     licence="none stated",
     caveats=("Four pairs of images are byte-identical.",),

@@ -30,9 +30,7 @@ DATASET = Dataset(
         ),
     ),
     licence="images belong to Foodspotting's users; scientific fair use",
-    caveats=(
-        "Training labels are noisy by design, and so is the validation carved from them; test is clean.",
-    ),
+    caveats=("Training labels are noisy by design, and so is the validation carved from them; test is clean.",),
     citation="Bossard et al. 2014",
 )
 

@@ -35,23 +35,13 @@ def parser() -> Parser:
     )
     add_labels(p)
     target = p.add_mutually_exclusive_group(required=True)
-    target.add_argument(
-        "--output_dir", type=Path, metavar="DIR", help="a new folder for train/, [val/,] test/"
-    )
-    target.add_argument(
-        "--list", type=Path, metavar="FILE", help="write path,label,part to a new text file instead"
-    )
+    target.add_argument("--output_dir", type=Path, metavar="DIR", help="a new folder for train/, [val/,] test/")
+    target.add_argument("--list", type=Path, metavar="FILE", help="write path,label,part to a new text file instead")
     p.add_argument(
-        "--test_size",
-        type=float,
-        default=0.2,
-        metavar="F",
-        help="fraction of every class (default: %(default)s)",
+        "--test_size", type=float, default=0.2, metavar="F", help="fraction of every class (default: %(default)s)"
     )
     p.add_argument("--val_size", type=float, metavar="F", help="fraction of every class (default: no val/)")
-    p.add_argument(
-        "--random_state", type=int, default=42, metavar="N", help="seed of the split (default: %(default)s)"
-    )
+    p.add_argument("--random_state", type=int, default=42, metavar="N", help="seed of the split (default: %(default)s)")
     add_groups(p, default="auto")
     p.add_argument("--link", choices=("hard", "symbolic"), help="link the images instead of copying them")
     return p

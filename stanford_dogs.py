@@ -35,9 +35,7 @@ DATASET = Dataset(
         )
     ),
     licence="ImageNet's terms: research only",
-    caveats=(
-        "Built from ImageNet's training images: ImageNet weights were trained on much of this test set.",
-    ),
+    caveats=("Built from ImageNet's training images: ImageNet weights were trained on much of this test set.",),
     citation="Khosla et al. 2011",
 )
 

@@ -110,9 +110,7 @@ def ours(net: nn.Module, job: Job) -> tuple[float, float]:
             preprocess=preprocess, batch_size=job.batch, device=accelerator.device,
         )  # fmt: skip
         move_to(net, accelerator.device, torch.channels_last)
-        recipe = recipes.clean(
-            1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr, pretrained=False
-        )
+        recipe = recipes.clean(1 + -(-job.steps // job.epoch_steps), job.epoch_steps, job.row.lr, pretrained=False)
         task = Task(
             net=net, head=job.row.head, train=train, augment=Augment(crop=0.5, flip=True), recipe=recipe,
             validate=lambda net: (0.0, {}), accelerator=accelerator, seed=0,
@@ -218,9 +216,7 @@ def timm_script(net: nn.Module, job: Job) -> Iterator[None]:
         yield
 
 
-def folder_loader(
-    job: Job, transform: Callable[[Image.Image], Tensor], workers: int
-) -> MultiEpochsDataLoader:
+def folder_loader(job: Job, transform: Callable[[Image.Image], Tensor], workers: int) -> MultiEpochsDataLoader:
     images = ImageFolder(job.folder, transform)
     return MultiEpochsDataLoader(images, job.batch, shuffle=True, num_workers=workers, pin_memory=job.cuda)
 
@@ -306,13 +302,9 @@ def main() -> None:
     parser.add_argument("-bs", "--batch_size", type=int, default=16)
     parser.add_argument("--steps", type=int, default=4, help="timed after the first epoch")
     parser.add_argument("--rounds", type=int, default=2, help="repeats of everything; the median counts")
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="of torchvision's and timm's loops"
-    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of torchvision's and timm's loops")
     parser.add_argument("--augment", choices=("crop_flip", "recipe"), default="crop_flip")
-    parser.add_argument(
-        "--out", type=Path, default=ROOT / f"benchmarks/results/compare_loops_{device.type}.json"
-    )
+    parser.add_argument("--out", type=Path, default=ROOT / f"benchmarks/results/compare_loops_{device.type}.json")
     options = parser.parse_args()
     if options.images % options.batch_size or options.images < 2 * options.batch_size:
         parser.error("--images: expected a multiple of -bs, two batches at least")

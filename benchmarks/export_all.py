@@ -62,24 +62,13 @@ def main() -> None:
         backbone = build.get_backbone(name)
         side = backbone.size if backbone.fixed_size else 64 if backbone.min_size <= 64 else 128
         net, spread = network(backbone, side)
-        card = {
-            "backbone": name,
-            "classes": [],
-            "native": None,
-            "preprocess": backbone.preprocess((side, side)),
-        }
+        card = {"backbone": name, "classes": [], "native": None, "preprocess": backbone.preprocess((side, side))}
         with tempfile.TemporaryDirectory() as folder:
             for kind in ("onnx", "torchscript"):
                 start = time.perf_counter()
                 difference = export.write_verified(net, card, kind, Path(folder, f"x{export.SUFFIX[kind]}"))
                 seconds = round(time.perf_counter() - start, 1)
-                row = {
-                    "backbone": name,
-                    "format": kind,
-                    "pixels": side,
-                    "difference": difference,
-                    "spread": spread,
-                }
+                row = {"backbone": name, "format": kind, "pixels": side, "difference": difference, "spread": spread}
                 rows.append({**row, "seconds": seconds, **about})
                 print(*row.values(), seconds, flush=True)
         results.write_json(args.out, rows)

@@ -41,13 +41,8 @@ def sfda(folder: Path) -> tuple[Table, dict[str, float]]:
     from torchvision.models import get_model_weights
 
     with open(folder / "sfda_supervised.csv", newline="") as file:
-        table = {
-            row.pop("dataset"): {k: float(v) / 100 for k, v in row.items()} for row in csv.DictReader(file)
-        }
-    table = {
-        dataset: {f"torchvision:{n}.IMAGENET1K_V1": v for n, v in row.items()}
-        for dataset, row in table.items()
-    }
+        table = {row.pop("dataset"): {k: float(v) / 100 for k, v in row.items()} for row in csv.DictReader(file)}
+    table = {dataset: {f"torchvision:{n}.IMAGENET1K_V1": v for n, v in row.items()} for dataset, row in table.items()}
     names = next(iter(table.values()))
     weights = {n: get_model_weights(n.split(":")[1].split(".")[0]).IMAGENET1K_V1 for n in names}
     return table, {name: w.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100 for name, w in weights.items()}
@@ -120,8 +115,7 @@ def own(recipes: Path | None) -> list[dict]:
             scores = [
                 run["test"][answer["metric"]]["value"]
                 for run in runs
-                if (run["backbone"], run["dataset"], run["protocol"])
-                == (row["backbone"], answer["dataset"], "clean")
+                if (run["backbone"], run["dataset"], run["protocol"]) == (row["backbone"], answer["dataset"], "clean")
                 and (run["shots"], run["subset"]) == (answer["shots"], answer["subset"])
                 and list(run["preprocess"]["size"]) == list(row["size"])
             ]
@@ -184,9 +178,7 @@ def published(source: str, table: Table, top1: dict[str, float]) -> list[dict]:
 
 def uplift(pairs: Sequence[dict]) -> float:
     """The mean of fine-tuned less probe, in log odds."""
-    return float(
-        np.mean([logit(p["finetuned"]) - logit(p["probe"]) for p in pairs if p["dataset"] != SATURATED])
-    )
+    return float(np.mean([logit(p["finetuned"]) - logit(p["probe"]) for p in pairs if p["dataset"] != SATURATED]))
 
 
 def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
@@ -196,33 +188,21 @@ def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
     for dataset in datasets:
         rows = [pair for pair in pairs if pair["dataset"] == dataset]
         columns = {"probe": [r["probe"] for r in rows], "top1": [TOP1[r["network"]] for r in rows]}
-        x[dataset] = (
-            np.stack([centred(columns[name]) for name in used], 1) if used else np.zeros((len(rows), 0))
-        )
+        x[dataset] = np.stack([centred(columns[name]) for name in used], 1) if used else np.zeros((len(rows), 0))
         scores[dataset] = [row["finetuned"] for row in rows]
         y[dataset] = centred(scores[dataset])
 
     def fit(names: Sequence[str]) -> ndarray:
-        return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[
-            0
-        ]
+        return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[0]
 
     residuals, qualities, freedom = [], [], 0
     for dataset in datasets:
         predicted = x[dataset] @ fit([d for d in datasets if d != dataset])
         residuals.append(y[dataset] - predicted)
         freedom += len(predicted) - 1
-        qualities.append(
-            quality(scores[dataset], predicted) | {"dataset": dataset, "networks": len(predicted)}
-        )
+        qualities.append(quality(scores[dataset], predicted) | {"dataset": dataset, "networks": len(predicted)})
     sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
-    return {
-        "used": list(used),
-        "weights": fit(datasets).tolist(),
-        "eps": sd,
-        "datasets": qualities,
-        "freedom": freedom,
-    }
+    return {"used": list(used), "weights": fit(datasets).tolist(), "eps": sd, "datasets": qualities, "freedom": freedom}
 
 
 def table(result: dict) -> str:
@@ -233,9 +213,7 @@ def table(result: dict) -> str:
     ]
     groups: dict[str, list[dict]] = defaultdict(list)
     for row in result["published"]:
-        groups[
-            row["source"] if row["source"] == "Shao et al." else f"{row['source']}: {row['dataset']}"
-        ].append(row)
+        groups[row["source"] if row["source"] == "Shao et al." else f"{row['source']}: {row['dataset']}"].append(row)
     for source, rows in groups.items():
         cells = [f"{100 * np.mean([r['random'] for r in rows]):.2f}"]
         for name in ("top1", "standing"):
@@ -268,9 +246,7 @@ def own_table(result: dict) -> str:
         )
     first = result["own"][0]
     n = sum(d["networks"] for d in first["datasets"])
-    return "\n".join(
-        [*lines, "", f"{n} pairs of probe and fine-tuned network on {len(first['datasets'])} datasets."]
-    )
+    return "\n".join([*lines, "", f"{n} pairs of probe and fine-tuned network on {len(first['datasets'])} datasets."])
 
 
 def main() -> None:
@@ -286,10 +262,7 @@ def main() -> None:
     )
     parser.add_argument("--recipes", type=Path, metavar="JSONL", help="runs of benchmarks/recipes.py")
     options = parser.parse_args()
-    pairs, tables = (
-        own(options.recipes),
-        (sfda(options.transfers), fastai_timm(options.transfers, *options.timm)),
-    )
+    pairs, tables = (own(options.recipes), (sfda(options.transfers), fastai_timm(options.transfers, *options.timm)))
     sources = ("Shao et al. 2022, arXiv 2207.03036", "Capelle & Howard, github.com/tcapelle/fastai_timm")
     write_carried([(source, *pair) for source, pair in zip(sources, tables, strict=True)])
     result = {

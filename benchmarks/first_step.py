@@ -56,9 +56,7 @@ def main() -> None:
         os.environ["CLASH_CACHE"] = f"{folder}/cache"
 
         def run(name: str) -> float:
-            return seconds(
-                RUN, "--data_dir", str(options.eurosat.resolve()), "--offline", "--out", f"{folder}/{name}"
-            )
+            return seconds(RUN, "--data_dir", str(options.eurosat.resolve()), "--offline", "--out", f"{folder}/{name}")
 
         cold = run("cold")
         for r in range(options.rounds):

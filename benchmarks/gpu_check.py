@@ -52,12 +52,7 @@ def run_section(name: str, seconds: float, out: Path, smoke: bool) -> dict:
     checks = [json.loads(line) for line in Path(stdout.name).read_text().splitlines() if line.startswith("{")]
     failed = [check for check in checks if not check["ok"]]
     status = "error" if code else "failed" if failed else "time over" if code is None else "passed"
-    section = {
-        "section": name,
-        "status": status,
-        "seconds": round(time.perf_counter() - start, 1),
-        "checks": checks,
-    }
+    section = {"section": name, "status": status, "seconds": round(time.perf_counter() - start, 1), "checks": checks}
     if code:
         section["traceback"] = log.read_text()[-4000:]
     return section

@@ -56,9 +56,7 @@ def main() -> None:
     parser.add_argument(
         "--cases", type=Path, default=Path("../shared/cases"), help="folder of make.py, which writes `clips`"
     )
-    parser.add_argument(
-        "--full", type=Path, default=Path("data"), help="folder of complete datasets, preferred"
-    )
+    parser.add_argument("--full", type=Path, default=Path("data"), help="folder of complete datasets, preferred")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/leaks.jsonl"))
     options = parser.parse_args()
     finished = {json.loads(line)["dataset"] for line in options.out.open()} if options.out.exists() else set()
@@ -144,25 +142,14 @@ def simulate(features: np.ndarray, labels: np.ndarray, size: int, strength: floa
         (drop,) = group_test.test_groupings(moved, present, [groups])
         estimates.append(drop.estimate)
         n_found += drop.low > grouping.MIN_DROP
-    return {
-        "images": size,
-        "strength": strength,
-        "drop": float(np.mean(estimates)),
-        "found": n_found,
-        "of": DRAWS,
-    }
+    return {"images": size, "strength": strength, "drop": float(np.mean(estimates)), "found": n_found, "of": DRAWS}
 
 
 def groups_table(rows: list[dict]) -> str:
-    lines = [
-        "| images | groups | random | whole groups | drop |",
-        "|---|---|---|---|---|",
-    ]
+    lines = ["| images | groups | random | whole groups | drop |", "|---|---|---|---|---|"]
     for row in rows:
         if "mixed" in row:
-            drop = (
-                f"{100 * (row['mixed'] - row['apart']):.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
-            )
+            drop = f"{100 * (row['mixed'] - row['apart']):.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
             kind = row["grouping"].removeprefix("that share ").removeprefix("in ")
             lines.append(
                 f"| {row['dataset']}, {row['images']:,} | {row['groups']:,}: {kind} | {100 * row['mixed']:.1f} | "
@@ -202,10 +189,7 @@ def baselines_table(rows: list[dict]) -> str:
 
 
 def false_alarms_table(rows: list[dict]) -> str:
-    lines = [
-        "| groups of random images | intervals that leave out 0 | that lie above one point |",
-        "|---|---|---|",
-    ]
+    lines = ["| groups of random images | intervals that leave out 0 | that lie above one point |", "|---|---|---|"]
     found = {row["dataset"]: row["false_alarms"] for row in rows if "false_alarms" in row}
     for name, n in found.items():
         lines.append(f"| {name} | {n['leave_out_0']} of {n['of']} | {n['matter']} of {n['of']} |")
@@ -215,14 +199,9 @@ def false_alarms_table(rows: list[dict]) -> str:
 
 
 def power_table(rows: list[dict]) -> str:
-    found = {
-        (row["power"]["strength"], row["power"]["images"]): row["power"] for row in rows if "power" in row
-    }
+    found = {(row["power"]["strength"], row["power"]["images"]): row["power"] for row in rows if "power" in row}
     sizes = sorted({size for _, size in found})
-    lines = [
-        f"| strength | {' | '.join(f'{size:,} images' for size in sizes)} |",
-        "|---" * (1 + len(sizes)) + "|",
-    ]
+    lines = [f"| strength | {' | '.join(f'{size:,} images' for size in sizes)} |", "|---" * (1 + len(sizes)) + "|"]
     for strength in sorted({strength for strength, _ in found}):
         each = [found[strength, size] for size in sizes]
         cells = (f"{100 * one['drop']:.1f} points, found in {one['found']} of {one['of']}" for one in each)

@@ -26,16 +26,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "accelerate",
-    "scipy.stats",
-    "sklearn",
-    "PIL.Image",
-    "matplotlib.pyplot",
-)
+LIBRARIES = ("torch", "torchvision", "timm", "accelerate", "scipy.stats", "sklearn", "PIL.Image", "matplotlib.pyplot")
 
 # {room: {file: its tests}}
 STATISTICS = "tests/statistics/test_statistics.py"
@@ -135,16 +126,9 @@ def mutants(path: str) -> list[tuple[dict, str]]:
     found = []
     for node in candidates(ast.parse(source)):
         for changed in changes(node):
-            start, end = (
-                starts[node.lineno - 1] + node.col_offset,
-                starts[node.end_lineno - 1] + node.end_col_offset,
-            )
+            start, end = (starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset)
             text = ast.unparse(changed)
-            new = (
-                f"({text})"
-                if isinstance(changed, ast.expr) and not isinstance(changed, ast.Constant)
-                else text
-            )
+            new = f"({text})" if isinstance(changed, ast.expr) and not isinstance(changed, ast.Constant) else text
             mutated = (source[:start] + new.encode() + source[end:]).decode()
             about = {"file": path, "line": node.lineno, "before": ast.unparse(node), "after": text}
             found.append((about, mutated))

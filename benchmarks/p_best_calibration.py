@@ -81,9 +81,7 @@ def table(rows: list[dict]) -> str:
     """Markdown: P(best) as stated and how often it is right, by how well the prior of the seeds fits."""
     groups = {
         "seed SD .5, the prior's median": [row for row in rows if row["seed_sd"] == 0.5],
-        "seed SD .2 or 1, two or three seeds": [
-            row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] > 1
-        ],
+        "seed SD .2 or 1, two or three seeds": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] > 1],
         "seed SD .2 or 1, one seed": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] == 1],
     }
     lines = [
@@ -94,9 +92,7 @@ def table(rows: list[dict]) -> str:
         for name in ("posterior", "bootstrap"):
             counts, stated, right = np.sum([row["deciles"][name] for row in some], axis=0).T
             pairs = ", ".join(
-                f"{s / n:.2f} -> {r / n:.2f}"
-                for n, s, r in zip(counts, stated, right, strict=True)
-                if n >= 50
+                f"{s / n:.2f} -> {r / n:.2f}" for n, s, r in zip(counts, stated, right, strict=True) if n >= 50
             )
             regret = " / ".join(f"{value:.2f}" for value in np.mean([row["regret"] for row in some], axis=0))
             runs = sum(row["repetitions"] for row in some)

@@ -69,9 +69,7 @@ def labels(title: str, x: np.ndarray, y: np.ndarray) -> Record:
                 {
                     "found": len(hits) / len(y),
                     "precision": float(hits.mean()) if len(hits) else 0.0,
-                    "precision_first_half": float(hits[: max(1, len(changed) // 2)].mean())
-                    if len(hits)
-                    else 0.0,
+                    "precision_first_half": float(hits[: max(1, len(changed) // 2)].mean()) if len(hits) else 0.0,
                     "recall": float(hits.sum() / max(1, len(changed))),
                     "accuracy": float((p.argmax(1) == y).mean()),
                 }
@@ -87,9 +85,7 @@ def labels_table(records: Sequence[Record]) -> str:
     ]
     for record in records:
         at = [record["flipped"][str(fraction)] for fraction in FLIPPED]
-        scores = [
-            f"{run[key]:.2f}" for run in at[1:] for key in ("recall", "precision", "precision_first_half")
-        ]
+        scores = [f"{run[key]:.2f}" for run in at[1:] for key in ("recall", "precision", "precision_first_half")]
         lines.append(
             f"| {record['dataset']}, {record['images']:,} of {record['classes']} classes | {100 * at[0]['accuracy']:.0f} % "
             f"| {100 * at[0]['found']:.1f} % | {' | '.join(scores)} |"

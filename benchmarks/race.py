@@ -49,11 +49,7 @@ class Table:
         self.cells: dict[tuple[str, int, int], list[dict]] = defaultdict(list)
         for row in rows:
             config = row["config"]
-            if (
-                config["steps"]
-                and set(config) == {*RECIPE, "lr", "steps"}
-                and RECIPE.items() <= config.items()
-            ):
+            if config["steps"] and set(config) == {*RECIPE, "lr", "steps"} and RECIPE.items() <= config.items():
                 self.cells[row["network"], config["steps"], row["seed"]].append(row)
         self.full = max((steps for _, steps, _ in self.cells), default=0)
         has = {name: {s for n, s, seed in self.cells if n == name and seed == 0} for name in self.probe}

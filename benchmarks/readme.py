@@ -97,9 +97,7 @@ def datasets() -> str:
     for sheet in catalog.datasets():
         if sheet.counts is None:  # the user's folder
             continue
-        counts = [
-            f"{sheet.counts[part]:,}" if part in sheet.counts else "" for part in ("train", "val", "test")
-        ]
+        counts = [f"{sheet.counts[part]:,}" if part in sheet.counts else "" for part in ("train", "val", "test")]
         classes = len(sheet.classes) if isinstance(sheet.classes, tuple) else sheet.classes or ""
         automatic = sheet.bundled or (sheet.sources and all(file.mirrors for file in sheet.sources))
         download = "with a package" if sheet.bundled else "automatic" if automatic else "by hand"
@@ -119,10 +117,7 @@ def backbones(rows: tuple[Backbone, ...]) -> str:
     """The table of `python -m common list`, with aliases if there are any."""
     aliases = any(row.aliases for row in rows)
     last = "short name" if aliases else "pretrained on"
-    lines = [
-        f"| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | {last} |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = [f"| backbone | parameters (M) | ImageNet top-1 (%) | at | weights | {last} |", "|---|---|---|---|---|---|"]
     for row in rows:
         weights = row.enum or f"`{row.weights.rsplit('/', 1)[1]}`"
         checksum = row.sha256 or ("" if row.weights.startswith("hf:") else "(no checksum)")
@@ -147,9 +142,7 @@ def scratch() -> str:
 
 def speed() -> str:
     """The measurements of `bench` and `compare_loops.py`."""
-    bench, loops = (
-        json.loads((BENCHMARKS / f"{name}_cpu.json").read_text()) for name in ("bench", "compare_loops")
-    )
+    bench, loops = (json.loads((BENCHMARKS / f"{name}_cpu.json").read_text()) for name in ("bench", "compare_loops"))
     peers = {"seed": "the paper's", "torchvision": "torchvision's", "timm": "timm's"}
     columns = "backbone | precision | network alone (img/s) | end to end | memory (GB) | " + " | ".join(
         f"times {name}" for name in peers.values()
@@ -291,8 +284,7 @@ def same_accuracy() -> str:
     parts = []
     for name in dict.fromkeys(run["dataset"] for run in runs):
         ours, plain = (
-            [r for r in runs if (r["dataset"], r["pipeline"]) == (name, pipeline)]
-            for pipeline in ("ours", "plain")
+            [r for r in runs if (r["dataset"], r["pipeline"]) == (name, pipeline)] for pipeline in ("ours", "plain")
         )
         by_seed, (low, high) = difference(ours, plain)
         parts.append(
@@ -336,8 +328,7 @@ def recipe_search() -> str:
     """After 25 steps: NLL on validation, as a fraction of a uniform guess's; after 300: top-1."""
     rates, classes = (1e-4, 3e-4, 1e-3), {"flowers102": 102, "tiny50": 50, "eurosat": 10}
     short, full = (
-        [recipe_runs(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates]
-        for steps in (25, 300)
+        [recipe_runs(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates] for steps in (25, 300)
     )
     names = [f"{steps} steps at {lr:g}" for steps in (25, 300) for lr in rates]
     lines = [f"| images | network | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]

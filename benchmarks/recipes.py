@@ -81,9 +81,7 @@ SIDE, BATCH_SIZE = 64, 32
 
 
 @cache
-def load(
-    name: str, data: Path, mean: tuple, std: tuple, interpolation: str
-) -> tuple[dict[str, Batches], int, Augment]:
+def load(name: str, data: Path, mean: tuple, std: tuple, interpolation: str) -> tuple[dict[str, Batches], int, Augment]:
     """Batches of train, val and test, the same for every recipe and seed; the number of classes; the augmentation."""
     bench = BENCHMARKS[name]
     samples = splits.present_classes(bench.sheet.load(data / bench.folder, bench.sheet.classes))
@@ -99,14 +97,10 @@ def load(
     for part in ("train", "val", "test"):
         n = getattr(bench, part)
         index = np.sort(
-            np.concatenate(
-                [drawn[labels[drawn] == c][start : start + n] for c in range(len(samples.classes))]
-            )
+            np.concatenate([drawn[labels[drawn] == c][start : start + n] for c in range(len(samples.classes))])
         )
         start += n
-        images = (
-            [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index]
-        )
+        images = [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index]
         parts[part] = Batches(
             pixels=decode(images, preprocess, bench.sheet.native)[0],
             labels=labels[index],
@@ -123,9 +117,7 @@ class Trainer:
 
     def __init__(self, network: str, bench: str, data: Path):
         self.row = build.get_backbone(network)
-        self.parts, self.classes, self.augment = load(
-            bench, data, self.row.mean, self.row.std, self.row.interpolation
-        )
+        self.parts, self.classes, self.augment = load(bench, data, self.row.mean, self.row.std, self.row.interpolation)
         source = NETWORKS[network]
         source = source if source == "imagenet" else str(SHARED / source)
         self.state = weights.load_weights(self.row, source, offline=True)[0]
@@ -139,9 +131,7 @@ class Trainer:
         return build.create_model(self.row, self.classes, self.state, size=(SIDE, SIDE))
 
     def score(self, net: torch.nn.Module, part: str) -> dict[str, float]:
-        scores = classification.score(
-            evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels
-        )
+        scores = classification.score(evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels)
         return {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
 
     def probe(self) -> dict[str, float]:
@@ -223,12 +213,7 @@ def main() -> None:
                 trainer = None
                 for seed in args.seeds:
                     for conf in [{"head": "probe", "steps": 0}, *configs]:
-                        key = {
-                            "network": network,
-                            "data": bench,
-                            "config": conf,
-                            "seed": seed if conf["steps"] else 0,
-                        }
+                        key = {"network": network, "data": bench, "config": conf, "seed": seed if conf["steps"] else 0}
                         if json.dumps(list(key.values())) in done:
                             continue
                         trainer = trainer or Trainer(network, bench, args.data)

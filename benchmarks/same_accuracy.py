@@ -171,14 +171,7 @@ def _select(images: Sequence, which: Sequence[int]) -> Sequence:
 
 
 def one(
-    name: str,
-    pipeline: str,
-    seed: int,
-    epochs: int,
-    classes: int,
-    images: list,
-    labels: list,
-    args: argparse.Namespace,
+    name: str, pipeline: str, seed: int, epochs: int, classes: int, images: list, labels: list, args: argparse.Namespace
 ) -> dict:
     sheet, row = TASKS[name], build.get_backbone("efficientnet_lite0")
     preprocess = row.preprocess(sheet.image_size)
@@ -186,10 +179,7 @@ def one(
     where = accelerator.device
 
     def ours(images: Sequence, labels: np.ndarray) -> Batches:
-        pixels, rows = (
-            pixels_to_device(decode(images, preprocess, sheet.native)[0], where),
-            np.arange(len(labels)),
-        )
+        pixels, rows = (pixels_to_device(decode(images, preprocess, sheet.native)[0], where), np.arange(len(labels)))
         return Batches(
             pixels=pixels, indices=rows, labels=labels, preprocess=preprocess, batch_size=BATCH, device=where
         )
@@ -242,15 +232,10 @@ def read(path: Path) -> dict[tuple[str, str, int], dict]:
 
 def difference(ours: list[dict], plain: list[dict]) -> tuple[np.ndarray, tuple[float, float]]:
     """Top-1 of ours minus plain: per seed, and the 95 % interval of their mean over test images."""
-    of_ours, of_plain = (
-        np.array([[hit == "1" for hit in r["right"]] for r in rows], float) for rows in (ours, plain)
-    )
+    of_ours, of_plain = (np.array([[hit == "1" for hit in r["right"]] for r in rows], float) for rows in (ours, plain))
     by_image = (of_ours - of_plain).mean(0)
     interval = intervals.bootstrap(
-        lambda drawn: {"difference": np.average(by_image, weights=drawn)},
-        n=len(by_image),
-        seed=0,
-        resamples=10_000,
+        lambda drawn: {"difference": np.average(by_image, weights=drawn)}, n=len(by_image), seed=0, resamples=10_000
     )["difference"]
     return (of_ours - of_plain).mean(1), interval
 
@@ -283,9 +268,7 @@ def _spread(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="test accuracy of our pipeline and of torchvision's, paired")
     option = parser.add_argument
-    option(
-        "--data", type=Path, default=Path("../shared/data"), help=f"folder of {', '.join(FOLDERS.values())}"
-    )
+    option("--data", type=Path, default=Path("../shared/data"), help=f"folder of {', '.join(FOLDERS.values())}")
     option("--out", type=Path, default=ROOT / "benchmarks/results/same_accuracy.jsonl")
     option("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
     option("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -297,9 +280,7 @@ def main() -> None:
     args = parser.parse_args()
 
     rows = read(args.out)
-    accelerator = device.make_accelerator(
-        args.device, "auto", build.get_backbone("efficientnet_lite0").cpu_bf16
-    )
+    accelerator = device.make_accelerator(args.device, "auto", build.get_backbone("efficientnet_lite0").cpu_bf16)
     about = provenance.collect(accelerator.device, accelerator.mixed_precision.replace("no", "fp32"))
     for name in args.tasks:
         for seed in args.seeds:

@@ -106,8 +106,7 @@ def grid_hours() -> dict[str, object]:
     with the number of pixels.
     """
     rates = {
-        row["backbone"]: row["end_to_end"] * row["size"][0] * row["size"][1]
-        for row in json.loads(BENCH.read_text())
+        row["backbone"]: row["end_to_end"] * row["size"][0] * row["size"][1] for row in json.loads(BENCH.read_text())
     }
     names = [name for name in (*PAPER, MODEL) if name in rates]
     pixels = 0.0

@@ -15,9 +15,7 @@ def main(argv: list[str]) -> None:
     commands = {name: import_module(f".cli.commands.{name}", __package__) for name in COMMANDS}
     listing = "\n".join(f"  {name:18} {command.__doc__}" for name, command in commands.items())
     parser = Parser(
-        prog="python -m common",
-        epilog=f"commands:\n{listing}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="python -m common", epilog=f"commands:\n{listing}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     parser.add_argument("options", nargs=argparse.REMAINDER, metavar="...", help="see COMMAND --help")

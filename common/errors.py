@@ -95,9 +95,7 @@ def disk_errors(where: object, option: str = "--out") -> Iterator[None]:
                 f"no space left on the disk of {where}: free some, or write elsewhere with {option}"
             ) from None
         if getattr(error, "errno", None) in NOT_WRITABLE:
-            raise UserError(
-                f"cannot write to {where} ({error.strerror}): write elsewhere with {option}"
-            ) from None
+            raise UserError(f"cannot write to {where} ({error.strerror}): write elsewhere with {option}") from None
         if getattr(error, "errno", None) == errno.ENOENT and not os.path.exists(str(where)):
             if not _takes_files(parent := _existing_parent(str(where))):
                 raise UserError(

@@ -75,16 +75,8 @@ def answer(found: dict) -> None:
 
 def recipes(runs: list[Run]) -> None:
     """The ranking of the networks under one recipe beside that of each at its best, on validation."""
-    data = {
-        "flowers102": "Flowers-102",
-        "tiny50": "Tiny ImageNet, 50 classes",
-        "eurosat": "EuroSAT, 1,000 images",
-    }
-    colours = {
-        "efficientnet_lite0": "#1f6fb4",
-        "timm:mobilenetv2_100": "#d1495b",
-        "timm:mobilenetv1_100": "#6b7680",
-    }
+    data = {"flowers102": "Flowers-102", "tiny50": "Tiny ImageNet, 50 classes", "eurosat": "EuroSAT, 1,000 images"}
+    colours = {"efficientnet_lite0": "#1f6fb4", "timm:mobilenetv2_100": "#d1495b", "timm:mobilenetv1_100": "#6b7680"}
     one = {"head": "random", "bn": "batch", "lr": 1e-3, "steps": 300}
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     for panel, (name, title) in zip(axes, data.items(), strict=True):

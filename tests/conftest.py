@@ -113,15 +113,8 @@ def cifar_tree(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     for b, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
         labels = [i % 10 for i in range(20)]
-        planes = [
-            np.asarray(picture(100 * b + i, (32, 32), hue=y)).transpose(2, 0, 1) for i, y in enumerate(labels)
-        ]
-        content = {
-            "batch_label": name,
-            "labels": labels,
-            "data": np.stack(planes).reshape(20, 3072),
-            "filenames": [],
-        }
+        planes = [np.asarray(picture(100 * b + i, (32, 32), hue=y)).transpose(2, 0, 1) for i, y in enumerate(labels)]
+        content = {"batch_label": name, "labels": labels, "data": np.stack(planes).reshape(20, 3072), "filenames": []}
         (folder / name).write_bytes(pickle.dumps(content, protocol=2))
     return tmp_path / "data"
 
@@ -204,11 +197,7 @@ def browser() -> Iterator[object]:
     api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     with api.sync_playwright() as playwright:
         found, system = None, shutil.which("chromium")  # Debian's, or Playwright's own
-        for kind, path in (
-            (playwright.chromium, system),
-            (playwright.chromium, None),
-            (playwright.firefox, None),
-        ):
+        for kind, path in ((playwright.chromium, system), (playwright.chromium, None), (playwright.firefox, None)):
             with suppress(api.Error):
                 found = found or kind.launch(executable_path=path, args=["--no-sandbox"] * (path is not None))
         if not found:

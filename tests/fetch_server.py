@@ -30,9 +30,7 @@ class Server:
 
     files: dict[str, bytes]
     address: str = ""
-    cut: list[int] = field(
-        default_factory=list
-    )  # one by one: bytes of the next answers before the line goes dead
+    cut: list[int] = field(default_factory=list)  # one by one: bytes of the next answers before the line goes dead
     ranges: bool = True
     headers: dict[str, str] = field(default_factory=dict)  # sent instead of the true ones
     requests: list[tuple[str, str | None]] = field(default_factory=list)
@@ -61,10 +59,7 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
                 self.send_error(416)
                 return
             self.send_response(206 if start else 200)
-            headers = {
-                "Content-Length": str(len(content) - start),
-                "Content-Type": "application/octet-stream",
-            }
+            headers = {"Content-Length": str(len(content) - start), "Content-Type": "application/octet-stream"}
             if start:
                 headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             for header in (headers | state.headers).items():

@@ -15,9 +15,7 @@ from PIL import Image
 
 from common.spec import Samples
 
-COLOURS = np.array(
-    [(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)]
-)
+COLOURS = np.array([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 30), (30, 200, 200), (200, 30, 200)])
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 32), hue: int = 0) -> Image.Image:
@@ -61,19 +59,14 @@ def cifar100(root: Path) -> None:
             "coarse_labels": [y // 5 for y in labels],
         }
         (folder / part).write_bytes(pickle.dumps(content, protocol=2))
-    (folder / "meta").write_bytes(
-        pickle.dumps({"fine_label_names": names, "coarse_label_names": []}, protocol=2)
-    )
+    (folder / "meta").write_bytes(pickle.dumps({"fine_label_names": names, "coarse_label_names": []}, protocol=2))
 
 
 def tinyimagenet(root: Path) -> None:
     """`wnids.txt` out of order, a grey picture, boxes beside `images/`, an unlabelled `test/`."""
     folder, wnids = root / "tiny-imagenet-200", ["n03", "n01", "n02"]
     text(folder / "wnids.txt", wnids)
-    text(
-        folder / "words.txt",
-        ["n00\tother", "n01\tgoldfish, Carassius auratus", "n02\tcrane", "n03\tcrane, derrick"],
-    )
+    text(folder / "words.txt", ["n00\tother", "n01\tgoldfish, Carassius auratus", "n02\tcrane", "n03\tcrane, derrick"])
     rows = []
     for label, wnid in enumerate(sorted(wnids)):
         for i in range(4):
@@ -124,15 +117,10 @@ def stanford_cars(root: Path) -> None:
 
     folder = root / "stanford_cars"
     (folder / "devkit").mkdir(parents=True)
-    names = np.array(
-        [["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012", "smart fortwo 2012"]], object
-    )
+    names = np.array([["AM General Hummer SUV 2000", "Ram C/V Cargo Van Minivan 2012", "smart fortwo 2012"]], object)
     savemat(folder / "devkit" / "cars_meta.mat", {"class_names": names})
     kind = [("bbox_x1", object), ("class", object), ("fname", object)]
-    for part, n, file in (
-        ("train", 12, "devkit/cars_train_annos.mat"),
-        ("test", 9, "cars_test_annos_withlabels.mat"),
-    ):
+    for part, n, file in (("train", 12, "devkit/cars_train_annos.mat"), ("test", 9, "cars_test_annos_withlabels.mat")):
         rows = np.zeros((1, n), kind)
         for i in range(n):
             rows[0, i] = (3, i % 3 + 1, f"{i + 1:05d}.jpg")
@@ -192,9 +180,7 @@ def plantvillage_leaves(root: Path) -> None:
     leaves: dict[str, list[str]] = {}
     for label, name in enumerate(("Apple___healthy", "Blueberry___healthy")):
         for i in range(12):
-            save(
-                root / "raw" / "color" / name / f"0a5e-{label}{i}___RS_HL {i:04d}.JPG", 20 * label + i, label
-            )
+            save(root / "raw" / "color" / name / f"0a5e-{label}{i}___RS_HL {i:04d}.JPG", 20 * label + i, label)
             leaves.setdefault(f"rs_hl {i:04d}", []).append(f"{name}:::{i // 3}.0")
     for copy in ("", " copy", " copy 2"):
         save(root / "raw" / "color" / "Apple___healthy" / f"ffff___NoLeaf 1{copy}.JPG", 77, 0)
@@ -235,22 +221,8 @@ BREAKHIS = {
 
 def breakhis_names() -> Iterator[tuple[str, str, str]]:
     """(folder, file, numeric patient): five patients of a kind, one with two slides, one with two diagnoses."""
-    slides = [
-        ("F", "14134"),
-        ("F", "21998CD"),
-        ("F", "21998EF"),
-        ("A", "22549AB"),
-        ("A", "22549G"),
-        ("F", "23060"),
-    ]
-    slides += [
-        ("DC", "13412"),
-        ("LC", "13412"),
-        ("DC", "2523"),
-        ("DC", "2773"),
-        ("LC", "12204"),
-        ("LC", "15570"),
-    ]
+    slides = [("F", "14134"), ("F", "21998CD"), ("F", "21998EF"), ("A", "22549AB"), ("A", "22549G"), ("F", "23060")]
+    slides += [("DC", "13412"), ("LC", "13412"), ("DC", "2523"), ("DC", "2773"), ("LC", "12204"), ("LC", "15570")]
     for kind, slide in slides:
         letter = BREAKHIS[kind][0].upper()
         for magnification in (40, 100):
@@ -278,12 +250,7 @@ def dicom(path: Path, grey: np.ndarray, kind: str = "MONOCHROME2", bits: int = 8
     """A DICOM file of grey pixels; RSNA's are JPEG inside."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.encaps import encapsulate
-    from pydicom.uid import (
-        ExplicitVRLittleEndian,
-        JPEGBaseline8Bit,
-        SecondaryCaptureImageStorage,
-        generate_uid,
-    )
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage, generate_uid
 
     file = Dataset()
     file.file_meta = FileMetaDataset()
@@ -327,10 +294,6 @@ def rsna_pneumonia(root: Path, suffix: str = ".dcm", patients: bool = True) -> N
 
 def listed(per_class: dict[str, int], **more) -> Samples:
     """Samples of class folders with so many images each, without files."""
-    rows = [
-        (f"{name}/{name}_{i}.jpg", c)
-        for c, (name, n) in enumerate(per_class.items())
-        for i in range(1, n + 1)
-    ]
+    rows = [(f"{name}/{name}_{i}.jpg", c) for c, (name, n) in enumerate(per_class.items()) for i in range(1, n + 1)]
     names, labels = zip(*rows, strict=True)
     return Samples(images=names, names=names, labels=labels, classes=tuple(per_class), **more)

@@ -40,9 +40,7 @@ def test_the_loops_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(compare_loops, "ProcessPoolExecutor", InProcess)
     out = tmp_path / "loops.json"
-    options = (
-        f"--models timm:test_resnet --images 16 -bs 8 --size 32 --steps 1 --rounds 1 --workers 0 --out {out}"
-    )
+    options = f"--models timm:test_resnet --images 16 -bs 8 --size 32 --steps 1 --rounds 1 --workers 0 --out {out}"
     monkeypatch.setattr(sys, "argv", ["compare_loops.py", *options.split()])
     compare_loops.main()
     runs = json.loads(out.read_text())["runs"]

@@ -29,9 +29,7 @@ def test_it_is_short_and_valid() -> None:
 def test_the_base_has_a_tag_that_the_project_supports() -> None:
     (base,) = [arguments for name, arguments in instructions() if name == "FROM"]
     minor = int(re.fullmatch(r"python:3\.(\d+)-slim", base)[1])  # DL3006, DL3007: a tag, not latest
-    assert minor >= int(
-        re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())[1]
-    )
+    assert minor >= int(re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())[1])
 
 
 def test_packages_are_those_of_the_project() -> None:

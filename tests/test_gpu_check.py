@@ -78,15 +78,7 @@ def test_a_section_finds_a_fault(
 @pytest.mark.slow
 def test_all_sections(tmp_path: Path) -> None:
     """As on a GPU, each in its own process; minutes on a busy machine."""
-    command = [
-        sys.executable,
-        "benchmarks/gpu_check.py",
-        "--smoke",
-        "--minutes",
-        "15",
-        "--out",
-        str(tmp_path),
-    ]
+    command = [sys.executable, "benchmarks/gpu_check.py", "--smoke", "--minutes", "15", "--out", str(tmp_path)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     sections = json.loads((tmp_path / "gpu_check.json").read_text())
     assert run.returncode == 0 and {s["status"] for s in sections} == {"passed"}, run.stdout

@@ -142,14 +142,11 @@ def test_options_are_frozen() -> None:
         "--min_images",
     }
     less = {"digits": {"--data_dir", "--download"}, "folder": {"--download"}}
-    assert options == {
-        script: (common | more.get(script, set())) - less.get(script, set()) for script in sheets
-    }
+    assert options == {script: (common | more.get(script, set())) - less.get(script, set()) for script in sheets}
 
 
 @pytest.mark.parametrize(
-    "command",
-    [["eurosat.py", "--help"], ["split.py", "--help"], ["-m", "common", "list"], ["-m", "common", "--help"]],
+    "command", [["eurosat.py", "--help"], ["split.py", "--help"], ["-m", "common", "list"], ["-m", "common", "--help"]]
 )
 def test_the_light_path_loads_no_torch(command: list[str]) -> None:
     run = subprocess.run(
@@ -195,10 +192,7 @@ def identifiers(tree: ast.Module) -> set[str]:
 
 def test_files_stay_short() -> None:
     """One duty per file: is this two?"""
-    limits = {
-        **dict.fromkeys(COMMON.rglob("*.py"), FILE),
-        **dict.fromkeys(ROOT.glob("tests/**/*.py"), TEST_FILE),
-    }
+    limits = {**dict.fromkeys(COMMON.rglob("*.py"), FILE), **dict.fromkeys(ROOT.glob("tests/**/*.py"), TEST_FILE)}
     lines = {path: len(path.read_text("utf-8").splitlines()) for path in limits}
     assert not {str(path): n for path, n in lines.items() if n > limits[path]}
 

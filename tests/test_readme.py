@@ -12,8 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = {
-    page.relative_to(ROOT).as_posix(): page.read_text("utf-8")
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    page.relative_to(ROOT).as_posix(): page.read_text("utf-8") for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 }
 
 sys.path.insert(0, str(ROOT))
@@ -89,10 +88,7 @@ def test_the_example_reader(tmp_path: Path) -> None:
     save(tmp_path / "images" / "dung_0001.jpg", 0, 0)
     save(tmp_path / "images" / "ground_beetle_0002.jpg", 1, 1)
     samples = space["prefixed_images"](tmp_path, ("dung", "ground_beetle"))
-    assert (samples.names, samples.labels) == (
-        ["images/dung_0001.jpg", "images/ground_beetle_0002.jpg"],
-        [0, 1],
-    )
+    assert (samples.names, samples.labels) == (["images/dung_0001.jpg", "images/ground_beetle_0002.jpg"], [0, 1])
     with pytest.raises(UserError, match="found 'ground_beetle'"):
         space["prefixed_images"](tmp_path, ("dung", "leaf"))
 

@@ -23,9 +23,7 @@ def test_real_weights_know_real_photographs(real) -> None:
     folders = sorted((real("imagenet_check_small") / "val").iterdir())  # every fifth of the 1,000 classes
     images = [str(next(f.iterdir())) for f in folders][::2]
     row = build.get_backbone("efficientnet_lite0")
-    net = build.create_model(
-        row, 1000, weights.load_weights(row, "imagenet", offline=True)[0], keep_head=True
-    )
+    net = build.create_model(row, 1000, weights.load_weights(row, "imagenet", offline=True)[0], keep_head=True)
     pixels, bad = decode(images, row.preprocess(), None)
     labels = np.arange(0, 1000, 10)
     run = make_accelerator("cpu", "fp32", False)
@@ -69,9 +67,7 @@ def test_tinyimagenet_subset(real) -> None:
     assert len(samples.classes) == 200 and samples.classes[0] == "n01443537 goldfish"
     with pytest.raises(Exception, match=r"found 5,000 images train \(expected 100,000\)"):
         requirements.check_counts(sheet, samples)
-    pixels, bad = decode(
-        samples.images[::25], build.get_backbone("resnet50").preprocess((128, 128)), sheet.native
-    )
+    pixels, bad = decode(samples.images[::25], build.get_backbone("resnet50").preprocess((128, 128)), sheet.native)
     assert pixels.shape == (240, 64, 64, 3) and not bad
 
 

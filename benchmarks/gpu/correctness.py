@@ -48,9 +48,7 @@ def branches(smoke: bool) -> Checks:
     row = build.get_backbone("timm:test_resnet")
     torch.manual_seed(0)
     net = build.create_model(row, CLASSES, None)
-    on_cpu = evaluate(
-        copy.deepcopy(net), replace(batches[cpu], batch_size=8), accelerator_of("fp32", cpu=True)
-    )
+    on_cpu = evaluate(copy.deepcopy(net), replace(batches[cpu], batch_size=8), accelerator_of("fp32", cpu=True))
     logits = evaluate(net.to(DEVICE), batches[DEVICE], accelerator_of("fp32"))
     off = float(np.abs(logits - on_cpu).max() / on_cpu.std())
     yield check("evaluation: logits as on the CPU", off < 1e-2, relative_difference=off)
@@ -69,9 +67,7 @@ def branches(smoke: bool) -> Checks:
 def precision(smoke: bool) -> Checks:
     """Two steps of every backbone in every number format: finite, and close to float32."""
     rows = (
-        [build.get_backbone(name) for name in ("timm:test_resnet", "timm:test_vit")]
-        if smoke
-        else [*BACKBONES, *MODERN]
+        [build.get_backbone(name) for name in ("timm:test_resnet", "timm:test_vit")] if smoke else [*BACKBONES, *MODERN]
     )
     for row in rows:
         size = row.size if row.fixed_size else max(64, row.min_size)

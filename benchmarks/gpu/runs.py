@@ -76,12 +76,9 @@ def compare_runs(whole: Path, killed: Path, codes: list[int], deterministic: boo
     logits = [np.load(folder / "test_logits.npy") for folder in (whole, killed)]
     off = float(np.abs(logits[0] - logits[1]).max())
     same = all(
-        (whole / name).read_bytes() == (killed / name).read_bytes()
-        for name in ("best.safetensors", "test_logits.npy")
+        (whole / name).read_bytes() == (killed / name).read_bytes() for name in ("best.safetensors", "test_logits.npy")
     )
-    yield check(
-        f"{kind} kernels: the same bits", same or not deterministic, same=same, largest_difference=off
-    )
+    yield check(f"{kind} kernels: the same bits", same or not deterministic, same=same, largest_difference=off)
 
 
 @contextmanager
@@ -154,8 +151,4 @@ def _target_run(smoke: bool) -> tuple[Dataset, float, str]:
         data = None
     if data is None:
         return digits.DATASET, 0.97, short.replace("100", "1000")
-    return (
-        eurosat.DATASET,
-        0.987,
-        f"-model efficientnet_lite0 --image_size 64 -bs 128 --data_dir {data} --offline",
-    )
+    return (eurosat.DATASET, 0.987, f"-model efficientnet_lite0 --image_size 64 -bs 128 --data_dir {data} --offline")

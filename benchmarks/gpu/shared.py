@@ -41,9 +41,7 @@ def make_batches(device: torch.device, n: int = 64, size: int = 32, resident: bo
     if resident:
         moved = pixels_to_device(pixels, device)
         pixels = moved if isinstance(moved, Tensor) else torch.from_numpy(moved)
-    preprocess = Preprocess(
-        size=(size, size), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3
-    )
+    preprocess = Preprocess(size=(size, size), crop=1.0, interpolation="bilinear", mean=(0.5,) * 3, std=(0.25,) * 3)
     return Batches(
         pixels=pixels, indices=np.arange(n), labels=labels, preprocess=preprocess, device=device,
         **{"batch_size": 16, **more},
@@ -59,9 +57,7 @@ def precisions() -> list[str]:
     return ["fp32", "bf16", "fp16"] if DEVICE.type == "cuda" else ["fp32", "bf16"]
 
 
-def task_of(
-    net: nn.Module, head: str, train: Batches, accelerator: Accelerator, steps: int, every: int
-) -> Task:
+def task_of(net: nn.Module, head: str, train: Batches, accelerator: Accelerator, steps: int, every: int) -> Task:
     phase = Phase(steps=steps, lr=1e-3, weight_decay=0.05, schedule="constant")
     move_to(net, DEVICE, torch.channels_last)
     return Task(
@@ -78,10 +74,7 @@ def losses(model: str, precision: str, size: int, steps: int, micro_batches: int
     net = build.create_model(row, CLASSES, None)
     train = make_batches(DEVICE, size=size, micro_batches=micro_batches)
     found: list[float] = []
-    finetune(
-        task_of(net, row.head, train, accelerator, steps, 1),
-        lambda record: found.append(record["train_loss"]),
-    )
+    finetune(task_of(net, row.head, train, accelerator, steps, 1), lambda record: found.append(record["train_loss"]))
     if not all(torch.isfinite(p).all() for p in net.parameters()):
         found.append(math.nan)
     return found

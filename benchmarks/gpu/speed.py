@@ -87,9 +87,7 @@ def bench(smoke: bool) -> Checks:
     models = ["timm:test_resnet"] if smoke else [row.name for row in BACKBONES]
     size, batch_size, steps = ((32, 32), 8, 2) if smoke else (None, 64, 20)
     for row in bench_each(models, size, batch_size, steps, DEVICE.type, "auto"):
-        figures = {
-            key: row[key] for key in ("end_to_end", "synthetic", "ratio", "peak_memory_bytes", "utilization")
-        }
+        figures = {key: row[key] for key in ("end_to_end", "synthetic", "ratio", "peak_memory_bytes", "utilization")}
         ok = row["end_to_end"] > 0 and (smoke or row["ratio"] > 0.9)
         yield check(f"{row['backbone']}: data loading keeps up", ok, precision=row["precision"], **figures)
 
@@ -99,10 +97,7 @@ def peak(smoke: bool) -> Checks:
     models = [("timm:test_convnext", 96, 128)] if smoke else [(row.name, 224, 64) for row in BACKBONES]
     for name, size, batch_size in models:
         row = build.get_backbone(name)
-        size, precision = (
-            row.size if row.fixed_size else size,
-            resolve_precision(DEVICE, "auto", row.cpu_bf16),
-        )
+        size, precision = (row.size if row.fixed_size else size, resolve_precision(DEVICE, "auto", row.cpu_bf16))
         workload = cost_model.Workload(
             row=row, classes=CLASSES, batch_size=batch_size, image_size=(size, size), device=DEVICE,
             device_name="", precision=precision,
@@ -182,17 +177,13 @@ def limit(smoke: bool) -> Checks:
     bare = bare_rate(net, batch_size, 32, steps)
     ours = images_per_second("resnet18", "bf16", 32, batch_size, 2 * steps)
     least = 0.2 if smoke else 0.5
-    yield check(
-        f"resnet18: at least {least} of the bare loop", ours > least * bare, images_per_second=ours, bare=bare
-    )
+    yield check(f"resnet18: at least {least} of the bare loop", ours > least * bare, images_per_second=ours, bare=bare)
 
 
 def loops(smoke: bool) -> Checks:
     """`compare_loops.py` for four networks: the paper's loop, torchvision's, timm's."""
     models = (
-        ["timm:test_resnet"]
-        if smoke
-        else ["resnet50", "efficientnet_lite0", "convnext_tiny", "mobilenet_v3_large"]
+        ["timm:test_resnet"] if smoke else ["resnet50", "efficientnet_lite0", "convnext_tiny", "mobilenet_v3_large"]
     )
     size = "--images 8 --size 32 -bs 4 --steps 2 --workers 1" if smoke else "--images 2048 -bs 64 --steps 32"
     for model in models:

@@ -62,9 +62,7 @@ def check_pixels(options: argparse.Namespace) -> None:
     if options.bands:
         options.bands = tuple(options.bands)
         if min(options.bands) < 1:
-            raise UserError(
-                f"--bands {' '.join(map(str, options.bands))}: expected numbers from 1, such as 4 3 2"
-            )
+            raise UserError(f"--bands {' '.join(map(str, options.bands))}: expected numbers from 1, such as 4 3 2")
 
 
 def bind_labels(load: Reader, options: argparse.Namespace) -> Reader:

@@ -15,9 +15,7 @@ def datasets() -> tuple[Dataset, ...]:
     paths = (path for path in sorted(ROOT.glob("*.py")) if "\nDATASET" in path.read_text("utf-8"))
     scripts = [import_module(path.stem) for path in paths]
     return tuple(
-        sheet
-        for script in scripts
-        for sheet in (script.DATASETS if hasattr(script, "DATASETS") else (script.DATASET,))
+        sheet for script in scripts for sheet in (script.DATASETS if hasattr(script, "DATASETS") else (script.DATASET,))
     )
 
 

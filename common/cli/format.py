@@ -89,12 +89,7 @@ def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
 
 def format_result(result: dict[str, Any], out: Path) -> str:
     """Dataset, backbone, headline metric with its interval, selected epoch, cost and run folder, in one line."""
-    metric, split, cost, best = (
-        result["test"][result["metric"]],
-        result["split"],
-        result["cost"],
-        result["best"],
-    )
+    metric, split, cost, best = (result["test"][result["metric"]], result["split"], result["cost"], result["best"])
     second = ""
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"

@@ -19,11 +19,7 @@ from .options import build_parser
 from .parse import has_data, make_config, parse
 
 ALL = "all"  # datasets found on disk
-GROUPS = {
-    "paper": PAPER,
-    "modern": tuple(row.name for row in MODERN),
-    "cifar": tuple(row.name for row in CIFAR),
-}
+GROUPS = {"paper": PAPER, "modern": tuple(row.name for row in MODERN), "cifar": tuple(row.name for row in CIFAR)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +27,7 @@ class Grid:
     datasets: Sequence[str]  # names, or [ALL]
     models: Sequence[str]  # names, or those of `GROUPS`
     seeds: Sequence[int]
-    train_sizes: Sequence[
-        Mapping[str, float]
-    ]  # {"shots": 5}, {"fraction": 0.1} ...; empty: all training images
+    train_sizes: Sequence[Mapping[str, float]]  # {"shots": 5}, {"fraction": 0.1} ...; empty: all training images
     data: Path  # parent of a folder per script
     options: Sequence[str]  # command-line arguments of every script
 

@@ -35,9 +35,7 @@ def build_parser(dataset: Dataset, *variants: Dataset) -> Parser:
     _add_source(data, dataset, variants)
     add_image_filters(data)
     data.add_argument(
-        "--drop_conflicts",
-        action="store_true",
-        help="leave out all copies of pictures that are under several labels",
+        "--drop_conflicts", action="store_true", help="leave out all copies of pictures that are under several labels"
     )
     add_pixels(data)
     _add_split(data, dataset)

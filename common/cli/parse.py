@@ -96,16 +96,12 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
         if getattr(options, name) is None:
             setattr(options, name, value)
     if "=" in options.model and options.weights != "imagenet":
-        raise UserError(
-            f"-model {options.model} names its weights: it cannot start from --weights {options.weights}"
-        )
+        raise UserError(f"-model {options.model} names its weights: it cannot start from --weights {options.weights}")
     if options.micro_bs and options.batch_size % options.micro_bs:
         raise UserError(f"--micro_bs {options.micro_bs}: expected a divisor of -bs {options.batch_size}")
     build.check_size(row, options.image_size)
     if options.batch_norm == "pretrained" and options.weights == "none":
-        raise UserError(
-            "--batch_norm pretrained: random weights have no statistics; drop it or --weights none"
-        )
+        raise UserError("--batch_norm pretrained: random weights have no statistics; drop it or --weights none")
     weights.locate(row, options.weights, options.offline)
     dataset = replace(dataset, augment=AUGMENTS.get(options.augment, dataset.augment))
     if options.protocol == "paper":
@@ -152,13 +148,9 @@ def _check_values(options: argparse.Namespace) -> None:
 def _check_protocol(options: argparse.Namespace) -> None:
     """Raises: UserError: options that conflict with the protocol."""
     if options.protocol in ("paper", "scratch") and (options.head_start or options.batch_norm):
-        raise UserError(
-            f"--protocol {options.protocol} has a recipe of its own: drop --head_start and --batch_norm"
-        )
+        raise UserError(f"--protocol {options.protocol} has a recipe of its own: drop --head_start and --batch_norm")
     if options.protocol == "paper" and (options.optimizer or options.lr == "auto"):
-        raise UserError(
-            "--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto"
-        )
+        raise UserError("--protocol paper has its own optimizers and no validation set: drop --optimizer and --lr auto")
     if options.no_search and options.lr == "auto":
         raise UserError("--no_search and --lr auto contradict each other: drop one of them")
     parallel = int(os.environ.get("WORLD_SIZE", 1)) > 1
@@ -189,9 +181,7 @@ def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
 def has_data(dataset: Dataset, folder: Path) -> bool:
     """Raises: UserError: the folder cannot be read."""
     try:
-        return (
-            dataset.bundled or os.path.isfile(folder) or (os.path.isdir(folder) and bool(os.listdir(folder)))
-        )
+        return dataset.bundled or os.path.isfile(folder) or (os.path.isdir(folder) and bool(os.listdir(folder)))
     except OSError as error:
         raise UserError(f"cannot read the folder {folder} ({error.strerror})") from None
 

@@ -43,9 +43,7 @@ class LoadedDataset:
     )  # images under several labels: {"sets", "images", "dropped"}
 
 
-def load_dataset(
-    config: RunConfig, preprocess: Preprocess, log: Callable[[dict[str, Any]], None]
-) -> LoadedDataset:
+def load_dataset(config: RunConfig, preprocess: Preprocess, log: Callable[[dict[str, Any]], None]) -> LoadedDataset:
     """Read, split and decode the images of a run, or load decoded ones from the cache; layout and caveats go to `log`.
 
     Raises:
@@ -80,11 +78,7 @@ def load_dataset(
         split=split,
         preprocess=preprocess,
         n_unreadable=len(bad),
-        conflicts={
-            "sets": len(conflicts),
-            "images": len(in_conflict),
-            "dropped": config.drop_conflicts,
-        },
+        conflicts={"sets": len(conflicts), "images": len(in_conflict), "dropped": config.drop_conflicts},
     )
 
 

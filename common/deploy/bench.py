@@ -55,9 +55,7 @@ class SyntheticBatches:
             yield images, labels
 
 
-def bench_each(
-    models: Sequence[str], size: tuple[int, int] | None, *settings: Any
-) -> Iterator[dict[str, Any]]:
+def bench_each(models: Sequence[str], size: tuple[int, int] | None, *settings: Any) -> Iterator[dict[str, Any]]:
     """`bench` of every model, each in a new process, so that memory is measured from zero.
 
     Raises:
@@ -95,13 +93,10 @@ def bench(
     macs = cost.macs(net, size)
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
         real = _random_batches(file, backbone.preprocess(size), batch_size, steps, accelerator.device)
-        synthetic_records, real_records = _train_alternately(
-            net, backbone, (SyntheticBatches(real), real), accelerator
-        )
+        synthetic_records, real_records = _train_alternately(net, backbone, (SyntheticBatches(real), real), accelerator)
         peak = cost.peak_memory(accelerator.device)
     rates, synthetic_rates = (
-        [record["train_images_per_second"] for record in records]
-        for records in (real_records, synthetic_records)
+        [record["train_images_per_second"] for record in records] for records in (real_records, synthetic_records)
     )
     ratios = sorted(rate / synthetic for rate, synthetic in zip(rates, synthetic_rates, strict=True))
     rate = statistics.median(rates)

@@ -52,9 +52,7 @@ class DemoServer(ThreadingHTTPServer):
             except UserError as error:  # too large for the memory
                 return {"error": str(error).replace(str(file), "it")}
             if found.unreadable:
-                return {
-                    "error": f"not an image that can be read ({found.unreadable[0].replace(str(file), 'it')})"
-                }
+                return {"error": f"not an image that can be read ({found.unreadable[0].replace(str(file), 'it')})"}
             values, labels = found.probabilities[0].topk(min(TOP, found.probabilities.shape[1]))
             (heat,), png = self.classifier.explain(found), io.BytesIO()
             picture(found.batches.display(0), heat).save(png, "PNG")
@@ -111,9 +109,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer(status, json.dumps(content).encode(), "application/json")
 
     def _answer(self, status: HTTPStatus, content: bytes, kind: str) -> None:
-        self.close_connection = (
-            True  # the unread rest of a refused request must not be parsed as the next one
-        )
+        self.close_connection = True  # the unread rest of a refused request must not be parsed as the next one
         self.send_response(status)
         for name, value in (
             ("Content-Type", kind),
@@ -131,9 +127,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def render_page(run_folder: Path, classifier: Classifier) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True
-    )
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
     return environment.get_template("demo.html.jinja").render(
         run=run_folder.resolve().name,
         backbone=classifier.model.backbone.name.partition("=")[0],

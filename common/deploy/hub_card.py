@@ -99,16 +99,10 @@ def _per_class(run_folder: Path) -> list[tuple[str, ...]]:
     """
     found = read_predictions(run_folder)
     if found is None:
-        raise UserError(
-            f"no test predictions in {run_folder}: a model card needs the files of a finished run"
-        )
+        raise UserError(f"no test predictions in {run_folder}: a model card needs the files of a finished run")
     scores = class_scores(found.logits, found.labels, found.groups)
     return [
-        (
-            name,
-            str(row["images"]),
-            *(_format_percent(row[metric]) for metric in ("recall", "precision", "f1", "auroc")),
-        )
+        (name, str(row["images"]), *(_format_percent(row[metric]) for metric in ("recall", "precision", "f1", "auroc")))
         for name, row in zip(found.classes, scores, strict=True)
     ]
 

@@ -19,11 +19,7 @@ CHUNK = 1024  # images in memory at once
 
 
 def predict(
-    run_folder: Path,
-    inputs: list[Path],
-    top: int,
-    explain: Path | None = None,
-    point: "OperatingPoint | None" = None,
+    run_folder: Path, inputs: list[Path], top: int, explain: Path | None = None, point: "OperatingPoint | None" = None
 ) -> Iterator[tuple[str, list[tuple[str, float]] | str]]:
     """(image, its `top` classes with probabilities, most likely first) for files and folders of images.
 
@@ -62,9 +58,7 @@ def predict(
             yield image, found.unreadable.get(i) or ranked
 
 
-def _write_pictures(
-    folder: Path, classifier: "Classifier", found: "Classified", images: list[str], start: int
-) -> None:
+def _write_pictures(folder: Path, classifier: "Classifier", found: "Classified", images: list[str], start: int) -> None:
     """00001-NAME.png ..., numbered from `start` in the order of the images."""
     from ..models.explain import write_picture
 

@@ -44,9 +44,7 @@ def push(folder: Path, repository: str, yes: bool) -> str:
     api = HfApi()
     try:
         url = api.create_repo(repository, private=True, exist_ok=True)
-        api.upload_folder(
-            repo_id=repository, folder_path=folder, allow_patterns=files, commit_message="Upload model"
-        )
+        api.upload_folder(repo_id=repository, folder_path=folder, allow_patterns=files, commit_message="Upload model")
     except (OSError, HTTPError) as error:  # no token, refused, no connection
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(

@@ -43,9 +43,7 @@ def check_new(path: Path, option: str) -> None:
     if path.exists():
         raise UserError(f"{path} exists already: choose another file with {option}, or move it away")
     if not path.parent.is_dir():
-        raise UserError(
-            f"no folder {path.parent} for {path.name}: create it, or choose another file with {option}"
-        )
+        raise UserError(f"no folder {path.parent} for {path.name}: create it, or choose another file with {option}")
 
 
 @contextmanager

@@ -32,9 +32,7 @@ def fit_temperature(logits: ndarray, labels: ndarray) -> float:
         rest = (log_p.sum(1) - correct) / (classes - 1)
         return -((1 - smoothing) * correct + smoothing * rest).mean()
 
-    return float(
-        np.exp(minimize_scalar(nll, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-6}).x)
-    )
+    return float(np.exp(minimize_scalar(nll, bounds=np.log(RANGE), method="bounded", options={"xatol": 1e-6}).x))
 
 
 def reliability(logits: ndarray, labels: ndarray, bins: int = ECE_BINS) -> tuple[ndarray, ndarray, ndarray]:

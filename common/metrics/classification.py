@@ -82,9 +82,7 @@ def auroc_values(scores: ndarray, labels: ndarray) -> ndarray | None:
 def one_vs_rest_values(scores: ndarray, is_positive: ndarray) -> ndarray:
     """(N,) as in `auroc_values`, of one class with these (N,) scores; it and its rest have images."""
     positives, negatives = scores[is_positive], scores[~is_positive]
-    placements = np.empty(
-        len(scores)
-    )  # fraction of the other side against which an image is ranked correctly
+    placements = np.empty(len(scores))  # fraction of the other side against which an image is ranked correctly
     placements[is_positive] = _fraction_below(positives, negatives)
     placements[~is_positive] = 1 - _fraction_below(negatives, positives)
     auroc, fraction = placements[is_positive].mean(), is_positive.mean()
@@ -123,6 +121,4 @@ def bin_indices(confidence: ndarray, bins: int) -> ndarray:
 def confusion(logits: ndarray, labels: ndarray) -> ndarray:
     """(C, C) counts: row the true class, column the predicted one."""
     classes = logits.shape[1]
-    return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(
-        classes, classes
-    )
+    return np.bincount(labels * classes + logits.argmax(1), minlength=classes * classes).reshape(classes, classes)

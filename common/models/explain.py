@@ -39,9 +39,7 @@ def make_explainer(net: nn.Module, size: tuple[int, int]) -> Explainer:
 
 def final_map(net: nn.Module, image: Tensor) -> nn.Module | None:
     """The last layer that computes a map (1, C, h, w); None if tokens or channels-last maps come after it."""
-    found: list[
-        tuple[nn.Module, bool]
-    ] = []  # the layers with more than one position, and whether they compute a map
+    found: list[tuple[nn.Module, bool]] = []  # the layers with more than one position, and whether they compute a map
 
     def record(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() > 2 and output[0, 0].numel() > 1:

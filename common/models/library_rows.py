@@ -29,9 +29,7 @@ def timm_row(name: str) -> Backbone:
         tags = ", ".join(n.partition(".")[2] for n in timm.list_pretrained(f"{arch.split('.')[0]}.*"))
         raise UserError(f"timm has no weights {arch!r}: it has {tags}") from None
     if not isinstance(cfg.classifier, str):
-        raise UserError(
-            f"{name} has no single linear head (in timm: {cfg.classifier!r}): use another backbone"
-        )
+        raise UserError(f"{name} has no single linear head (in timm: {cfg.classifier!r}): use another backbone")
     return Backbone(
         name=name,
         library="timm",
@@ -113,9 +111,7 @@ def _find_head(net: "nn.Module") -> str:
     from torch import nn
 
     layers = (nn.Linear, nn.Conv2d)
-    return [name for name, m in net.named_modules() if isinstance(m, layers) and m.weight.shape[0] == 1000][
-        -1
-    ]
+    return [name for name, m in net.named_modules() if isinstance(m, layers) and m.weight.shape[0] == 1000][-1]
 
 
 def _accepts(net: "nn.Module", side: int) -> bool:

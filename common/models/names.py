@@ -71,9 +71,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     """`{NAME=folder/FILE: NAME=FILE}`, with as many folders as distinguish the files; other names are omitted."""
     paths = {name: Path(name.partition("=")[2]).parts for name in names if "=" in name}
     for depth in range(1, max(map(len, paths.values()), default=0) + 1):
-        short = {
-            name: f"{name.partition('=')[0]}={'/'.join(parts[-depth:])}" for name, parts in paths.items()
-        }
+        short = {name: f"{name.partition('=')[0]}={'/'.join(parts[-depth:])}" for name, parts in paths.items()}
         if len(set(short.values())) == len(short):
             return short
     return {}

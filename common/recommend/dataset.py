@@ -51,12 +51,7 @@ class ProbeData:
         return len(self.rounds[-1])
 
 
-def load(
-    config: RunConfig,
-    limit: int | None,
-    several_rounds: bool,
-    log: Callable[[str], None],
-) -> ProbeData:
+def load(config: RunConfig, limit: int | None, several_rounds: bool, log: Callable[[str], None]) -> ProbeData:
     """Read, split and sample the images, and decode them to find unreadable ones.
 
     `limit`: approximate number of images to sample; None: use all but test.

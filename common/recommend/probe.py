@@ -40,9 +40,7 @@ def evaluate(
         backbone=row,
         weights=path,
         sha256=sha256,
-        preprocess=replace(
-            row.preprocess(config.image_size), value_range=data.value_range, bands=config.bands
-        ),
+        preprocess=replace(row.preprocess(config.image_size), value_range=data.value_range, bands=config.bands),
         device=device,
         machine=provenance.device_name(device),
         precision=devices.resolve_precision(device, config.precision, row.cpu_bf16),

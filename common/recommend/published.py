@@ -29,6 +29,4 @@ def find(backbone: Backbone) -> Published | None:
 def _table() -> dict[str, Published]:
     with open(Path(__file__).with_name("published.csv"), newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
-        return {
-            row["weights"]: Published(float(row["imagenet_top1"]), float(row["transfer"])) for row in rows
-        }
+        return {row["weights"]: Published(float(row["imagenet_top1"]), float(row["transfer"])) for row in rows}

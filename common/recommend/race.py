@@ -81,9 +81,7 @@ def _without(field: Field, failed: Collection[int]) -> Field:
     return replace(field, mean=mean)
 
 
-def _result(
-    setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, within: bool
-) -> RaceResult:
+def _result(setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, within: bool) -> RaceResult:
     """The outcome, with the expected gain of more time."""
     keys = [(run.candidate, run.rung, run.seed) for run in runs]
     allowed = [k for k in value.open_candidates(belief) if k not in failed]
@@ -125,9 +123,7 @@ def as_json(setup: Race, result: RaceResult, fractions: Sequence[float]) -> dict
                 "name": setup.names[k],
                 "p_best": float(result.p_best[k]),
                 "regret": float(result.regret[k] / 100),
-                "runs": {
-                    f"{fractions[r]:g}": sum(run.rung == r for run in members) for r in range(len(fractions))
-                },
+                "runs": {f"{fractions[r]:g}": sum(run.rung == r for run in members) for r in range(len(fractions))},
                 "score": float(np.mean([run.scores.mean() for run in members if run.rung == top]) / 100)
                 if members
                 else None,

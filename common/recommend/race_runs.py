@@ -91,17 +91,12 @@ class RaceRuns:
             if (lr := self._best_rate(candidate, rung)) is None:
                 failed.add(candidate)
                 continue
-            runs += [
-                self._run((candidate, rung, e.seed), lr) for e in tried if e.lr == lr and e.val is not None
-            ]
+            runs += [self._run((candidate, rung, e.seed), lr) for e in tried if e.lr == lr and e.val is not None]
         return runs, failed
 
     def _search(self, candidate: int, rung: int) -> Sequence[float]:
         """The rate measured for the network, or several; lower ones follow if they fail or improve nothing."""
-        row, pretrained = (
-            get_backbone(self.configs[candidate].model),
-            self.configs[candidate].weights != "none",
-        )
+        row, pretrained = (get_backbone(self.configs[candidate].model), self.configs[candidate].weights != "none")
         measured = recipes.measured_lr(row) if pretrained else None
         start = RATES.index(PEAKS[rung])
         return (min(measured, PEAKS[rung]),) if measured else RATES[start : start + SEARCHED]
@@ -169,15 +164,9 @@ class RaceRuns:
         path, split = self.folder / f"fold{fold}.csv", self.data.finetune_split
         if not path.exists():
             pool = np.array(sorted(split.train + split.val))
-            parts = (
-                tuple(pool[self.fold_of != fold].tolist()),
-                (),
-                tuple(pool[self.fold_of == fold].tolist()),
-            )
+            parts = (tuple(pool[self.fold_of != fold].tolist()), (), tuple(pool[self.fold_of == fold].tolist()))
             with disk_errors(self.folder), atomic_write(path) as part:
-                split_file.write(
-                    part, self.data.samples, replace(split, train=parts[0], val=(), test=parts[2])
-                )
+                split_file.write(part, self.data.samples, replace(split, train=parts[0], val=(), test=parts[2]))
         return path
 
     def _estimate(self, candidate: int, steps: int) -> float:
@@ -236,9 +225,7 @@ def _prepare(
         configs=configs,
         script=script,
         data=data,
-        full_seconds=[
-            r["training_seconds"] or FORWARDS * full * batch / r["images_per_second"] for r in rows
-        ],
+        full_seconds=[r["training_seconds"] or FORWARDS * full * batch / r["images_per_second"] for r in rows],
         folder=folder,
         steps=[round(fraction * full) for fraction in FRACTIONS],
         fold_of=fold_of,

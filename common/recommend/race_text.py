@@ -23,9 +23,7 @@ def format_race(race: Row, metric: str, budget: float) -> str:
             f"   {row['name']:{width}} {100 * row['score']:5.1f} % in its longest runs; P(best) {row['p_best']:.2f}, expected loss "
             f"{_points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
         )
-    lines += [
-        f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None
-    ]
+    lines += [f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None]
     return "\n".join([*lines, advice(race)])
 
 

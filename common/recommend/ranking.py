@@ -29,12 +29,7 @@ class Standing:
 
 
 def rank(
-    names: Sequence[str],
-    predicted: ndarray,
-    labels: ndarray,
-    metric: str,
-    seed: int,
-    groups: ndarray | None = None,
+    names: Sequence[str], predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None = None
 ) -> list[Standing]:
     """The best first. `predicted` (K, N) int and `labels` (N,) int are classes; `metric` top1 or balanced_accuracy.
 

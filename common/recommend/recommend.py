@@ -67,8 +67,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     runs = {run.model: run for run in config.runs}
     standings = tqdm(_rank(search, data, run.seed), "costs", unit="backbone", leave=False, disable=None)
     backbones = [
-        _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0)
-        for one in standings
+        _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0) for one in standings
     ]
     _add_prediction(backbones, run.seed)
     curve = None
@@ -96,11 +95,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
 
 
 def _successive_halving(
-    config: RecommendConfig,
-    data: ProbeData,
-    device: torch.device,
-    seconds_left: Callable[[], float],
-    log: Log,
+    config: RecommendConfig, data: ProbeData, device: torch.device, seconds_left: Callable[[], float], log: Log
 ) -> _Search:
     """Probe all backbones on the images of each round.
 

@@ -57,9 +57,7 @@ def rename(value: Any, names: Mapping[str, str]) -> Any:
 
 def format_table(answer: Row) -> str:
     """The data, and the backbones in order."""
-    return "\n".join(
-        [*_data_lines(answer), *_table_lines(answer["backbones"], answer), *_omitted_lines(answer)]
-    )
+    return "\n".join([*_data_lines(answer), *_table_lines(answer["backbones"], answer), *_omitted_lines(answer)])
 
 
 def _data_lines(answer: Row) -> list[str]:
@@ -77,9 +75,7 @@ def _data_lines(answer: Row) -> list[str]:
         )
     if baselines := answer.get("baselines"):  # older answers have none
         scores = (f"{name.replace('_', ' ')} {_percent(x)}" for name, x in baselines["scores"].items())
-        lines.append(
-            f"Baselines on {baselines['n']:,} images, {METRICS[answer['metric']]}: {', '.join(scores)}."
-        )
+        lines.append(f"Baselines on {baselines['n']:,} images, {METRICS[answer['metric']]}: {', '.join(scores)}.")
     return lines
 
 
@@ -92,9 +88,7 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     complete = all(row["training_seconds"] for row in rows)
     width = _name_width(row["backbone"] for row in rows)
     weights = max(13, *(len(row["pretrained_on"] or "") for row in rows))
-    marks = (
-        "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
-    )
+    marks = "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
     return [
         f"    {'backbone':{width}} {'weights':{weights}} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
@@ -125,7 +119,9 @@ def format_advice(answer: Row) -> str:
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
     top = "both" if len(others) == 1 else "the top three"
-    settle = f"fine-tuning may change the order: --finetune {min(3, 1 + len(others))} compares {top} on the test images."
+    settle = (
+        f"fine-tuning may change the order: --finetune {min(3, 1 + len(others))} compares {top} on the test images."
+    )
     if len(tied) == len(others):
         return f"{_advice_if_all_tied(answer)}; {more}{settle}"
     return (

@@ -104,9 +104,7 @@ def mean(agreements: Sequence[Agreement], score: str) -> tuple[float, tuple[floa
     return center, (max(-1.0, center - half), min(1.0, center + half))
 
 
-def format_agreements(
-    agreements: Sequence[Agreement],
-) -> str:
+def format_agreements(agreements: Sequence[Agreement]) -> str:
     """A table of the weighted taus of each dataset, and of their means."""
     means = {score: mean(agreements, score) for score in SCORES}
 
@@ -121,9 +119,7 @@ def format_agreements(
     cells = ["-" if means[score] is None else f"{means[score][0]:.2f}" for score in SCORES]
     lines.append(line("mean", n_datasets, cells))
     if any(means[score] and means[score][1] for score in SCORES):
-        cells = [
-            "-" if means[score] is None else "[{:.2f}, {:.2f}]".format(*means[score][1]) for score in SCORES
-        ]
+        cells = ["-" if means[score] is None else "[{:.2f}, {:.2f}]".format(*means[score][1]) for score in SCORES]
         lines.append(line("95 %", "", cells))
     else:
         lines.append(
@@ -149,17 +145,12 @@ def _comparable(recommendation: Json, row: Json, result: Json) -> bool:
     return (
         result["dataset"] == recommendation["dataset"]
         and split.get("test_fingerprint", "") == fingerprint
-        and (
-            fingerprint
-            or recommendation["dataset"] != "folder"
-            or split["fingerprint"] == recommendation["split"]
-        )
+        and (fingerprint or recommendation["dataset"] != "folder" or split["fingerprint"] == recommendation["split"])
         and split["kind"] == "clean"
         and (result["subset"], result["shots"], result["fraction"])
         == (recommendation["subset"], recommendation["shots"], None)
         and result["protocol"] == "clean"
-        and result["weights"]
-        == ("none" if row["weights"] == "none" else build.get_backbone(row["backbone"]).weights)
+        and result["weights"] == ("none" if row["weights"] == "none" else build.get_backbone(row["backbone"]).weights)
         and list(result["preprocess"]["size"]) == list(row["size"])
     )
 

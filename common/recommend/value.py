@@ -129,11 +129,7 @@ def value(belief: Belief, keys: Sequence[Key]) -> float:
 
 
 def best_set(
-    belief: Belief,
-    runs: Sequence[Key],
-    cost: Callable[[Key], float],
-    seconds: float,
-    allowed: Sequence[int],
+    belief: Belief, runs: Sequence[Key], cost: Callable[[Key], float], seconds: float, allowed: Sequence[int]
 ) -> list[Key]:
     """The runs to observe next, of the highest value per second; empty if no set that is worth anything fits into `seconds`."""
     found = _worthwhile(belief, runs, cost, allowed)
@@ -202,14 +198,10 @@ def _rows(field: Field, keys: Sequence[Key]) -> ndarray:
     return rows
 
 
-def _prior(
-    field: Field, scale: float, kappa: float, between_seeds: float, shared: float
-) -> tuple[ndarray, ndarray]:
+def _prior(field: Field, scale: float, kappa: float, between_seeds: float, shared: float) -> tuple[ndarray, ndarray]:
     """(J,) and (J, J) of the latent values."""
     k, rungs, folds = len(field.mean), field.rungs, field.folds
-    steps = (
-        field.rungs - 1 - np.maximum.outer(np.arange(rungs), np.arange(rungs))
-    )  # a random walk from the top
+    steps = field.rungs - 1 - np.maximum.outer(np.arange(rungs), np.arange(rungs))  # a random walk from the top
     b = scale**2 * np.kron(field.covariance, np.ones((rungs, rungs)))
     b += kappa**2 * np.kron(np.eye(k), steps) + LEVEL**2 * np.kron(np.ones((k, k)), np.eye(rungs))
     h = np.kron(shared * np.ones((k, k)) + (between_seeds - shared) * np.eye(k), np.eye(folds))

@@ -19,9 +19,7 @@ class LowData:
     title: str  # the setting that the runs share
     metric: str
     curves: Mapping[str, Curve]  # by backbone (and protocol): (training images, score)
-    crossovers: tuple[
-        tuple[str, str, float | None], ...
-    ]  # backbone, protocol, images where it beats the probe
+    crossovers: tuple[tuple[str, str, float | None], ...]  # backbone, protocol, images where it beats the probe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,9 +26,7 @@ def ranks(ranking: Ranking, style: Style, alt: str) -> Markup:
     with svg.new_figure(0.9 + 0.27 * (k + 1)) as (figure, axes):
         for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
             axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
-            (point,) = axes.plot(
-                rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3
-            )
+            (point,) = axes.plot(rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3)
             svg.set_tips(point, [f"{name}: {rank:.2f}"])
             at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
             axes.annotate(f"{rank:.2f}", (rank, i), **at, color=SOFT, fontsize=8)

@@ -25,12 +25,7 @@ class Cost:
 COSTS = (
     Cost(name="macs", short="multiply-adds", title="multiply-adds per image (G)", scale=1e-9, measured=False),
     Cost(name="parameters", short="parameters", title="parameters (M)", scale=1e-6, measured=False),
-    Cost(
-        name="train_images_per_second",
-        short="images/s",
-        title="training images per second",
-        more_is_better=True,
-    ),
+    Cost(name="train_images_per_second", short="images/s", title="training images per second", more_is_better=True),
     Cost(name="peak_memory_bytes", short="memory", title="peak memory (GB)", scale=1e-9),
     Cost(name="train_seconds", short="time", title="seconds to train"),
     Cost(name="joules", short="energy", title="energy to train (kJ)", scale=1e-3),

@@ -18,9 +18,7 @@ SCRATCH = "from scratch"
 # Without precision and micro-batch size: a sweep may retry a seed with others, and it remains a seed of the same cell
 HYPERPARAMETERS = ("recipe", "augment", "balanced_sampling", "preprocess", "batch_size")
 REQUIRED = ("top1", "macro_f1", "nll", "ece")  # metrics of every result, besides its headline metric
-Score = tuple[
-    float, tuple[float, float] | None
-]  # value (a fraction; NLL in nats), 95 % interval over test images
+Score = tuple[float, tuple[float, float] | None]  # value (a fraction; NLL in nats), 95 % interval over test images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +118,7 @@ def load_runs(folders: Sequence[Path]) -> LoadedRuns:
             unreadable.append((folder, f"{type(error).__name__}: {error}"))
     if not finished:
         counts = f"{len(unfinished)} unfinished, {len(unreadable)} unreadable"
-        raise UserError(
-            f"no finished run in {', '.join(map(str, folders))} ({counts}): a finished run has a {RESULT}"
-        )
+        raise UserError(f"no finished run in {', '.join(map(str, folders))} ({counts}): a finished run has a {RESULT}")
     return LoadedRuns(finished=tuple(finished), unfinished=tuple(unfinished), unreadable=tuple(unreadable))
 
 

@@ -53,9 +53,7 @@ def format_table(results: list[dict[str, Any]]) -> str:
     groups: dict[str, dict[tuple, list[dict]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         steps = sum(phase["steps"] for phase in result["recipe"]["phases"])
-        data = result["dataset"] + (
-            f", {result['split']['train']:,} images of it" if result["subset"] else ""
-        )
+        data = result["dataset"] + (f", {result['split']['train']:,} images of it" if result["subset"] else "")
         recipe = json.dumps([current_recipe(result["recipe"]), result["augment"]])
         groups[result["backbone"]][data, f"{steps:,} x {result['batch_size']}", recipe].append(result)
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
@@ -63,13 +61,8 @@ def format_table(results: list[dict[str, Any]]) -> str:
     for name in [*(n for n in names if n in groups), *sorted(groups.keys() - set(names))]:
         for (data, length, _), seeds in groups[name].items():
             lines.append(f"| {' | '.join(_row(name, data, length, seeds))} |")
-    machines = sorted(
-        {f"{result['device']}, torch {result['torch']}, {result['precision']}" for result in results}
-    )
-    lines += [
-        "",
-        f"Mean ± standard deviation over seeds, their number in brackets. Measured on {'; '.join(machines)}.",
-    ]
+    machines = sorted({f"{result['device']}, torch {result['torch']}, {result['precision']}" for result in results})
+    lines += ["", f"Mean ± standard deviation over seeds, their number in brackets. Measured on {'; '.join(machines)}."]
     if missing := [name for name in names if name not in groups]:
         lines.append(f"No finished run of {', '.join(missing)}.")
     return "\n".join(lines)

@@ -114,9 +114,7 @@ def _ranks_view(section: Section, ranking: Ranking, style: Style) -> dict[str, A
     for title, shown in rankings.items():
         ranks = "; ".join(f"{n} {r:.2f}" for n, r in zip(shown.backbones, shown.mean_ranks, strict=True))
         caption = f"{title[0].upper()}{title[1:]} (n = {len(shown.units)})."
-        diagrams.append(
-            {"svg": charts.ranks(shown, style, f"Mean ranks, {title}: {ranks}"), "caption": caption}
-        )
+        diagrams.append({"svg": charts.ranks(shown, style, f"Mean ranks, {title}: {ranks}"), "caption": caption})
     mean_rank = dict(zip(ranking.backbones, ranking.mean_ranks, strict=True))
     against = [{"name": n, "rank": mean_rank[n], "p": p} for n, p in ranking.against_first.items()]
     return {"note": note, "charts": diagrams, "first": ranking.backbones[0], "against_first": against}

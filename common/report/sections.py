@@ -114,9 +114,7 @@ def build_sections(runs: Sequence[Run], domains: Mapping[str, str]) -> tuple[Sec
         for test_set, tested in _test_sets(members):
             for run in tested:
                 by_setting[run.setting][test_set].append(run)
-    sections = [
-        Section(setting=setting, datasets=_datasets(sets, domains)) for setting, sets in by_setting.items()
-    ]
+    sections = [Section(setting=setting, datasets=_datasets(sets, domains)) for setting, sets in by_setting.items()]
 
     def order(section: Section) -> tuple:
         setting, cells = section.setting, sum(len(dataset.cells) for dataset in section.datasets)
@@ -160,9 +158,7 @@ def _by_fingerprint(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     return [(f or "unknown", [run for run in runs if run.test_fingerprint == f]) for f in fingerprints]
 
 
-def _datasets(
-    test_sets: Mapping[TestSet, Sequence[Run]], domains: Mapping[str, str]
-) -> tuple[DatasetResults, ...]:
+def _datasets(test_sets: Mapping[TestSet, Sequence[Run]], domains: Mapping[str, str]) -> tuple[DatasetResults, ...]:
     datasets = [
         DatasetResults(
             name=test_set.name,

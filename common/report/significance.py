@@ -112,8 +112,7 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     standings = _standings(runs, leader, groups)
     others = [k for k in range(len(names)) if k != leader]
     differences = [
-        paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader])
-        for k in others
+        paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader]) for k in others
     ]
     first_seeds = [predictions.correct[name][0] for name in names]
     bootstrap = paired.holm([d.p for d in differences])
@@ -157,9 +156,7 @@ def _unit_scores(datasets: Sequence[DatasetResults]) -> dict[str, dict[str, floa
     }
 
 
-def _largest_complete(
-    units: list[str], names: list[str], present: set[tuple[str, str]]
-) -> tuple[list[str], list[str]]:
+def _largest_complete(units: list[str], names: list[str], present: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """A table without missing cells: repeatedly drop the unit or backbone with the largest missing fraction.
 
     Ties drop a unit while more than two are left, else a backbone.

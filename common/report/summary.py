@@ -23,14 +23,9 @@ def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, Pai
     leader = dataset.leader
     score = f"{100 * dataset.cells[leader].value:.2f} % {METRICS[dataset.metric]} on {dataset.name}"
     if len(dataset.cells) < 2:
-        return (
-            f"{leader} reaches {score}.",
-            "No other backbone was run on it: there is nothing to compare it with.",
-        )
+        return (f"{leader} reaches {score}.", "No other backbone was run on it: there is nothing to compare it with.")
     paired_tests = tests.get(dataset.name)
-    compared = (
-        {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
-    )
+    compared = {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
     if leader not in compared:
         return (
             f"{leader} scores highest: {score}.",
@@ -48,9 +43,7 @@ def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
     if behind:
         significance = f"Its rank is significantly better than that of {_enumerate(behind)}."
     else:
-        significance = (
-            f"Over {n} datasets its lead is not significant: the critical difference is {ranking.cd:.2f}."
-        )
+        significance = f"Over {n} datasets its lead is not significant: the critical difference is {ranking.cd:.2f}."
     worse, same, better = ranking.against_first[others[0]]
     significance += (
         f" Compared with {others[0]}, the second, it is better by more than {MARGIN} with probability {worse:.2f}, "

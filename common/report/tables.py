@@ -29,7 +29,9 @@ def format_score(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> 
 def run_table(sections: Sequence[Section]) -> str:
     """One row per cell, with its settings, notes and caveats; also for README and docs."""
     cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
-    head = "dataset | backbone | pixels | start | train / val / test | epochs | top-1 (%) | macro F1 (%) | NLL | training"
+    head = (
+        "dataset | backbone | pixels | start | train / val / test | epochs | top-1 (%) | macro F1 (%) | NLL | training"
+    )
     rows = sorted(_run_table_row(*cell) for cell in cells)
     runs = [run for *_, cell in cells for run in cell.runs]
     machines = sorted({_machine(run) for run in runs})
@@ -52,11 +54,7 @@ def run_table(sections: Sequence[Section]) -> str:
 
 def _run_table_row(section: Section, dataset: DatasetResults, name: str, cell: Cell) -> tuple[str, ...]:
     setting, run = section.setting, cell.runs[0]
-    conditions = (
-        "subset" * setting.subset,
-        "the paper's split" * (setting.split == "paper"),
-        setting.low_data,
-    )
+    conditions = ("subset" * setting.subset, "the paper's split" * (setting.split == "paper"), setting.low_data)
     other_data = setting.pretrained_on not in (SCRATCH, "ImageNet-1k")
     return (
         _escape(dataset.name) + "".join(f" ({condition})" for condition in conditions if condition),
@@ -93,8 +91,7 @@ def score_matrix(section: Section) -> str:
     ]
     for dataset in section.datasets:
         scores = [
-            format_score(dataset.cells[name], dataset.metric) if name in dataset.cells else "missing"
-            for name in names
+            format_score(dataset.cells[name], dataset.metric) if name in dataset.cells else "missing" for name in names
         ]
         lines.append(f"| {_escape(dataset.name)} | {METRICS[dataset.metric]} (%) | {' | '.join(scores)} |")
     lines += ["", f"{protocol_note(section)} {SPREAD}" + f" {SUBSETS}" * section.setting.subset]
@@ -111,9 +108,7 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> None:
     """One line per run; `in_tables` marks the runs in the tables."""
-    in_tables = {
-        run.folder for s in sections for d in s.datasets for cell in d.cells.values() for run in cell.runs
-    }
+    in_tables = {run.folder for s in sections for d in s.datasets for cell in d.cells.values() for run in cell.runs}
     costs = sorted({name for run in runs for name in run.cost})
     head = [
         "dataset", "fold", "split_file", "split", "fingerprint", "subset", "few", "classes", "train", "val", "test",

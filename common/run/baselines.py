@@ -103,12 +103,7 @@ def _draw(dataset: LoadedDataset) -> _Sample:
     ]
     positions = np.concatenate(parts)
     labels = np.asarray(dataset.samples.labels)[positions]
-    return _Sample(
-        positions=positions,
-        labels=labels,
-        n_train=len(parts[0]),
-        n_classes=len(dataset.samples.classes),
-    )
+    return _Sample(positions=positions, labels=labels, n_train=len(parts[0]), n_classes=len(dataset.samples.classes))
 
 
 def _predict(

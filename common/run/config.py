@@ -20,9 +20,7 @@ IGNORED = (
 )  # fmt: skip
 
 
-def static_config(
-    config: RunConfig, backbone: Backbone, recipe: Recipe, dataset: LoadedDataset
-) -> dict[str, Any]:
+def static_config(config: RunConfig, backbone: Backbone, recipe: Recipe, dataset: LoadedDataset) -> dict[str, Any]:
     """The settings that do not need the network."""
     sheet, samples, split = config.dataset, dataset.samples, dataset.split
     n = {part: len(getattr(split, part)) for part in PARTS}
@@ -109,9 +107,7 @@ def model_card(backbone: Backbone, dataset: LoadedDataset, sheet: Dataset) -> di
     }
 
 
-def list_changes(
-    config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int
-) -> list[dict[str, Any]]:
+def list_changes(config: RunConfig, old: dict[str, Any], new: dict[str, Any], step: int) -> list[dict[str, Any]]:
     """The changes of earlier sessions, then those of this one, made after `step`: {"step", name: [before, after]}."""
     now = {name: [old[name], new[name]] for name in config.changes if old[name] != new[name]}
     return [*old.get("changed", []), *([{"step": step, **now}] if now else [])]
@@ -126,8 +122,7 @@ def check_unchanged(config: RunConfig, old: dict[str, Any], new: dict[str, Any])
     """Raises: UserError: the settings differ from those in the run folder; lists the first ones."""
     folder = config.out
     old, new = (
-        flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes})
-        for each in (old, new)
+        flatten({k: v for k, v in determining_settings(each).items() if k not in config.changes}) for each in (old, new)
     )
     different = [
         f"{name} was {old.get(name)}, is {new.get(name)}"

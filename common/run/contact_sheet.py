@@ -123,9 +123,7 @@ def flow(blocks: Sequence[Image.Image], title: str) -> Image.Image:
     width, height = (max(side) + MARGIN for side in zip(*(block.size for block in blocks), strict=True))
     columns = max(1, min(len(blocks), (WIDTH - MARGIN) // width))
     lines = -(-len(blocks) // columns)
-    sheet = Image.new(
-        "RGB", (max(columns * width, WIDTH // 2) + MARGIN, LINE + MARGIN + lines * height), "white"
-    )
+    sheet = Image.new("RGB", (max(columns * width, WIDTH // 2) + MARGIN, LINE + MARGIN + lines * height), "white")
     draw_text(sheet, title, (MARGIN, MARGIN // 2))
     for i, block in enumerate(blocks):
         line, column = divmod(i, columns)

@@ -19,9 +19,7 @@ def groups_of_test(dataset: LoadedDataset) -> np.ndarray | None:
     return groups_of(dataset, "test")
 
 
-def disjoint_scores(
-    dataset: LoadedDataset, logits: np.ndarray, seed: int, seen: np.ndarray
-) -> dict[str, Any] | None:
+def disjoint_scores(dataset: LoadedDataset, logits: np.ndarray, seed: int, seen: np.ndarray) -> dict[str, Any] | None:
     """{"images", "shared", "scores"} without the test images that share a group with train or validation, or were `seen`.
 
     None if there are no such images.

@@ -74,10 +74,7 @@ def _bootstrapped(
 ) -> dict[str, dict[str, Any]]:
     scorer = classification.scorer(logits, labels)
     found = intervals.bootstrap(scorer, len(labels), seed, groups=groups)
-    return {
-        name: {"value": value, "interval": found[name]}
-        for name, value in scorer(np.ones(len(labels))).items()
-    }
+    return {name: {"value": value, "interval": found[name]} for name, value in scorer(np.ones(len(labels))).items()}
 
 
 def _all_classes_drawn(labels: np.ndarray) -> bool:
@@ -87,11 +84,7 @@ def _all_classes_drawn(labels: np.ndarray) -> bool:
 
 
 def calibrated_scores(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    temperature: float | None,
-    seed: int,
-    groups: np.ndarray | None = None,
+    logits: np.ndarray, labels: np.ndarray, temperature: float | None, seed: int, groups: np.ndarray | None = None
 ) -> dict[str, dict[str, Any]] | None:
     """The scores that temperature scaling changes; None without a temperature."""
     if temperature is None:

@@ -54,9 +54,7 @@ def _font_with(character: str) -> font_manager.FontEntry | None:
 
 
 def _weight(font: font_manager.FontEntry) -> int:
-    return (
-        font_manager.weight_dict.get(font.weight, 400) if isinstance(font.weight, str) else int(font.weight)
-    )
+    return font_manager.weight_dict.get(font.weight, 400) if isinstance(font.weight, str) else int(font.weight)
 
 
 @cache

@@ -17,9 +17,7 @@ from ..transfer.features import MAX_BATCH, forward_features
 
 MAX_IMAGES = 10_000  # more take gigabytes in the cross-validation and hardly change a probe
 ONE_SHOT_TEMPERATURE = 0.05  # not fitted: MobileNetV2's on four real datasets lie between 0.016 and 0.09
-SOFTENING = (
-    10  # factor of the temperature: a head of calibrated confidence is a worse start (docs/training.md)
-)
+SOFTENING = 10  # factor of the temperature: a head of calibrated confidence is a worse start (docs/training.md)
 Head = tuple[np.ndarray, np.ndarray]  # (C, D) weight and (C,) bias, float32
 
 

@@ -107,9 +107,7 @@ def summary(report: Report, errors: LabelErrors) -> list[str]:
         f"{100 * planted.fraction_found:.0f} % of them; {100 * planted.precision:.0f} % of its findings are changed labels"
     )
     if planted.precision < WEAK:
-        lines.append(
-            "labels: the probe is too weak here, most findings are false alarms: check the first ones only"
-        )
+        lines.append("labels: the probe is too weak here, most findings are false alarms: check the first ones only")
     if untested := len(samples) - errors.n_tested:
         lines.append(
             f"labels: {untested:,} {'images' if untested > 1 else 'image'} not tested: unreadable, or of classes with fewer than {MIN_IMAGES}"
@@ -139,10 +137,7 @@ def write_sheet(path: Path, report: Report, errors: LabelErrors) -> None:
     pixels = decode(chosen, report.preprocess, report.dataset.native)[0]
     blocks = []
     for tile, i, suggested in zip(
-        tiles(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()),
-        positions,
-        errors.suggested,
-        strict=False,
+        tiles(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()), positions, errors.suggested, strict=False
     ):
         block = Image.new("RGB", (max(tile.shape[1], WIDTH) + GAP, 2 * LINE + tile.shape[0]), "white")
         draw_text(block, samples.classes[samples.labels[i]], (0, 1))

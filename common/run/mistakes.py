@@ -32,9 +32,7 @@ def write_mistakes(
     wrong = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
     if not len(wrong):
         return
-    captions = [
-        f"{names[test.labels[i]]}\npred: {names[predicted[i]]}, {100 * confidence[i]:.0f} %" for i in wrong
-    ]
+    captions = [f"{names[test.labels[i]]}\npred: {names[predicted[i]]}, {100 * confidence[i]:.0f} %" for i in wrong]
     if net is None:
         images = [dataset.pixels[i] for i in positions[wrong]]
     else:
@@ -43,9 +41,7 @@ def write_mistakes(
         plots.mistakes(part, images, captions, f"Most confident errors: {title}")
 
 
-def _explained(
-    net: "nn.Module", dataset: LoadedDataset, indices: np.ndarray, classes: np.ndarray
-) -> list[np.ndarray]:
+def _explained(net: "nn.Module", dataset: LoadedDataset, indices: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
     """(H, 2 W, 3) uint8 per image, one at a time: a gradient of more may need more memory than a training step."""
     from ..data.loader import Batches
     from ..models.explain import explained_pictures

@@ -62,11 +62,7 @@ class OperatingPoint:
 
 
 def choose_point(
-    run_folder: Path,
-    card: Mapping[str, Any],
-    threshold: float | None,
-    recall: float | None,
-    positive: str | None,
+    run_folder: Path, card: Mapping[str, Any], threshold: float | None, recall: float | None, positive: str | None
 ) -> OperatingPoint:
     """The operating point of a run with this threshold, or with the one for this recall on validation.
 
@@ -117,9 +113,7 @@ def threshold_for(found: RunPredictions, positive: int, recall: float, temperatu
     return float(reached[math.ceil(recall * len(reached) - 1e-9) - 1])
 
 
-def scores_at(
-    found: RunPredictions, positive: int, threshold: float, temperature: float | None
-) -> ClassScores:
+def scores_at(found: RunPredictions, positive: int, threshold: float, temperature: float | None) -> ClassScores:
     """{"precision", "recall", "f1"} of class `positive` with this threshold, see `per_class.decision_scores`."""
     decided = _probabilities(found, positive, temperature) >= threshold
     return decision_scores(decided, found.labels == positive, found.groups)

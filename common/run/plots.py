@@ -19,20 +19,10 @@ def learning_curve(path: Path, records: Sequence[dict], best_epoch: float, part:
     trained = [r for r in records if r["step"]]
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    panels = (
-        (left, "train_loss", f"{part}_nll", 1, "loss"),
-        (right, "train_top1", f"{part}_top1", 100, "top-1 (%)"),
-    )
+    panels = ((left, "train_loss", f"{part}_nll", 1, "loss"), (right, "train_top1", f"{part}_top1", 100, "top-1 (%)"))
     for axes, train, val, scale, label in panels:
         for rows, key, color, name in ((trained, train, TRAIN, "train"), (records, val, VAL, part)):
-            axes.plot(
-                [r["epoch"] for r in rows],
-                [scale * r[key] for r in rows],
-                "o-",
-                ms=3,
-                color=color,
-                label=name,
-            )
+            axes.plot([r["epoch"] for r in rows], [scale * r[key] for r in rows], "o-", ms=3, color=color, label=name)
         axes.axvline(best_epoch, color=BEST, lw=1, ls=":", label="chosen epoch")
         axes.set(xlabel="epoch", ylabel=label)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -36,10 +36,7 @@ def write_predictions(folder: Path, found: RunPredictions, part: Part = "test") 
     """
     probabilities, predicted = softmax(found.logits, axis=1), found.logits.argmax(1)
     classes, groups = list(map(escape, found.classes)), found.groups
-    with (
-        atomic_write(folder / TABLES[part]) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_write(folder / TABLES[part]) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         header = ("image", "label", "predicted", "probability", "probability_of_label")
         rows.writerow(header if groups is None else (*header, "group"))

@@ -91,8 +91,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         features = _features(setup, positions)
         train, val = (
-            _part(setup, features.values[np.searchsorted(positions, part)], part)
-            for part in (split.train, split.val)
+            _part(setup, features.values[np.searchsorted(positions, part)], part) for part in (split.train, split.val)
         )
         with cost.Timer(device) as fitting:
             candidates = _fit(train, val, len(dataset.samples.classes), train_groups(dataset))
@@ -188,12 +187,7 @@ def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> l
     with single_threaded_blas():
         for step, (ridge, error) in enumerate(ridge_path(train.features, train.labels, n_classes, groups)):
             temperature = calibration.fit_temperature(ridge.logits(val.features), val.labels)
-            record = {
-                "step": step,
-                "penalty": ridge.penalty,
-                "scale": 1 / temperature,
-                "train_left_out": error,
-            }
+            record = {"step": step, "penalty": ridge.penalty, "scale": 1 / temperature, "train_left_out": error}
             candidate = FittedProbe(record, *ridge.layer(temperature))
             scores = classification.score(candidate.logits(val.features), val.labels)
             record |= {f"val_{name}": value for name, value in scores.items()}
@@ -206,9 +200,7 @@ def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
     return max(candidates, key=lambda c: (c.record[f"val_{metric}"], -c.record["train_left_out"]))
 
 
-def _result(
-    setup: ProbeSetup, train: Part, test: Part, best: FittedProbe, seen: np.ndarray
-) -> dict[str, Any]:
+def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe, seen: np.ndarray) -> dict[str, Any]:
     """`result.json` without its cost."""
     from .disjoint import disjoint_scores, groups_of_test
     from .evaluation import score_with_intervals

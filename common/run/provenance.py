@@ -16,13 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 COMMON = Path(__file__).resolve().parents[1]
-PACKAGES = (
-    "data",
-    "models",
-    "training",
-    "metrics",
-    "transfer",
-)  # that determine a result, and files of this one:
+PACKAGES = ("data", "models", "training", "metrics", "transfer")  # that determine a result, and files of this one:
 RUN_FILES = ("run", "setup", "evaluation", "probe_run")
 LIBRARIES = (
     "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "scipy", "pillow", "scikit-learn",
@@ -65,10 +59,7 @@ def commit() -> str | None:
             [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            check=True,
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None

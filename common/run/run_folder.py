@@ -52,10 +52,7 @@ def run_folder(
                     _write_config(folder, settings, config.options)
                 for part in folder.rglob(".*.part*"):  # left by a killed process
                     part.unlink()
-                with (
-                    _logging(folder, records) as log,
-                    tracking(config.track, folder, settings, records) as track,
-                ):
+                with _logging(folder, records) as log, tracking(config.track, folder, settings, records) as track:
                     with atomic_write(folder / "split.csv") as part:
                         split_file.write(part, dataset.samples, dataset.split)
                     write_contact_sheet(folder / CONTACT_SHEET, of_run(config, dataset), config.dataset.title)

@@ -36,20 +36,14 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     if not trials:
         return setup
     recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
-    settings = setup.settings | {
-        "recipe_search": trials,
-        "recipe": asdict(recipe),
-        "recipe_source": "searched",
-    }
+    settings = setup.settings | {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched"}
     return replace(setup, task=replace(task, recipe=recipe), settings=settings)
 
 
 def _no_search(setup: Setup) -> str:
     reason = "from a random head" if setup.head is None else "in so short a run"
     lr, source = setup.task.recipe.phases[0].lr, setup.settings["recipe_source"]
-    return (
-        f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
-    )
+    return f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
 
 
 def _initial_net(setup: Setup) -> nn.Module:

@@ -23,14 +23,7 @@ from ..training.evaluate import evaluate
 from ..training.task import Task, Validate
 from ..transfer.features import set_head
 from . import provenance, results
-from .config import (
-    check_unchanged,
-    choose_metric,
-    list_changes,
-    model_config,
-    static_config,
-    steps_per_epoch,
-)
+from .config import check_unchanged, choose_metric, list_changes, model_config, static_config, steps_per_epoch
 from .head_start import Head, probe_head, train_groups
 
 
@@ -73,9 +66,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     n_classes = len(dataset.samples.classes)
     recipe = recipes.from_config(config, backbone, steps_per_epoch(config, dataset))
     speed = _speed(config, backbone, n_classes, recipe.steps)
-    accelerator = device.make_accelerator(
-        config.device, speed.precision, backbone.cpu_bf16, config.micro_batches
-    )
+    accelerator = device.make_accelerator(config.device, speed.precision, backbone.cpu_bf16, config.micro_batches)
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)
     loaders = make_loaders(config, dataset, speed.channels_last, accelerator)
     precision = accelerator.mixed_precision.replace("no", "fp32")
@@ -151,9 +142,7 @@ def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) ->
     )
 
 
-def _validation(
-    config: RunConfig, part: str, selection: Batches, metric: str, accelerator: Accelerator
-) -> Validate:
+def _validation(config: RunConfig, part: str, selection: Batches, metric: str, accelerator: Accelerator) -> Validate:
     touch = heartbeat.keep_alive(config.out)
 
     def validate(net: nn.Module) -> tuple[float, dict[str, float]]:

@@ -102,9 +102,7 @@ def _start(name: str, folder: Path, settings: Mapping[str, Any]) -> Tracker:
         client.start()
         client.store_init_configuration({k: v for k, v in flatten(settings).items() if v is not None})
     except Exception as error:  # of another package: no account, no server
-        raise UserError(
-            f"--track {name} does not start ({_first_line(error)}): fix that, or drop --track"
-        ) from None
+        raise UserError(f"--track {name} does not start ({_first_line(error)}): fix that, or drop --track") from None
     return Tracker(name, client)
 
 

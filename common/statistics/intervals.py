@@ -62,9 +62,7 @@ def of_mean(values: ndarray, level: float = 0.95, groups: ndarray | None = None)
     return _of_fraction(value, variance, sizes, level, len(values))
 
 
-def _of_fraction(
-    value: float, variance: float, sizes: ndarray | None, level: float, n: int
-) -> tuple[float, float]:
+def _of_fraction(value: float, variance: float, sizes: ndarray | None, level: float, n: int) -> tuple[float, float]:
     """Wilson's, of `n` images or of groups of these sizes; the variance is that over resamples."""
     if sizes is None:
         return _wilson(value, variance, n, ndtri((1 + level) / 2))

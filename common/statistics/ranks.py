@@ -62,7 +62,5 @@ def _ranks(scores: ndarray) -> ndarray:
     """(D, K) ranks within each dataset."""
     scores = np.asarray(scores, float)
     if missing := np.argwhere(~np.isfinite(scores)).tolist():
-        raise ValueError(
-            f"{len(missing)} of {scores.size} cells missing, the first (dataset, candidate) {missing[0]}"
-        )
+        raise ValueError(f"{len(missing)} of {scores.size} cells missing, the first (dataset, candidate) {missing[0]}")
     return rankdata(-scores, axis=1)

@@ -24,9 +24,7 @@ from .process import Process
 POLL_SECONDS = 0.5  # of a child process
 LOCK_POLL_SECONDS = 5.0  # of a run in another process
 GRACE_SECONDS = 120.0  # from SIGTERM to SIGKILL, for the checkpoint
-STOPPED = tuple(
-    128 + n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-)  # of a run that has saved a checkpoint
+STOPPED = tuple(128 + n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))  # of a run that has saved a checkpoint
 MIN_CPU_SECONDS = 1.0  # that count as progress before the first step
 
 ExitStatus = int | Literal["stalled"]

@@ -52,9 +52,7 @@ class Cell:
     args: tuple[str, ...]  # of the script, without --out
     batch_size: int
     micro_bs: int
-    image_passes: (
-        int  # forward and backward passes of an image; evaluation counts a third, a probe's features one
-    )
+    image_passes: int  # forward and backward passes of an image; evaluation counts a third, a probe's features one
     pixels: int  # of an image
 
     @property
@@ -127,9 +125,7 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
     )
 
 
-def image_passes(
-    sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, search: float
-) -> int:
+def image_passes(sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, search: float) -> int:
     """See `Cell.image_passes`. `sizes`: images in train, val and test; `search`: its cost as a fraction of the run's."""
     _, val, test = sizes
     if not steps:
@@ -168,6 +164,4 @@ def _identify_weights(config: RunConfig, row: Backbone) -> str:
 @cache
 def _content_hash(weights: str) -> str:
     """SHA-256 of the file; "none" stays "none"."""
-    return (
-        weights if weights == "none" else hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest()
-    )
+    return weights if weights == "none" else hashlib.sha256(Path(weights).expanduser().read_bytes()).hexdigest()

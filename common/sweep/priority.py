@@ -13,9 +13,7 @@ MIN_SURVIVORS = 3  # ... but at least three
 Data = tuple[str, str]  # dataset, training set size
 
 
-def prioritize(
-    cells: Sequence[Cell], probes: Sequence[Cell], out: Path
-) -> tuple[list[Cell], dict[Data, list[str]]]:
+def prioritize(cells: Sequence[Cell], probes: Sequence[Cell], out: Path) -> tuple[list[Cell], dict[Data, list[str]]]:
     """The cells of each dataset's best backbones, in order, and the dropped backbones, best first.
 
     Backbones are ranked by the validation score of their finished probe; those without one survive, at the end. Cells
@@ -25,9 +23,7 @@ def prioritize(
     for probe in probes:
         if (out / probe.name / RESULT).exists():
             result = read_json(out / probe.name / RESULT)
-            scores[probe.dataset, probe.train_size][probe.backbone] = result["best"][
-                f"val_{result['metric']}"
-            ]
+            scores[probe.dataset, probe.train_size][probe.backbone] = result["best"][f"val_{result['metric']}"]
     ranks: dict[tuple[Data, str], int] = {}
     dropped: dict[Data, list[str]] = {}
     for data, of_data in scores.items():

@@ -27,9 +27,7 @@ TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(
-    cells: Sequence[Cell], config: JobConfig, address: str, gpu: bool
-) -> Iterator[tuple[Cell, JobResult] | None]:
+def run(cells: Sequence[Cell], config: JobConfig, address: str, gpu: bool) -> Iterator[tuple[Cell, JobResult] | None]:
     """Like `workers.run`. `address`: of a cluster, or "local"; `gpu`: one for each run, if the cluster has any.
 
     Raises:
@@ -39,9 +37,9 @@ def run(
     try:
         _check_cores(ray, config.threads)
         num_gpus = int(gpu and ray.cluster_resources().get("GPU", 0) > 0)
-        task = ray.remote(
-            num_cpus=config.threads, num_gpus=num_gpus, max_retries=MAX_RETRIES, retry_exceptions=False
-        )(run_job)
+        task = ray.remote(num_cpus=config.threads, num_gpus=num_gpus, max_retries=MAX_RETRIES, retry_exceptions=False)(
+            run_job
+        )
         yield from _events(ray, task, cells, config)
     finally:
         ray.shutdown()
@@ -132,9 +130,7 @@ def _result(ray, reference, cell: Cell, out: Path) -> JobResult:
         return ray.get(reference)
     except ray.exceptions.TaskCancelledError:
         return JobResult("stopped")
-    except (
-        ray.exceptions.RayError
-    ) as error:  # e.g. the machine was lost too often, or does not share the disk
+    except ray.exceptions.RayError as error:  # e.g. the machine was lost too often, or does not share the disk
         reason = str(error).strip().splitlines()[-1]
         state.record_failure(out, cell, reason, shell_command(cell, out))
         return JobResult("failed", reason)

@@ -13,9 +13,7 @@ from .plan import Cell
 POLL_SECONDS = 1.0
 
 
-def run(
-    cells: Sequence[Cell], config: JobConfig, workers: int, gpus: int
-) -> Iterator[tuple[Cell, JobResult] | None]:
+def run(cells: Sequence[Cell], config: JobConfig, workers: int, gpus: int) -> Iterator[tuple[Cell, JobResult] | None]:
     """Yield each cell with its result as it ends, and None about every second.
 
     Worker i uses GPU i modulo `gpus`. At the first signal to stop, running cells save a checkpoint and no new ones

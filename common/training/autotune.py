@@ -69,9 +69,7 @@ def tune(
         path.parent.mkdir(parents=True, exist_ok=True)  # may fail: before the timing
         if not path.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
-            times = [
-                {**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)
-            ]
+            times = [{**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)]
             with atomic_write(path, CACHE_VARIABLE) as part:
                 part.write_text(json.dumps({**key, "times": times}, indent=1), "utf-8")
     times = json.loads(path.read_text("utf-8"))["times"]
@@ -107,11 +105,7 @@ def _measure(
 
 
 def step_times(
-    build: Callable[[], nn.Module],
-    device: torch.device,
-    batch: Batch,
-    speed: Speed,
-    timing: Timing = Timing(),
+    build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed, timing: Timing = Timing()
 ) -> Times:
     """The median seconds of a training step, and the extra seconds of the first steps and the first evaluation."""
     prepare(device, speed.precision)
@@ -148,9 +142,7 @@ def step_times(
 
     first = sum(timed(step) for _ in range(timing.warmup))
     seconds: list[float] = []
-    while len(seconds) < timing.min_steps or (
-        len(seconds) < timing.max_steps and sum(seconds) < timing.max_seconds
-    ):
+    while len(seconds) < timing.min_steps or (len(seconds) < timing.max_steps and sum(seconds) < timing.max_seconds):
         seconds.append(timed(step))
     median = statistics.median(seconds)
     start = first - timing.warmup * median + (timed(evaluate) if speed.compiled else 0.0)

@@ -88,11 +88,7 @@ def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
     Raises:
         UserError: a file cannot be read, or has another format.
     """
-    found = [
-        _read(path)
-        for name in ((BEST,) if best else (LAST, BEST))
-        if (path := folder / FOLDER / name).exists()
-    ]
+    found = [_read(path) for name in ((BEST,) if best else (LAST, BEST)) if (path := folder / FOLDER / name).exists()]
     return max(found, key=lambda state: state["progress"]["step"], default=None)
 
 
@@ -123,9 +119,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("its step is not an integer")
     except Exception as error:  # a broken file makes torch.load fail in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"cannot resume from {path}: {reason}; remove it to resume from an earlier one"
-        ) from None
+        raise UserError(f"cannot resume from {path}: {reason}; remove it to resume from an earlier one") from None
     if format != FORMAT:
         raise UserError(f"cannot resume from {path}: format {format}, expected {FORMAT}; start a new run")
     return state

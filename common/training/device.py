@@ -112,9 +112,7 @@ def batch_errors(batch_size: int) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise UserError(
-            "batch norm has a single value per channel: use a larger -bs or --image_size"
-        ) from None
+        raise UserError("batch norm has a single value per channel: use a larger -bs or --image_size") from None
     except RuntimeError as error:
         if is_compile_error(error):
             raise UserError(
@@ -123,11 +121,7 @@ def batch_errors(batch_size: int) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         half = batch_size // 2
-        smaller = (
-            f"try -bs {half}, or --micro_bs {half} for the same steps"
-            if half
-            else "try a smaller --image_size"
-        )
+        smaller = f"try -bs {half}, or --micro_bs {half} for the same steps" if half else "try a smaller --image_size"
         if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available():
             smaller += gpus.format_others_memory(torch.device("cuda", torch.cuda.current_device()))
         raise UserError(f"{OUT_OF_MEMORY} {batch_size}: {smaller}") from None

@@ -54,9 +54,7 @@ def finetune(
     recipe, state = task.recipe, start(task, checkpoints, saved)
     progress = state.progress
     write_progress = (
-        progress_writer(checkpoints.folder, recipe.steps)
-        if checkpoints and checkpoints.write
-        else lambda _: None
+        progress_writer(checkpoints.folder, recipe.steps) if checkpoints and checkpoints.write else lambda _: None
     )
     with stop_signal(task.accelerator) if checkpoints else nullcontext(StopSignal(task.accelerator)) as stop:
 

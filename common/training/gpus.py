@@ -75,7 +75,9 @@ def check_usable(device: "torch.device") -> None:
         elif "no kernel image" in str(error):
             major, minor = torch.cuda.get_device_capability(device)
             built = ", ".join(torch.cuda.get_arch_list())
-            reason = f"has compute capability {major}.{minor}, for which torch {torch.__version__} is not built ({built})"
+            reason = (
+                f"has compute capability {major}.{minor}, for which torch {torch.__version__} is not built ({built})"
+            )
         else:
             reason = f"cannot be used ({str(error).splitlines()[0]})"
         raise UserError(f"GPU {device.index} {reason}: {OTHER}") from None

@@ -35,10 +35,7 @@ def progress_writer(folder: Path, steps: int) -> Callable[["Progress"], None]:
             "images_per_second": progress.images / seconds if seconds else None,
             "best": progress.best_score if progress.best else None,  # on the selection set
         }
-        with (
-            suppress(OSError, UserError),
-            atomic_write(folder / FILE) as part,
-        ):  # checkpoints report a full disk
+        with suppress(OSError, UserError), atomic_write(folder / FILE) as part:  # checkpoints report a full disk
             part.write_text(json.dumps(content), "utf-8")
 
     return write

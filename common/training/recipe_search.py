@@ -38,12 +38,7 @@ def is_affordable(recipe: Recipe, eval_steps: float) -> bool:
     return len(RATES[recipe.phases[0].optimizer]) * (STEPS + eval_steps) <= SEARCH_COST * run
 
 
-def search(
-    task: Task,
-    n_classes: int,
-    build_net: Callable[[], nn.Module],
-    cache_key: dict[str, Any] | None,
-) -> Trials:
+def search(task: Task, n_classes: int, build_net: Callable[[], nn.Module], cache_key: dict[str, Any] | None) -> Trials:
     """Short runs of a task from the same initial network, at falling rates until the NLL on validation rises.
 
     `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an

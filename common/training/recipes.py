@@ -45,9 +45,7 @@ SCRATCH_STEPS, SCRATCH_EVERY, SCRATCH_SAVE = 64_000, 1_000, 5_000
 SCRATCH_BATCH = {"sgd": 256, "adam": 512}
 SCRATCH = {
     "sgd": Phase(steps=SCRATCH_STEPS, optimizer="sgd", lr=0.1, weight_decay=5e-4, decay_all=True, floor=0.01),
-    "adam": Phase(
-        steps=SCRATCH_STEPS, optimizer="adam", lr=1e-3, weight_decay=5e-5, decay_all=True, floor=0.01
-    ),
+    "adam": Phase(steps=SCRATCH_STEPS, optimizer="adam", lr=1e-3, weight_decay=5e-5, decay_all=True, floor=0.01),
 }
 
 
@@ -83,9 +81,7 @@ def published(dataset: Dataset) -> Published:
 def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> Recipe:
     """The recipe of the protocol, overridden by options of the command line."""
     if config.protocol == "scratch":
-        base = Recipe(
-            name="scratch", phases=(SCRATCH[backbone.scratch],), eval_every=SCRATCH_EVERY, test_last=True
-        )
+        base = Recipe(name="scratch", phases=(SCRATCH[backbone.scratch],), eval_every=SCRATCH_EVERY, test_last=True)
     elif config.protocol == "paper":
         base = paper(published(config.dataset), steps_per_epoch)
     else:

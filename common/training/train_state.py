@@ -76,9 +76,7 @@ def start_phase(task: Task, state: TrainState, saved: dict[str, Any] | None) -> 
     progress = state.progress
     if state.best and progress.step == progress.phase_start:
         task.net.load_state_dict(state.best)
-    optimizer, state.scheduler = optimizer_and_schedule(
-        task.net, task.head, task.recipe.phases[progress.phase]
-    )
+    optimizer, state.scheduler = optimizer_and_schedule(task.net, task.head, task.recipe.phases[progress.phase])
     state.optimizer = task.accelerator.prepare_optimizer(optimizer)
     if saved:
         checkpoint.restore(state.parts(task), saved)

@@ -25,11 +25,7 @@ def train_step(task: Task, state: TrainState) -> None:
             with accelerator.autocast():
                 logits = state.model(images)
                 losses = F.cross_entropy(
-                    logits,
-                    labels,
-                    state.class_weights,
-                    reduction="none",
-                    label_smoothing=task.recipe.label_smoothing,
+                    logits, labels, state.class_weights, reduction="none", label_smoothing=task.recipe.label_smoothing
                 )
                 # not divided by the sum of the class weights, which differs between micro-batches
                 loss = losses.mean()
@@ -51,9 +47,7 @@ def steps(task: Task, state: TrainState, end: int) -> Iterator[None]:
     start = refreshed = time.perf_counter()
     before = progress.train_seconds
     disable = None if accelerator.is_main_process else True  # None: shown only on a terminal
-    with tqdm(
-        initial=progress.step, total=task.recipe.steps, unit="step", leave=False, disable=disable
-    ) as bar:
+    with tqdm(initial=progress.step, total=task.recipe.steps, unit="step", leave=False, disable=disable) as bar:
         while progress.step < end:
             yield
             now = time.perf_counter()

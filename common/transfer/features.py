@@ -115,11 +115,7 @@ def extract_features(extractor: Extractor, pixels: np.ndarray, indices: Sequence
 
 
 def seeded_model(
-    backbone: Backbone,
-    path: Path | None,
-    num_classes: int,
-    seed: int,
-    size: tuple[int, int] | None = None,
+    backbone: Backbone, path: Path | None, num_classes: int, seed: int, size: tuple[int, int] | None = None
 ) -> nn.Module:
     """The network with the weights of a file, or random ones that do not depend on the number of classes."""
     torch.manual_seed(seed)

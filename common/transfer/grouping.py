@@ -98,9 +98,7 @@ def _digest(samples: Samples, tried: Sequence[Candidate]) -> str:
 
 def _choose(tried: Sequence[Candidate], drops: Sequence[dict[str, float] | None]) -> Grouping | None:
     tested = [
-        Grouping(candidate=candidate, **drop)
-        for candidate, drop in zip(tried, drops, strict=True)
-        if drop is not None
+        Grouping(candidate=candidate, **drop) for candidate, drop in zip(tried, drops, strict=True) if drop is not None
     ]
     certain = [grouping for grouping in tested if grouping.low > MIN_DROP]
     if not certain:

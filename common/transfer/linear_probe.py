@@ -63,11 +63,7 @@ class Ridge:
 
 
 def fit(
-    features: ndarray,
-    labels: ndarray,
-    classes: int,
-    groups: ndarray | None = None,
-    balanced: bool = False,
+    features: ndarray, labels: ndarray, classes: int, groups: ndarray | None = None, balanced: bool = False
 ) -> Probe:
     """Ridge regression on one-hot classes, its penalty chosen by the squared error of leave-one-image-out, or -group-out.
 
@@ -126,13 +122,7 @@ def out_of_fold(
     return logits
 
 
-def knn_out_of_fold(
-    features: ndarray,
-    labels: ndarray,
-    classes: int,
-    fold: ndarray,
-    k: int = N_NEIGHBORS,
-) -> ndarray:
+def knn_out_of_fold(features: ndarray, labels: ndarray, classes: int, fold: ndarray, k: int = N_NEIGHBORS) -> ndarray:
     """(N, C) votes of the k nearest images of the other folds by cosine, weighted by exp(cosine / `TEMPERATURE`).
 
     Wu et al. 2018, arXiv 1805.01978, section 3.4, with their temperature; k as Caron et al. 2021, arXiv 2104.14294.
@@ -143,13 +133,7 @@ def knn_out_of_fold(
     return votes
 
 
-def knn_votes(
-    features: ndarray,
-    labels: ndarray,
-    classes: int,
-    queries: ndarray,
-    k: int = N_NEIGHBORS,
-) -> ndarray:
+def knn_votes(features: ndarray, labels: ndarray, classes: int, queries: ndarray, k: int = N_NEIGHBORS) -> ndarray:
     """(M, C) votes of the k nearest labelled images for each query, (M, D) features; see `knn_out_of_fold`."""
     votes = np.zeros((len(queries), classes), np.float32)
     keys, queries = _normalise(features), _normalise(queries)
@@ -224,9 +208,7 @@ def leave_out_residuals(ridge: Ridge, groups: ndarray, penalty: float) -> ndarra
     """
     shrinkage = ridge.values / (ridge.values + penalty)
     residuals = _residuals(ridge, shrinkage)
-    columns = np.hstack(
-        (ridge.vectors * np.sqrt(shrinkage), ridge.intercept)
-    )  # the hat matrix is their outer product
+    columns = np.hstack((ridge.vectors * np.sqrt(shrinkage), ridge.intercept))  # the hat matrix is their outer product
     left_out = np.empty_like(residuals)
     order, sizes = np.argsort(groups, kind="stable"), np.bincount(groups)
     for size in np.unique(sizes[sizes > 0]):

@@ -38,12 +38,7 @@ def logme(features: ndarray, labels: ndarray, classes: int) -> float:
     residual = (z2 * (ratio / (values + ratio)) ** 2).sum(0) + unexplained
     log_det = np.log(alpha + beta * values).sum(0) + (d - len(values)) * np.log(alpha)
     evidence = (
-        d * np.log(alpha)
-        + n * np.log(beta)
-        - log_det
-        - beta * residual
-        - alpha * weights
-        - n * np.log(2 * np.pi)
+        d * np.log(alpha) + n * np.log(beta) - log_det - beta * residual - alpha * weights - n * np.log(2 * np.pi)
     ) / 2
     return float(evidence.mean() / n)
 
@@ -56,9 +51,7 @@ def h_score(features: ndarray, labels: ndarray, classes: int) -> float:
     from sklearn.covariance import ledoit_wolf
 
     f = np.asarray(features, np.float64)
-    f = f / max(
-        np.sqrt(np.square(f).mean()), TINY
-    )  # against rounding: the score does not depend on the scale
+    f = f / max(np.sqrt(np.square(f).mean()), TINY)  # against rounding: the score does not depend on the scale
     covariance, shrinkage = ledoit_wolf(f)
     counts = np.bincount(labels, minlength=classes)
     present = np.flatnonzero(counts)

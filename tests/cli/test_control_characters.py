@@ -19,14 +19,7 @@ EVIL = "ant\x1b[31m\r\x07"
 
 
 def test_what_progress_bars_write_stays() -> None:
-    for text in (
-        "\rdecode: 50%|█████     | 5/10",
-        "\r" + 20 * " " + "\r",
-        "\n\n",
-        "\x1b[A",
-        "\n\x1b[A",
-        "a\tb\n",
-    ):
+    for text in ("\rdecode: 50%|█████     | 5/10", "\r" + 20 * " " + "\r", "\n\n", "\x1b[A", "\n\x1b[A", "a\tb\n"):
         assert printable_lines(text) == text
     assert printable_lines("\rone\rtwo\x1b[2J\x9b31m\n") == "\rone\\rtwo\\x1b[2J\\x9b31m\n"
 
@@ -59,9 +52,7 @@ def test_a_split_reads_back(tmp_path: Path) -> None:
     parts = split_file.apply(tmp_path / "split.csv", samples).parts
     assert parts == ["train"] * 8 + ["val"] * 2 + ["test"] * (len(CELLS) - 10)
     with open(tmp_path / "split.csv", newline="", encoding="utf-8") as file:
-        assert not [
-            cell for row in csv.reader(file) for cell in row if cell[:1] in ("=", "+", "-", "@", "\t")
-        ]
+        assert not [cell for row in csv.reader(file) for cell in row if cell[:1] in ("=", "+", "-", "@", "\t")]
 
 
 def test_predictions_read_back(tmp_path: Path) -> None:
@@ -78,6 +69,4 @@ def test_predictions_read_back(tmp_path: Path) -> None:
         assert (back.labels == labels).all() and (back.logits == logits).all()
     with open(tmp_path / "predictions.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert {row["label"] for row in rows} == {"'=dog", "'-cat"} and all(
-        float(row["probability"]) for row in rows
-    )
+    assert {row["label"] for row in rows} == {"'=dog", "'-cat"} and all(float(row["probability"]) for row in rows)

@@ -80,11 +80,7 @@ def test_empty_data(tmp_path: Path) -> None:
 
 def test_offline_without_cached_weights(tmp_path: Path, class_tree) -> None:
     message = mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "-model", "swin", "--offline")
-    assert (
-        "swin_t-704ceda3.pth" in message
-        and str(tmp_path / "hub") in message
-        and "download.pytorch.org" in message
-    )
+    assert "swin_t-704ceda3.pth" in message and str(tmp_path / "hub") in message and "download.pytorch.org" in message
 
 
 def test_no_weights_file(tmp_path: Path, class_tree) -> None:
@@ -95,9 +91,7 @@ def test_no_weights_file(tmp_path: Path, class_tree) -> None:
 def test_no_cuda(tmp_path: Path, class_tree) -> None:
     if shutil.which("nvidia-smi"):
         pytest.skip("this machine may have CUDA")
-    assert "no NVIDIA driver" in mistake(
-        tmp_path, "folder.py", "--data_dir", class_tree(), "--device", "cuda"
-    )
+    assert "no NVIDIA driver" in mistake(tmp_path, "folder.py", "--data_dir", class_tree(), "--device", "cuda")
 
 
 def test_existing_run_folder(tmp_path: Path, class_tree) -> None:
@@ -121,9 +115,7 @@ def test_class_folder_without_images(tmp_path: Path, class_tree) -> None:
     folder = class_tree()
     (folder / "dog").mkdir()
     (folder / "dog" / "notes.txt").write_text("no picture")
-    assert f"class folder without images: {folder / 'dog'}" in mistake(
-        tmp_path, "folder.py", "--data_dir", folder
-    )
+    assert f"class folder without images: {folder / 'dog'}" in mistake(tmp_path, "folder.py", "--data_dir", folder)
 
 
 def test_one_class(tmp_path: Path, class_tree) -> None:
@@ -165,9 +157,7 @@ def test_unknown_label_in_a_pickle(tmp_path: Path, cifar_tree: Path) -> None:
     content = pickle.loads(path.read_bytes())
     content["labels"][0] = 10
     path.write_bytes(pickle.dumps(content, protocol=2))
-    assert "labels outside the data sheet: 10" in mistake(
-        tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset"
-    )
+    assert "labels outside the data sheet: 10" in mistake(tmp_path, "cifar10.py", "--data_dir", cifar_tree, "--subset")
 
 
 def test_malicious_pickle(tmp_path: Path, cifar_tree: Path) -> None:

@@ -53,12 +53,7 @@ def test_a_full_disk() -> None:
     with open("/dev/full", "w") as full:
         process = start("-c", LONG, stdout=full, stderr=subprocess.PIPE)
     lines = process.communicate()[1].splitlines()
-    assert lines == [
-        "0",
-        "1",
-        "2",
-        "error: cannot write to standard output (No space left on device)",
-    ]
+    assert lines == ["0", "1", "2", "error: cannot write to standard output (No space left on device)"]
     assert process.returncode == 2
 
 

@@ -93,7 +93,5 @@ def test_split_reads_an_archive(class_tree, capsys) -> None:
 
     archive = shutil.make_archive("photos", "zip", root_dir=class_tree().parent, base_dir="images")
     split.main(["--input_dir", archive, "--output_dir", "out"])
-    assert len(list(Path("out/test/ant").glob("*.jpg"))) == 2, (
-        "parts have class folders, not the archive's folder"
-    )
+    assert len(list(Path("out/test/ant").glob("*.jpg"))) == 2, "parts have class folders, not the archive's folder"
     assert "all in images/" in capsys.readouterr().out

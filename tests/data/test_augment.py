@@ -17,11 +17,7 @@ def sample(augment: Augment, n: int, size: tuple[int, int] = SIZE) -> AugmentPar
 
 def test_params_of_a_sample_depend_only_on_seed_and_epoch() -> None:
     def tensors(seed: int, epoch: int) -> list[torch.Tensor]:
-        return [
-            v
-            for v in vars(sample_params(ALL, 100, SIZE, seed, epoch)).values()
-            if isinstance(v, torch.Tensor)
-        ]
+        return [v for v in vars(sample_params(ALL, 100, SIZE, seed, epoch)).values() if isinstance(v, torch.Tensor)]
 
     first = tensors(3, 2)
     assert len(first) == 3
@@ -45,9 +41,7 @@ def test_no_augmentation_returns_the_images() -> None:
 
 def test_the_grid_equals_affine_grid() -> None:
     affine = torch.randn(5, 2, 3)
-    torch.testing.assert_close(
-        _grid(affine, (9, 7)), F.affine_grid(affine, [5, 3, 9, 7], align_corners=False)
-    )
+    torch.testing.assert_close(_grid(affine, (9, 7)), F.affine_grid(affine, [5, 3, 9, 7], align_corners=False))
 
 
 def test_the_identity_resizes_as_evaluation_does() -> None:
@@ -87,9 +81,7 @@ def test_a_crop_covers_its_fraction_inside_the_image() -> None:
     width, height = affine[:, 0, 0], affine[:, 1, 1]
     area = width * height
     assert area.min() > 0.28 and area.max() <= 1 and abs(area.mean() - 0.63) < 0.05
-    assert (affine[:, 0, 2].abs() + width).max() <= 1 + 1e-6 and (
-        affine[:, 1, 2].abs() + height
-    ).max() <= 1 + 1e-6
+    assert (affine[:, 0, 2].abs() + width).max() <= 1 + 1e-6 and (affine[:, 1, 2].abs() + height).max() <= 1 + 1e-6
     assert (width / height).max() < 1.34 and (height / width).max() < 1.34
 
 
@@ -100,8 +92,7 @@ def test_a_shift_moves_whole_pixels_and_pads_with_black() -> None:
     windows = {(y, x): padded[0, :, y : y + 32, x : x + 32] for y in range(9) for x in range(9)}
     shifted = apply(image.expand(600, -1, -1, -1), sample(Augment(shift=1 / 8), 600, (32, 32)), (32, 32))
     found = {
-        offset: sum(torch.allclose(window, each, atol=1e-3) for each in shifted)
-        for offset, window in windows.items()
+        offset: sum(torch.allclose(window, each, atol=1e-3) for each in shifted) for offset, window in windows.items()
     }
     assert sum(found.values()) == 600 and sum(map(bool, found.values())) > 75 and max(found.values()) < 25
 

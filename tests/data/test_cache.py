@@ -52,9 +52,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def folders() -> list[str]:
-    return sorted(
-        entry.name for entry in cache.cache_dir().iterdir() if entry.name[0] != "." and entry.name != "seen"
-    )
+    return sorted(entry.name for entry in cache.cache_dir().iterdir() if entry.name[0] != "." and entry.name != "seen")
 
 
 def test_the_same_pixels_decoded_once(images: list[str], decoded: list[int]) -> None:
@@ -168,16 +166,13 @@ def test_two_processes_decode_once(images: list[str]) -> None:
         f"print(cache.decode_cached({images!r}, Preprocess(**{vars(SMALL)!r}), None)[0].sum())"
     )
     both = [
-        subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     outputs = [process.communicate()[0].split() for process in both]
     assert sorted(map(len, outputs)) == [1, 2] and outputs[0][-1] == outputs[1][-1]
 
 
-def test_a_damaged_entry_is_decoded_again(
-    images: list[str], decoded: list[int], capsys: pytest.CaptureFixture
-) -> None:
+def test_a_damaged_entry_is_decoded_again(images: list[str], decoded: list[int], capsys: pytest.CaptureFixture) -> None:
     pixels, _ = decode_cached(images, SMALL, None)
     expected = pixels.copy()
     (file,) = cache.cache_dir().glob("*/pixels.npy")
@@ -189,9 +184,7 @@ def test_a_damaged_entry_is_decoded_again(
     assert len(decoded) == 4 * N
 
 
-def test_a_disk_that_is_too_small_is_found_before_decoding(
-    images: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_is_too_small_is_found_before_decoding(images: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**6, 10**6, 20_000))
     with pytest.raises(UserError, match=r"take 0.0 GB in .* set CLASH_CACHE to another folder"):

@@ -31,8 +31,7 @@ def photo(seed: int, size: tuple[int, int] = (120, 90)) -> Image.Image:
     """A (width, height) picture with large and small structures, as photographs have."""
     rng = np.random.default_rng(seed)
     layers = [
-        np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize(size, 3))
-        for n in (4, 9, 30)
+        np.asarray(Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize(size, 3)) for n in (4, 9, 30)
     ]
     return Image.fromarray(np.mean(layers, 0).astype(np.uint8))
 
@@ -119,10 +118,7 @@ def test_exact_duplicates_across_parts_and_labels(capsys) -> None:
         ("exact duplicates", "train/b/torn.png", "in train, labelled a and b"),
     ]
     output = capsys.readouterr().out
-    assert (
-        "exact duplicates: 6 images in 3 sets, 2 across parts or labels; first test/a/again.bmp (in train"
-        in output
-    )
+    assert "exact duplicates: 6 images in 3 sets, 2 across parts or labels; first test/a/again.bmp (in train" in output
     assert "summary: serious: exact duplicates" in output
 
 
@@ -147,9 +143,7 @@ def test_pairs_are_those_of_a_plain_search() -> None:
     hashes += [h ^ (1 << rng.randrange(64)) ^ (1 << rng.randrange(64)) for h in hashes[:20]]
     batches = list(duplicates._pairs(np.array(hashes, np.uint64), np.arange(80)))
     one, two = (np.concatenate(side) for side in zip(*batches, strict=True))
-    plain = {
-        (i, j) for j in range(80) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= duplicates.BITS
-    }
+    plain = {(i, j) for j in range(80) for i in range(j) if (hashes[i] ^ hashes[j]).bit_count() <= duplicates.BITS}
     assert set(zip(one.tolist(), two.tolist(), strict=True)) == plain and len(one) == len(plain) >= 20
 
 

@@ -24,18 +24,14 @@ def load(class_tree: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
     images = class_tree(n=20)
     for i in range(3):
         shutil.copy(images / "ant" / f"ant_{i}.jpg", images / "bee" / f"again_{i}.jpg")
-    shutil.copy(
-        images / "ant" / "ant_0.jpg", images / "ant" / "again.jpg"
-    )  # also among the copies of a conflict
+    shutil.copy(images / "ant" / "ant_0.jpg", images / "ant" / "again.jpg")  # also among the copies of a conflict
     shutil.copy(images / "cow" / "cow_0.jpg", images / "cow" / "again.jpg")  # a copy, but no conflict
 
     def run(*options: str) -> tuple[LoadedDataset, list[str], dict]:
         argv = [*TINY, "--data_dir", str(images), "--out", "out", *options]
         config = make_config((folder.DATASET,), parse((folder.DATASET,), argv))
         row, lines = get_backbone(config.model), []
-        dataset = load_dataset(
-            config, row.preprocess(config.image_size), lambda record: lines.append(record["data"])
-        )
+        dataset = load_dataset(config, row.preprocess(config.image_size), lambda record: lines.append(record["data"]))
         return dataset, lines, static_config(config, row, recipes.PROBE, dataset)
 
     return run

@@ -73,7 +73,5 @@ def test_the_papers_figures() -> None:
     assert SHEETS["dtd"].paper.counts == {"train": 1_880, "test": 1_880}
     # the paper's BreakHis is nine larger at every magnification, and its RSNA counts boxes
     paper = {"40x": 2_004, "100x": 2_090, "200x": 2_022, "400x": 1_829}
-    assert {m: n - sum(SHEETS[f"breakhis-{m}"].counts.values()) for m, n in paper.items()} == dict.fromkeys(
-        paper, 9
-    )
+    assert {m: n - sum(SHEETS[f"breakhis-{m}"].counts.values()) for m, n in paper.items()} == dict.fromkeys(paper, 9)
     assert SHEETS["rsna_pneumonia"].paper.counts == {"train": 24_181, "test": 6_046}

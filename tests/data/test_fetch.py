@@ -11,18 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import Request
 
 import pytest
-from fetch_server import (
-    CONTENT,
-    Server,
-    no_sockets,
-    published,
-    refusal,
-    sheet,
-    tarred,
-    tree,
-    unfinished,
-    zipped,
-)
+from fetch_server import CONTENT, Server, no_sockets, published, refusal, sheet, tarred, tree, unfinished, zipped
 
 import common.data.download.download as transport
 import common.data.download.unpack as unpacking
@@ -45,9 +34,7 @@ def test_several_files_and_their_places(server: Server, tmp_path: Path) -> None:
     archive = published(server, "toy.zip", zipped(CONTENT), into="images")
     md5 = f"md5:{hashlib.md5(b'labels').hexdigest()}"
     assert fetch(sheet(archive, published(server, "labels.mat", b"labels", digest=md5)), tmp_path / "toy")
-    assert tree(tmp_path / "toy") == {"labels.mat": b"labels"} | {
-        f"images/{k}": v for k, v in CONTENT.items()
-    }
+    assert tree(tmp_path / "toy") == {"labels.mat": b"labels"} | {f"images/{k}": v for k, v in CONTENT.items()}
 
 
 def test_a_second_run_opens_no_connection(
@@ -101,9 +88,7 @@ def test_a_server_without_ranges_restarts(toy: Dataset, server: Server, tmp_path
 
 
 @pytest.mark.parametrize("content_range", ["bytes 0-9/10", "bytes 999-9999/10000", "", "bytes */7"])
-def test_another_range_than_requested(
-    toy: Dataset, server: Server, tmp_path: Path, content_range: str
-) -> None:
+def test_another_range_than_requested(toy: Dataset, server: Server, tmp_path: Path, content_range: str) -> None:
     begun = unfinished(tmp_path, server.files["toy.zip"][:1_000])
     server.headers["Content-Range"] = content_range
     assert "the server sent another range than requested" in refusal(toy, tmp_path / "toy")
@@ -156,9 +141,7 @@ def test_bytes_that_are_others(server: Server, tmp_path: Path, begun: int) -> No
 def test_a_wrong_size(server: Server, tmp_path: Path, change: int) -> None:
     content = zipped(CONTENT)
     file = published(server, "toy.zip", content, bytes=len(content) + change)
-    assert f"{len(content):,} bytes, expected {len(content) + change:,}" in refusal(
-        sheet(file), tmp_path / "toy"
-    )
+    assert f"{len(content):,} bytes, expected {len(content) + change:,}" in refusal(sheet(file), tmp_path / "toy")
     assert not unfinished(tmp_path).exists(), "not a byte of it is written"
 
 
@@ -239,9 +222,7 @@ def test_a_disk_too_small(toy: Dataset, server: Server, tmp_path: Path) -> None:
     assert not server.requests
 
 
-def test_a_disk_that_may_not_be_written(
-    toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_that_may_not_be_written(toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
@@ -258,9 +239,7 @@ def test_an_interrupted_extraction_leaves_nothing(
     monkeypatch.setattr(unpacking, "copyfileobj", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(toy, tmp_path / "toy")
-    assert [p.name for p in (tmp_path / "toy-downloads").iterdir()] == ["toy.zip"] and not (
-        tmp_path / "toy"
-    ).exists()
+    assert [p.name for p in (tmp_path / "toy-downloads").iterdir()] == ["toy.zip"] and not (tmp_path / "toy").exists()
     monkeypatch.undo()
     assert fetch(toy, tmp_path / "toy")
     assert len(server.requests) == 1, "what was checked is not fetched again"

@@ -88,10 +88,7 @@ def run(cwd: Path, *command: str) -> subprocess.CompletedProcess:
     ("command", "says"),
     [
         (("-m", "fetch", "eurosad"), "no dataset 'eurosad': did you mean 'eurosat'?"),
-        (
-            ("-m", "fetch", "eurosat", "cifar10", "--data_dir", "x"),
-            "--data_dir is for one dataset, not for 2",
-        ),
+        (("-m", "fetch", "eurosat", "cifar10", "--data_dir", "x"), "--data_dir is for one dataset, not for 2"),
         (("-m", "fetch", "flowers102", "--offline"), "fetch setid.mat from https://www.robots.ox.ac.uk"),
         (("-m", "fetch", "folder"), "Your folder is not downloadable automatically: point --data_dir at"),
         ((str(ROOT / "eurosat.py"), "--download", "--offline"), "94,280,567 bytes, sha256 8ebea626349354c5"),

@@ -37,9 +37,7 @@ def test_a_patient_in_the_middle_of_the_name() -> None:
     """The number of the scan is no group: it does not occur twice in a class."""
     names = [f"{label}/{i}{j}_p{i}_ct.png" for label in ("ill", "well") for i in range(4) for j in range(3)]
     found = candidates(samples_of(names))
-    assert [(c.text, len(set(c.groups))) for c in found if c.kind == "word"] == [
-        ("that share the word p0", 4)
-    ]
+    assert [(c.text, len(set(c.groups))) for c in found if c.kind == "word"] == [("that share the word p0", 4)]
 
 
 def test_a_patient_may_have_images_of_both_classes() -> None:
@@ -119,8 +117,7 @@ def test_sets_join_groups_and_others_keep_their_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern, says",
-    [("(", "not a valid"), ("z", "does not match"), ("a", "puts all images in one group, 'a'")],
+    "pattern, says", [("(", "not a valid"), ("z", "does not match"), ("a", "puts all images in one group, 'a'")]
 )
 def test_patterns_that_give_no_groups(pattern: str, says: str) -> None:
     with pytest.raises(UserError, match=says):

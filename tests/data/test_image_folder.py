@@ -69,9 +69,7 @@ def test_parts(tmp_path: Path, names: tuple[str, ...], expected: dict, text: str
         add(tmp_path, f"{part}/cat/{{{n}}}.jpg", f"{part}/dog/{{{n}}}.png")
     samples = image_folder(tmp_path)
     assert count(samples) == expected and line(samples) == text
-    assert all(
-        Path(image) == tmp_path / name for image, name in zip(samples.images, samples.names, strict=True)
-    )
+    assert all(Path(image) == tmp_path / name for image, name in zip(samples.images, samples.names, strict=True))
 
 
 def test_parts_below_every_class(tmp_path: Path) -> None:
@@ -173,8 +171,7 @@ def test_a_class_missing_in_test(tmp_path: Path) -> None:
     samples = image_folder(add(tmp_path, "train/cat/{4}.jpg", "train/dog/{4}.jpg", "test/cat/{2}.jpg"))
     (caveat,) = split(DATASET, samples, 0).caveats
     assert (
-        caveat
-        == "test has no images of class 'dog' (3 train, 1 val, 0 test): its scores cover the classes that it has"
+        caveat == "test has no images of class 'dog' (3 train, 1 val, 0 test): its scores cover the classes that it has"
     )
 
 

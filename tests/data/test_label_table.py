@@ -70,16 +70,13 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
 def test_json_lines(tmp_path: Path) -> None:
     rows = [{"file_name": f"{i}.jpg", "label": i % 2, "more": {"x": 1}} for i in range(4)]
     path = table(tmp_path, "\n".join(map(json.dumps, rows)), "rows.jsonl")
-    assert labels(image_folder(add(tmp_path, "{4}.jpg"), labels=path)) == {
-        f"{i}.jpg": str(i % 2) for i in range(4)
-    }
+    assert labels(image_folder(add(tmp_path, "{4}.jpg"), labels=path)) == {f"{i}.jpg": str(i % 2) for i in range(4)}
 
 
 def test_columns_that_are_named(tmp_path: Path) -> None:
     add(tmp_path, "{4}.jpg")
     path = table(
-        tmp_path,
-        "a,label,b,c,d\n0.jpg,x,cat,train,p\n1.jpg,x,dog,train,p\n2.jpg,x,cat,test,q\n3.jpg,x,dog,test,q\n",
+        tmp_path, "a,label,b,c,d\n0.jpg,x,cat,train,p\n1.jpg,x,dog,train,p\n2.jpg,x,cat,test,q\n3.jpg,x,dog,test,q\n"
     )
     columns = TableColumns(image="a", label="b", split="c", group="d")
     samples = image_folder(tmp_path, labels=path, columns=columns)
@@ -100,14 +97,11 @@ def test_split_and_group_by_their_usual_names(tmp_path: Path) -> None:
         "4,cat,holdout,",
         "5,dog,holdout,",
     )
-    samples = image_folder(
-        tmp_path, labels=table(tmp_path, "image_id,label,set,patient_id\n" + "\n".join(rows))
-    )
+    samples = image_folder(tmp_path, labels=table(tmp_path, "image_id,label,set,patient_id\n" + "\n".join(rows)))
     assert samples.parts == ["train"] * 2 + ["val"] * 2 + ["test"] * 2
     assert samples.groups == ["a", "a", "b", "b", "4.jpg", "5.jpg"]
     assert (
-        line(samples)
-        == "labels.csv: Training 2 (train), Valid 2 (validation), holdout 2 (test); 2 classes, 4 groups"
+        line(samples) == "labels.csv: Training 2 (train), Valid 2 (validation), holdout 2 (test); 2 classes, 4 groups"
     )
 
 
@@ -158,9 +152,7 @@ def test_numbers_as_labels_are_in_their_order(tmp_path: Path) -> None:
 
 def test_paths_relative_to_the_table_or_the_folder(tmp_path: Path) -> None:
     add(tmp_path, "images/a/{2}.jpg", "images/b/{2}.jpg")
-    path = table(
-        tmp_path, "path,label\n../images/a/0.jpg,cat\nimages/a/1.jpg,dog\nb/0,cat\nb/1,dog\n", "meta/l.csv"
-    )
+    path = table(tmp_path, "path,label\n../images/a/0.jpg,cat\nimages/a/1.jpg,dog\nb/0,cat\nb/1,dog\n", "meta/l.csv")
     samples = image_folder(tmp_path, labels=path)
     assert labels(samples) == {
         "images/a/0.jpg": "cat",
@@ -188,9 +180,7 @@ def test_metadata_of_hugging_face_is_found(tmp_path: Path, suffix: str) -> None:
     for part in ("train", "test"):
         add(tmp_path, f"{part}/{{2}}.png")
         rows = [{"file_name": f"{i}.png", "label": "ab"[i]} for i in range(2)]
-        text = (
-            "\n".join(map(json.dumps, rows)) if suffix == "jsonl" else "file_name,label\n0.png,a\n1.png,b\n"
-        )
+        text = "\n".join(map(json.dumps, rows)) if suffix == "jsonl" else "file_name,label\n0.png,a\n1.png,b\n"
         table(tmp_path, text, f"{part}/metadata.{suffix}")
     samples = image_folder(tmp_path)
     assert samples.parts == ["test", "test", "train", "train"] and samples.classes == ("a", "b")
@@ -230,9 +220,7 @@ def test_refusals(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_no_such_table(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"no table of labels nowhere.csv: expected a CSV, TSV or JSON lines file"
-    ):
+    with pytest.raises(UserError, match=r"no table of labels nowhere.csv: expected a CSV, TSV or JSON lines file"):
         image_folder(add(tmp_path, "{2}.jpg"), labels=Path("nowhere.csv"))
 
 

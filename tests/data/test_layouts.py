@@ -149,11 +149,7 @@ def test_a_class_folder_without_images(built) -> None:
 
 def test_class_names_come_from_the_layout(built) -> None:
     assert load(sheet_of("cifar100"), built("cifar100")).classes[3] == "thing 003"
-    assert load(sheet_of("tinyimagenet"), built("tinyimagenet")).classes == (
-        "n01 goldfish",
-        "n02 crane",
-        "n03 crane",
-    )
+    assert load(sheet_of("tinyimagenet"), built("tinyimagenet")).classes == ("n01 goldfish", "n02 crane", "n03 crane")
     assert "Ram C/V Cargo Van Minivan 2012" in load(sheet_of("stanford_cars"), built("stanford_cars")).classes
     assert load(sheet_of("dtd"), built("dtd")).classes == ("banded", "blotchy", "zigzagged")
 
@@ -187,9 +183,7 @@ def test_dtd_folds(built) -> None:
 def test_leaves_stay_together(built) -> None:
     samples = load(sheet_of("plantvillage"), built("plantvillage_leaves"))
     groups = Counter(samples.groups)
-    assert len(groups) == 9 and set(groups.values()) == {3}, (
-        "eight leaves of three pictures, three copies of one"
-    )
+    assert len(groups) == 9 and set(groups.values()) == {3}, "eight leaves of three pictures, three copies of one"
     assert groups["Apple___healthy:::0.0"] == groups["Blueberry___healthy:::0.0"] == 3
 
 
@@ -213,9 +207,7 @@ def test_galaxies_are_read_one_by_one_and_grouped_by_position(built) -> None:
 def test_breakhis_patients_and_magnifications(built) -> None:
     script, root = import_module("breakhis"), built("breakhis")
     samples = load(script.DATASETS[0], root)
-    assert all(
-        "-40-" in name and name.startswith(("benign/SOB/", "malignant/SOB/")) for name in samples.names
-    )
+    assert all("-40-" in name and name.startswith(("benign/SOB/", "malignant/SOB/")) for name in samples.names)
     groups = Counter(samples.groups)
     assert groups["14-13412"] == 6, "DC and LC of the same number are one patient"
     assert groups["14-21998"] == groups["14-22549"] == 6 and len(groups) == 9
@@ -229,10 +221,7 @@ def test_breakhis_patients_and_magnifications(built) -> None:
 def test_breakhis_folds(built) -> None:
     sheet, root = sheet_of("breakhis"), built("breakhis")
     samples = sheet.load(root, sheet.classes, fold=3)
-    assert {g for g, p in zip(samples.groups, samples.parts, strict=True) if p == "test"} == {
-        "14-14134",
-        "14-2523",
-    }
+    assert {g for g, p in zip(samples.groups, samples.parts, strict=True) if p == "test"} == {"14-14134", "14-2523"}
     with pytest.raises(UserError, match=r"no dsfold1\.txt in .*mkfold"):
         sheet.load(root, sheet.classes, fold=1)
     lines = (root / "dsfold3.txt").read_text().splitlines()
@@ -281,6 +270,4 @@ def test_a_broken_dicom_file_is_reported_like_any_image(tmp_path: Path) -> None:
 def test_plantvillages_odd_files(built) -> None:
     samples = load(sheet_of("plantvillage"), built("plantvillage"))
     assert {Path(name).suffix for name in samples.names} == {".JPG", ".jpg", ".jpeg", ".png"}
-    assert (
-        Image.open(samples.images[samples.names.index("Tomato___Late_blight/image (5).png")]).mode == "RGBA"
-    )
+    assert Image.open(samples.images[samples.names.index("Tomato___Late_blight/image (5).png")]).mode == "RGBA"

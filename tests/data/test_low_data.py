@@ -22,9 +22,7 @@ from common.spec import Samples, Split
 SIZES = {"a": 30, "b": 50, "c": 200}
 
 
-def reduced(
-    samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None
-) -> Split:
+def reduced(samples: Samples, seed: int = 0, shots: int | None = None, fraction: float | None = None) -> Split:
     full = splits.split(folder.DATASET, samples, seed)
     return splits.reduce_train(samples, full, seed, shots, fraction)
 
@@ -97,9 +95,7 @@ def test_a_written_list_reproduces_the_split(tmp_path: Path) -> None:
     samples = listed(SIZES)
     for split in (reduced(samples), reduced(samples, shots=3)):
         split_file.write(tmp_path / "split.csv", samples, split)
-        assert (
-            splits.split(folder.DATASET, split_file.apply(tmp_path / "split.csv", samples), seed=9) == split
-        )
+        assert splits.split(folder.DATASET, split_file.apply(tmp_path / "split.csv", samples), seed=9) == split
 
 
 def test_a_run_and_the_same_run_from_its_split_file(tmp_path: Path, class_tree, monkeypatch, capsys) -> None:
@@ -124,9 +120,7 @@ def test_a_fraction_of_a_run_that_skips_bad_images(tmp_path: Path, class_tree, m
     monkeypatch.chdir(tmp_path)
     images = class_tree(n=20)
     (images / "ant" / "ant_1.jpg").write_bytes(b"broken")
-    main(
-        folder.DATASET, ["--data_dir", str(images), *TINY, "--fraction", "0.5", "--skip_bad", "--out", "out"]
-    )
+    main(folder.DATASET, ["--data_dir", str(images), *TINY, "--fraction", "0.5", "--skip_bad", "--out", "out"])
     result = json.loads(Path("out/result.json").read_text())
     assert result["fraction"] == 0.5 and result["skipped_images"] == 1
     assert sum(result["split"][part] for part in ("train", "val", "test", "unused")) == 59

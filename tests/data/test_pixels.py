@@ -29,17 +29,12 @@ def write_png16(path: Path, values: np.ndarray) -> None:
     height, width, channels = values.shape
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-        )
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
     header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
 
 
@@ -288,9 +283,7 @@ def test_only_the_first_of_several_frames(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.draws
-def test_check_reports_the_range_and_draws_a_contact_sheet(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_check_reports_the_range_and_draws_a_contact_sheet(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name, values in (("up", RAMP), ("down", 1 - RAMP)):
         (tmp_path / "images" / name).mkdir(parents=True)
         for i in range(12):
@@ -321,9 +314,7 @@ def test_check_requires_bands_like_a_run(tmp_path: Path, capsys: pytest.CaptureF
             if start[0] == "check":
                 command(start)
             else:
-                main(
-                    folder.DATASET, ["--data_dir", images, "-model", "timm:test_resnet", "--weights", "none"]
-                )
+                main(folder.DATASET, ["--data_dir", images, "-model", "timm:test_resnet", "--weights", "none"])
         assert stop.value.code == 2
         assert "0.tif: 5 bands: select three with --bands R G B" in capsys.readouterr().err
     command(["check", images, "--bands", "4", "3", "2"])

@@ -40,11 +40,7 @@ def test_users_folders_nested_and_with_other_files(class_tree) -> None:
     (folder / "ant" / "Thumbs.db").write_text("x")
     (folder / ".git").mkdir()
     samples = image_folder(folder)
-    assert (
-        samples.classes == ("ant", "bee", "cow")
-        and "ant/2024/may/UPPER.JPG" in samples.names
-        and len(samples) == 9
-    )
+    assert samples.classes == ("ant", "bee", "cow") and "ant/2024/may/UPPER.JPG" in samples.names and len(samples) == 9
 
 
 def test_parts_of_a_users_folder(class_tree) -> None:
@@ -67,9 +63,7 @@ def test_cifar(cifar_tree: Path) -> None:
     samples = cifar10.DATASET.load(cifar_tree, cifar10.DATASET.classes)
     assert samples.images.shape == (120, 32, 32, 3) and samples.images.dtype == np.uint8
     assert samples.parts.count("train") == 100 and samples.names[20] == "data_batch_2/00000"
-    assert (
-        samples.images[0].mean((0, 1)).argmax() == 0
-    )  # the first picture is red: planes are in R, G, B order
+    assert samples.images[0].mean((0, 1)).argmax() == 0  # the first picture is red: planes are in R, G, B order
 
 
 def test_flowers(flowers_tree: Path) -> None:
@@ -117,9 +111,7 @@ def test_every_mode_becomes_rgb(mode: str) -> None:
     pixels = fit(grey, (16, 16), UNCROPPED)
     assert pixels.shape == (16, 16, 3) and pixels.dtype == np.uint8
     if mode != "1":
-        assert abs(int(pixels.mean()) - 194) <= 1, (
-            "50000 of 65535 is 194 of 255; opaque pictures keep their values"
-        )
+        assert abs(int(pixels.mean()) - 194) <= 1, "50000 of 65535 is 194 of 255; opaque pictures keep their values"
 
 
 def test_transparent_becomes_white() -> None:
@@ -173,9 +165,7 @@ def test_preprocessing_is_torchvisions() -> None:
     from torchvision.transforms import v2
 
     rng = np.random.default_rng(0)
-    smooth = Image.fromarray(rng.integers(0, 255, (9, 12, 3), np.uint8)).resize(
-        (480, 360), Image.Resampling.BICUBIC
-    )
+    smooth = Image.fromarray(rng.integers(0, 255, (9, 12, 3), np.uint8)).resize((480, 360), Image.Resampling.BICUBIC)
     row = get_backbone("resnet50")
     ours = fit(smooth, (224, 224), row.preprocess()).astype(int)
     theirs = v2.Compose([v2.Resize(232, v2.InterpolationMode.BILINEAR), v2.CenterCrop(224)])(smooth)

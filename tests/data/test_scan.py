@@ -87,13 +87,8 @@ def test_hard_links_are_one_file(tmp_path: Path) -> None:
         (root / name).mkdir()
         os.link(root / "b" / "0.jpg", root / name / "1.jpg")
     tree = scan(root)
-    assert tree.names() == ["a/1.jpg", "c/0.jpg"], (
-        "the first name stays, whatever the order of the directories"
-    )
-    assert tree.skipped == {"read already": 2} and {first for _, first in tree.repeated} <= {
-        "a/1.jpg",
-        "b/0.jpg",
-    }
+    assert tree.names() == ["a/1.jpg", "c/0.jpg"], "the first name stays, whatever the order of the directories"
+    assert tree.skipped == {"read already": 2} and {first for _, first in tree.repeated} <= {"a/1.jpg", "b/0.jpg"}
 
 
 def test_a_file_in_two_classes_is_named(tmp_path: Path) -> None:
@@ -155,9 +150,7 @@ EXCLUDED = {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG", "PDF", "PALM", "IPTC"}
 
 def test_all_suffixes_of_pillow_are_read_or_excluded() -> None:
     Image.init()
-    registered = {
-        suffix: name for suffix, name in Image.registered_extensions().items() if name not in EXCLUDED
-    }
+    registered = {suffix: name for suffix, name in Image.registered_extensions().items() if name not in EXCLUDED}
     assert suffixes.FORMAT_OF.keys() == registered.keys()
     assert {name for name in suffixes.PILLOW if name not in Image.OPEN} == set()
 
@@ -231,9 +224,7 @@ def random_tree(root: Path, rng: random.Random) -> int:
     for _ in range(rng.randrange(3, 45)):
         where = rng.choice(folders)
         name = (
-            rng.choice(PIECES)
-            if rng.random() < 0.7
-            else "".join(rng.choices(string.printable.replace("/", ""), k=5))
+            rng.choice(PIECES) if rng.random() < 0.7 else "".join(rng.choices(string.printable.replace("/", ""), k=5))
         )
         path = where / (name + (rng.choice(SUFFIXES) if rng.random() < 0.6 else ""))
         if name in (".", "..") or os.path.lexists(path):
@@ -248,17 +239,10 @@ def random_tree(root: Path, rng: random.Random) -> int:
         elif kind < 0.85:
             os.mkfifo(path)
         elif kind < 0.9 and files:
-            os.link(
-                rng.choice([p for p in root.rglob("*") if p.is_file() and not p.is_symlink()] or [__file__]),
-                path,
-            )
+            os.link(rng.choice([p for p in root.rglob("*") if p.is_file() and not p.is_symlink()] or [__file__]), path)
         else:
-            seen = [
-                p for p in [*folders, *root.rglob("*")] if not any(map(leftover, p.relative_to(root).parts))
-            ]
-            target = rng.choice(
-                [*seen, Path("nowhere"), root.parent]
-            )  # links into hidden folders are followed
+            seen = [p for p in [*folders, *root.rglob("*")] if not any(map(leftover, p.relative_to(root).parts))]
+            target = rng.choice([*seen, Path("nowhere"), root.parent])  # links into hidden folders are followed
             path.symlink_to(target if rng.random() < 0.5 else os.path.relpath(target, where))
         files += 1
     return files

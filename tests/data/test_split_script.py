@@ -48,9 +48,7 @@ def test_counts_and_content(class_tree, capsys: pytest.CaptureFixture) -> None:
 
 def test_without_val(class_tree) -> None:
     run("--input_dir", class_tree(), "--output_dir", "out")
-    assert counts("out") == {
-        f"{part}/{c}": n for part, n in (("train", 8), ("test", 2)) for c in ("ant", "bee", "cow")
-    }
+    assert counts("out") == {f"{part}/{c}": n for part, n in (("train", 8), ("test", 2)) for c in ("ant", "bee", "cow")}
 
 
 def test_the_script_splits_like_a_data_sheet(class_tree) -> None:
@@ -83,10 +81,7 @@ def test_other_files_are_left_out_and_named(class_tree, capsys) -> None:
         (images / name).write_text("no picture of a class")
     run("--input_dir", images, "--output_dir", "out")
     assert len(files("out")) == 30
-    assert (
-        "4 files skipped (1 .txt, 1 hidden, 1 no suffix, 1 outside the class folders)"
-        in capsys.readouterr().out
-    )
+    assert "4 files skipped (1 .txt, 1 hidden, 1 no suffix, 1 outside the class folders)" in capsys.readouterr().out
 
 
 def test_groups_stay_together(class_tree) -> None:
@@ -95,9 +90,7 @@ def test_groups_stay_together(class_tree) -> None:
         number = int(path.stem.split("_")[1])
         path.rename(path.with_name(f"p{number // 4}-{number}.jpg"))
     run("--input_dir", images, "--output_dir", "out", "--val_size", 0.2, "--group_by", r"/(p\d+)-")
-    patients = [
-        {Path(name).stem.split("-")[0] for name in files(f"out/{part}")} for part in ("train", "val", "test")
-    ]
+    patients = [{Path(name).stem.split("-")[0] for name in files(f"out/{part}")} for part in ("train", "val", "test")]
     assert sum(map(len, patients)) == 5 and set.union(*patients) == {f"p{i}" for i in range(5)}
     assert all(patients)
 

@@ -14,9 +14,7 @@ from common import Holdout
 from common.data.splits import requirements, splits
 from common.errors import UserError
 
-EUROSAT = dict(
-    zip(eurosat.DATASET.classes, (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000), strict=True)
-)
+EUROSAT = dict(zip(eurosat.DATASET.classes, (3000, 3000, 3000, 2500, 2500, 2000, 2500, 3000, 2500, 3000), strict=True))
 
 
 def test_eurosat_arithmetic() -> None:
@@ -42,18 +40,14 @@ def test_fingerprints_are_pinned() -> None:
 def test_every_class_gives_its_share(fraction: float) -> None:
     samples = listed({"a": 7, "b": 10, "c": 101})
     taken = splits.holdout(samples.names, samples.labels, None, fraction, 42, "test")
-    assert Counter(samples.labels[i] for i in taken) == {
-        c: ceil(fraction * n) for c, n in enumerate((7, 10, 101))
-    }
+    assert Counter(samples.labels[i] for i in taken) == {c: ceil(fraction * n) for c, n in enumerate((7, 10, 101))}
 
 
 def test_order_does_not_matter() -> None:
     samples = listed({"a": 30, "b": 20})
     shuffled = list(range(50))
     random.Random(0).shuffle(shuffled)
-    other = replace(
-        samples, names=[samples.names[i] for i in shuffled], labels=[samples.labels[i] for i in shuffled]
-    )
+    other = replace(samples, names=[samples.names[i] for i in shuffled], labels=[samples.labels[i] for i in shuffled])
     one, two = splits.split(eurosat.DATASET, samples, 0), splits.split(eurosat.DATASET, other, 0)
     assert one.fingerprint == two.fingerprint
     assert {samples.names[i] for i in one.val} == {other.names[i] for i in two.val}
@@ -85,9 +79,7 @@ def test_groups_stay_whole() -> None:
 
 def test_a_class_of_one_group_is_named() -> None:
     samples = replace(listed({"a": 20, "b": 20}), groups=["g"] * 20 + [f"h{i}" for i in range(20)])
-    with pytest.raises(
-        UserError, match=r"class 'a' has no image in .* in all, in . groups?\): .* so add groups"
-    ):
+    with pytest.raises(UserError, match=r"class 'a' has no image in .* in all, in . groups?\): .* so add groups"):
         splits.split(eurosat.DATASET, samples, 0)
 
 
@@ -116,9 +108,7 @@ def test_a_paper_may_tear_groups_and_forget_classes() -> None:
 def test_carved_validation_goes_back_to_train() -> None:
     """Test stays; a validation set of the data's own stays, too; without caveats of validation."""
     samples = listed({"a": 20, "b": 20})
-    split = replace(
-        splits.split(digits.DATASET, samples, seed=0), caveats=("validation has none", "test has few")
-    )
+    split = replace(splits.split(digits.DATASET, samples, seed=0), caveats=("validation has none", "test has few"))
     merged = splits.without_val(samples, split)
     assert set(merged.train) == set(split.train + split.val) and list(merged.train) == sorted(merged.train)
     assert (merged.val, merged.test, merged.caveats) == ((), split.test, ("test has few",))

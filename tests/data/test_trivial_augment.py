@@ -63,9 +63,7 @@ def test_an_operation_equals_torchvision_on_tensors(name: str, size: tuple[int, 
     magnitudes = every_magnitude(name)
     result = ours(image, name, magnitudes)
     assert result.dtype == torch.float32 and torch.equal(result, result.byte().float())
-    assert worst_fraction(result != torchvision_result(image, name, magnitudes)) <= (
-        0.001 if name in TIES else 0
-    )
+    assert worst_fraction(result != torchvision_result(image, name, magnitudes)) <= (0.001 if name in TIES else 0)
 
 
 @pytest.mark.parametrize("size", SIZES[:3], ids=str)
@@ -113,18 +111,14 @@ def mixed(n: int = 40, height: int = 17, width: int = 24) -> tuple[Tensor, Tenso
     """Every operation at least twice, in no order."""
     operations = torch.arange(n)[torch.randperm(n, generator=generator())] % len(NAMES)
     choice = torch.randint(31, (n,), generator=generator(1))
-    magnitudes = torch.stack(
-        [OPERATIONS[NAMES[o]][1][c, o % 2] for o, c in zip(operations, choice, strict=True)]
-    )
+    magnitudes = torch.stack([OPERATIONS[NAMES[o]][1][c, o % 2] for o, c in zip(operations, choice, strict=True)])
     return make_images(n, height, width).float(), operations, magnitudes
 
 
 def test_a_mixed_batch_equals_its_images_one_by_one_in_any_order() -> None:
     images, operations, magnitudes = mixed()
     together = apply(images, operations, magnitudes)
-    single = [
-        apply(images[i : i + 1], operations[i : i + 1], magnitudes[i : i + 1]) for i in range(len(images))
-    ]
+    single = [apply(images[i : i + 1], operations[i : i + 1], magnitudes[i : i + 1]) for i in range(len(images))]
     assert torch.equal(together, torch.cat(single))
     order = torch.randperm(len(images), generator=generator(2))
     assert torch.equal(apply(images[order], operations[order], magnitudes[order]), together[order])

@@ -73,9 +73,7 @@ HOSTILE: dict[str, tuple[str, Callable[[], bytes], str]] = {
 }  # fmt: skip
 
 
-def test_a_large_archive_may_unpack_to_a_multiple_of_its_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_large_archive_may_unpack_to_a_multiple_of_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not to a smaller size than its own: it is no bomb."""
     monkeypatch.setattr(unpacking, "SMALL", 10)
     (tmp_path / "a.zip").write_bytes(zipped({"a.bin": np.random.default_rng(0).bytes(5_000)}))
@@ -84,9 +82,7 @@ def test_a_large_archive_may_unpack_to_a_multiple_of_its_size(
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_a_hostile_archive(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+def test_a_hostile_archive(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setattr(unpacking, "SMALL", 1_000_000)
     monkeypatch.setattr(unpacking, "MAX_FILES", 100)
     suffix, make, why = HOSTILE[what]

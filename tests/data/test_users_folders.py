@@ -73,9 +73,7 @@ def test_check_agrees_with_the_run_on_the_shared_cases(tmp_path: Path, capsys) -
         (("{20}.jpg",), ("--labels", "labels.csv")),
     ],
 )
-def test_check_agrees_with_the_run(
-    tmp_path: Path, capsys, names: tuple[str, ...], options: tuple[str, ...]
-) -> None:
+def test_check_agrees_with_the_run(tmp_path: Path, capsys, names: tuple[str, ...], options: tuple[str, ...]) -> None:
     add(Path("photos"), *names)
     if "--labels" in options:
         rows = "".join(f"{i},{'ab'[i % 2]}\n" for i in range(18))
@@ -116,13 +114,9 @@ def test_a_run_with_a_table(tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().err.startswith("labels.csv: 30 images; 2 classes, 10 groups")
     with open("run/split.csv", newline="") as file:
         parts = {row["path"]: row["part"] for row in csv.DictReader(file)}
-    again = make_config(
-        (folder.DATASET,), parse((folder.DATASET,), ["--config", "run/options.yaml", "--out", "new"])
-    )
+    again = make_config((folder.DATASET,), parse((folder.DATASET,), ["--config", "run/options.yaml", "--out", "new"]))
     assert read_samples(again).names == sorted(parts), "the run's options name the same table"
-    assert len(parts) == 30 and all(
-        len({parts[f"{i + k}.jpg"] for k in range(3)}) == 1 for i in range(0, 30, 3)
-    )
+    assert len(parts) == 30 and all(len({parts[f"{i + k}.jpg"] for k in range(3)}) == 1 for i in range(0, 30, 3))
 
 
 def test_recommend_reads_the_same(tmp_path: Path, capsys) -> None:
@@ -162,9 +156,7 @@ def test_lists_with_holes(tmp_path: Path) -> None:
     lines: list[dict] = []
     data = load_dataset(config, get_backbone(config.model).preprocess((32, 32)), lines.append)
     assert len(data.samples) == 20
-    assert lines == [
-        {"data": f"1 listed image is missing (first images/{missing.parent.name}/{missing.name})"}
-    ]
+    assert lines == [{"data": f"1 listed image is missing (first images/{missing.parent.name}/{missing.name})"}]
     config = make_config((food101.DATASET,), parse((food101.DATASET,), options))
     with pytest.raises(UserError, match=r"1 of 21 images missing.*--subset"):
         load_dataset(config, get_backbone(config.model).preprocess((32, 32)), lines.append)
@@ -209,7 +201,5 @@ def test_predict_prints_names_safely(tmp_path: Path, capfd) -> None:
     capfd.readouterr()
     command(["predict", "run", "new/a\nb.jpg", str(odd)])
     lines = capfd.readouterr().out.splitlines()
-    assert (
-        len(lines) == 2 and lines[0].startswith(r"new/a\nb.jpg: ") and lines[1].startswith(r"new/\xff.jpg: ")
-    )
+    assert len(lines) == 2 and lines[0].startswith(r"new/a\nb.jpg: ") and lines[1].startswith(r"new/\xff.jpg: ")
     assert all(r"\x1b[31mred" in line and "\x1b" not in line for line in lines)

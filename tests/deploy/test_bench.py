@@ -30,11 +30,7 @@ def test_bench(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     ],
 )
 def test_mistakes_are_rejected(
-    options: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bench.json").touch()

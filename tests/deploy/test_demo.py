@@ -34,9 +34,7 @@ def server(run: Path) -> Iterator[demo.DemoServer]:
         server.shutdown()
 
 
-def ask(
-    server: demo.DemoServer, method: str, path: str, body: bytes = b"", **headers: str
-) -> tuple[int, dict, bytes]:
+def ask(server: demo.DemoServer, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
@@ -56,9 +54,7 @@ def test_an_image_is_classified_as_by_predict(server: demo.DemoServer, run: Path
     ((_, ranked),) = predict(run, [tmp_path / "photo.jpg"], top=3)
     assert status == 200 and headers["Content-Type"] == "application/json"
     assert [row["name"] for row in answer["classes"]] == [name for name, _ in ranked]
-    assert [row["probability"] for row in answer["classes"]] == pytest.approx(
-        [p for _, p in ranked], abs=1e-6
-    )
+    assert [row["probability"] for row in answer["classes"]] == pytest.approx([p for _, p in ranked], abs=1e-6)
     png = Image.open(io.BytesIO(base64.b64decode(answer["picture"].partition(",")[2])))
     assert png.size == (448, 224) and answer["method"] == "Grad-CAM"
 

@@ -93,11 +93,7 @@ def test_predict_writes_pictures(tmp_path: Path, class_tree, capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         command(["predict", str(run), str(images), "--explain", str(out)])
     assert stop.value.code == 1 and len(capsys.readouterr().out.splitlines()) == 3
-    assert sorted(path.name for path in out.iterdir()) == [
-        "00001-ant_0.png",
-        "00003-bee_0.png",
-        "00004-cow_0.png",
-    ]
+    assert sorted(path.name for path in out.iterdir()) == ["00001-ant_0.png", "00003-bee_0.png", "00004-cow_0.png"]
     both = np.asarray(Image.open(out / "00003-bee_0.png"))
     assert both.shape == (224, 448, 3), "the image, and on its right the image under the heat"
     assert not np.array_equal(both[:, :224], both[:, 224:])

@@ -50,16 +50,10 @@ def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.Capt
     script = torch.jit.load("out/model.pt", _extra_files=extra)
     outputs = session.run(None, {"images": batch})[0], script(torch.from_numpy(batch)).detach().numpy()
     for logits in outputs:
-        np.testing.assert_allclose(
-            logits, np.tile(expected(run, image), (3, 1)), atol=2e-2
-        )  # Pillow rounds the crop
+        np.testing.assert_allclose(logits, np.tile(expected(run, image), (3, 1)), atol=2e-2)  # Pillow rounds the crop
     np.testing.assert_allclose(*outputs, atol=1e-5)
     with safe_open("out/model.safetensors", "pt") as file:
-        told = [
-            session.get_modelmeta().custom_metadata_map["about"],
-            extra["about"],
-            file.metadata()["about"],
-        ]
+        told = [session.get_modelmeta().custom_metadata_map["about"], extra["about"], file.metadata()["about"]]
     for about in map(json.loads, told):
         assert about["classes"] == ["ant", "bee", "cow"] and about["backbone"] == "timm:test_resnet"
         assert about["preprocess"]["size"] == [32, 32] and about["temperature"] > 0

@@ -27,10 +27,7 @@ from common.run.results import read_model_card
 def blocks(hub: Path) -> list[str]:
     """The code of the card, with the folder's path."""
     card = (hub / "README.md").read_text("utf-8")
-    return [
-        block.replace("path/to/this/folder", str(hub))
-        for block in re.findall(r"```python\n(.*?)```", card, re.S)
-    ]
+    return [block.replace("path/to/this/folder", str(hub)) for block in re.findall(r"```python\n(.*?)```", card, re.S)]
 
 
 def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick_intervals, capsys) -> None:
@@ -38,12 +35,7 @@ def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick
     main(folder.DATASET, [*TINY, "--epochs", "1", "--data_dir", str(class_tree()), "--out", "out"])
     command(["export", "out", "--format", "hub"])
     hub, run = Path("out/hub"), Path("out")
-    assert {path.name for path in hub.iterdir()} == {
-        "README.md",
-        "config.json",
-        "model.safetensors",
-        "confusion.png",
-    }
+    assert {path.name for path in hub.iterdir()} == {"README.md", "config.json", "model.safetensors", "confusion.png"}
 
     images = torch.randn(2, 3, 32, 32)
     expected = load_model(run, read_model_card(run / "best.safetensors")).net(images)
@@ -61,9 +53,7 @@ def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick
     )
 
     result = json.loads((run / "result.json").read_text())
-    scores = {
-        score.metric_name: score.metric_value for score in ModelCard.load(hub / "README.md").data.eval_results
-    }
+    scores = {score.metric_name: score.metric_value for score in ModelCard.load(hub / "README.md").data.eval_results}
     assert scores == pytest.approx({name: score["value"] for name, score in result["test"].items()}, abs=1e-5)
     with pytest.raises(SystemExit) as stop:
         command(["export", "out", "--format", "hub"])
@@ -97,16 +87,9 @@ def test_the_card(tmp_path: Path) -> None:
     card = (run / "hub" / "README.md").read_text("utf-8")
     assert r"| bee \| wasp | 5 | 80.0 [37.6, 96.4] | 80.0 [37.6, 96.4] | 80.0 [" in card
     assert r"| &lt;cow> | 0 | no image | 0.0 [0.0, 79.3] | 0.0 [0.0, 79.3] | no image |" in card
-    assert (
-        "| Top-1 accuracy (%) | 81.82 | 52.00 to 95.00 |" in card
-        and "| NLL | 0.500 | 0.400 to 0.600 |" in card
-    )
+    assert "| Top-1 accuracy (%) | 81.82 | 52.00 to 95.00 |" in card and "| NLL | 0.500 | 0.400 to 0.600 |" in card
     assert "\n\n- Invented.\n\n" in card and "(confusion.png)" in card
-    assert json.loads((run / "hub" / "config.json").read_text())["label_names"] == [
-        "ant",
-        "bee | wasp",
-        "<cow>",
-    ]
+    assert json.loads((run / "hub" / "config.json").read_text())["label_names"] == ["ant", "bee | wasp", "<cow>"]
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -121,9 +104,7 @@ class Hub(BaseHTTPRequestHandler):
             answer = {"url": "http://127.0.0.1/user/name"}
         elif self.path.endswith("/preupload/main"):
             files = json.loads(body)["files"]
-            answer = {
-                "files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]
-            }
+            answer = {"files": [{"path": f["path"], "uploadMode": "regular", "shouldIgnore": False} for f in files]}
         elif self.path.endswith("/commit/main"):
             lines = [json.loads(line) for line in body.splitlines()]
             self.server.files |= {

@@ -50,9 +50,7 @@ def grey_images() -> LoadedDataset:
         samples=Samples(images=None, names=names, labels=[int(v < 128) for v in levels], classes=("a", "b")),
         pixels=np.broadcast_to(levels[:, None, None, None], (40, 8, 8, 3)).copy(),
         indices=np.arange(40),
-        split=Split(
-            train=tuple(i for i in range(40) if i % 4), val=(), test=tuple(range(0, 40, 4)), fingerprint=""
-        ),
+        split=Split(train=tuple(i for i in range(40) if i % 4), val=(), test=tuple(range(0, 40, 4)), fingerprint=""),
         preprocess=PLAIN,
     )
 
@@ -104,10 +102,7 @@ def test_every_engine_is_timed(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(serve, "MIN_CALLS", 2)
     model, images = brightness_network(tmp_path / "model.onnx"), np.zeros((4, 3, 8, 8), np.float32)
     threads = torch.get_num_threads()
-    rows = [
-        serve._measure_onnx("ONNX Runtime", model, images, 1),
-        serve._measure_torch(net(), images, 2, model),
-    ]
+    rows = [serve._measure_onnx("ONNX Runtime", model, images, 1), serve._measure_torch(net(), images, 2, model)]
     assert [(row["engine"], row["threads"]) for row in rows] == [("ONNX Runtime", 1), ("PyTorch", 2)]
     for row in rows:
         assert 0 < row["p50_ms"] <= row["p95_ms"] and row["images_per_second"] > 0
@@ -122,16 +117,12 @@ def test_a_run_without_its_images(tmp_path: Path, monkeypatch, capsys) -> None:
         raise UserError(f"measured {run_folder.name} with {dataset}")
 
     run = make_run(tmp_path / "run", "timm:test_resnet", 32)
-    (run / "options.yaml").write_text(
-        f"data_dir: {tmp_path / 'gone'}\nmodel: timm:test_resnet\nweights: none\n"
-    )
+    (run / "options.yaml").write_text(f"data_dir: {tmp_path / 'gone'}\nmodel: timm:test_resnet\nweights: none\n")
     monkeypatch.setattr(serve, "measure", measure)
     with pytest.raises(SystemExit):
         command(["bench", "--serve", str(run)])
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith(
-        f"int8 is not measured, it needs the run's images: no data in {tmp_path / 'gone'}"
-    )
+    assert first.startswith(f"int8 is not measured, it needs the run's images: no data in {tmp_path / 'gone'}")
     assert second == "error: measured run with None"
 
 
@@ -139,10 +130,7 @@ def test_a_run_without_its_images(tmp_path: Path, monkeypatch, capsys) -> None:
     ("options", "message"),
     [
         (["--serve", "nowhere"], "no trained model in nowhere"),
-        (
-            ["--serve", "nowhere", "-bs", "8"],
-            "--serve measures a run as it is, on the CPU: drop --batch_size",
-        ),
+        (["--serve", "nowhere", "-bs", "8"], "--serve measures a run as it is, on the CPU: drop --batch_size"),
     ],
 )
 def test_mistakes(options: list[str], message: str, capsys) -> None:

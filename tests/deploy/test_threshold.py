@@ -71,9 +71,7 @@ def test_a_threshold_decides(run: Path, capsys: pytest.CaptureFixture) -> None:
     decided, line = predicted(run, capsys, "--threshold", str(threshold))
     assert {image: p for image, (_, p) in decided.items()} == {image: p for image, (_, p) in rows.items()}
     assert all((first == "=sick") == (p["=sick"] >= 100 * threshold) for first, p in decided.values())
-    assert line.startswith(
-        f"=sick where its probability is at least {100 * threshold:.4g} %; on test recall "
-    )
+    assert line.startswith(f"=sick where its probability is at least {100 * threshold:.4g} %; on test recall ")
     other, _ = predicted(run, capsys, "--threshold", "1", "--positive", "healthy", "--top", "1")
     assert {first for first, _ in other.values()} == {"=sick"} and all(len(p) == 1 for _, p in other.values())
 
@@ -81,9 +79,7 @@ def test_a_threshold_decides(run: Path, capsys: pytest.CaptureFixture) -> None:
 def test_a_recall_is_that_of_the_result(run: Path, capsys: pytest.CaptureFixture) -> None:
     points = json.loads((run / results.RESULT).read_text())["operating_points"]
     for point in (points[0], points[-1]):
-        _, line = predicted(
-            run, capsys, "--threshold", f"recall={point['recall']}", "--positive", point["class"]
-        )
+        _, line = predicted(run, capsys, "--threshold", f"recall={point['recall']}", "--positive", point["class"])
         low, high = (100 * end for end in point["test"]["precision"]["interval"])
         assert f"{point['class']} where its probability is at least {100 * point['threshold']:.4g} %" in line
         assert f"(recall {100 * point['recall']:g} % on validation); on test recall" in line
@@ -93,15 +89,9 @@ def test_a_recall_is_that_of_the_result(run: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ["--threshold", "1.5"],
-            "'1.5' is not a threshold: expected a probability such as 0.3, or recall=0.95",
-        ),
+        (["--threshold", "1.5"], "'1.5' is not a threshold: expected a probability such as 0.3, or recall=0.95"),
         (["--threshold", "precision=0.5"], "is not a threshold"),
-        (
-            ["--threshold", "0.5", "--positive", "ill"],
-            "--positive ill: no such class, expected healthy or =sick",
-        ),
+        (["--threshold", "0.5", "--positive", "ill"], "--positive ill: no such class, expected healthy or =sick"),
         (["--positive", "=sick"], "add --threshold"),
     ],
 )

@@ -312,10 +312,7 @@ class Reference:
 
 @cache
 def reference() -> Reference:
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_sandbox(Path(folder, "root"), Path(folder, "logs")) as sandbox,
-    ):
+    with tempfile.TemporaryDirectory() as folder, open_sandbox(Path(folder, "root"), Path(folder, "logs")) as sandbox:
         process = sandbox.run(fault=partial(count_changes, sandbox.root, sandbox.logs))
         assert process.end() == 0, process.output
         end = sandbox.root / "out" / "result.json"

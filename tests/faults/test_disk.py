@@ -68,14 +68,9 @@ def test_full_while_downloading(disk: Path, tmp_path: Path) -> None:
         check_continues(sandbox)
 
 
-@pytest.mark.parametrize(
-    ("folder", "option"), [("data", "--data_dir"), ("cache", "CLASH_CACHE"), ("runs", "--out")]
-)
+@pytest.mark.parametrize(("folder", "option"), [("data", "--data_dir"), ("cache", "CLASH_CACHE"), ("runs", "--out")])
 def test_a_read_only_disk(tmp_path: Path, folder: str, option: str) -> None:
-    with (
-        open_sandbox(tmp_path / "root", tmp_path / "logs") as sandbox,
-        tmpfs(sandbox.root / folder, 30) as disk,
-    ):
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as sandbox, tmpfs(sandbox.root / folder, 30) as disk:
         if folder != "data":
             sandbox.unpack()
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
@@ -88,10 +83,7 @@ def test_a_read_only_disk(tmp_path: Path, folder: str, option: str) -> None:
 
 
 def test_resuming_on_a_read_only_disk(tmp_path: Path) -> None:
-    with (
-        open_sandbox(tmp_path / "root", tmp_path / "logs") as sandbox,
-        tmpfs(sandbox.root / "runs", 30) as disk,
-    ):
+    with open_sandbox(tmp_path / "root", tmp_path / "logs") as sandbox, tmpfs(sandbox.root / "runs", 30) as disk:
         sandbox.unpack()
         process = sandbox.run("runs/out", fault=partial(at_checkpoint, 4, kill_process))
         assert process.end() == -9

@@ -29,10 +29,7 @@ from common.spec import Samples
 
 EXAMPLES = os.environ.get("CLASH_EXAMPLES")  # of each test, random ones
 FUZZ = settings(
-    max_examples=int(EXAMPLES or 40),
-    derandomize=not EXAMPLES,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+    max_examples=int(EXAMPLES or 40), derandomize=not EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck)
 )
 SAMPLES = Samples(images=["a", "b"], names=["x/a.jpg", "y/b.jpg"], labels=[0, 1], classes=("x", "y"))
 JSON = st.recursive(
@@ -53,9 +50,7 @@ def only_user_errors(work: Callable[[], object]) -> object:
 def mutated(content: bytes) -> st.SearchStrategy[bytes]:
     """Truncated, with a piece replaced, or random bytes."""
     position = st.integers(0, len(content))
-    piece = st.binary(max_size=12) | st.sampled_from(
-        [b"\x00", b"\xff\xfe", b"\r\n", b'"', b",,", b"-1", b"9" * 30]
-    )
+    piece = st.binary(max_size=12) | st.sampled_from([b"\x00", b"\xff\xfe", b"\r\n", b'"', b",,", b"-1", b"9" * 30])
     return st.one_of(
         st.binary(max_size=200),
         position.map(lambda at: content[:at]),
@@ -77,10 +72,7 @@ def mutated_file(file: tuple[Path, bytes]) -> st.SearchStrategy[tuple[Path, byte
 def test_options_file(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     import folder
 
-    content = {
-        "yaml": b"epochs: 3\nlr: 1e-3\nsubset: true\nimage_size: 32x32\n",
-        "toml": b'epochs = 3\nlr = "auto"\n',
-    }
+    content = {"yaml": b"epochs: 3\nlr: 1e-3\nsubset: true\nimage_size: 32x32\n", "toml": b'epochs = 3\nlr = "auto"\n'}
     path = tmp_path / f"options.{suffix}"
     path.write_bytes(data.draw(mutated(content[suffix])))
     args = only_user_errors(lambda: config_file.read_argv(path, build_parser(folder.DATASET)))
@@ -118,11 +110,7 @@ def test_a_rate_and_a_size(text: str) -> None:
 
 
 @FUZZ
-@given(
-    st.sampled_from([200, 206]),
-    st.text(max_size=6),
-    st.text(max_size=6) | st.from_regex(r"bytes \d+-\d+/(\d+|\*)"),
-)
+@given(st.sampled_from([200, 206]), st.text(max_size=6), st.text(max_size=6) | st.from_regex(r"bytes \d+-\d+/(\d+|\*)"))
 @example(200, "²", "")
 def test_lengths_and_ranges(status: int, length: str, extent: str) -> None:
     answer = SimpleNamespace(status=status, headers={"Content-Length": length, "Content-Range": extent})
@@ -195,11 +183,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     buffer, old = io.BytesIO(), io.BytesIO()
     torch.save({"state_dict": state}, buffer)
     torch.save(state, old, _use_new_zipfile_serialization=False)
-    return {
-        "a.safetensors": save(state, {"about": "{}"}),
-        "a.pth": buffer.getvalue(),
-        "old.pth": old.getvalue(),
-    }
+    return {"a.safetensors": save(state, {"about": "{}"}), "a.pth": buffer.getvalue(), "old.pth": old.getvalue()}
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth", "old.pth"])

@@ -40,10 +40,7 @@ def png(width: int, height: int, data: bytes) -> bytes:
 def zeros(n: int) -> bytes:
     """So many zero bytes, compressed."""
     packer = zlib.compressobj(1)
-    return (
-        b"".join([packer.compress(bytes(min(1 << 24, n - at))) for at in range(0, n, 1 << 24)])
-        + packer.flush()
-    )
+    return b"".join([packer.compress(bytes(min(1 << 24, n - at))) for at in range(0, n, 1 << 24)]) + packer.flush()
 
 
 def encode(image: Image.Image, form: str, **options: object) -> bytes:
@@ -118,22 +115,12 @@ def test_formats_that_are_refused(tmp_path: Path, kind: str) -> None:
 
 def run_folder(folder: Path, limit: int | None = None) -> tuple[int, str, int]:
     """Exit status, error output and peak memory of a run that cannot begin because of an unreadable image."""
-    command = [
-        sys.executable,
-        str(ROOT / "folder.py"),
-        "--data_dir",
-        str(folder),
-        "--image_size",
-        "32",
-        "--no_cache",
-    ]
+    command = [sys.executable, str(ROOT / "folder.py"), "--data_dir", str(folder), "--image_size", "32", "--no_cache"]
     limits = limit and partial(resource.setrlimit, resource.RLIMIT_AS, (limit, limit))
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=limits) as process:
         peak = 0
-        while (
-            process.poll() is None
-        ):  # what the system sums up in the end begins with the memory of this process
+        while process.poll() is None:  # what the system sums up in the end begins with the memory of this process
             peak = max(peak, _peak_memory(process.pid))
             time.sleep(0.01)
         output = process.stderr.read()
@@ -168,6 +155,4 @@ def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     victim = tmp_path / "bee" / "bee03.jpg"
     os.rename(victim, os.fsencode(victim.parent) + b"/b\xffe\n.jpg")
     code, output, _ = run_folder(tmp_path)
-    assert (
-        code == 2 and "is not valid UTF-8" in output and "Traceback" not in output and output.count("\n") == 1
-    )
+    assert code == 2 and "is not valid UTF-8" in output and "Traceback" not in output and output.count("\n") == 1

@@ -72,9 +72,7 @@ def test_reliability(bins: int) -> None:
         inside = (confidence >= b / bins) & ((confidence < (b + 1) / bins) | (b == bins - 1))
         assert images[b] == inside.sum()
         if images[b]:
-            assert (mean_confidence[b], accuracy[b]) == pytest.approx(
-                (confidence[inside].mean(), hit[inside].mean())
-            )
+            assert (mean_confidence[b], accuracy[b]) == pytest.approx((confidence[inside].mean(), hit[inside].mean()))
         else:
             assert np.isnan(mean_confidence[b]) and np.isnan(accuracy[b])
     if bins == classification.ECE_BINS:
@@ -88,7 +86,5 @@ def test_empty_bins_make_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mean_confidence, accuracy, images = calibration.reliability(np.zeros((4, 2)), np.array([0, 0, 1, 0]))
-    assert images.tolist() == [
-        4 * (b == 7) for b in range(classification.ECE_BINS)
-    ]  # 0.5 is in the eighth of 15
+    assert images.tolist() == [4 * (b == 7) for b in range(classification.ECE_BINS)]  # 0.5 is in the eighth of 15
     assert (mean_confidence[7], accuracy[7]) == (0.5, 0.75) and np.isnan(np.delete(accuracy, 7)).all()

@@ -25,11 +25,7 @@ def case(classes: int, n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndar
 @pytest.mark.parametrize("weighted", [False, True])
 def test_against_scikit_learn(classes: int, weighted: bool) -> None:
     logits, labels = case(classes)
-    weights = (
-        np.random.default_rng(1).integers(0, 4, len(labels)).astype(float)
-        if weighted
-        else np.ones(len(labels))
-    )
+    weights = np.random.default_rng(1).integers(0, 4, len(labels)).astype(float) if weighted else np.ones(len(labels))
     ours = classification.scorer(logits, labels)(weights)
     predicted, p = logits.argmax(1), softmax(logits, axis=1)
     expected = {
@@ -81,10 +77,7 @@ def test_ece_against_torchmetrics() -> None:
 
     logits, labels = case(7, 1000)
     theirs = multiclass_calibration_error(
-        torch.tensor(softmax(logits, axis=1)),
-        torch.tensor(labels),
-        num_classes=7,
-        n_bins=classification.ECE_BINS,
+        torch.tensor(softmax(logits, axis=1)), torch.tensor(labels), num_classes=7, n_bins=classification.ECE_BINS
     )
     assert classification.score(logits, labels)["ece"] == pytest.approx(theirs.item(), abs=1e-6)
 
@@ -97,25 +90,18 @@ def test_auroc_is_left_out_if_undefined() -> None:
 
 def test_confusion() -> None:
     logits, labels = case(5)
-    assert (
-        classification.confusion(logits, labels) == reference.confusion_matrix(labels, logits.argmax(1))
-    ).all()
+    assert (classification.confusion(logits, labels) == reference.confusion_matrix(labels, logits.argmax(1))).all()
 
 
 def test_bootstrap_repeats() -> None:
     logits, labels = case(3, 100)
-    one, two = (
-        intervals.bootstrap(classification.scorer(logits, labels), 100, seed=5, resamples=50)
-        for _ in range(2)
-    )
+    one, two = (intervals.bootstrap(classification.scorer(logits, labels), 100, seed=5, resamples=50) for _ in range(2))
     assert one == two and all(low <= high for low, high in one.values())
 
 
 def test_effective_sample_size() -> None:
     even, odd = np.arange(100) % 2, np.array([0] * 90 + [1] * 10)
-    assert effective_sample_size("top1", odd) == 100 and effective_sample_size(
-        "auroc", even
-    ) == pytest.approx(100)
+    assert effective_sample_size("top1", odd) == 100 and effective_sample_size("auroc", even) == pytest.approx(100)
     assert effective_sample_size("balanced_accuracy", odd) == pytest.approx(36)
     rng = np.random.default_rng(0)
     means = [(rng.random(90) < 0.8).mean() / 2 + (rng.random(10) < 0.8).mean() / 2 for _ in range(20_000)]

@@ -11,15 +11,15 @@ from common.models import weights
 from common.models.build import create_model, get_backbone
 from common.models.registry import BACKBONES, MODERN
 
-PAPER = "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
+PAPER = (
+    "convnext swin swinv2 efficientnet resnet densenet inception mobilenet regnet resnext shufflenet wavemix".split()
+)
 INCEPTION_AUX = 3_326_696  # parameters of the head that we leave out
 NAMES = [row.name for row in BACKBONES]
 LATER = {row.arch.partition(".")[0]: row.name for row in MODERN}.values()  # one of each architecture
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name)
 def test_torchvision_rows_equal_torchvisions_metadata(row) -> None:
     weights = torchvision.models.get_model_weights(row.arch)[row.enum]
     crop = weights.transforms()
@@ -27,9 +27,7 @@ def test_torchvision_rows_equal_torchvisions_metadata(row) -> None:
     assert row.params + left_out == weights.meta["num_params"]
     assert row.top1 == pytest.approx(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"] / 100)
     assert row.weights == weights.url and row.sha256 in weights.url
-    assert row.size == crop.crop_size[0] and row.crop == pytest.approx(
-        crop.crop_size[0] / crop.resize_size[0]
-    )
+    assert row.size == crop.crop_size[0] and row.crop == pytest.approx(crop.crop_size[0] / crop.resize_size[0])
     assert row.interpolation == crop.interpolation.value
     if row.arch != "inception_v3":  # see the row's remark
         assert (list(row.mean), list(row.std)) == (crop.mean, crop.std)
@@ -61,23 +59,13 @@ def test_modern_rows_equal_timms_metadata(row) -> None:
 
     cfg = timm.get_pretrained_cfg(row.arch)
     tested_larger = cfg.test_input_size and row.size == cfg.test_input_size[1]
-    size, crop = (
-        (cfg.test_input_size[1], cfg.test_crop_pct) if tested_larger else (cfg.input_size[1], cfg.crop_pct)
-    )
+    size, crop = (cfg.test_input_size[1], cfg.test_crop_pct) if tested_larger else (cfg.input_size[1], cfg.crop_pct)
     head = cfg.classifier if isinstance(cfg.classifier, str) else cfg.classifier[0]  # RepViT has two
-    assert (row.head, row.mean, row.std, row.size, row.crop) == (
-        head,
-        cfg.mean,
-        cfg.std,
-        size,
-        crop,
-    )
+    assert (row.head, row.mean, row.std, row.size, row.crop) == (head, cfg.mean, cfg.std, size, crop)
     assert row.interpolation == cfg.interpolation and row.params < 30e6
     if row.weights.startswith("hf:"):
         assert row.weights == f"hf:{cfg.hf_hub_id}"
-    assert row.fixed_size == cfg.fixed_input_size or row.name == "vit_small_dinov3", (
-        "its positions are rotary"
-    )
+    assert row.fixed_size == cfg.fixed_input_size or row.name == "vit_small_dinov3", "its positions are rotary"
 
 
 @pytest.mark.parametrize("name", [name for name in LATER if name != "vit_small_dinov2"])  # 518 pixels
@@ -119,9 +107,7 @@ def test_real_weights_of_later_rows(name: str) -> None:
 
 def test_the_papers_names() -> None:
     assert len({get_backbone(name).name for name in PAPER}) == len(PAPER)
-    assert (
-        get_backbone("resnet").enum == "IMAGENET1K_V2" and get_backbone("resnet50_v1").enum == "IMAGENET1K_V1"
-    )
+    assert get_backbone("resnet").enum == "IMAGENET1K_V2" and get_backbone("resnet50_v1").enum == "IMAGENET1K_V1"
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "resnet50_v1"])

@@ -94,9 +94,7 @@ def test_weights_of_a_file(row: Backbone) -> None:
     head = f"{row.head}.weight"
     assert torch.equal(create_model(row, 5, state, keep_head=True).state_dict()[head], state[head])
     fresh = create_model(row, 3, state).state_dict()
-    assert fresh[head].shape[0] == 3 and all(
-        torch.equal(fresh[k], state[k]) for k in state if row.head not in k
-    )
+    assert fresh[head].shape[0] == 3 and all(torch.equal(fresh[k], state[k]) for k in state if row.head not in k)
 
 
 @each
@@ -150,10 +148,7 @@ def test_stems_keep_the_size() -> None:
 
 
 def test_attention_is_reduced_sixteen_times() -> None:
-    se, cbam = (
-        on_meta(get_backbone("se_resnet18_cifar"), 10),
-        on_meta(get_backbone("cbam_resnet18_cifar"), 10),
-    )
+    se, cbam = (on_meta(get_backbone("se_resnet18_cifar"), 10), on_meta(get_backbone("cbam_resnet18_cifar"), 10))
     for i, width in enumerate((4, 8, 16, 32), start=1):
         for block in se.get_submodule(f"layer{i}"):
             assert block.se.fc1.out_channels == width
@@ -171,9 +166,7 @@ def test_vgg19_has_biases_only_in_its_norms() -> None:
 
 def test_vit_drops_where_the_reference_drops() -> None:
     net = on_meta(get_backbone("vit_tiny_cifar"), 10)
-    dropouts = {
-        name.split(".", 2)[-1] for name, m in net.named_modules() if isinstance(m, nn.Dropout) and m.p
-    }
+    dropouts = {name.split(".", 2)[-1] for name, m in net.named_modules() if isinstance(m, nn.Dropout) and m.p}
     assert dropouts == {"pos_drop", "attn.proj_drop", "mlp.drop2"}
     assert isinstance(net.norm, nn.Identity) and isinstance(net.fc_norm, nn.Identity)
 
@@ -213,7 +206,9 @@ def test_a_run_from_scratch_and_its_predictions(
     tmp_path: Path, cifar_tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = "-model mobilenet_cifar --weights none --image_size 32 --epochs 1 --precision fp32 --subset --out out".split()
+    options = (
+        "-model mobilenet_cifar --weights none --image_size 32 --epochs 1 --precision fp32 --subset --out out".split()
+    )
     main(cifar10.DATASET, [*options, "--data_dir", str(cifar_tree)])
     result = json.loads(Path("out/result.json").read_text())
     row = get_backbone("mobilenet_cifar")
@@ -226,14 +221,7 @@ def test_a_run_from_scratch_and_its_predictions(
     with pytest.raises(SystemExit) as one_of_two:
         command(["predict", "out", "text.png", "new.png"])
     shown = capsys.readouterr()
-    assert (
-        one_of_two.value.code == 1
-        and shown.out.startswith("new.png: ")
-        and shown.err.startswith("text.png: ")
-    )
+    assert one_of_two.value.code == 1 and shown.out.startswith("new.png: ") and shown.err.startswith("text.png: ")
     with pytest.raises(SystemExit) as none:
         command(["predict", "out", "text.png"])
-    assert (
-        none.value.code == 2
-        and "none of 1 images can be read, the first is text.png" in capsys.readouterr().err
-    )
+    assert none.value.code == 2 and "none of 1 images can be read, the first is text.png" in capsys.readouterr().err

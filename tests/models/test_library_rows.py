@@ -34,9 +34,7 @@ def test_every_torchvision_classifier_has_a_row(arch: str) -> None:
     assert row.top1 and row.sha256 and row.sha256 in row.weights
 
 
-@pytest.mark.parametrize(
-    "row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name
-)
+@pytest.mark.parametrize("row", [row for row in BACKBONES if row.library == "torchvision"], ids=lambda row: row.name)
 def test_they_agree_with_the_table(row) -> None:
     if row.name == "resnet50_v1":
         return
@@ -83,9 +81,7 @@ def test_a_run_of_squeezenet(tmp_path: Path, monkeypatch, capsys, class_tree, pr
     if not weights.is_file():
         pytest.skip(f"no {weights.name} (looked in CLASH_SHARED or ../shared)")
     monkeypatch.chdir(tmp_path)
-    options = (
-        f"-model squeezenet1_1 --image_size 64 --protocol {protocol} --weights {weights} --out run -bs 8"
-    )
+    options = f"-model squeezenet1_1 --image_size 64 --protocol {protocol} --weights {weights} --out run -bs 8"
     steps = ["--epochs", "1"] if protocol == "clean" else []
     main(folder.DATASET, [*options.split(), *steps, "--data_dir", str(class_tree())])
     result = json.loads(Path("run/result.json").read_text())

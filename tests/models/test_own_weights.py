@@ -31,19 +31,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_tree) -> list[s
 
 
 def test_a_run_its_predictions_and_its_export(files: list[str], capsys: pytest.CaptureFixture) -> None:
-    options = [
-        "-model",
-        files[1],
-        *SMALL,
-        "--data_dir",
-        "images",
-        "-bs",
-        "8",
-        "--epochs",
-        "1",
-        "--out",
-        "run",
-    ]
+    options = ["-model", files[1], *SMALL, "--data_dir", "images", "-bs", "8", "--epochs", "1", "--out", "run"]
     main(folder.DATASET, options)
     shown = capsys.readouterr()
     assert "second/best.pth: its head (7 classes) is not used, a new one is trained" in shown.err
@@ -79,40 +67,14 @@ def test_recommend_compares_them(files: list[str]) -> None:
 def test_a_sweep_plans_a_run_for_each(files: list[str], capsys: pytest.CaptureFixture) -> None:
     Path("data").mkdir()
     Path("images").rename("data/folder")
-    command(
-        [
-            "sweep",
-            "--datasets",
-            "folder",
-            "--models",
-            *files,
-            "--data",
-            "data",
-            "--out",
-            "runs",
-            *SMALL,
-            "--plan",
-        ]
-    )
+    command(["sweep", "--datasets", "folder", "--models", *files, "--data", "data", "--out", "runs", *SMALL, "--plan"])
     shown = capsys.readouterr().out
     assert shown.count("first_best_pth-s0-") == shown.count("second_best_pth-s0-") == 1
 
 
 def test_the_report_distinguishes_them(files: list[str]) -> None:
     for i, model in enumerate(files):
-        options = [
-            "-model",
-            model,
-            *SMALL,
-            "--data_dir",
-            "images",
-            "-bs",
-            "8",
-            "--steps",
-            "1",
-            "--out",
-            f"runs/{i}",
-        ]
+        options = ["-model", model, *SMALL, "--data_dir", "images", "-bs", "8", "--steps", "1", "--out", f"runs/{i}"]
         main(folder.DATASET, options)
     hashes = {json.loads(Path(f"runs/{i}/result.json").read_text())["weights_sha256"] for i in range(2)}
     assert len(hashes) == 2

@@ -124,9 +124,7 @@ def test_ema_weights_are_preferred(
     assert capsys.readouterr().err.count("EMA weights") == 1
 
 
-def test_a_head_of_another_size_is_left_out(
-    tmp_path: Path, trained: Tensors, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_head_of_another_size_is_left_out(tmp_path: Path, trained: Tensors, capsys: pytest.CaptureFixture) -> None:
     torch.save(prefixed("model.")(trained), tmp_path / "mine.pth")
     loaded, _ = load_weights(TINY, str(tmp_path / "mine.pth"), offline=True)
     net = create_model(TINY, 3, loaded)
@@ -178,15 +176,11 @@ class Model(nn.Module):
 
 def test_a_pickled_model_is_rejected(tmp_path: Path) -> None:
     torch.save({"model": Model(), "epoch": 1}, tmp_path / "whole.pth")
-    with pytest.raises(
-        UserError, match=r"test_state_dict\.Model.* not loaded for safety: save model.state_dict"
-    ):
+    with pytest.raises(UserError, match=r"test_state_dict\.Model.* not loaded for safety: save model.state_dict"):
         load_state_dict(tmp_path / "whole.pth")
 
 
-@pytest.mark.parametrize(
-    "content", [{}, {"epoch": 3}, [torch.zeros(3)], torch.zeros(3), {"model": {"name": "x"}}]
-)
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [torch.zeros(3)], torch.zeros(3), {"model": {"name": "x"}}])
 def test_no_state_dict(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(UserError, match="holds no state dict"):

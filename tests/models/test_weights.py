@@ -57,20 +57,14 @@ def test_the_cache_is_torchs_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_without_network_the_error_states_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     row = replace(TINY, weights="http://127.0.0.1:9/tiny-00000000.pth")
-    with pytest.raises(
-        UserError, match=r"cannot download .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"
-    ):
+    with pytest.raises(UserError, match=r"cannot download .*hub/checkpoints/tiny-00000000\.pth.*--weights FILE"):
         weights.load_weights(row, "imagenet", offline=False)[0]
     assert not list(tmp_path.rglob("*.pth*")), "nothing half-fetched stays"
 
 
-def test_an_offline_timm_network_states_the_path_of_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_offline_timm_network_states_the_path_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        UserError, match=r"model\.safetensors of huggingface\.co/timm/test_resnet.*hf download"
-    ):
+    with pytest.raises(UserError, match=r"model\.safetensors of huggingface\.co/timm/test_resnet.*hf download"):
         weights.load_weights(TINY, "imagenet", offline=True)[0]
 
 
@@ -80,9 +74,7 @@ def test_a_local_file_with_and_without_its_head(tmp_path: Path, suffix: str, cla
     torch.manual_seed(0)
     state = create_model(TINY, classes, None).state_dict()
     path = tmp_path / f"mine{suffix}"
-    save_file(state, path) if suffix == ".safetensors" else torch.save(
-        {"epoch": 3, "state_dict": state}, path
-    )
+    save_file(state, path) if suffix == ".safetensors" else torch.save({"epoch": 3, "state_dict": state}, path)
     loaded, digest = weights.load_weights(TINY, str(path), offline=True)
     assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
     net = create_model(TINY, 3, loaded)

@@ -64,9 +64,7 @@ def test_a_budget_drops_the_worst(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert len(run_recommend(*options, "--budget", "20h", *NO_RACE)["backbones"]) == 3
 
 
-def test_no_cost_is_measured_after_the_budget(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_no_cost_is_measured_after_the_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
     options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
     now, extract = 0.0, fake_features(TINY[1])
@@ -124,18 +122,7 @@ def test_groups_under_a_budget() -> None:
         for path in Path(data, label).glob("*.png"):
             i = int(path.stem.split("_")[1])
             path.rename(path.with_name(f"p{i // 50 if i < 150 else i // 10}_{i}.png"))
-    options = (
-        "--data_dir",
-        data,
-        "-model",
-        *TINY[:2],
-        *SMALL,
-        "--group_by",
-        r"/(p\d+)_",
-        "--budget",
-        "10h",
-        *NO_RACE,
-    )
+    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL, "--group_by", r"/(p\d+)_", "--budget", "10h", *NO_RACE)
     assert run_recommend(*options)["groups"] >= 3
 
 

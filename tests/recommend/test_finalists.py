@@ -38,9 +38,7 @@ def test_the_answer_survives_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> No
     assert end.value.code == 2 and len(json.loads(Path("a.json").read_text())["backbones"]) == 2
 
 
-def test_interrupted_finals_are_continued(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_interrupted_finals_are_continued(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """The same command continues its own answer and run folders; another one is refused. Runs are forked, which is faster.
 
     The runs are those of the data sheet's script, on the split of the answer, with groups kept together.

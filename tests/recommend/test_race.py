@@ -15,15 +15,11 @@ IMAGES, RUNGS, FOLDS = 200, (0.25, 1.0), 2
 class Simulated:
     """Candidates of known true accuracies (points) and costs (seconds of a full run)."""
 
-    def __init__(
-        self, truth: Sequence[float], costs: list[float], seed: int, between: float = 0.5, seeds: float = 0.5
-    ):
+    def __init__(self, truth: Sequence[float], costs: list[float], seed: int, between: float = 0.5, seeds: float = 0.5):
         self.rng, self.costs, k = np.random.default_rng(seed), costs, len(truth)
         self.truth, self.seeds = np.array(truth), seeds
         self.short = self.truth - 4 + self.rng.normal(0, between, k)
-        self.images = self.rng.normal(size=(k, FOLDS, IMAGES)) * 0.5**0.5 + self.rng.normal(
-            size=(FOLDS, IMAGES)
-        )
+        self.images = self.rng.normal(size=(k, FOLDS, IMAGES)) * 0.5**0.5 + self.rng.normal(size=(FOLDS, IMAGES))
         self.made: list[Key] = []
 
     def field(self) -> Field:
@@ -86,9 +82,7 @@ def test_the_cheaper_of_equals_runs_first_and_no_run_is_worth_less_than_nothing(
 def test_the_correlation_of_rungs_is_measured() -> None:
     def kappa(between: float) -> float:
         simulated = Simulated([80, 82, 84, 86, 88], [10] * 5, 1, between, seeds=0.1)
-        return value.infer(
-            simulated.field(), [simulated.train((k, r, 0)) for k in range(5) for r in (0, 1)]
-        ).kappa
+        return value.infer(simulated.field(), [simulated.train((k, r, 0)) for k in range(5) for r in (0, 1)]).kappa
 
     assert kappa(between=0.1) < 2 < 3 < kappa(between=8)
 
@@ -115,9 +109,7 @@ def test_a_candidate_whose_runs_fail_is_out() -> None:
     simulated.train = lambda key: None if key[0] == 0 else train(key)
     result = simulated.race(200)
     assert (
-        result.failed == {0}
-        and result.p_best[0] == 0
-        and "net0 is out of the race: its runs fail" in simulated.lines
+        result.failed == {0} and result.p_best[0] == 0 and "net0 is out of the race: its runs fail" in simulated.lines
     )
     shown = race.as_json(_setup(simulated), result, RUNGS)
     assert "net0 out: its runs fail" in race_text.format_race(shown, "top1", 60)
@@ -143,7 +135,5 @@ def test_what_more_time_would_buy() -> None:
     text = race_text.format_race(race.as_json(_setup(simulated, 60), result, RUNGS), "top1", 60)
     assert "Take net" in text and "more would bring it to 0." in text and "no test image" in text
     assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
-    two = {key[0] for key in simulated.made if key[1] == 0} & {
-        key[0] for key in simulated.made if key[1] == 1
-    }
+    two = {key[0] for key in simulated.made if key[1] == 0} & {key[0] for key in simulated.made if key[1] == 1}
     assert (f"measured on {len(two)}" if two else "assumed: none has runs of two lengths") in text

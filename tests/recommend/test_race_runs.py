@@ -24,19 +24,7 @@ from common.spec import RunConfig
 from common.sweep.process import Process
 from common.training import recipes
 
-COMMAND = [
-    "recommend",
-    "noise",
-    "-model",
-    *TINY[:2],
-    *SMALL,
-    "--budget",
-    "2h",
-    "--tolerance",
-    "1",
-    "--out",
-    "a.json",
-]
+COMMAND = ["recommend", "noise", "-model", *TINY[:2], *SMALL, "--budget", "2h", "--tolerance", "1", "--out", "a.json"]
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +37,7 @@ def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 class FakeRuns:
     """Stands for `finetuning.finetune`: writes what a run leaves, right with a probability per model."""
 
-    def __init__(
-        self, accuracy: dict[str, float], failing: tuple = (), untuned: tuple = (), stop_after: int = 10**9
-    ):
+    def __init__(self, accuracy: dict[str, float], failing: tuple = (), untuned: tuple = (), stop_after: int = 10**9):
         self.accuracy, self.failing, self.untuned, self.stop_after = accuracy, failing, untuned, stop_after
         self.options: list[dict[str, str]] = []
         self.held_out: list[set[str]] = []
@@ -104,9 +90,7 @@ def test_a_race_is_interrupted_and_continued(
     printed = capsys.readouterr()
     answer = json.loads(Path("a.json").read_text())
     raced = answer["race"]["backbones"]
-    assert (
-        raced[0]["name"] == TINY[1] and raced[0]["regret"] <= 0.01 and answer["race"]["ended"] == "tolerance"
-    )
+    assert raced[0]["name"] == TINY[1] and raced[0]["regret"] <= 0.01 and answer["race"]["ended"] == "tolerance"
     assert answer["advice"] == printed.out.splitlines()[-1] and answer["advice"].startswith(
         f"Take {TINY[1]}: expected loss"
     )
@@ -114,9 +98,7 @@ def test_a_race_is_interrupted_and_continued(
     settings = [tuple(sorted(options.items())) for options in fake.options]
     assert len(set(settings)) == len(settings), "a run is repeated"
     (folder,) = Path("runs").glob("race-*")
-    assert not list(folder.glob("*/best.safetensors")) and len(list(folder.glob("*/result.json"))) == len(
-        settings
-    )
+    assert not list(folder.glob("*/best.safetensors")) and len(list(folder.glob("*/result.json"))) == len(settings)
     used = set.union(*fake.held_out)
     assert len(used) <= answer["of"] and all(10 <= len(fold) <= 15 for fold in fake.held_out)
     with open(folder / "fold0.csv", newline="") as file:
@@ -129,13 +111,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> 
     arguments = ["--data_dir", data, "--device", "cpu", *SMALL]
     sheets = (folder.DATASET,)
     configs = [make_config(sheets, parse(sheets, [*arguments, "-model", name])) for name in TINY[:2]]
-    row = {
-        "training_seconds": 40.0,
-        "score": 0.7,
-        "interval": (0.6, 0.8),
-        "imagenet_top1": None,
-        "weights": "none",
-    }
+    row = {"training_seconds": 40.0, "score": 0.7, "interval": (0.6, 0.8), "imagenet_top1": None, "weights": "none"}
     images = dataset.load(configs[0], None, False, lambda line: None)
     monkeypatch.setattr(finetuning, "finetune", finetune)
     script = [str(ROOT / "folder.py"), *arguments[:4], "--offline", "--precision", "fp32"]

@@ -23,9 +23,7 @@ def _workdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_imagenet_weights_beat_random_ones(capsys: pytest.CaptureFixture) -> None:
     data = class_folders("shapes", {"disc": 40, "square": 40, "triangle": 40, "cross": 40}, shapes)
     models = ["mobilenet", "efficientnet_lite0", "timm:test_resnet"]
-    answer = run_recommend(
-        "--data_dir", data, "-model", *models, "--random_missing", "--image_size", "64", "--offline"
-    )
+    answer = run_recommend("--data_dir", data, "-model", *models, "--random_missing", "--image_size", "64", "--offline")
     first, *others = answer["backbones"]
     assert (first["backbone"], first["weights"]) == ("efficientnet_lite0", "imagenet")
     assert first["p_best"] > 0.99 and not any(row["tied"] or row["equivalent"] for row in others)
@@ -43,19 +41,12 @@ def test_noise_ties_all(capsys: pytest.CaptureFixture) -> None:
     assert all(row["tied"] for row in answer["backbones"])
     assert max(row["p_best"] for row in answer["backbones"]) < 0.99
     curve = answer["more_images"]
-    assert curve["fractions"][-1] == 1 and curve["scores"][-1] == pytest.approx(
-        answer["backbones"][0]["score"]
-    )
+    assert curve["fractions"][-1] == 1 and curve["scores"][-1] == pytest.approx(answer["backbones"][0]["score"])
     assert 0 <= curve["interval"][0] <= curve["gain"] <= curve["interval"][1]
     printed = capsys.readouterr().out
     assert "All 3 are equal within the noise of 64 images" in printed
     assert "Baselines on 64 images, top-1: largest class 50.0 %, file metadata" in printed
-    assert answer["baselines"]["scores"].keys() == {
-        "largest_class",
-        "file_metadata",
-        "border_pixels",
-        "colours",
-    }
+    assert answer["baselines"]["scores"].keys() == {"largest_class", "file_metadata", "border_pixels", "colours"}
 
 
 def test_out_is_checked_before_the_work(capsys: pytest.CaptureFixture) -> None:

@@ -70,18 +70,9 @@ def test_latencies_where_they_are_measured(tmp_path: Path) -> None:
     (tmp_path / "serve.json").write_text(json.dumps(measured))
     latency = {"a": finalists._latency(tmp_path), "b": finalists._latency(tmp_path / "none")}
     rows = [
-        {
-            "name": name,
-            "score": 0.9,
-            "interval": (0.8, 1.0),
-            "p_best": 0.5,
-            "tied": name == "b",
-            "equivalent": False,
-        }
+        {"name": name, "score": 0.9, "interval": (0.8, 1.0), "p_best": 0.5, "tied": name == "b", "equivalent": False}
         for name in "ab"
     ]
     finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": {"a": "runs/a", "b": "runs/b"}}
     first, second = text.format_finals({**finals, "latency_ms": latency}).split("\n")[1:3]
-    assert first.endswith("P(best) 0.50, serves an image in 3.2 ms -> runs/a") and second.endswith(
-        "0.50 -> runs/b"
-    )
+    assert first.endswith("P(best) 0.50, serves an image in 3.2 ms -> runs/a") and second.endswith("0.50 -> runs/b")

@@ -63,14 +63,10 @@ def test_weighted_taus(capsys: pytest.CaptureFixture) -> None:
         assert one.tau["other_datasets"] == pytest.approx(1)
 
     def mean(*taus: float | None, names: str = "abcdef") -> object:
-        agreements = [
-            validate.Agreement(name, "x", 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)
-        ]
+        agreements = [validate.Agreement(name, "x", 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)]
         return validate.mean(agreements, "score")
 
-    interval = pytest.approx(
-        (-0.742, 1.0), abs=1e-3
-    )  # t of 2 degrees of freedom is 4.303; a tau is at most 1
+    interval = pytest.approx((-0.742, 1.0), abs=1e-3)  # t of 2 degrees of freedom is 4.303; a tau is at most 1
     assert mean(1.0, 0.0, 0.5) == (0.5, interval)
     assert mean(1.0, 0.0) == (0.5, None) and mean(1.0, None) is None
     assert mean(1.0, 0.0, 0.0, 1.0, names="aaab") == (pytest.approx(2 / 3), None), "a dataset counts once"
@@ -82,10 +78,7 @@ def test_weighted_taus(capsys: pytest.CaptureFixture) -> None:
 
 def test_folders_differ_by_their_test_images() -> None:
     order, split = {"a": 0.5, "b": 0.6, "c": 0.7}, {"kind": "clean", "test_fingerprint": "y"}
-    first, second = (
-        recommendation("folder", order),
-        {**recommendation("folder", order), "test_fingerprint": "y"},
-    )
+    first, second = (recommendation("folder", order), {**recommendation("folder", order), "test_fingerprint": "y"})
     agreements = validate.validate(
         [first, second], finetuned("folder", order) + finetuned("folder", order, split=split)
     )
@@ -115,10 +108,7 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UserError, match=r"3 or more of its backbones .* one 2"):
         validate.validate([recommendation("one", pair)], finetuned("one", pair))
     Path("other.json").write_text('{"some": "thing"}')
-    for path, message in (
-        ("nowhere", "no file or folder nowhere"),
-        ("other.json", "neither a recommendation"),
-    ):
+    for path, message in (("nowhere", "no file or folder nowhere"), ("other.json", "neither a recommendation")):
         with pytest.raises(SystemExit) as end:
             main(["validate_recommend", path])
         assert end.value.code == 2 and message in capsys.readouterr().err

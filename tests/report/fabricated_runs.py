@@ -68,9 +68,7 @@ def fabricate_grid(tmp_path: Path) -> Path:
         for backbone, accuracy in ACCURACIES.items():
             for seed in (0, 1):
                 if (dataset, backbone) != ("breakhis-40x", "swin_t"):
-                    fabricate(
-                        tmp_path / "runs" / f"{dataset}-{backbone}-{seed}", dataset, backbone, seed, accuracy
-                    )
+                    fabricate(tmp_path / "runs" / f"{dataset}-{backbone}-{seed}", dataset, backbone, seed, accuracy)
     return tmp_path / "runs"
 
 

@@ -13,13 +13,7 @@ def test_pareto_front(tmp_path: Path) -> None:
     runs = fabricate_grid(tmp_path)
     section = build(runs)[0]
     by_cost = {t.cost.name: t for t in tradeoffs(section, rank_backbones(section))}
-    assert set(by_cost) == {
-        "macs",
-        "parameters",
-        "train_images_per_second",
-        "peak_memory_bytes",
-        "train_seconds",
-    }
+    assert set(by_cost) == {"macs", "parameters", "train_images_per_second", "peak_memory_bytes", "train_seconds"}
     assert by_cost["train_seconds"].front == ("resnet50",)  # equal costs
     assert by_cost["macs"].front == ("swin_t", "convnext_tiny", "resnet50")  # the better, the costlier
     assert by_cost["train_images_per_second"].front == ("swin_t", "convnext_tiny", "resnet50")

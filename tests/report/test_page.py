@@ -62,9 +62,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.opened.append((tag, dict(attrs)))
-        self.loads += [
-            v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data", "action") and v
-        ]
+        self.loads += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data", "action") and v]
         self.ids += [v for k, v in attrs if k == "id"]
 
 
@@ -77,9 +75,7 @@ def test_page_is_self_contained_and_escapes_names(tmp_path: Path) -> None:
     local = ("#", "data:image/png;base64,")
     assert {a for a in outline.loads if not a.startswith(local)} == {"results.csv", "tables.md"}
     assert not re.search(r"@import|url\((?!#)", html)
-    assert [tag for tag, _ in outline.opened].count("script") == 1 and "img" not in [
-        tag for tag, _ in outline.opened
-    ]
+    assert [tag for tag, _ in outline.opened].count("script") == 1 and "img" not in [tag for tag, _ in outline.opened]
     assert "<script>alert(1)</script>" in text(html.replace("<script>addEventListener", "<script>"))
     assert len(outline.ids) == len(set(outline.ids))
     targets = {address[1:] for address in outline.loads if address.startswith("#")}
@@ -96,9 +92,7 @@ def test_nothing_is_overwritten(name: str, tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as stopped:
         command(["report", str(runs), "-o", str(tmp_path / "report.html")])
     assert stopped.value.code == 2 and f"{name} exists already" in capsys.readouterr().err
-    assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {name} and (
-        tmp_path / name
-    ).read_text() == "existing"
+    assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {name} and (tmp_path / name).read_text() == "existing"
 
 
 EVIL = "ant\x1b[31m\r\x07"
@@ -112,11 +106,7 @@ def test_a_foreign_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture, lin
     fabricate(runs / "a", EVIL, "timm:\x1b[2Jresnet", 0, 0.9, caveats=[f"A caveat {EVIL}"], folder=EVIL)
     fabricate(runs / f"broken{EVIL}", "eurosat", "resnet50", 0, 0.9)
     (runs / f"broken{EVIL}" / "result.json").write_text(json.dumps({"dataset": EVIL}))
-    command(
-        ["report", str(runs), "-o", str(tmp_path / "report.html")]
-        if line == "report"
-        else ["status", str(runs)]
-    )
+    command(["report", str(runs), "-o", str(tmp_path / "report.html")] if line == "report" else ["status", str(runs)])
     printed = capsys.readouterr()
     assert not ESCAPES.search(printed.out + printed.err)
     if line == "report":

@@ -11,9 +11,7 @@ from common.report.runs import pretraining
 
 def test_pretraining_data_of_weights() -> None:
     assert pretraining("resnet50", WEIGHTS["resnet50"]) == "ImageNet-1k"
-    assert (
-        pretraining("resnet50", "none") == pretraining("timm:vit_small_patch16_224", "none") == "from scratch"
-    )
+    assert pretraining("resnet50", "none") == pretraining("timm:vit_small_patch16_224", "none") == "from scratch"
     timm = {
         "a1_in1k": "ImageNet-1k",
         "augreg_in21k_ft_in1k": "timm's augreg_in21k_ft_in1k",
@@ -28,22 +26,12 @@ def test_epochs_trained(tmp_path: Path) -> None:
     result = fabricate(tmp_path / "runs" / "a", "dtd", "resnet50", 0, 0.9)
     per_epoch = result["steps_per_epoch"]
     long = {**result["recipe"], "phases": [{**result["recipe"]["phases"][0], "steps": 2000 * per_epoch}]}
-    fabricate(
-        tmp_path / "runs" / "b",
-        "dtd",
-        "swin_t",
-        0,
-        0.9,
-        recipe=long,
-        last={"step": 7 * per_epoch, "epoch": 7},
-    )
+    fabricate(tmp_path / "runs" / "b", "dtd", "swin_t", 0, 0.9, recipe=long, last={"step": 7 * per_epoch, "epoch": 7})
     (dataset,) = build(tmp_path / "runs")[0].datasets
     assert [cell.runs[0].epochs for cell in dataset.cells.values()] == [2, 7]
 
 
-def test_unfinished_and_unreadable_folders_are_reported(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_unfinished_and_unreadable_folders_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     runs = fabricate_grid(tmp_path)
     odd = json.loads((runs / "dtd-swin_t-0" / "result.json").read_text()) | {"metric": "beauty"}
     for name, content in (

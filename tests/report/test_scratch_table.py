@@ -67,10 +67,7 @@ def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.Capt
     assert result["best"]["step"] in (2, 4, 5) and 0 <= result["test_last"]["top1"] <= 1
     assert {p.name for p in Path("runs/0").glob("*.safetensors")} == {"best.safetensors", "last.safetensors"}
     line = capsys.readouterr().out.splitlines()[0]
-    assert (
-        "from scratch" in line
-        and f"step {result['best']['step']} of 5 chosen on 10 validation images" in line
-    )
+    assert "from scratch" in line and f"step {result['best']['step']} of 5 chosen on 10 validation images" in line
 
     command(["table", "scratch"])
     printed = capsys.readouterr().out
@@ -85,9 +82,7 @@ def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.Capt
         "5 x 9",
     ]
     tops = [json.loads(Path(f"runs/{s}/result.json").read_text())["test"]["top1"]["value"] for s in "01"]
-    assert (
-        cells[6].startswith(f"{50 * sum(tops):.2f} ± ") and cells[6].endswith("(2)") and cells[8] == "92.82"
-    )
+    assert cells[6].startswith(f"{50 * sum(tops):.2f} ± ") and cells[6].endswith("(2)") and cells[8] == "92.82"
     assert "No finished run of vgg11_cifar" in printed
 
 

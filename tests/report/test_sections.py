@@ -21,8 +21,7 @@ def test_settings_are_never_mixed_in_one_table(tmp_path: Path) -> None:
     sections = build(runs)
     assert len(sections) == len(changes) + 1 and len({s.setting for s in sections}) == len(sections)
     assert all(
-        len({run.setting for d in s.datasets for c in d.cells.values() for run in c.runs}) == 1
-        for s in sections
+        len({run.setting for d in s.datasets for c in d.cells.values() for run in c.runs}) == 1 for s in sections
     )
     assert [len(d.cells["resnet50"].runs) for d in sections[0].datasets if d.name == "eurosat"] == [2]
     html = write_page(runs)
@@ -70,18 +69,13 @@ def test_image_folders_are_named_consistently(tmp_path: Path) -> None:
     fabricate(tmp_path / "runs" / "0", "folder", "resnet50", 0, 0.9, **run)
     fabricate(tmp_path / "runs" / "1", "folder", "resnet50", 0, 0.9, weights="none", **run)
     fabricate(tmp_path / "runs" / "2", "folder", "resnet50", 0, 0.9, folder="pets", split=run["split"])
-    assert [[d.name for d in s.datasets] for s in build(tmp_path / "runs")] == [
-        ["my_images", "pets"],
-        ["my_images"],
-    ]
+    assert [[d.name for d in s.datasets] for s in build(tmp_path / "runs")] == [["my_images", "pets"], ["my_images"]]
     other = run | {"split": split | {"test_fingerprint": "b"}}
     fabricate(tmp_path / "runs" / "3", "folder", "resnet50", 0, 0.9, **other)
     names = {d.name for s in build(tmp_path / "runs") for d in s.datasets}
     assert names == {"my_images (test images a)", "my_images (test images b)", "pets"}
     for i, name in enumerate(("pets-2024", "pets-2025")):
-        fabricate(
-            tmp_path / "runs" / f"year{i}", "folder", "resnet50", 0, 0.9, folder=name, split=run["split"]
-        )
+        fabricate(tmp_path / "runs" / f"year{i}", "folder", "resnet50", 0, 0.9, folder=name, split=run["split"])
     datasets = [d for s in build(tmp_path / "runs", {"folder": "your own"}) for d in s.datasets]
     assert {"pets-2024", "pets-2025"} < {d.unit for d in datasets}, "no magnifications of one dataset"
     assert {d.domain for d in datasets} == {"your own"}
@@ -114,6 +108,5 @@ def test_retried_seeds_share_a_cell(tmp_path: Path) -> None:
     cell = dataset.cells["resnet50"]
     assert len(cell.runs) == 3 and cell.excluded == 0
     assert (
-        "resnet50: its seeds were trained with precisions bf16 and fp32, micro-batch sizes 4 and 8"
-        in dataset.caveats
+        "resnet50: its seeds were trained with precisions bf16 and fp32, micro-batch sizes 4 and 8" in dataset.caveats
     )

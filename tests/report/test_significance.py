@@ -30,12 +30,8 @@ def test_breakhis_is_one_dataset(tmp_path: Path) -> None:
     ranking = rank_backbones(section)
     assert ranking.units == ("breakhis", "dtd", "eurosat")
     values = [d.cells["resnet50"].value for d in section.datasets if d.unit == "breakhis"]
-    assert len(values) == 2 and ranking.scores[0, ranking.backbones.index("resnet50")] == pytest.approx(
-        np.mean(values)
-    )
-    assert (
-        rank_backbones(section, "other").units == ranking.units and rank_backbones(section, "nature") is None
-    )
+    assert len(values) == 2 and ranking.scores[0, ranking.backbones.index("resnet50")] == pytest.approx(np.mean(values))
+    assert rank_backbones(section, "other").units == ranking.units and rank_backbones(section, "nature") is None
 
 
 def test_two_datasets_are_ranked_over_shared_backbones(tmp_path: Path) -> None:
@@ -59,9 +55,7 @@ def test_paired_tests(tmp_path: Path) -> None:
         assert comparison.difference.difference == pytest.approx(difference)
         assert comparison.difference.low <= difference <= comparison.difference.high
     assert tests.seeds == 2 and 0 <= tests.standing.regret < 0.02
-    assert tests.tied == tuple(
-        comparison.backbone for comparison in tests.comparisons if comparison.p >= 0.05
-    )
+    assert tests.tied == tuple(comparison.backbone for comparison in tests.comparisons if comparison.p >= 0.05)
     assert "swin_t" not in tests.tied and tests.standing.p_best + sum(
         comparison.standing.p_best for comparison in tests.comparisons
     ) == pytest.approx(1)

@@ -33,9 +33,7 @@ def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatc
     options = ["--data_dir", str(told_by_format), "--steps", "2", "--eval_every", "2"]
     main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "one"])
     (line,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("baselines")]
-    assert line.startswith(
-        "baselines: AUROC on 20 test images: largest class 50.0 %, file metadata 100.0 %, "
-    )
+    assert line.startswith("baselines: AUROC on 20 test images: largest class 50.0 %, file metadata 100.0 %, ")
     found = json.loads(Path("one/result.json").read_text())["baselines"]
     assert (found["n_train"], found["n_test"]) == (80, 20)
     scores = found["scores"]

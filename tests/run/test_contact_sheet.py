@@ -59,7 +59,5 @@ def test_texts_have_glyphs_or_a_replacement(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.draws
 def test_plots_of_odd_names_raise_no_warnings(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    plots.confusion_matrix(
-        tmp_path / "a.png", np.eye(3, dtype=int), ["Ünï 猫", "\x1b[31mred", "$x$"], "title"
-    )
+    plots.confusion_matrix(tmp_path / "a.png", np.eye(3, dtype=int), ["Ünï 猫", "\x1b[31mred", "$x$"], "title")
     assert not [str(warning.message) for warning in recwarn if "Glyph" in str(warning.message)]

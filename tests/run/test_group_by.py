@@ -94,9 +94,7 @@ def test_a_folder_of_unreadable_images_has_no_grouping(tmp_path: Path) -> None:
 
 def test_the_frozen_probe_of_check_is_fitted_without_the_images_group(clips: Path) -> None:
     apart, together = (
-        frozen_probe(
-            SimpleNamespace(samples=samples, preprocess=grouping.preprocess_for_probe(), problems=())
-        )
+        frozen_probe(SimpleNamespace(samples=samples, preprocess=grouping.preprocess_for_probe(), problems=()))
         for samples in (read(clips), image_folder(clips))
     )
     assert f"of {2 * N_CLIPS * N_FRAMES} images, groups kept apart: " in apart and "groups" not in together
@@ -127,9 +125,7 @@ def test_few_sub_folders_cannot_be_tested(tmp_path: Path) -> None:
 
 def test_a_given_split_has_a_second_score() -> None:
     names = [f"{i}" for i in range(12)]
-    samples = Samples(
-        images=names, names=names, labels=[0, 1] * 6, classes=("a", "b"), groups=list("aabbccddeeff")
-    )
+    samples = Samples(images=names, names=names, labels=[0, 1] * 6, classes=("a", "b"), groups=list("aabbccddeeff"))
     split = Split(train=(0, 1, 2, 4), val=(6,), test=(3, 5, 7, 8, 9, 10, 11), fingerprint="")
     dataset = SimpleNamespace(samples=samples, split=split)
     logits = np.eye(2)[[0, 0, 0, 0, 1, 0, 1]] * 5  # wrong on 3, 5, 7, which share a group with training

@@ -40,8 +40,7 @@ def train(
         """The result and the weights of a short run."""
         out = tmp_path / f"run{len(list(tmp_path.glob('run*')))}"
         main(
-            folder.DATASET,
-            [*TINY, "--data_dir", str(data), "--weights", str(pretrained), "--out", str(out), *options],
+            folder.DATASET, [*TINY, "--data_dir", str(data), "--weights", str(pretrained), "--out", str(out), *options]
         )
         return json.loads((out / "result.json").read_text()), load_file(out / "best.safetensors")
 
@@ -90,9 +89,7 @@ def test_the_probe_is_fitted_to_the_features_of_the_very_network(train) -> None:
     assert probed["best"]["val_nll"] < 0.9 * random["best"]["val_nll"]
 
 
-def test_a_run_resumed_before_its_first_checkpoint_has_the_probed_head(
-    train, tmp_path: Path, monkeypatch
-) -> None:
+def test_a_run_resumed_before_its_first_checkpoint_has_the_probed_head(train, tmp_path: Path, monkeypatch) -> None:
     options = ("--head_start", "probe", "--steps", "2", "--lr", "1e-3")
     _, expected = train(*options)
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
@@ -125,10 +122,7 @@ def test_pretrained_statistics_are_unchanged_by_training(kept: bool, train, pret
     [
         (("--protocol", "scratch", "--head_start", "probe"), "--protocol scratch has a recipe of its own"),
         (("--protocol", "paper", "--batch_norm", "pretrained"), "--protocol paper has a recipe of its own"),
-        (
-            ("--protocol", "probe", "--batch_norm", "pretrained"),
-            "--protocol probe trains nothing: drop --batch_norm",
-        ),
+        (("--protocol", "probe", "--batch_norm", "pretrained"), "--protocol probe trains nothing: drop --batch_norm"),
         (("--weights", "none", "--batch_norm", "pretrained"), "random weights have no statistics"),
     ],
 )

@@ -32,9 +32,7 @@ def test_against_scikit_learn(classes: int) -> None:
     assert [row["images"] for row in found] == list(images)
     for metric, values in zip(("precision", "recall", "f1", "auroc"), expected, strict=True):
         assert [row[metric]["value"] for row in found] == pytest.approx(list(values), abs=1e-12)
-        assert all(
-            low < row[metric]["value"] < high for row in found for low, high in [row[metric]["interval"]]
-        )
+        assert all(low < row[metric]["value"] < high for row in found for low, high in [row[metric]["interval"]])
 
 
 def test_intervals_of_precision_and_recall_are_wilsons() -> None:
@@ -52,20 +50,10 @@ def test_what_is_not_defined_is_empty(tmp_path: Path) -> None:
     """No image of a class, none predicted as one, all of one."""
     logits = np.eye(4)[[0, 0, 1, 3]]
     rows = class_scores(logits, np.array([0, 0, 2, 0]))
-    assert (
-        rows[0]["f1"]["value"] == pytest.approx(0.8)
-        and rows[1]["recall"] is None
-        and rows[1]["auroc"] is None
-    )
+    assert rows[0]["f1"]["value"] == pytest.approx(0.8) and rows[1]["recall"] is None and rows[1]["auroc"] is None
     assert rows[1]["f1"]["value"] == 0 and rows[2]["precision"] is None and rows[2]["recall"]["value"] == 0
     (one, other) = class_scores(np.eye(2)[[0, 0]], np.array([0, 0]))
-    assert one["auroc"] is None and other == {
-        "images": 0,
-        "precision": None,
-        "recall": None,
-        "f1": None,
-        "auroc": None,
-    }
+    assert one["auroc"] is None and other == {"images": 0, "precision": None, "recall": None, "f1": None, "auroc": None}
     write_per_class(tmp_path, ("a", "=b", "c", "d"), rows)
     with open(tmp_path / "per_class.csv", newline="") as file:
         table = list(csv.DictReader(file))
@@ -78,9 +66,7 @@ def test_groups_widen_the_intervals() -> None:
     """Every image five times: the intervals are those of the images."""
     logits, labels = case(3, 200)
     (once, *_), (grouped, *_) = (
-        class_scores(
-            np.repeat(logits, n, 0), np.repeat(labels, n), np.repeat(np.arange(200), n) if n > 1 else None
-        )
+        class_scores(np.repeat(logits, n, 0), np.repeat(labels, n), np.repeat(np.arange(200), n) if n > 1 else None)
         for n in (1, 5)
     )
     for metric in ("precision", "recall", "f1", "auroc"):
@@ -123,15 +109,9 @@ def test_thresholds_reach_the_recall_on_validation() -> None:
     for point in points:
         c = val.classes.index(point["class"])
         positive, p = val.labels == c, softmax(val.logits / 2, axis=1)[:, c]
-        assert (
-            (p[positive] >= point["threshold"]).mean()
-            >= point["recall"]
-            > (p[positive] > point["threshold"]).mean()
-        )
+        assert (p[positive] >= point["threshold"]).mean() >= point["recall"] > (p[positive] > point["threshold"]).mean()
         decided = softmax(test.logits / 2, axis=1)[:, c] >= point["threshold"]
-        assert point["test"]["recall"]["value"] == pytest.approx(
-            reference.recall_score(test.labels == c, decided)
-        )
+        assert point["test"]["recall"]["value"] == pytest.approx(reference.recall_score(test.labels == c, decided))
         assert point["test"]["precision"]["value"] == pytest.approx(
             reference.precision_score(test.labels == c, decided)
         )

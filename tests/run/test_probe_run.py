@@ -30,10 +30,7 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def probed(sheet: Dataset, data: Path, *options: object, out: str = "out") -> dict:
-    main(
-        sheet,
-        [*TINY, "--protocol", "probe", "--data_dir", str(data), *map(str, options), "--out", out],
-    )
+    main(sheet, [*TINY, "--protocol", "probe", "--data_dir", str(data), *map(str, options), "--out", out])
     return json.loads(Path(out, "result.json").read_text())
 
 
@@ -145,9 +142,7 @@ def test_two_classes_lead_with_auroc(class_tree) -> None:
         (("--balanced_sampling", "--augment", "none"), "drop --balanced_sampling"),
     ],
 )  # fmt: skip
-def test_training_options_are_refused(
-    class_tree, capsys: pytest.CaptureFixture, options: tuple, message: str
-) -> None:
+def test_training_options_are_refused(class_tree, capsys: pytest.CaptureFixture, options: tuple, message: str) -> None:
     with pytest.raises(SystemExit) as end:
         probed(folder.DATASET, class_tree(n=4), *options)
     error = capsys.readouterr().err
@@ -196,14 +191,10 @@ def test_the_report_keeps_protocols_apart(class_tree, capsys: pytest.CaptureFixt
     page = Path("report.html").read_text()
     assert "protocol clean overtakes the probe" in page
     tables = Path("tables.md").read_text()
-    assert (
-        "Protocol `probe`: the penalty of a linear probe on frozen features is chosen on validation" in tables
-    )
+    assert "Protocol `probe`: the penalty of a linear probe on frozen features is chosen on validation" in tables
 
 
-@pytest.mark.parametrize(
-    "name", ["timm:test_resnet", "timm:test_vit", "timm:test_efficientnet", "shufflenet_g8_cifar"]
-)
+@pytest.mark.parametrize("name", ["timm:test_resnet", "timm:test_vit", "timm:test_efficientnet", "shufflenet_g8_cifar"])
 def test_the_layer_is_the_probe(name: str) -> None:
     """Features and a linear layer, or the network with that layer for a head: the same logits, centring inside."""
     row = build.get_backbone(name)

@@ -25,10 +25,7 @@ from common.run.results import read_model_card
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 SCRATCH = "--protocol scratch -bs 8 --device cpu --precision fp32".split()
 # no batch norm, no dropout: the same sums of gradients, whatever the number of processes
-VGG = [
-    *SCRATCH,
-    *"-model vgg11_cifar --image_size 32 --lr 1e-3 --steps 8 --eval_every 2".split(),
-]
+VGG = [*SCRATCH, *"-model vgg11_cifar --image_size 32 --lr 1e-3 --steps 8 --eval_every 2".split()]
 VIT = [*SCRATCH, *"-model vit_tiny_cifar --image_size 16 --steps 16 --eval_every 4".split()]  # dropout
 RUNS = f"""
 import json, sys
@@ -87,12 +84,7 @@ def launch(root: Path, *runs: list[str]) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *TORCHRUN, "runs.py", json.dumps(runs)],
         cwd=root,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(ROOT),
-            "CLASH_CACHE": str(root / "cache"),
-        },
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CLASH_CACHE": str(root / "cache")},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -117,9 +109,7 @@ def check_one_network(out: Path) -> None:
 
 def check_same_bits(out: Path) -> None:
     """A run that was stopped and resumed has the weights of an uninterrupted one."""
-    uninterrupted, resumed = (
-        load_file(out / name / "last.safetensors") for name in ("uninterrupted", "resumed")
-    )
+    uninterrupted, resumed = (load_file(out / name / "last.safetensors") for name in ("uninterrupted", "resumed"))
     assert all(torch.equal(value, resumed[name]) for name, value in uninterrupted.items())
 
 

@@ -28,9 +28,7 @@ def test_the_papers_protocol(flowers_tree: Path, capsys: pytest.CaptureFixture) 
     split = result["split"]
     assert [split[part] for part in ("train", "val", "test")] == [20, 0, 15] and split["kind"] == "paper"
     assert result["chosen_on"] == "test" and result["protocol"] == "paper" and result["preprocess"]["squash"]
-    assert result["caveats"][0].startswith(
-        "Protocol of arXiv 2406.05612: the epoch is chosen on the test set"
-    )
+    assert result["caveats"][0].startswith("Protocol of arXiv 2406.05612: the epoch is chosen on the test set")
     log = [json.loads(line) for line in Path("out/log.jsonl").read_text().splitlines()]
     top1 = [record["test_top1"] for record in log]
     assert len(top1) == 4, "two epochs of each phase"

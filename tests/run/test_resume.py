@@ -62,9 +62,7 @@ def start(*options: object) -> None:
     main(folder.DATASET, [*map(str, options)])
 
 
-def interrupt_at(
-    monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None], *options: object
-) -> None:
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None], *options: object) -> None:
     """Run; call `act` when a step begins."""
     derive_seed = train_step.derive_seed
 
@@ -86,18 +84,12 @@ def results_of(out: Path) -> tuple:
     """All that must not depend on interruptions."""
     result = json.loads((out / "result.json").read_text())
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    weights = [
-        (out / name).read_bytes()
-        for name in ("best.safetensors", "last.safetensors")
-        if (out / name).exists()
-    ]
+    weights = [(out / name).read_bytes() for name in ("best.safetensors", "last.safetensors") if (out / name).exists()]
     log = [{k: v for k, v in record.items() if k not in TIMES} for record in records]
     return weights, (out / "test_logits.npy").read_bytes(), log, result["test"], result["test_last"]
 
 
-@pytest.mark.parametrize(
-    ("options", "steps"), [(CLEAN, (2, 5, 14)), (SCRATCH, (3, 7))], ids=("clean", "scratch")
-)
+@pytest.mark.parametrize(("options", "steps"), [(CLEAN, (2, 5, 14)), (SCRATCH, (3, 7))], ids=("clean", "scratch"))
 def test_killed_at_a_step(options, steps, class_tree, monkeypatch, uninterrupted) -> None:
     images = class_tree(n=20)
     for step in steps:
@@ -272,10 +264,7 @@ def test_resumed_in_another_precision(class_tree, monkeypatch) -> None:
     start("--resume", out, "--precision", "bf16" if config["precision"] == "fp32" else "fp32")
     result = json.loads((out / "result.json").read_text())
     (change,) = result["changed"]
-    assert change == {
-        "step": result["resumed_at"][0],
-        "precision": [config["precision"], result["precision"]],
-    }
+    assert change == {"step": result["resumed_at"][0], "precision": [config["precision"], result["precision"]]}
     assert yaml.safe_load((out / "options.yaml").read_text())["precision"] == result["precision"]
 
 

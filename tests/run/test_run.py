@@ -39,9 +39,7 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     images = class_tree(n=20)
     result = run(folder.DATASET, "--data_dir", images, "--epochs", 8)
     printed = capsys.readouterr().out.splitlines()
-    assert printed[-1].startswith("folder timm:test_resnet from scratch: top-1 ") and printed[-1].endswith(
-        "-> out"
-    )
+    assert printed[-1].startswith("folder timm:test_resnet from scratch: top-1 ") and printed[-1].endswith("-> out")
     left = {p.name for p in Path("out").iterdir() if "tfevents" not in p.name}
     assert left == FILES | ({"mistakes.jpg"} if result["test"]["top1"]["value"] < 1 else set())
     assert any("tfevents" in p.name for p in Path("out").iterdir())
@@ -49,9 +47,7 @@ def test_a_users_folder_from_start_to_prediction(class_tree, capsys: pytest.Capt
     split, test = result["split"], result["test"]
     assert (split["train"], split["val"], split["test"]) == (42, 6, 12) and len(split["fingerprint"]) == 16
     assert set(test) == {"top1", "macro_f1", "balanced_accuracy", "auroc", "nll", "ece"}
-    assert all(
-        score["interval"][0] <= score["value"] <= score["interval"][1] + 1e-9 for score in test.values()
-    )
+    assert all(score["interval"][0] <= score["value"] <= score["interval"][1] + 1e-9 for score in test.values())
     assert test["top1"]["value"] > 0.6, "three colours"
     assert result["parameters"] > 0 and result["macs"] > 0 and result["chosen_on"] == "val"
     assert len((Path("out") / "log.jsonl").read_text().splitlines()) == 8
@@ -151,9 +147,7 @@ def test_the_default_run_folder_is_new_every_time(class_tree) -> None:
     assert made.name.startswith("folder-timm_test_resnet-s0-2")
 
 
-@pytest.mark.parametrize(
-    ("error", "message"), [("ENOSPC", "no space left on the disk"), ("EACCES", "cannot write to")]
-)
+@pytest.mark.parametrize(("error", "message"), [("ENOSPC", "no space left on the disk"), ("EACCES", "cannot write to")])
 def test_a_full_or_read_only_disk(class_tree, monkeypatch, capsys, error: str, message: str) -> None:
     import errno
     import os

@@ -26,9 +26,7 @@ def search(
 ) -> Callable[..., dict]:
     """A run from pretrained weights whose best rate is the third; the fourth is tried, too."""
     torch.manual_seed(0)
-    save_file(
-        create_model(get_backbone("timm:test_resnet"), 3, None).state_dict(), tmp_path / "net.safetensors"
-    )
+    save_file(create_model(get_backbone("timm:test_resnet"), 3, None).state_dict(), tmp_path / "net.safetensors")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipe_search, "STEPS", 1)
     monkeypatch.setattr(recipe_search, "_nll", lambda trial: abs(trial["lr"] - 1e-4))
@@ -93,14 +91,8 @@ def test_interrupted_searches_continue_and_resumed_runs_do_not_search(search, mo
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (
-            ("--steps", 2),
-            "no search for the learning rate in so short a run: 0.0003 (unmeasured for this network",
-        ),
-        (
-            ("--steps", 1, "--head_start", "random"),
-            "no search for the learning rate from a random head: 0.0003",
-        ),
+        (("--steps", 2), "no search for the learning rate in so short a run: 0.0003 (unmeasured for this network"),
+        (("--steps", 1, "--head_start", "random"), "no search for the learning rate from a random head: 0.0003"),
     ],
 )
 def test_no_search(options: tuple, reason: str, search, capsys) -> None:

@@ -46,9 +46,7 @@ def test_what_a_tracker_gets(finished: Path, monkeypatch) -> None:
     """A resumed run sends the evaluations before it, too."""
     client = Recorder()
     monkeypatch.setattr(accelerate_tracking, "MLflowTracker", lambda *_, **options: client)
-    with trackers.tracking(
-        "mlflow", finished, {"seed": 3, "recipe": {"lr": 0.1}, "shots": None}, RECORDS[:1]
-    ) as log:
+    with trackers.tracking("mlflow", finished, {"seed": 3, "recipe": {"lr": 0.1}, "shots": None}, RECORDS[:1]) as log:
         log(RECORDS[1])
     assert client.calls == [
         "start",
@@ -69,23 +67,11 @@ def test_a_tracker_that_fails_is_left_out(finished: Path, monkeypatch, capsys) -
     assert client.calls == ["start", {}]
 
 
-def test_tensorboard_gets_the_hyperparameters(
-    tmp_path: Path, monkeypatch, class_tree, quick_intervals
-) -> None:
+def test_tensorboard_gets_the_hyperparameters(tmp_path: Path, monkeypatch, class_tree, quick_intervals) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     monkeypatch.chdir(tmp_path)
-    options = [
-        *TINY,
-        "--epochs",
-        "1",
-        "--seed",
-        "3",
-        "--data_dir",
-        str(class_tree()),
-        "--track",
-        "tensorboard",
-    ]
+    options = [*TINY, "--epochs", "1", "--seed", "3", "--data_dir", str(class_tree()), "--track", "tensorboard"]
     main(folder.DATASET, [*options, "--out", "out"])
     (hyperparameters,) = Path("out").rglob("hparams.yml")
     assert yaml.safe_load(hyperparameters.read_text())["seed"] == 3
@@ -115,10 +101,7 @@ def test_a_tracker_that_does_not_start(tmp_path: Path, monkeypatch, class_tree, 
     with pytest.raises(SystemExit) as stop:
         main(folder.DATASET, [*TINY, "--data_dir", str(class_tree()), "--track", "wandb", "--out", "out"])
     assert stop.value.code == 2 and not Path("out").exists()
-    assert (
-        "error: --track wandb does not start (not logged in): fix that, or drop --track"
-        in capsys.readouterr().err
-    )
+    assert "error: --track wandb does not start (not logged in): fix that, or drop --track" in capsys.readouterr().err
 
 
 def test_mlflows_file_store(tmp_path: Path, monkeypatch, finished: Path) -> None:

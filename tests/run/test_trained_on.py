@@ -29,9 +29,7 @@ def test_test_images_that_the_weights_have_seen(run: Callable, class_tree: Calla
     images = class_tree(n=20)
     first = run("first", images)
     weights = Path("first/best.safetensors")
-    assert len(read_trained_on(weights)) == 4 * -(-48 * 8 // 3), (
-        "base64 of 48 hashes, of train and validation"
-    )
+    assert len(read_trained_on(weights)) == 4 * -(-48 * 8 // 3), "base64 of 48 hashes, of train and validation"
     assert "trained_on" not in read_model_card(weights)
     assert first["test_disjoint"] is None and "trained on by" not in capsys.readouterr().err
 

@@ -92,9 +92,7 @@ def test_groups_of_one_are_images() -> None:
     rng = np.random.default_rng(0)
     a, b, single = rng.random(200), rng.random(200), np.arange(200)
     by_image, by_group = paired.paired_bootstrap(a, b), paired.paired_bootstrap(a, b, groups=single)
-    assert by_group.low == pytest.approx(by_image.low, abs=2e-3) and by_group.p == pytest.approx(
-        by_image.p, abs=0.03
-    )
+    assert by_group.low == pytest.approx(by_image.low, abs=2e-3) and by_group.p == pytest.approx(by_image.p, abs=0.03)
     labels = rng.integers(0, 2, 200)
     of_groups, of_images = (intervals.of_auroc(a, labels, groups=groups) for groups in (single, None))
     assert np.isclose(of_groups, of_images, atol=5e-3).all()
@@ -103,9 +101,7 @@ def test_groups_of_one_are_images() -> None:
 def test_the_interval_of_the_calibration_error_is_reflected() -> None:
     """The basic interval: 2 s - q of the quantiles q of the resamples, not the quantiles."""
     values = np.random.default_rng(0).exponential(size=60)
-    found = intervals.bootstrap(
-        lambda w: {"ece": float(w @ values / 60), "nll": float(w @ values / 60)}, 60, 0, 200
-    )
+    found = intervals.bootstrap(lambda w: {"ece": float(w @ values / 60), "nll": float(w @ values / 60)}, 60, 0, 200)
     draws = [w @ values / 60 for w in intervals.image_weights(60, 0, 200)]
     low, high = np.quantile(draws, (0.025, 0.975))
     assert found["nll"] == pytest.approx((low, high))

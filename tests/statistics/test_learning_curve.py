@@ -54,6 +54,4 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     known = data_curve.correct(x, labels, folds, groups, False, with_all=curve[-1])
     assert (known == curve).all()
     few = labels[:24]
-    assert (
-        len(data_curve.correct(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3
-    )  # six of a class
+    assert len(data_curve.correct(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3  # six of a class

@@ -34,18 +34,13 @@ def right(accuracies: list[float], n: int, seed: int = 0) -> np.ndarray:
 # intervals
 
 
-def counted(
-    truth: np.ndarray, predicted: np.ndarray, classes: int
-) -> Callable[[np.ndarray], dict[str, float]]:
+def counted(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Callable[[np.ndarray], dict[str, float]]:
     cells = truth * classes + predicted
 
     def scores(weights: np.ndarray) -> dict[str, float]:
         counts = np.bincount(cells, weights, classes**2).reshape(classes, classes)
         hit, both = counts.diagonal(), counts.sum(1) + counts.sum(0)
-        return {
-            "top1": hit.sum() / weights.sum(),
-            "macro_f1": (2 * hit[both > 0] / both[both > 0]).mean(),
-        }
+        return {"top1": hit.sum() / weights.sum(), "macro_f1": (2 * hit[both > 0] / both[both > 0]).mean()}
 
     return scores
 
@@ -54,9 +49,7 @@ def counted(
 @pytest.mark.parametrize(
     "share, accuracy", [([0.5, 0.2, 0.15, 0.1, 0.05], [0.95, 0.9, 0.85, 0.9, 0.8]), ([0.2] * 5, [0.99] * 5)]
 )
-def test_bootstrap_intervals_cover(
-    n: int, repetitions: int, share: list[float], accuracy: list[float]
-) -> None:
+def test_bootstrap_intervals_cover(n: int, repetitions: int, share: list[float], accuracy: list[float]) -> None:
     """95 % intervals hold the truth in 93 to 97 % of samples; the Monte Carlo error (1 sd) is 0.7 and 1.0 points.
 
     Variances need no more than a hundred resamples.
@@ -65,10 +58,7 @@ def test_bootstrap_intervals_cover(
     joint = np.outer((1 - np.array(accuracy)) / (classes - 1), np.ones(classes))
     np.fill_diagonal(joint, accuracy)
     joint *= np.array(share)[:, None]
-    truth = {
-        "top1": joint.trace(),
-        "macro_f1": (2 * joint.diagonal() / (joint.sum(0) + joint.sum(1))).mean(),
-    }
+    truth = {"top1": joint.trace(), "macro_f1": (2 * joint.diagonal() / (joint.sum(0) + joint.sum(1))).mean()}
     held = dict.fromkeys(truth, 0)
     for repetition in range(repetitions):
         cells = rng.choice(classes**2, n, p=joint.ravel())
@@ -83,9 +73,7 @@ def test_paired_intervals_cover(n: int, accuracy: float, gap: float) -> None:
     """As above, over 1000 samples (Monte Carlo error 0.7 points); and p is below 0.05 where zero is outside."""
     rng, held, discordant = np.random.default_rng(0), 0, accuracy * (1 - accuracy)
     for repetition in range(1000):
-        a, b = np.eye(3)[:2][
-            :, rng.choice(3, n, p=[(discordant + gap) / 2, (discordant - gap) / 2, 1 - discordant])
-        ]
+        a, b = np.eye(3)[:2][:, rng.choice(3, n, p=[(discordant + gap) / 2, (discordant - gap) / 2, 1 - discordant])]
         found = paired.paired_bootstrap(a, b, seed=repetition, resamples=1000)
         held += found.low - 1e-12 <= gap <= found.high + 1e-12
         assert found.p <= 0.06 if found.low * found.high > 0 else found.p >= 0.04
@@ -102,9 +90,7 @@ def test_top1_has_wilsons_interval(wrong: int) -> None:
 def test_other_scores_have_percentiles() -> None:
     values = np.random.default_rng(0).exponential(size=300)
     found = intervals.bootstrap(lambda w: {"nll": w @ values / w.sum()}, 300, seed=0, resamples=4000)["nll"]
-    theirs = scipy_stats.bootstrap(
-        (values,), np.mean, method="percentile", random_state=0
-    ).confidence_interval
+    theirs = scipy_stats.bootstrap((values,), np.mean, method="percentile", random_state=0).confidence_interval
     assert found == pytest.approx(tuple(theirs), abs=0.01)
 
 
@@ -242,10 +228,7 @@ def test_a_missing_cell_is_refused() -> None:
 def test_cliques_against_all_subsets(cd: float, seed: int) -> None:
     mean = np.random.default_rng(seed).integers(10, 80, 8)  # in tenths, so that ties and edges are exact
     near = [
-        set(group)
-        for size in range(2, 9)
-        for group in combinations(range(8), size)
-        if np.ptp(mean[list(group)]) <= cd
+        set(group) for size in range(2, 9) for group in combinations(range(8), size) if np.ptp(mean[list(group)]) <= cd
     ]
     largest = [group for group in near if not any(group < other for other in near)]
     found = ranks.cliques(mean, cd)

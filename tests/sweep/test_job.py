@@ -118,7 +118,5 @@ def test_stop_terminates_the_run(tmp_path: Path, monkeypatch) -> None:
 
 
 def test_a_late_run_is_not_started(tmp_path: Path) -> None:
-    assert (
-        run_job(cell(script(tmp_path)), config(tmp_path, start_by={"run": time.time() - 1})).state == "late"
-    )
+    assert run_job(cell(script(tmp_path)), config(tmp_path, start_by={"run": time.time() - 1})).state == "late"
     assert not (tmp_path / "out").exists()

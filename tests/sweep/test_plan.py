@@ -66,9 +66,7 @@ def test_slurm_tasks_run_the_shards(class_tree, tmp_path: Path, monkeypatch, cap
 def test_every_magnification_is_passed_to_its_script(tmp_path: Path) -> None:
     """The default of a data sheet's own parser differs from the script's."""
     (tmp_path / "breakhis" / "x").mkdir(parents=True)
-    grid = Grid(
-        datasets=["breakhis"], models=["resnet50"], seeds=[0], train_sizes=[], data=tmp_path, options=[]
-    )
+    grid = Grid(datasets=["breakhis"], models=["resnet50"], seeds=[0], train_sizes=[], data=tmp_path, options=[])
     runs, _ = expand(grid)
     magnifications = ["40x", "100x", "200x", "400x"]
     assert [run.args[run.args.index("--magnification") + 1] for run in runs] == magnifications
@@ -99,10 +97,7 @@ def test_too_many_shots_leave_the_other_runs(class_tree, plan) -> None:
         (["--datasets", "eurosta"], "no dataset 'eurosta': did you mean 'eurosat'?"),
         (["--datasets", "eurosat", *LITE], "no data in data/eurosat: python -m common fetch eurosat"),
         (["--datasets", "digits", "--models", "resnet5"], "unknown model 'resnet5'"),
-        (
-            ["--datasets", "digits", *LITE, "--fold", "1"],
-            "error: unrecognized arguments: --fold 1 (digits.py --help)",
-        ),
+        (["--datasets", "digits", *LITE, "--fold", "1"], "error: unrecognized arguments: --fold 1 (digits.py --help)"),
         (
             ["--datasets", "digits", "--budget", "1h", "--protocol", "scratch", "--models", "resnet18_cifar"],
             "drop --protocol",

@@ -50,18 +50,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # short: it is part of a socket's name
-        command = [
-            ray,
-            "start",
-            "--head",
-            "--port",
-            str(port),
-            "--num-cpus",
-            "1",
-            "--temp-dir",
-            folder,
-            "--block",
-        ]
+        command = [ray, "start", "--head", "--port", str(port), "--num-cpus", "1", "--temp-dir", folder, "--block"]
         head = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
         try:
             assert any("Ray runtime started" in line for line in head.stdout)
@@ -89,9 +78,7 @@ def test_a_cluster_with_a_token(cluster: str, tmp_path: Path) -> None:
     assert not (tmp_path / "other" / ".ray").exists()
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere.invalid:6379", "127.0.0.1:x"]
-)
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nowhere.invalid:6379", "127.0.0.1:x"])
 def test_no_cluster_is_found_out_at_once(address: str, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(UserError, match="no Ray cluster there"):

@@ -26,9 +26,7 @@ def test_timings_are_cached_and_the_start_is_weighed(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(autotune, "step_times", time)
 
     def tuned(steps: int) -> Speed:
-        return autotune.tune(
-            nn.Identity, "net", torch.device("cpu"), "a machine", "fp32", (8, 3, 8, 8), steps
-        )
+        return autotune.tune(nn.Identity, "net", torch.device("cpu"), "a machine", "fp32", (8, 3, 8, 8), steps)
 
     assert tuned(steps=50) == Speed(precision="fp32")
     assert tuned(steps=500) == Speed(precision="fp32", compiled=True)  # compiling pays off in a long run
@@ -56,7 +54,5 @@ def test_settings_without_memory_or_compiler_are_left_out(monkeypatch: pytest.Mo
 
 
 def test_step_times() -> None:
-    times = autotune.step_times(
-        net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False)
-    )
+    times = autotune.step_times(net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False))
     assert 0 < times["step_seconds"] < 5 and times["start_seconds"] >= 0

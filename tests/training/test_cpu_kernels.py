@@ -41,9 +41,7 @@ def test_the_same_results_and_gradients(part: nn.Conv2d) -> None:
 
 
 def test_a_strided_depthwise_convolution_stays_in_float32_under_autocast() -> None:
-    net = nn.Sequential(
-        nn.Conv2d(8, 8, 3, stride=2, groups=8), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, groups=8)
-    )
+    net = nn.Sequential(nn.Conv2d(8, 8, 3, stride=2, groups=8), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, groups=8))
     move_to(net, CPU, FORMAT)
     with torch.autocast("cpu", torch.bfloat16):
         seen = [(images := part(torch.randn(2, 8, 9, 9))).dtype for part in net]

@@ -106,9 +106,7 @@ def test_memory_of_other_processes_is_named(two_gpus: pytest.MonkeyPatch) -> Non
     assert "other processes" not in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("cuda", "line"), [(None, "is built without CUDA"), ("13.0", "driver may be too old")]
-)
+@pytest.mark.parametrize(("cuda", "line"), [(None, "is built without CUDA"), ("13.0", "driver may be too old")])
 def test_a_gpu_that_torch_cannot_use_is_named(
     two_gpus: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, cuda: str | None, line: str
 ) -> None:
@@ -136,9 +134,7 @@ class NoDevice:
         (None, "no NVIDIA driver with a GPU, or with an instance of one in MIG mode"),
     ],
 )
-def test_a_driver_without_a_visible_gpu(
-    visible: str | None, line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_driver_without_a_visible_gpu(visible: str | None, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpus.ctypes, "CDLL", lambda _: NoDevice())
     monkeypatch.delenv(gpus.VISIBLE, raising=False)
     if visible is not None:

@@ -62,9 +62,7 @@ def test_the_first_of_equal_scores_is_selected() -> None:
 )
 def test_the_last_within_the_tolerance_is_selected(n_selection: int, epoch: int) -> None:
     validate = scoring([0.5, 0.9, 0.8, 0.88, 0.85])
-    fitted = finetune(
-        task(recipe=recipe(epochs=5, tolerance=1.0), validate=validate, n_selection=n_selection), ignore
-    )
+    fitted = finetune(task(recipe=recipe(epochs=5, tolerance=1.0), validate=validate, n_selection=n_selection), ignore)
     assert fitted.best["epoch"] == epoch and fitted.best_score == 0.9
 
 
@@ -147,9 +145,7 @@ def test_class_weights() -> None:
 
 
 def test_micro_batches_weigh_classes_as_the_batch_does() -> None:
-    how = Recipe(
-        name="t", phases=(Phase(steps=1, lr=1.0, optimizer="sgd"),), eval_every=1, class_weights=True
-    )
+    how = Recipe(name="t", phases=(Phase(steps=1, lr=1.0, optimizer="sgd"),), eval_every=1, class_weights=True)
     weights = []
     for n in (1, 8, 32):
         data = batches(labels=np.array([0] * 29 + [1] * 3), batch_size=32, micro_batches=n)
@@ -168,8 +164,6 @@ def test_labels_are_smoothed_as_the_recipe_says(smoothing: float) -> None:
     still = Recipe(name="t", phases=(frozen,), eval_every=5, label_smoothing=smoothing)
     trained = task(net=linear(), head="1", recipe=still)
     logits = torch.from_numpy(evaluate(trained.net, batches(), trained.accelerator))
-    expected = nn.functional.cross_entropy(
-        logits, torch.from_numpy(batches().labels), label_smoothing=smoothing
-    )
+    expected = nn.functional.cross_entropy(logits, torch.from_numpy(batches().labels), label_smoothing=smoothing)
     finetune(trained, log.append)
     assert log[-1]["train_loss"] == pytest.approx(expected.item(), rel=1e-4)

@@ -17,8 +17,7 @@ FAILED, GOOD = 0.69, 0.5  # NLL of two classes; a guess has 0.693
 
 
 @pytest.mark.parametrize(
-    ("steps", "eval_steps", "affordable"),
-    [(500, 0.3, True), (500, 11, True), (300, 3, False), (100, 11, False)],
+    ("steps", "eval_steps", "affordable"), [(500, 0.3, True), (500, 11, True), (300, 3, False), (100, 11, False)]
 )
 def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float, affordable: bool) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
@@ -54,9 +53,7 @@ def search_with(nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch)
         ((None, None, None, GOOD), 4, 3),
     ],
 )
-def test_rates_fall_until_the_nll_rises(
-    nll: tuple, tried: int, chosen: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rates_fall_until_the_nll_rises(nll: tuple, tried: int, chosen: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trial leaves the loss scaler as it was: float16 would lose the small gradients of the next rate."""
     trials, scales = search_with(dict(zip(RATES["adamw"], nll, strict=True)), monkeypatch)
     assert [each["nll"] for each in trials] == list(nll)[:tried]

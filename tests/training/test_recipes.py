@@ -28,16 +28,7 @@ def test_settings_of_the_published_code() -> None:
 
 
 def test_the_papers_recipe(flowers_tree: Path) -> None:
-    options = [
-        "--protocol",
-        "paper",
-        "-model",
-        "swin_t",
-        "--weights",
-        "none",
-        "--data_dir",
-        str(flowers_tree),
-    ]
+    options = ["--protocol", "paper", "-model", "swin_t", "--weights", "none", "--data_dir", str(flowers_tree)]
     sheets = (flowers102.DATASET,)
     config = make_config(sheets, parse(sheets, options))
     assert (config.split, config.image_size, config.batch_size) == ("paper", (256, 256), 32)

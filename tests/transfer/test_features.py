@@ -12,8 +12,7 @@ from common.transfer.features import Features
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"],
+    "name", ["mobilenet_v3_large", "shufflenet_v2_x2_0", "efficientnet_lite0", "timm:test_vit", "timm:test_convnext"]
 )
 def test_features_are_the_input_of_the_head(name: str) -> None:
     row = build.get_backbone(name)

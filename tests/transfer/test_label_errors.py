@@ -73,9 +73,7 @@ def test_check_lists_and_draws_them(
     assert Image.open("suspects.jpg").size[1] > 100
 
 
-@pytest.mark.parametrize(
-    "says", ["needs two classes with 5 readable images or more", "new.jpg exists already"]
-)
+@pytest.mark.parametrize("says", ["needs two classes with 5 readable images or more", "new.jpg exists already"])
 def test_mistakes(tmp_path: Path, class_tree, monkeypatch, capsys: pytest.CaptureFixture, says: str) -> None:
     monkeypatch.chdir(tmp_path)
     class_tree(("ant",), 12)

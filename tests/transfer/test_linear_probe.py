@@ -12,9 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from common.transfer import linear_probe, transferability
 
 
-def made(
-    n: int, d: int, classes: int = 4, signal: float = 0.5, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def made(n: int, d: int, classes: int = 4, signal: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     labels = np.sort(rng.integers(0, classes, n))
     features = rng.normal(size=(n, d)) + signal * rng.normal(size=(classes, d))[labels]
@@ -109,9 +107,7 @@ def test_labels_without_meaning_are_chance() -> None:
     shares = []
     for seed in range(40):
         y = np.arange(100) % 2
-        logits = linear_probe.out_of_fold(
-            rng.normal(size=(100, 300)), y, 2, linear_probe.folds(y, None, seed)
-        )
+        logits = linear_probe.out_of_fold(rng.normal(size=(100, 300)), y, 2, linear_probe.folds(y, None, seed))
         shares.append((logits.argmax(1) == y).mean())
     assert abs(np.mean(shares) - 0.5) < 0.03
 

@@ -38,11 +38,7 @@ def main(argv: list[str]) -> None:
         if out and (options.out or options.serve.is_dir()):  # a missing run folder is an error of its own
             check_new(out, "--out")
         if options.serve:
-            _serve(
-                options.serve,
-                out,
-                [n for n in SETTINGS if getattr(options, n) != parser.get_default(n)],
-            )
+            _serve(options.serve, out, [n for n in SETTINGS if getattr(options, n) != parser.get_default(n)])
         else:
             _train(options)
 
@@ -96,9 +92,7 @@ def _serve(run_folder: Path, out: Path, others: list[str]) -> None:
     row = serve.measure(run_folder, dataset)
     results.write_json(out, row)
     height, width = row["size"]
-    print(
-        f"{row['backbone']} at {height}x{width} on {row['device']}; throughput in batches of {row['batch_size']}"
-    )
+    print(f"{row['backbone']} at {height}x{width} on {row['device']}; throughput in batches of {row['batch_size']}")
     print(f"{'engine':18} {'threads':>7} {'p50':>9} {'p95':>9} {'throughput':>12} {'file':>9}")
     for engine in row["engines"]:
         print(

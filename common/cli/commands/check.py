@@ -10,15 +10,7 @@ from ...errors import Parser, UserError, printable
 from ...files.atomic import check_new
 from ...models.build import get_backbone
 from .. import catalog
-from ..arguments import (
-    add_groups,
-    add_labels,
-    add_pixels,
-    bind_groups,
-    bind_labels,
-    check_pixels,
-    label_arguments,
-)
+from ..arguments import add_groups, add_labels, add_pixels, bind_groups, bind_labels, check_pixels, label_arguments
 from ..main import report_user_errors
 from ..options import DEFAULT_MODEL
 from ..parse import has_data, with_split

@@ -25,9 +25,7 @@ def main(argv: list[str]) -> None:
         from ...deploy.demo import make_server
 
         with make_server(options.run, options.host, options.port) as server:
-            print(
-                f"http://{options.host}:{server.server_port} shows {options.run}; Ctrl-C ends it", flush=True
-            )
+            print(f"http://{options.host}:{server.server_port} shows {options.run}; Ctrl-C ends it", flush=True)
             server.serve_forever()
 
     report_user_errors(serve)

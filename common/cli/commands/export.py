@@ -34,9 +34,7 @@ def main(argv: list[str]) -> None:
             else:
                 path, difference = export.export(options.run, options.format, options.out)
             of = "(relative to the largest logit if that is above 1)"
-            print(
-                f"{options.run} -> {path}; largest logit difference from the original: {difference:.1e} {of}"
-            )
+            print(f"{options.run} -> {path}; largest logit difference from the original: {difference:.1e} {of}")
         if options.push:
             print(f"{path} -> {push.push(path, options.push, options.yes)}")
 

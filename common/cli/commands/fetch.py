@@ -22,9 +22,7 @@ def main(argv: list[str]) -> None:
         from ...data.download.fetch import fetch
 
         if options.data_dir and len(options.names) > 1:
-            raise UserError(
-                f"--data_dir is for one dataset, not for {len(options.names)}: fetch them one by one"
-            )
+            raise UserError(f"--data_dir is for one dataset, not for {len(options.names)}: fetch them one by one")
         for sheet in [catalog.find(name) for name in options.names]:
             folder = options.data_dir or Path("data") / sheet.script
             fetched = fetch(sheet, folder, options.offline)

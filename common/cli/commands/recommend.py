@@ -248,9 +248,7 @@ def _runs(
         choices |= dict.fromkeys((*candidates.missing, *candidates.invalid), "none")
     if not choices:
         name, reason = next(iter((candidates.invalid | candidates.missing).items()))
-        raise UserError(
-            f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}"
-        )
+        raise UserError(f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}")
     size = options.image_size[0] if options.image_size else sheet.image_size
     runs = []
     for name, choice in choices.items():

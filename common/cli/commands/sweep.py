@@ -189,9 +189,7 @@ def _run(
     return states + run(cells, "then fine-tuning: ")
 
 
-def _write_slurm(
-    options: argparse.Namespace, n: int, threads: int, device: str, gpus: int, argv: list[str]
-) -> None:
+def _write_slurm(options: argparse.Namespace, n: int, threads: int, device: str, gpus: int, argv: list[str]) -> None:
     from ...sweep import slurm
 
     gpu = slurm.GPU if gpus else f"#{slurm.GPU}"  # no GPU on this machine: a comment to edit

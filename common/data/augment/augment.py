@@ -56,11 +56,7 @@ def sample_params(augment: Augment, n: int, size: tuple[int, int], seed: int, ep
     affine = None
     if augment.crop < 1 or augment.flip or augment.dihedral or augment.shift:
         affine = _sample_affine(augment, n, size, seed, epoch)
-    trivial = (
-        trivial_augment.sample_params(n, generator("trivial", seed, epoch))
-        if augment.trivial
-        else (None, None)
-    )
+    trivial = trivial_augment.sample_params(n, generator("trivial", seed, epoch)) if augment.trivial else (None, None)
     return AugmentParams(affine, *trivial, zero_pad=augment.shift > 0)
 
 

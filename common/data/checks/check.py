@@ -30,10 +30,7 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
     samples = dataset.load(folder, dataset.classes)
     errors: list[str] = []
     caveats: tuple[str, ...] = ()
-    for check_data in (
-        lambda: check_missing(samples, folder),
-        lambda: requirements.check_counts(dataset, samples),
-    ):
+    for check_data in (lambda: check_missing(samples, folder), lambda: requirements.check_counts(dataset, samples)):
         try:
             check_data()
         except UserError as error:
@@ -99,9 +96,7 @@ def _odd_sizes(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
     (height, width), n = Counter(image.size for image in readable.values()).most_common(1)[0]
     factor, common = 1.0, "most are"
     if n < COMMON * len(readable):
-        height, width = (
-            round(statistics.median(image.size[k] for image in readable.values())) for k in (0, 1)
-        )
+        height, width = (round(statistics.median(image.size[k] for image in readable.values())) for k in (0, 1))
         factor, common = FACTOR, "the median is"
     for i, image in readable.items():
         h, w = image.size
@@ -112,9 +107,7 @@ def _odd_sizes(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
 def _rotated(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
     for i, image in readable.items():
         if not image.upright:
-            yield Problem(
-                kind="on its side", position=i, detail="turned upright by its EXIF tag when it is read"
-            )
+            yield Problem(kind="on its side", position=i, detail="turned upright by its EXIF tag when it is read")
 
 
 def _several_frames(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
@@ -125,10 +118,7 @@ def _several_frames(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:
 
 def _exact(readable: Mapping[int, ImageStats]) -> list[list[int]]:
     positions = list(readable)
-    return [
-        [positions[j] for j in members]
-        for members in duplicates.exact([readable[i].digest for i in positions])
-    ]
+    return [[positions[j] for j in members] for members in duplicates.exact([readable[i].digest for i in positions])]
 
 
 def _near(readable: Mapping[int, ImageStats]) -> list[list[int]]:
@@ -153,9 +143,7 @@ def _all_copies(exact: list[list[int]], near: list[list[int]]) -> list[set[int]]
 
 
 def _split_groups(samples: Samples, parts: Sequence[str]) -> list[list[int]]:
-    return [
-        members for members in duplicates.exact(samples.groups or []) if len(_parts_of(parts, members)) > 1
-    ]
+    return [members for members in duplicates.exact(samples.groups or []) if len(_parts_of(parts, members)) > 1]
 
 
 def _sets(kind: str, sets: list[list[int]], samples: Samples, parts: Sequence[str]) -> Iterator[Problem]:
@@ -168,11 +156,7 @@ def _sets(kind: str, sets: list[list[int]], samples: Samples, parts: Sequence[st
             details.append(f"labelled {' and '.join(labels)}")
         for i in positions:
             yield Problem(
-                kind=kind,
-                position=i,
-                detail=", ".join(details),
-                set=number,
-                serious=len(across) > 1 or contradict,
+                kind=kind, position=i, detail=", ".join(details), set=number, serious=len(across) > 1 or contradict
             )
 
 

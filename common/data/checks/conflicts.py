@@ -31,7 +31,5 @@ def format_conflicts(conflicts: Sequence[Sequence[int]], names: Sequence[str], d
     first = " and ".join(names[i] for i in conflicts[0][:2])
     n = sum(map(len, conflicts))
     pictures = f"{len(conflicts):,} {'picture is' if len(conflicts) == 1 else 'pictures are'}"
-    remedy = (
-        f"their {n:,} images are left out" if dropped else f"--drop_conflicts leaves their {n:,} images out"
-    )
+    remedy = f"their {n:,} images are left out" if dropped else f"--drop_conflicts leaves their {n:,} images out"
     return f"{pictures} under several labels, such as {first}: {remedy}"

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 SIDE = 32  # pixels of a thumbnail
 BITS = 8  # near duplicates differ in at most this many of the 64 bits
 CORRELATION = 0.95  # minimum, of the thumbnails of near duplicates
-CONTRAST = (
-    2.0  # minimum standard deviation of a thumbnail's grey values: below, too little texture to compare
-)
+CONTRAST = 2.0  # minimum standard deviation of a thumbnail's grey values: below, too little texture to compare
 EQUAL_BANDS = 3  # of the hash, that near duplicates share; see `_pairs`
 CHUNK = 4096  # images or pairs at once; bounds the memory
 
@@ -80,9 +78,7 @@ def _connect(component: "np.ndarray", one: "np.ndarray", two: "np.ndarray") -> N
     merged, ends = np.unique(component[np.stack((one, two))], return_inverse=True)
     n = len(merged)
     graph = coo_array((np.ones(len(one)), ends.reshape(2, -1)), (n, n))
-    _, first, joined = np.unique(
-        connected_components(graph, directed=False)[1], return_index=True, return_inverse=True
-    )
+    _, first, joined = np.unique(connected_components(graph, directed=False)[1], return_index=True, return_inverse=True)
     renamed = np.arange(len(component))
     renamed[merged] = merged[first[joined]]
     component[:] = renamed[component]
@@ -129,9 +125,7 @@ def _several_components(key: "np.ndarray", component: "np.ndarray") -> "np.ndarr
     return np.repeat(several, np.diff(np.r_[starts, len(key)]))
 
 
-def _chunks(
-    batch: "Sequence[tuple[np.ndarray, np.ndarray]]",
-) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+def _chunks(batch: "Sequence[tuple[np.ndarray, np.ndarray]]") -> "Iterator[tuple[np.ndarray, np.ndarray]]":
     """The pairs of a batch, at most `CHUNK` at once."""
     import numpy as np
 

@@ -34,8 +34,7 @@ def _metadata_of(path: str) -> Metadata:
                 "height": float(image.height),
                 BYTES_PER_PIXEL: os.path.getsize(path) / (image.width * image.height),
                 "compression": _compression(image),
-                "resolution": "x".join(f"{float(value):.0f}" for value in image.info.get("dpi", ()))
-                or "none",
+                "resolution": "x".join(f"{float(value):.0f}" for value in image.info.get("dpi", ())) or "none",
                 "camera": _camera(image),
             }
     except Exception:  # decoders fail on broken files in every possible way

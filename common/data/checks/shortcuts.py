@@ -58,9 +58,7 @@ class _Statement:
         )
 
 
-def find_shortcuts(
-    samples: Samples, readable: Mapping[int, ImageStats]
-) -> tuple[Baselines | None, list[Problem]]:
+def find_shortcuts(samples: Samples, readable: Mapping[int, ImageStats]) -> tuple[Baselines | None, list[Problem]]:
     """The scores of the baselines on a sample of the readable images, and a problem per image of the class given away.
 
     None: there are fewer than `MIN_FIT` images, or fewer than two classes have two images.

@@ -56,9 +56,7 @@ def download(file: File, path: Path) -> None:
             time.sleep(PAUSE)
         failures.append(f"{urlsplit(url).netloc}: {mismatch}")
     progress = (
-        f" ({file_size(unfinished):,} bytes are saved, the next run resumes there)"
-        if file_size(unfinished)
-        else ""
+        f" ({file_size(unfinished):,} bytes are saved, the next run resumes there)" if file_size(unfinished) else ""
     )
     raise UserError(
         f"cannot fetch {file.name}{progress}: {'; '.join(failures)}; try again later, or put {describe(file)} into {path.parent}"

@@ -54,13 +54,10 @@ def _check_obtainable(dataset: Dataset, folder: Path, downloads: Path, offline: 
     files = [f for f in dataset.sources if (offline or not f.mirrors) and not (downloads / f.name).exists()]
     if dataset.sources and not files:
         return
-    reason = (
-        "not there, and --offline forbids downloading it" if offline else "not downloadable automatically"
-    )
+    reason = "not there, and --offline forbids downloading it" if offline else "not downloadable automatically"
     steps = dict.fromkeys(f.steps or f"fetch {f.name} from {' or '.join(f.mirrors)}" for f in files)
-    manual = (
-        f"{'; '.join(steps)}; put {', '.join(map(describe, files))} into {downloads} and run again; or "
-        * bool(files)
+    manual = f"{'; '.join(steps)}; put {', '.join(map(describe, files))} into {downloads} and run again; or " * bool(
+        files
     )
     raise UserError(f"{dataset.title} is {reason}: {manual}{dataset.get}, in {folder}")
 
@@ -69,8 +66,7 @@ def _check_space(dataset: Dataset, downloads: Path) -> None:
     """Check the free space for the missing files and their unpacked content, as large as the archives: images do not compress."""
     total = sum(f.bytes or 0 for f in dataset.sources)
     present = sum(
-        file_size(path) + file_size(partial_path(path))
-        for path in (downloads / f.name for f in dataset.sources)
+        file_size(path) + file_size(partial_path(path)) for path in (downloads / f.name for f in dataset.sources)
     )
     need, free = 2 * total - present, shutil.disk_usage(downloads).free
     if free < need:

@@ -94,12 +94,6 @@ def _tar(archive: Path) -> Iterator[Member]:
 def _safe_path(name: str) -> PurePosixPath:
     """The member's name as a relative path that stays below the folder on any system."""
     path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in name
-        or PureWindowsPath(name).drive
-        or not path.parts
-    ):
+    if path.is_absolute() or ".." in path.parts or "\\" in name or PureWindowsPath(name).drive or not path.parts:
         raise _UnsafeArchive(f"has a path outside its folder ({name})")
     return path

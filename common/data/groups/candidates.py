@@ -129,9 +129,7 @@ def _middle_words(names: Sequence[str], samples: Samples) -> Iterator[Candidate]
         shared = Counter(pair for pair in zip(samples.labels, found, strict=True) if pair[1])
         if shared and max(shared.values()) > 1:
             groups = tuple(word or name for word, name in zip(found, samples.names, strict=True))
-            yield Candidate(
-                kind="word", text=f"that share the word {shared.most_common(1)[0][0][1]}", groups=groups
-            )
+            yield Candidate(kind="word", text=f"that share the word {shared.most_common(1)[0][0][1]}", groups=groups)
 
 
 def _bursts(images: Sequence[Capture | None]) -> Iterator[Candidate]:

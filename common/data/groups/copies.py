@@ -60,9 +60,7 @@ def _find(images: Sequence, preprocess: Preprocess) -> list[list[int]]:
     return sorted(members for members in joined.values() if len(members) > 1)
 
 
-def _digest_and_thumbnail(
-    source: "str | np.ndarray", preprocess: Preprocess
-) -> "tuple[str, np.ndarray | None] | None":
+def _digest_and_thumbnail(source: "str | np.ndarray", preprocess: Preprocess) -> "tuple[str, np.ndarray | None] | None":
     """The SHA-256 of the reduced pixels, and a grey thumbnail; none of an image smaller than that."""
     import numpy as np
 

@@ -45,9 +45,7 @@ N_VERIFIED = 4  # images decoded again whenever an entry is opened
 
 
 def decode_cached(
-    images: "Sequence[str] | StoredImages | np.ndarray",
-    preprocess: Preprocess,
-    native: tuple[int, int] | None,
+    images: "Sequence[str] | StoredImages | np.ndarray", preprocess: Preprocess, native: tuple[int, int] | None
 ) -> tuple["np.ndarray", dict[int, str]]:
     """`decode.decode` with a cache on disk.
 
@@ -140,9 +138,7 @@ def _file_hash(path: str) -> str:
         return UNREADABLE
 
 
-def _verify(
-    folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess
-) -> dict[int, str] | None:
+def _verify(folder: Path, images: Sequence, size: tuple[int, int], preprocess: Preprocess) -> dict[int, str] | None:
     """{position: reason} of an entry's unreadable images; None without an entry, or if a few images, decoded again, differ."""
     import numpy as np
 

@@ -109,11 +109,7 @@ def _allocate(shape: tuple[int, ...]) -> "np.ndarray":
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
-    return (
-        native
-        if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1]
-        else preprocess.size
-    )
+    return native if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1] else preprocess.size
 
 
 def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":

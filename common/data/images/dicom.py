@@ -63,9 +63,7 @@ def _rescale(file: "FileDataset", stored: "np.ndarray") -> "np.ndarray":
     """(H, W) float32"""
     import numpy as np
 
-    slope, intercept = (
-        file.get(name, default) for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-    )
+    slope, intercept = (file.get(name, default) for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0)))
     return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
 
 

@@ -21,9 +21,7 @@ IMAGE_PERCENTILES = (0.1, 99.9)  # of an image's values, without dead and hot pi
 DATASET_PERCENTILES = (1, 99)  # of the images' lows and highs, without broken images
 
 
-def with_value_range(
-    preprocess: Preprocess, images: Sequence, train: Sequence[int], cache: bool = True
-) -> Preprocess:
+def with_value_range(preprocess: Preprocess, images: Sequence, train: Sequence[int], cache: bool = True) -> Preprocess:
     """`preprocess` with the value range of the images at positions `train`, unless it has one or they have 8 bits.
 
     Raises:
@@ -31,21 +29,15 @@ def with_value_range(
     """
     if not isinstance(images, list):
         if preprocess.value_range or preprocess.bands:
-            raise UserError(
-                "--value_range and --bands: this dataset is stored as 8-bit RGB arrays; drop them"
-            )
+            raise UserError("--value_range and --bands: this dataset is stored as 8-bit RGB arrays; drop them")
         return preprocess
     sample = [images[i] for i in _sample(train)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        high_depth = [
-            path for path, high in zip(sample, pool.map(is_high_depth_file, sample), strict=True) if high
-        ]
+        high_depth = [path for path, high in zip(sample, pool.map(is_high_depth_file, sample), strict=True) if high]
     found: dict[str, Any] = {"range": None}
     if high_depth:
         estimate = partial(_estimate, high_depth, preprocess.bands)
-        key = (
-            {"version": VERSION, "files": files_hash(high_depth), "bands": preprocess.bands} if cache else {}
-        )
+        key = {"version": VERSION, "files": files_hash(high_depth), "bands": preprocess.bands} if cache else {}
         found = cached("value_ranges", key, estimate) if cache else estimate()
     if found["range"] is None:
         if preprocess.value_range:
@@ -86,11 +78,7 @@ def _estimate(paths: Sequence[str], bands: tuple[int, int, int] | None) -> dict[
             low, high = FULL_16_BITS
     else:
         low, high = float(f"{low:.4g}"), float(f"{high:.4g}")
-    return {
-        "range": (low, high if high > low else low + 1),
-        "kinds": sorted(set(kinds)),
-        "images": len(stats),
-    }
+    return {"range": (low, high if high > low else low + 1), "kinds": sorted(set(kinds)), "images": len(stats)}
 
 
 def _percentiles(path: str, bands: tuple[int, int, int] | None) -> tuple[str, float, float] | None:

@@ -51,9 +51,7 @@ def _cifar(base: Path, files: Mapping[str, str], key: str, classes: tuple[str, .
             raise UserError(f"not a CIFAR batch: {base / file} (no list of labels); fetch it again")
         n = len(file_labels)
         if data.dtype != np.uint8 or data.shape != (n, 3072):
-            raise UserError(
-                f"not a CIFAR batch: {base / file} (images {data.shape}, {n} labels); fetch it again"
-            )
+            raise UserError(f"not a CIFAR batch: {base / file} (images {data.shape}, {n} labels); fetch it again")
         images.append(data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels += file_labels
         names += [f"{file}/{i:05d}" for i in range(n)]
@@ -72,12 +70,7 @@ def _unpickle(path: Path, *keys: str) -> dict:
 
     class ArraysOnly(pickle.Unpickler):
         def find_class(self, module: str, name: str) -> object:
-            arrays = module.startswith("numpy") and name in {
-                "_reconstruct",
-                "ndarray",
-                "dtype",
-                "_frombuffer",
-            }
+            arrays = module.startswith("numpy") and name in {"_reconstruct", "ndarray", "dtype", "_frombuffer"}
             if arrays or (module, name) == ("_codecs", "encode"):
                 return super().find_class(module, name)
             raise pickle.UnpicklingError(f"refuses {module}.{name}")
@@ -89,6 +82,4 @@ def _unpickle(path: Path, *keys: str) -> dict:
             raise ValueError(f"no {missing[0]!r} in it")
         return dict(content)
     except Exception as error:  # a broken pickle can raise anything
-        raise UserError(
-            f"not a CIFAR batch: {path} ({str(error) or type(error).__name__}); fetch it again"
-        ) from None
+        raise UserError(f"not a CIFAR batch: {path} ({str(error) or type(error).__name__}); fetch it again") from None

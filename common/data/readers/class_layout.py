@@ -125,9 +125,7 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
             )
         of_part[part] = folder
     if "train" not in of_part:
-        raise UserError(
-            f"{_at(tree, base)} holds {_listed(labelled)} but no train/: expected train/ and test/ or val/"
-        )
+        raise UserError(f"{_at(tree, base)} holds {_listed(labelled)} but no train/: expected train/ and test/ or val/")
     if list(of_part) == ["train"]:
         only = levels[of_part["train"]]
         return _class_folders(only, only.base, [f"all in {only.base}"])
@@ -135,9 +133,7 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
         folder = of_part.pop("val")
         of_part["test"] = folder
         notes = [*notes, f"no test/: {folder}/ is held out as test, validation is carved from train"]
-    rows = [
-        (inner, label, part) for part, folder in of_part.items() for inner, label in levels[folder].labelled()
-    ]
+    rows = [(inner, label, part) for part, folder in of_part.items() for inner, label in levels[folder].labelled()]
     ordered = {part: f"{of_part[part]}/" for part in PARTS if part in of_part}
     return _found(tree, rows, part_names=ordered, notes=tuple(notes))
 

@@ -58,11 +58,7 @@ def image_files(folder: str | Path) -> list[tuple[str, str]]:
 
 
 def listed_samples(
-    base: Path,
-    names: Sequence[str],
-    labels: Sequence[int],
-    classes: tuple[str, ...],
-    parts: Sequence[str] | None,
+    base: Path, names: Sequence[str], labels: Sequence[int], classes: tuple[str, ...], parts: Sequence[str] | None
 ) -> Samples:
     """The samples of a list of images below `base`; missing ones are left out and recorded.
 
@@ -108,6 +104,4 @@ def lines(path: Path) -> list[str]:
 def check_labels(labels: Sequence[int], classes: Sequence[str], base: Path) -> None:
     """Raises: UserError: a label that is not a position in `classes`."""
     if outside := [label for label in labels if not 0 <= label < len(classes)]:
-        raise UserError(
-            f"labels outside the data sheet: {outside[0]} in {base}, expected 0..{len(classes) - 1}"
-        )
+        raise UserError(f"labels outside the data sheet: {outside[0]} in {base}, expected 0..{len(classes) - 1}")

@@ -42,9 +42,7 @@ def _read(base: Path, folders: Mapping[str, str | None], classes: Classes) -> Sa
             prefix = f"{folder}/{entry.name}/".lstrip("/")
             images = image_files(entry.path)
             if not images:
-                raise UserError(
-                    f"class folder without images: {entry.path} (remove it, or put its images in)"
-                )
+                raise UserError(f"class folder without images: {entry.path} (remove it, or put its images in)")
             rows += [(prefix + name, path, entry.name, part) for path, name in images]
     if not rows:
         raise UserError(f"no class folders in {base}: expected one folder of images per class")

@@ -44,13 +44,9 @@ def galaxy10_hdf5(root: Path, classes: Classes) -> Samples:
             labels, ra, dec = (file[key][:].tolist() for key in ("ans", "ra", "dec"))
         images = StoredImages(path, "images")
     except (OSError, KeyError) as error:
-        raise UserError(
-            f"cannot read {path} ({error}): expected images, ans, ra and dec; fetch it again"
-        ) from None
+        raise UserError(f"cannot read {path} ({error}): expected images, ans, ra and dec; fetch it again") from None
     if images.shape[3:] != (3,) or not len(images) == len(labels) == len(ra) == len(dec):
-        raise UserError(
-            f"images {images.shape} and {len(labels)} labels in {path}: expected (N, H, W, 3) and N"
-        )
+        raise UserError(f"images {images.shape} and {len(labels)} labels in {path}: expected (N, H, W, 3) and N")
     check_labels(labels, classes, path)
     return Samples(
         images=images,

@@ -39,9 +39,7 @@ def image_folder(
     if tables and (labels or _is_flat(tree)):
         found = read_tables(tree, tables, columns or TableColumns())
     else:
-        if named := [
-            f"--{kind}_column {name}" for kind, name in vars(columns or TableColumns()).items() if name
-        ]:
+        if named := [f"--{kind}_column {name}" for kind, name in vars(columns or TableColumns()).items() if name]:
             raise UserError(f"{named[0]}: no table of labels in {root}; pass --labels FILE")
         found = find_classes(tree)
     dropped = _rare(found.labels, min_images)
@@ -52,9 +50,7 @@ def image_folder(
     if dropped and not names:
         raise UserError(f"no class has {min_images} images or more: use a smaller --min_images")
     if len(names) < 2:
-        raise UserError(
-            f"a single class in {root} ({names[0] if names else 'none'}): expected two classes or more"
-        )
+        raise UserError(f"a single class in {root} ({names[0] if names else 'none'}): expected two classes or more")
     index, folder = {name: i for i, name in enumerate(names)}, tree.path("")
     return Samples(
         images=[folder + name for name in found.names],

@@ -36,9 +36,7 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
     found = [name for name in found if "/" not in name] or found
     folders = {posixpath.dirname(name) for name in found}
     if not found or (len(found) > 1 and len(parts_of(folders)) < len(found)):
-        raise UserError(
-            f"no table of labels {path}: expected a CSV, TSV or JSON lines file, here or in {tree.root}"
-        )
+        raise UserError(f"no table of labels {path}: expected a CSV, TSV or JSON lines file, here or in {tree.root}")
     return found
 
 
@@ -68,9 +66,7 @@ def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Fou
                         for what, a, b in zip(("labels", "splits", "groups"), old, new, strict=True)
                         if a != b
                     )
-                    raise UserError(
-                        f"{table}: {name} has two {what} ({one!r} and {two!r}): expected one per image"
-                    )
+                    raise UserError(f"{table}: {name} has two {what} ({one!r} and {two!r}): expected one per image")
     if not found:
         reason = f"is in {tree.root}, the first is {missing[0]!r}" if missing else "has a label"
         raise UserError(f"none of the images in {', '.join(tables)} {reason}")

@@ -14,9 +14,7 @@ class Layout:
     """The source of parts and labels, and the files that are left out."""
 
     source: str  # "class folders", "labels.csv"
-    parts: Mapping[str, str] = field(
-        default_factory=dict
-    )  # {"val": "valid/"}: the folder or value of each part
+    parts: Mapping[str, str] = field(default_factory=dict)  # {"val": "valid/"}: the folder or value of each part
     notes: tuple[str, ...] = ()  # decisions that the user may not expect
     caveats: tuple[str, ...] = ()  # those of them that limit the result
     only_copies: bool = False  # every group of several images is a set of copies, which a note counts
@@ -27,9 +25,7 @@ def format_layout(samples: Samples) -> list[str]:
     """`train/ 840, valid/ 120 (validation), test/ 240`, `5 classes`, `3 files skipped (.heic)`; empty if there are none."""
     missing = ()
     if n := len(samples.missing):
-        missing = (
-            f"{n:,} listed {'images are' if n > 1 else 'image is'} missing (first {samples.missing[0]})",
-        )
+        missing = (f"{n:,} listed {'images are' if n > 1 else 'image is'} missing (first {samples.missing[0]})",)
     layout: Layout | None = samples.layout
     if layout is None:
         return [*missing]

@@ -33,15 +33,11 @@ def leaf_folders(root: Path, classes: Classes) -> Samples:
             f"the original file names (huggingface.co/datasets/mohanty/PlantVillage); use that one, or remove the map"
         )
     fallback = [f"{name.split('/')[0]}/{_identifier(name)}" for name in samples.names]
-    return replace(
-        samples, groups=[leaf or identifier for leaf, identifier in zip(found, fallback, strict=True)]
-    )
+    return replace(samples, groups=[leaf or identifier for leaf, identifier in zip(found, fallback, strict=True)])
 
 
 def _leaf(name: str, leaves: dict[str, list[str]]) -> str | None:
-    of_class = [
-        leaf for leaf in leaves.get(_identifier(name), []) if leaf.startswith(name.split("/")[0] + ":::")
-    ]
+    of_class = [leaf for leaf in leaves.get(_identifier(name), []) if leaf.startswith(name.split("/")[0] + ":::")]
     return of_class[0] if of_class else None
 
 

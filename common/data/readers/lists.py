@@ -40,8 +40,7 @@ def cub_lists(root: Path, classes: Classes) -> Samples:
     try:
         names, labels, train, of_class = (dict(map(str.split, lines(base / file))) for file in files)
         rows = [
-            (f"images/{name}", of_class[labels[i]], {"1": "train", "0": "test"}[train[i]])
-            for i, name in names.items()
+            (f"images/{name}", of_class[labels[i]], {"1": "train", "0": "test"}[train[i]]) for i, name in names.items()
         ]
     except (KeyError, ValueError) as error:
         raise UserError(f"the four lists in {base} do not agree ({error}): fetch them again") from None
@@ -78,10 +77,7 @@ def dtd_lists(root: Path, classes: Classes, fold: int = 1) -> Samples:
 
 
 def _samples(
-    base: Path,
-    rows: list[tuple[str, str, str]],
-    labels: tuple[str, ...],
-    classes: tuple[str, ...] | None = None,
+    base: Path, rows: list[tuple[str, str, str]], labels: tuple[str, ...], classes: tuple[str, ...] | None = None
 ) -> Samples:
     """From (name, label, part) per image; `classes` are the display names of `labels`."""
     index = {label: i for i, label in enumerate(labels)}

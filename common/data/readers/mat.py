@@ -19,13 +19,9 @@ def flowers_mat(root: Path, classes: Classes) -> Samples:
     sets = zip(_load(base / files[1], "trnid", "valid", "tstid"), PARTS, strict=True)
     rows = sorted((int(i), part) for ids, part in sets for i in ids)
     if rows and rows[-1][0] > len(all_labels):
-        raise UserError(
-            f"setid.mat in {base} names image {rows[-1][0]}, imagelabels.mat ends at {len(all_labels)}"
-        )
+        raise UserError(f"setid.mat in {base} names image {rows[-1][0]}, imagelabels.mat ends at {len(all_labels)}")
     names = [f"jpg/image_{i:05d}.jpg" for i, _ in rows]
-    return _samples(
-        base, names, [int(all_labels[i - 1]) - 1 for i, _ in rows], classes, [part for _, part in rows]
-    )
+    return _samples(base, names, [int(all_labels[i - 1]) - 1 for i, _ in rows], classes, [part for _, part in rows])
 
 
 def dogs_mat(root: Path, classes: Classes) -> Samples:
@@ -35,9 +31,7 @@ def dogs_mat(root: Path, classes: Classes) -> Samples:
     `labels` (1..120), which are not read; neither are `annotation_list` and file_list.mat.
     """
     files = ("train_list.mat", "test_list.mat")
-    base = folder_with(
-        root, files, "Images/ (images.tar) beside train_list.mat and test_list.mat (lists.tar)"
-    )
+    base = folder_with(root, files, "Images/ (images.tar) beside train_list.mat and test_list.mat (lists.tar)")
     lists = [[str(name) for name in _load(base / file, "file_list")[0]] for file in files]
     found = tuple(sorted({name.split("/")[0] for names in lists for name in names}))
     return _samples(

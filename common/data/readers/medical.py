@@ -106,13 +106,9 @@ def _rows(root: Path) -> tuple[list[tuple[str, int]], dict[str, str], tuple[str,
         with open(base / LABELS, newline="", encoding="utf-8") as file:
             rows = [(row["patientId"], int(row["Target"])) for row in csv.DictReader(file)]
     except (KeyError, ValueError, TypeError) as error:
-        raise UserError(
-            f"cannot read {base / LABELS} ({error}): expected patientId,x,y,width,height,Target"
-        ) from None
+        raise UserError(f"cannot read {base / LABELS} ({error}): expected patientId,x,y,width,height,Target") from None
     if wrong := [target for _, target in rows if target not in (0, 1)]:
-        raise UserError(
-            f"labels outside the data sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1"
-        )
+        raise UserError(f"labels outside the data sheet: Target {wrong[0]} in {base / LABELS}, expected 0 or 1")
     folder = base / "stage_2_train_images"
     paths = {name.rsplit(".", 1)[0]: path for path, name in image_files(folder)} if folder.is_dir() else {}
     listed = {name for name, _ in rows}

@@ -43,9 +43,7 @@ def _affixed(names: Iterable[str]) -> dict[str, str]:
         if len(tokens) > 1 and len(parts := [token for token in tokens if token in AFFIXED]) == 1:
             rest = tuple(token for token in tokens if token not in AFFIXED)
             of_rest.setdefault(rest, {})[name] = PART_OF[parts[0]]
-    several = [
-        found for found in of_rest.values() if "train" in found.values() and len(set(found.values())) > 1
-    ]
+    several = [found for found in of_rest.values() if "train" in found.values() and len(set(found.values())) > 1]
     return {name: part for found in several for name, part in found.items()}
 
 

@@ -92,11 +92,7 @@ class _Walk:
             for entry in _entries(self.tree.path(folder)):
                 name = entry.name
                 # the common case first: 100,000 images are listed in half a second
-                if (
-                    suffix_of(name) in self.suffixes
-                    and name[0] != "."
-                    and entry.is_file(follow_symlinks=False)
-                ):
+                if suffix_of(name) in self.suffixes and name[0] != "." and entry.is_file(follow_symlinks=False):
                     name = prefix + name
                     if self.files.setdefault(entry.inode(), name) is name:
                         images.append(name)

@@ -75,9 +75,7 @@ def read_rows(path: Path, name: str, columns: TableColumns) -> list[Row]:
     if chosen["image"] is None and _has_no_header(table):
         table = _Table(name, ("image", "label"), [table.header, *table.cells])
         chosen = {"image": 0, "label": 1, "split": None, "group": None}
-    lacking = [
-        kind for kind in ("image", "label") if chosen[kind] is None and not (kind == "label" and classes)
-    ]
+    lacking = [kind for kind in ("image", "label") if chosen[kind] is None and not (kind == "label" and classes)]
     if lacking:
         raise UserError(
             f"{name} has the columns {', '.join(table.header[:12])}: none is named like {' or '.join(lacking)}; "
@@ -126,9 +124,7 @@ def _delimited(text: str, name: str) -> _Table:
         lines = io.StringIO(text, newline="")
         reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
         rows = [
-            (reader.line_num, [unescape(cell.strip()) for cell in row])
-            for row in reader
-            if any(map(str.strip, row))
+            (reader.line_num, [unescape(cell.strip()) for cell in row]) for row in reader if any(map(str.strip, row))
         ]
     except csv.Error as error:
         raise UserError(f"cannot read the table {name} ({error}): expected CSV, TSV or JSON lines") from None
@@ -148,9 +144,7 @@ def _json_lines(text: str, name: str) -> _Table:
             if line.strip():
                 rows.append(dict(json.loads(line)))
         except (ValueError, TypeError):
-            raise UserError(
-                f"cannot read the table {name}, line {number}: expected a JSON object per line"
-            ) from None
+            raise UserError(f"cannot read the table {name}, line {number}: expected a JSON object per line") from None
     header = list(dict.fromkeys(key for row in rows for key in row))
     cells = [["" if row.get(key) is None else str(row[key]) for key in header] for row in rows]
     return _Table(name, header, cells)
@@ -165,9 +159,7 @@ def _column(table: _Table, kind: str, wanted: str | None) -> int | None:
     if wanted is not None:
         if wanted in table.header:
             return list(table.header).index(wanted)
-        raise UserError(
-            f"--{kind}_column {wanted}: {table.name} has the columns {', '.join(table.header[:12])}"
-        )
+        raise UserError(f"--{kind}_column {wanted}: {table.name} has the columns {', '.join(table.header[:12])}")
     plain = [re.sub(r"[^a-z0-9]+", "_", column.lower()).strip("_") for column in table.header]
     return next((plain.index(name) for name in COLUMNS[kind] if name in plain), None)
 
@@ -207,7 +199,5 @@ def _marked(table: _Table, row: Sequence[str], classes: Sequence[int], image: st
     """
     marked = [table.header[i] for i in classes if MARKS[row[i]]]
     if len(marked) > 1:
-        raise UserError(
-            f"{table.name}: {image} has several labels ({', '.join(marked[:3])}): expected one per image"
-        )
+        raise UserError(f"{table.name}: {image} has several labels ({', '.join(marked[:3])}): expected one per image")
     return marked[0] if marked else ""

@@ -40,9 +40,7 @@ def data_folder(path: Path) -> Path:
         kind = describe_file(path.name) or "not a folder"
         raise UserError(f"{path} is {kind}")
     stat = path.stat()
-    key = hashlib.sha256(
-        f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape")
-    )
+    key = hashlib.sha256(f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode("utf-8", "surrogateescape"))
     folder = cache_dir() / "archives" / f"{path.name.split('.')[0]}-{key.hexdigest()[:16]}"
     if folder.is_dir():
         return folder

@@ -55,14 +55,10 @@ def _read(source: Path, target: Path, load: Reader) -> Samples:
     if os.path.lexists(target):
         raise UserError(f"{target} exists already: choose another path, or move it away")
     if target.resolve().is_relative_to(source.resolve()):
-        raise UserError(
-            f"{target} is in {source}, where it would be another class folder: choose another path"
-        )
+        raise UserError(f"{target} is in {source}, where it would be another class folder: choose another path")
     samples = load(data_folder(source), None)
     if samples.missing:
-        raise UserError(
-            f"{len(samples.missing)} listed images are not in {source}, the first is {samples.missing[0]}"
-        )
+        raise UserError(f"{len(samples.missing)} listed images are not in {source}, the first is {samples.missing[0]}")
     if samples.parts:
         raise UserError(f"{source} is split already: {format_layout(samples)[0]}")
     return samples
@@ -103,9 +99,7 @@ def _fill(folder: Path, samples: Samples, split: Split, output: str) -> None:
     """Copy or link every image to `folder/<part>/<class>/...`."""
     from tqdm import tqdm
 
-    copy: Callable[[str, Path], object] = {"copy": shutil.copy2, "hard": os.link, "symbolic": os.symlink}[
-        output
-    ]
+    copy: Callable[[str, Path], object] = {"copy": shutil.copy2, "hard": os.link, "symbolic": os.symlink}[output]
     created: set[Path] = set()
     for name, i in tqdm(_targets(samples, split).items(), output, unit="img", leave=False, disable=None):
         path = folder / name

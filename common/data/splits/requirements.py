@@ -25,18 +25,14 @@ def check_counts(dataset: Dataset, samples: Samples) -> None:
     else:
         found, expected = Counter(samples.parts), dataset.counts
     if wrong := [
-        f"{found.get(p, 0):,} images {p} (expected {n:,})"
-        for p, n in expected.items()
-        if found.get(p, 0) != n
+        f"{found.get(p, 0):,} images {p} (expected {n:,})" for p, n in expected.items() if found.get(p, 0) != n
     ]:
         raise UserError(
             f"{dataset.title}: found {', '.join(wrong)}; complete the data, or pass --subset to use what is there"
         )
 
 
-def check_classes(
-    samples: Samples, members: Mapping[str, Sequence[int]], required: Sequence[str]
-) -> tuple[str, ...]:
+def check_classes(samples: Samples, members: Mapping[str, Sequence[int]], required: Sequence[str]) -> tuple[str, ...]:
     """A caveat per part that lacks classes; `required` parts must have all.
 
     Raises:

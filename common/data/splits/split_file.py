@@ -19,8 +19,7 @@ def write(path: Path, samples: Samples, split: Split) -> None:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(HEADER)
         rows.writerows(
-            (escape(samples.names[i]), escape(samples.classes[samples.labels[i]]), part_of[i])
-            for i in sorted(part_of)
+            (escape(samples.names[i]), escape(samples.classes[samples.labels[i]]), part_of[i]) for i in sorted(part_of)
         )
 
 
@@ -35,9 +34,7 @@ def apply(path: Path, samples: Samples) -> Samples:
     for line, (name, label, part) in _rows(path):
         where = f"{path}, line {line}"
         if name not in position:
-            raise UserError(
-                f"{where}: no image {name!r} in the data (an example of a name: {samples.names[0]!r})"
-            )
+            raise UserError(f"{where}: no image {name!r} in the data (an example of a name: {samples.names[0]!r})")
         i = position[name]
         if label not in samples.classes:
             raise UserError(f"{where}: no class {label!r} in the data")

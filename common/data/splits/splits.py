@@ -19,12 +19,7 @@ VAL_FRACTION = 0.1  # of train, for a dataset without an official validation set
 
 
 def holdout(
-    names: Sequence[str],
-    labels: Sequence[int],
-    groups: Sequence[str] | None,
-    fraction: float,
-    seed: int,
-    purpose: str,
+    names: Sequence[str], labels: Sequence[int], groups: Sequence[str] | None, fraction: float, seed: int, purpose: str
 ) -> set[int]:
     """Positions of `ceil(fraction * n)` images of every class, see `sample_units`."""
     return sample_units(names, labels, groups, class_counts(labels, fraction), seed, purpose)
@@ -123,14 +118,10 @@ def without_val(samples: Samples, split: Split) -> Split:
     train, test = set(split.train + split.val), set(split.test)
     parts = ["train" if i in train else "test" if i in test else "" for i in range(len(samples))]
     caveats = tuple(caveat for caveat in split.caveats if not caveat.startswith("validation"))
-    return replace(
-        split, train=tuple(sorted(train)), val=(), fingerprint=fingerprint(samples, parts), caveats=caveats
-    )
+    return replace(split, train=tuple(sorted(train)), val=(), fingerprint=fingerprint(samples, parts), caveats=caveats)
 
 
-def reduce_train(
-    samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None
-) -> Split:
+def reduce_train(samples: Samples, split: Split, seed: int, shots: int | None, fraction: float | None) -> Split:
     """The split with fewer training images: `shots` of every class, or `fraction` of them.
 
     Validation shrinks in the same proportion, per class and rounded up, so every class keeps one image. Test does not
@@ -164,11 +155,7 @@ def reduce_train(
 
 
 def _first(
-    labels: Sequence[int],
-    units: Sequence[str],
-    positions: Sequence[int],
-    wanted: Mapping[int, int],
-    seed: int,
+    labels: Sequence[int], units: Sequence[str], positions: Sequence[int], wanted: Mapping[int, int], seed: int
 ) -> tuple[int, ...]:
     """Those of `positions` whose unit is drawn before all of its classes have `wanted` images.
 

@@ -12,9 +12,7 @@ from .resnet import small_stem
 
 
 def resnext29(cardinality: int, width: int) -> nn.Module:
-    net = small_stem(
-        Bottleneck, (3, 3, 3), channels=(64, 128, 256), cardinality=cardinality, base_width=width
-    )
+    net = small_stem(Bottleneck, (3, 3, 3), channels=(64, 128, 256), cardinality=cardinality, base_width=width)
     net.layer4 = nn.Identity()
     for stage in (net.layer2, net.layer3):
         stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)

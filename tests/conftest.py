@@ -4,6 +4,7 @@ import gc
 import os
 import pickle
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,6 +31,10 @@ PLOTS = (
     *(("common.run.plots", name) for name in ("learning_curve", "confusion_matrix", "mistakes")),
     ("common.run.contact_sheet", "write_contact_sheet"),
 )
+
+# a shell's background jobs and `nohup` ignore these, and processes inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

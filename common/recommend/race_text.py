@@ -5,9 +5,9 @@ from typing import Any
 
 from ..run.results import METRICS
 from .text import format_duration
+from .value import OPEN
 
 Row = Mapping[str, Any]
-OPEN = 0.01  # P(best) below which a candidate is ruled out
 
 
 def format_race(race: Row, metric: str, budget: float) -> str:

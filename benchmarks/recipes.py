@@ -11,6 +11,7 @@ cifar10_small/ and plantvillage_sequence/.
 """
 
 import argparse
+import base64
 import json
 import os
 import sys
@@ -112,6 +113,10 @@ def load(name: str, data: Path, mean: tuple, std: tuple, interpolation: str) -> 
     return parts, len(samples.classes), bench.sheet.augment
 
 
+PHASE = ("lr", "steps", "head_lr", "layer_decay", "weight_decay", "warmup")
+RECIPE = ("label_smoothing", "mixup_alpha", "ema_decay")
+
+
 class Trainer:
     """A network on a dataset: its data, its initial weights and its probe."""
 
@@ -130,9 +135,13 @@ class Trainer:
         torch.manual_seed(seed)
         return build.create_model(self.row, self.classes, self.state, size=(SIDE, SIDE))
 
-    def score(self, net: torch.nn.Module, part: str) -> dict[str, float]:
-        scores = classification.score(evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels)
-        return {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
+    def score(self, net: torch.nn.Module, part: str) -> dict[str, float | str]:
+        """`right` has a bit for every image, in base64 (`np.packbits`)."""
+        logits, labels = evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels
+        scores = classification.score(logits, labels)
+        right = np.packbits(np.asarray(logits).argmax(1) == labels)
+        rounded = {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
+        return rounded | {f"{part}_right": base64.b64encode(right.tobytes()).decode()}
 
     def probe(self) -> dict[str, float]:
         net = self.net(0)
@@ -146,20 +155,20 @@ class Trainer:
         if config["head"] == "probe":
             set_head(net, self.row.head, *self.head)
         move_to(net, torch.device("cpu"), torch.channels_last)
-        phase = {name: config[name] for name in ("lr", "steps", "head_lr", "weight_decay") if name in config}
+        phase = {name: config[name] for name in PHASE if name in config}
         base = recipes.clean(1, config["steps"], config["lr"], pretrained=True)
         recipe = replace(
             base,
             phases=(replace(base.phases[0], **phase),),
             head_start=config["head"],
             batch_norm=config["bn"],
-            label_smoothing=config.get("smoothing", base.label_smoothing),
+            **{name: config[name] for name in RECIPE if name in config},
         )
         task = Task(
             net=net,
             head=self.row.head,
             train=self.parts["train"],
-            augment=self.augment if config.get("augment", True) else Augment(),
+            augment=recipes.AUGMENTS[config["augment"]] if "augment" in config else self.augment,
             validate=lambda net: (0.0, {}),
             recipe=recipe,
             accelerator=self.accelerator,
@@ -178,6 +187,19 @@ def config(head: str, bn: str, lr: float, steps: int = 300, **others: float) -> 
 PRETRAINED, BATCH, RANDOM = ("probe", "pretrained"), ("probe", "batch"), ("random", "batch")
 MAIN = ("flowers102", "tiny50", "eurosat")
 BATCH_NORM = ("efficientnet_lite0", "timm:mobilenetv2_100", "timm:mobilenetv1_100")
+# A fractional factorial of two levels, resolution III: seven parts in eight configurations
+PARTS = {
+    "layer_decay": 0.8,
+    "weight_decay": 0.5,
+    "ema_decay": 0.99,
+    "mixup_alpha": 0.2,
+    "label_smoothing": 0.0,
+    "augment": "trivial",
+    "head_lr": 10.0,
+}
+FACTORIAL = [
+    {name: value for j, (name, value) in enumerate(PARTS.items(), 1) if (i & j).bit_count() % 2} for i in range(8)
+]
 STAGES = {  # name: (networks, benchmarks, configurations)
     "parts": (
         BATCH_NORM,
@@ -190,6 +212,8 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)] + [config(*BATCH, lr, 25) for lr in (3e-4, 1e-3)],
     ),
     "networks": (tuple(NETWORKS), MAIN, [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
+    "default": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, steps) for steps in (25, 100, 300)]),
+    "factorial": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, **parts) for parts in FACTORIAL[1:]]),
     "datasets": (BATCH_NORM, ("cub", "cifar10", "plants"), [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
 }  # fmt: skip
 

@@ -165,6 +165,7 @@ class Phase:
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     lr: float
     head_lr: float = 1.0  # the head's learning rate, as a multiple of `lr`
+    layer_decay: float = 1.0  # the learning rate of a layer, as a fraction of the next one's
     weight_decay: float = 0.0
     decay_all: bool = False  # also norms, layer scales and biases
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -181,6 +182,8 @@ class Recipe:
     phases: tuple[Phase, ...]  # each starts from the best weights so far; none: nothing is trained
     eval_every: int  # steps; 0: never
     label_smoothing: float = 0.0
+    mixup_alpha: float = 0.0  # of the Beta distribution; 0: no mixup
+    ema_decay: float = 0.0  # of an average of the weights, which is evaluated and selected; 0: none
     class_weights: bool = False  # inversely proportional to the class frequencies in train
     head_start: Literal["random", "probe"] = "random"  # probe: a linear probe of the frozen features
     batch_norm: Literal["batch", "pretrained"] = "batch"  # the statistics used in training
@@ -191,15 +194,6 @@ class Recipe:
     @property
     def steps(self) -> int:
         return sum(phase.steps for phase in self.phases)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """How a network is executed. Only the precision changes results, by rounding."""
-
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    channels_last: bool = True
-    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,6 +217,10 @@ class RunConfig:
     lr: float | Literal["auto"] | None  # auto: search on validation
     no_search: bool
     weight_decay: float | None
+    layer_decay: float | None
+    label_smoothing: float | None
+    mixup_alpha: float | None
+    ema_decay: float | None
     head_start: Literal["random", "probe"] | None
     batch_norm: Literal["batch", "pretrained"] | None
     class_weights: bool

@@ -116,11 +116,17 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--optimizer", choices=("adamw", "adam", "sgd"),
                        help="sgd has a momentum of 0.9 (default: the recipe's)")
     group.add_argument("--lr", type=learning_rate, metavar="X|auto",
-                       help="peak learning rate; auto: the highest of four under which the network survives a few steps "
+                       help="peak learning rate; auto: the one of up to four that fits validation best after a few steps "
                             "(default: the one measured for the network, else auto)")
     group.add_argument("--no_search", action="store_true",
                        help="do not search where no rate was measured: use the usual one of its kind")
     group.add_argument("--weight_decay", type=float, metavar="X", help="default: the recipe's")
+    group.add_argument("--layer_decay", type=float, metavar="X",
+                       help="learning rate of a layer, as a fraction of the next one's (default: 1)")
+    group.add_argument("--label_smoothing", type=float, metavar="X", help="default: the recipe's")
+    group.add_argument("--mixup_alpha", type=float, metavar="X", help="mix pairs of images, weights from Beta(X, X) (default: 0, off)")
+    group.add_argument("--ema_decay", type=float, metavar="X",
+                       help="evaluate and select an exponential moving average of the weights (default: 0, off)")
     group.add_argument("--head_start", choices=("random", "probe"),
                        help="initial head: random, or a linear probe of the frozen features (default: probe for pretrained weights)")
     group.add_argument("--batch_norm", choices=("batch", "pretrained"),

@@ -25,6 +25,14 @@ from .options import build_parser
 CHECKPOINTS = ("last", "best")
 PAPER = "Protocol of arXiv 2406.05612: the epoch is chosen on the test set, so its score is optimistic."
 MAX_SEED = 2**63  # exclusive; torch's limit
+RANGES = {
+    "weight_decay": (lambda x: 0 <= x < 100, "0 or more, such as 5e-4"),
+    "layer_decay": (lambda x: 0 < x <= 1, "more than 0 and at most 1, such as 0.75"),
+    "label_smoothing": (lambda x: 0 <= x < 1, "0 or more and less than 1, such as 0.1"),
+    "mixup_alpha": (lambda x: 0 <= x < 100, "0 or more, such as 0.2"),
+    "ema_decay": (lambda x: 0 <= x < 1, "0 or more and less than 1, such as 0.99"),
+    "fraction": (lambda x: 0 < x <= 1, "more than 0 and at most 1, such as 0.1"),
+}
 COUNTS = ("batch_size", "micro_bs", "epochs", "steps", "eval_every", "save_every", "shots")
 
 
@@ -132,10 +140,10 @@ def _check_values(options: argparse.Namespace) -> None:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if options.seed >= MAX_SEED:
         raise UserError(f"--seed {options.seed}: expected less than 2^63")
-    if options.weight_decay is not None and not 0 <= options.weight_decay < 100:
-        raise UserError(f"--weight_decay {options.weight_decay}: expected 0 or more, such as 5e-4")
-    if options.fraction is not None and not 0 < options.fraction <= 1:
-        raise UserError(f"--fraction {options.fraction}: expected more than 0 and at most 1, such as 0.1")
+    for name, (valid, expected) in RANGES.items():
+        value = getattr(options, name)
+        if value is not None and not valid(value):
+            raise UserError(f"--{name} {value}: expected {expected}")
     if options.split_file and not os.path.isfile(options.split_file):
         raise UserError(f"no split file {options.split_file}")
     build.check_name(options.model)

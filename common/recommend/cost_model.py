@@ -9,10 +9,9 @@ from ..files import disk_cache
 from ..metrics import cost
 from ..models import build
 from ..models.registry import Backbone
-from ..spec import Speed
 from ..training import recipes
 from ..training.autotune import Timing, step_times
-from ..training.device import is_out_of_memory
+from ..training.device import Speed, is_out_of_memory
 
 CPU_IMAGES = 16  # of a measured step at most: on a CPU its time and memory are proportional to the images
 TIMING = Timing(warmup=1, min_steps=1, max_seconds=1.0)

@@ -78,7 +78,7 @@ def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def describe_recipe(result: Mapping[str, Any]) -> str:
-    """Of the clean protocol, what may differ between two tables' cells: where the rate is from, and an older recipe."""
+    """What may differ between two cells of a table: where the rate is from, an older recipe's head, parts added by options."""
     source = "searched" if trials(result) else result.get("recipe_source")
     text = {
         "searched": "rate searched",
@@ -86,8 +86,15 @@ def describe_recipe(result: Mapping[str, Any]) -> str:
         "unmeasured": "rate not measured",
         "options": "rate by hand",
     }.get(source, "")
-    random = result["protocol"] == "clean" and current_recipe(result["recipe"])["head_start"] == "random"
-    return ", ".join(filter(None, (text, "random head" * random)))
+    recipe = current_recipe(result["recipe"])
+    random = result["protocol"] == "clean" and recipe["head_start"] == "random"
+    parts = {
+        "layer decay {:g}": next((x for phase in recipe["phases"] if (x := phase["layer_decay"]) != 1), 0),
+        "mixup {:g}": recipe["mixup_alpha"],
+        "EMA {:g}": recipe["ema_decay"],
+    }
+    options = [part.format(value) for part, value in parts.items() if value]
+    return ", ".join(filter(None, (text, "random head" * random, *options)))
 
 
 def _defaults(record: type) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ..data.loader import Batches
 from ..metrics import classification, cost
 from ..models import build, weights
 from ..models.registry import Backbone
-from ..spec import RunConfig, Speed
+from ..spec import RunConfig
 from ..training import autotune, checkpoint, device, heartbeat, recipes
 from ..training.cpu_kernels import move_to
 from ..training.evaluate import evaluate
@@ -126,10 +126,10 @@ def create_net(
     return net
 
 
-def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> Speed:
+def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> device.Speed:
     """As configured; with `--tune` the fastest for a run of `steps` steps."""
     if not config.tune:
-        return Speed(precision=config.precision, compiled=config.compile)
+        return device.Speed(precision=config.precision, compiled=config.compile)
     found = device.find(config.device)
     return autotune.tune(
         build=partial(build.create_model, backbone, n_classes, None, size=config.image_size),

@@ -25,6 +25,10 @@ OPTIONAL_FIELDS = (
     "bands",
     "head_start",
     "batch_norm",
+    "layer_decay",
+    "label_smoothing",
+    "mixup_alpha",
+    "ema_decay",
     "no_search",
     "drop_conflicts",
 )  # likewise, if they are set

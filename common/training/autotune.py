@@ -16,9 +16,8 @@ from tqdm import tqdm
 from ..errors import disk_errors
 from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
-from ..spec import Speed
 from .cpu_kernels import move_to
-from .device import batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
+from .device import Speed, batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
 FORMAT = 2  # increased when older timings are no longer valid
 

@@ -19,7 +19,12 @@ from ..files.atomic import atomic_write
 
 FORMAT = 2  # of these files and of the arithmetic of a step: increased when older ones cannot be resumed
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
-PARTS = {"progress", "net", "optimizer", "scheduler"}  # and, for float16, the scaler
+PARTS = {
+    "progress",
+    "net",
+    "optimizer",
+    "scheduler",
+}  # and, for float16, the scaler; the averaged network, if there is one
 
 
 @dataclass(kw_only=True)
@@ -101,7 +106,8 @@ def best_weights(folder: Path) -> dict[str, Tensor]:
     last, best = folder / FOLDER / LAST, folder / FOLDER / BEST
     if not best.exists():
         raise UserError(f"cannot resume from {last}: {best} is missing; delete {last} to start over")
-    return _read(best)["net"]
+    state = _read(best)
+    return state.get("ema", state["net"])
 
 
 def remove(folder: Path) -> None:

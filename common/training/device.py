@@ -5,6 +5,8 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +16,15 @@ from ..errors import OUT_OF_MEMORY, UserError
 from . import gpus
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How a network is executed. Only the precision changes results, by rounding."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    compiled: bool = False
 
 
 def find(device: str) -> torch.device:

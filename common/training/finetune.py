@@ -82,6 +82,8 @@ def finetune(
                 save_or_stop(due=better or _phase_ended(recipe, progress), better=better)
             progress.phase += 1
             progress.phase_start = progress.step
+    if state.ema:
+        task.net.load_state_dict(state.ema.module.state_dict())
     seconds, joules = state.spent()
     return Fitted(
         weights=state.best,
@@ -126,12 +128,12 @@ def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], Non
 
     A signal interrupts it; no record is left.
     """
-    progress = state.progress
+    progress, net = state.progress, state.ema.module if state.ema else task.net
     record = _training_record(task, state) if progress.step else {"step": 0, "epoch": 0}
-    _share_buffers(task.net, task.accelerator)
+    _share_buffers(net, task.accelerator)
     try:
         with stop.interrupts():
-            score, scores = task.validate(task.net)
+            score, scores = task.validate(net)
     except Interrupted:
         return False
     _check_finite(score, progress)
@@ -144,7 +146,7 @@ def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], Non
         tolerance = task.recipe.tolerance * standard_error(max(progress.best_score, 0.0), task.n_selection)
     if better := score > progress.best_score - tolerance:
         progress.best, progress.best_score = record, max(score, progress.best_score)
-        state.best = {key: value.clone() for key, value in task.net.state_dict().items()}
+        state.best = {key: value.clone() for key, value in net.state_dict().items()}
     return better
 
 
@@ -162,7 +164,7 @@ def _training_record(task: Task, state: TrainState) -> dict[str, Any]:
     return {
         "step": progress.step,
         "epoch": progress.step // epoch if progress.step % epoch == 0 else round(progress.step / epoch, 3),
-        "lr": state.scheduler.get_last_lr()[0],
+        "lr": max(state.scheduler.get_last_lr()),
         "train_loss": loss,
         "train_top1": top1,
         "train_seconds": progress.train_seconds,

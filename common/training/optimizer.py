@@ -1,6 +1,7 @@
 """The optimizer of a phase, and the schedule of its learning rate."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import nn
@@ -15,26 +16,49 @@ def optimizer_and_schedule(net: nn.Module, head: str, phase: Phase) -> tuple[tor
 
 
 def _optimizer(net: nn.Module, head: str, phase: Phase) -> torch.optim.Optimizer:
-    """Four parameter groups: body and head, each with and without weight decay.
+    """Parameter groups: one for each learning rate, with and without weight decay.
 
     Norms, layer scales and biases have none, unless `phase.decay_all`.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    scales = _lr_scales(net, head, phase)
     for name, parameter in net.named_parameters():
         decayed = phase.decay_all or (parameter.squeeze().ndim > 1 and "bias" not in name)
-        groups.setdefault((name.startswith(f"{head}."), decayed), []).append(parameter)
+        groups.setdefault((scales[name], decayed), []).append(parameter)
     param_groups = [
-        {
-            "params": parameters,
-            "lr": phase.lr * (phase.head_lr if in_head else 1),
-            "weight_decay": phase.weight_decay if decayed else 0.0,
-        }
-        for (in_head, decayed), parameters in groups.items()
+        {"params": parameters, "lr": phase.lr * scale, "weight_decay": phase.weight_decay if decayed else 0.0}
+        for (scale, decayed), parameters in groups.items()
     ]
     if phase.optimizer == "sgd":
         return torch.optim.SGD(param_groups, lr=phase.lr, momentum=0.9, fused=True)
     optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[phase.optimizer]
     return optimizer(param_groups, lr=phase.lr, fused=True)
+
+
+def _lr_scales(net: nn.Module, head: str, phase: Phase) -> dict[str, float]:
+    """The learning rate of every parameter, as a multiple of the phase's: `layer_decay` per layer below the head.
+
+    Layer-wise decay: Bao et al. 2022, arXiv 2106.08254, appendix H.
+    """
+    layers = list(_layers(net))
+    depth = {
+        f"{layer}.{name}": phase.layer_decay ** (len(layers) - 1 - i)
+        for i, layer in enumerate(layers)
+        for name, _ in net.get_submodule(layer).named_parameters()
+    }
+    return {
+        name: phase.head_lr if name.startswith(f"{head}.") else depth.get(name, min(depth.values()))
+        for name, _ in net.named_parameters()
+    }
+
+
+def _layers(module: nn.Module, prefix: str = "") -> Iterator[str]:
+    """The names of a network's blocks with parameters, from the input to the head: sequences are opened, blocks are not."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            yield from _layers(child, f"{prefix}{name}.")
+        elif any(True for _ in child.parameters()):
+            yield f"{prefix}{name}"
 
 
 def lr_factor(phase: Phase, step: int) -> float:

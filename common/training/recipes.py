@@ -35,7 +35,7 @@ MEASURED_LRS = {
 # The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
-    "micro_bs", "epochs", "steps", "optimizer", "lr", "no_search", "weight_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
+    "micro_bs", "epochs", "steps", "optimizer", "lr", "no_search", "weight_decay", "layer_decay", "label_smoothing", "mixup_alpha", "ema_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
     "compile", "tune", "save_every",
 )  # fmt: skip
 
@@ -88,21 +88,25 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         pretrained = config.weights != "none"
         lr = (measured_lr(backbone) if pretrained else None) or backbone.lr
         base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
-    options = {
+    phase = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
         "optimizer": config.optimizer,
         "lr": None if config.lr == "auto" else config.lr,
         "weight_decay": config.weight_decay,
+        "layer_decay": config.layer_decay,
     }
-    changes = {name: value for name, value in options.items() if value is not None}
-    return replace(
+    others = ("eval_every", "head_start", "batch_norm", "label_smoothing", "mixup_alpha", "ema_decay")
+    return _replace(
         base,
-        phases=tuple(replace(phase, **changes) for phase in base.phases),
-        eval_every=config.eval_every or base.eval_every,
+        phases=tuple(_replace(part, **phase) for part in base.phases),
         class_weights=config.class_weights,
-        head_start=config.head_start or base.head_start,
-        batch_norm=config.batch_norm or base.batch_norm,
+        **{name: getattr(config, name) for name in others},
     )
+
+
+def _replace(record: Any, **options: Any) -> Any:
+    """With the options that are set."""
+    return replace(record, **{name: value for name, value in options.items() if value is not None})
 
 
 def paper(settings: Published, steps_per_epoch: int) -> Recipe:

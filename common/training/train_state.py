@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -31,6 +32,7 @@ class TrainState:
     spent: Callable[[], tuple[float, float]]  # seconds and joules of the run so far
     optimizer: torch.optim.Optimizer | None = None
     scheduler: LambdaLR | None = None
+    ema: ModelEmaV3 | None = None  # the average of the weights of this phase
 
     def parts(self, task: Task) -> dict[str, Any]:
         """The content of a checkpoint, besides the progress."""
@@ -39,6 +41,7 @@ class TrainState:
             "optimizer": self.optimizer,
             "scheduler": self.scheduler,
             "scaler": task.accelerator.scaler,
+            "ema": self.ema and self.ema.module,
         }
 
 
@@ -78,6 +81,8 @@ def start_phase(task: Task, state: TrainState, saved: dict[str, Any] | None) -> 
         task.net.load_state_dict(state.best)
     optimizer, state.scheduler = optimizer_and_schedule(task.net, task.head, task.recipe.phases[progress.phase])
     state.optimizer = task.accelerator.prepare_optimizer(optimizer)
+    if decay := task.recipe.ema_decay:
+        state.ema = ModelEmaV3(task.net, decay=decay, use_warmup=True)
     if saved:
         checkpoint.restore(state.parts(task), saved)
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 from ..data.augment.augment import derive_seed
+from ..spec import Recipe
 from .task import Task
 from .train_state import TrainState
 
@@ -22,13 +24,14 @@ def train_step(task: Task, state: TrainState) -> None:
         images, labels = next(state.batches)
         progress.data_seconds += time.perf_counter() - start
         with accelerator.accumulate(state.model):  # the last micro-batch updates the weights
+            weight = _mixup_weight(task.recipe.mixup_alpha)
             with accelerator.autocast():
-                logits = state.model(images)
-                losses = F.cross_entropy(
-                    logits, labels, state.class_weights, reduction="none", label_smoothing=task.recipe.label_smoothing
-                )
-                # not divided by the sum of the class weights, which differs between micro-batches
-                loss = losses.mean()
+                logits = state.model(images if weight == 1 else images.lerp(images.roll(1, 0), 1 - weight))
+                loss = _loss(logits, labels, state.class_weights, task.recipe)
+                if weight < 1:
+                    loss = weight * loss + (1 - weight) * _loss(
+                        logits, labels.roll(1), state.class_weights, task.recipe
+                    )
             accelerator.backward(loss)
             state.optimizer.step()
             state.optimizer.zero_grad()
@@ -38,7 +41,24 @@ def train_step(task: Task, state: TrainState) -> None:
         with torch.no_grad():
             sums += torch.stack((loss.float() * len(labels), (logits.argmax(1) == labels).sum()))
     progress.step += 1
+    if state.ema:
+        state.ema.update(task.net, progress.step - progress.phase_start)
     state.sums += sums
+
+
+def _mixup_weight(alpha: float) -> float:
+    """The weight of an image in its mixture with its neighbour, at least a half: mixup, Zhang et al. 2018, arXiv 1710.09412."""
+    if not alpha:
+        return 1.0
+    weight = torch.distributions.Beta(alpha, alpha).sample().item()  # on the CPU
+    return max(weight, 1 - weight)
+
+
+def _loss(logits: Tensor, labels: Tensor, class_weights: Tensor | None, recipe: Recipe) -> Tensor:
+    """Not divided by the sum of the class weights, which differs between micro-batches."""
+    return F.cross_entropy(
+        logits, labels, class_weights, reduction="none", label_smoothing=recipe.label_smoothing
+    ).mean()
 
 
 def steps(task: Task, state: TrainState, end: int) -> Iterator[None]:

@@ -27,6 +27,7 @@ CLEAN = ["-model", "timm:test_resnet", "--weights", "none", "--image_size", "32"
 SCRATCH = [
     *("--protocol", "scratch", "-model", "vit_tiny_cifar", "--image_size", "16", "-bs", "8", "--micro_bs", "4"),
     *("--steps", "8", "--eval_every", "5", "--save_every", "3"),
+    *("--ema_decay", "0.8", "--mixup_alpha", "0.2", "--layer_decay", "0.9"),
 ]  # fmt: skip
 TIMES = ("train_seconds", "data_seconds", "train_images_per_second")
 

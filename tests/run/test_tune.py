@@ -9,8 +9,8 @@ from torch import nn
 
 import digits
 from common import main
-from common.spec import Speed
 from common.training import autotune
+from common.training.device import Speed
 
 TINY = "-model vgg11_cifar --weights none --image_size 32 -bs 16 --steps 2 --shots 3".split()
 

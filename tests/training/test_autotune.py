@@ -7,8 +7,8 @@ from torch import nn
 
 from common.errors import UserError
 from common.files.disk_cache import cache_dir
-from common.spec import Speed
 from common.training import autotune
+from common.training.device import Speed
 
 
 def test_timings_are_cached_and_the_start_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None:

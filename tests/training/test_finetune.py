@@ -1,10 +1,12 @@
 """The training loop: selection, phases, patience, precision, micro-batches, class weights."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from tiny import batches, net, recipe, task
 from torch import nn
 
@@ -167,3 +169,48 @@ def test_labels_are_smoothed_as_the_recipe_says(smoothing: float) -> None:
     expected = nn.functional.cross_entropy(logits, torch.from_numpy(batches().labels), label_smoothing=smoothing)
     finetune(trained, log.append)
     assert log[-1]["train_loss"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_the_average_of_the_weights_is_evaluated_and_selected() -> None:
+    """With a decay of 0.5 and its warm-up, decays are 0 at the first step, then at most 0.5."""
+    steps, evaluated = [], []
+    trained = task(
+        recipe=replace(recipe(1, ema_decay=0.5), eval_every=1), validate=scoring([0.0, 0.1, 0.2, 0.3, 0.4], evaluated)
+    )
+    plain = task(recipe=replace(recipe(1), eval_every=1), validate=scoring([], steps))
+    fitted, _ = finetune(trained, ignore), finetune(plain, ignore)
+    average = steps[0]["4.weight"]
+    for i, step in enumerate(steps):
+        if i:
+            decay = min(0.5, 1 - (1 + i) ** (-2 / 3))
+            average = decay * average + (1 - decay) * step["4.weight"]
+        assert torch.allclose(evaluated[i]["4.weight"], average, atol=1e-7), i
+    assert torch.equal(fitted.weights["4.weight"], trained.net.state_dict()["4.weight"])
+    assert not torch.allclose(average, plain.net.state_dict()["4.weight"], atol=1e-4)
+
+
+def test_mixup_mixes_images_and_labels() -> None:
+    inputs, outputs = [], []
+
+    class Spy(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            inputs.append(images.clone())
+            outputs.append(super().forward(images))
+            return outputs[-1]
+
+    def first_step(alpha: float) -> tuple[torch.Tensor, torch.Tensor, float]:
+        torch.manual_seed(0)
+        inputs.clear(), outputs.clear()
+        log, spy = [], Spy(nn.Flatten(), nn.Linear(192, 2))
+        finetune(task(net=spy, head="1", recipe=replace(recipe(1, mixup_alpha=alpha), eval_every=1)), log.append)
+        return inputs[0], outputs[0].detach(), log[0]["train_loss"]
+
+    plain, _, _ = first_step(0.0)
+    mixed, logits, loss = first_step(0.2)
+    neighbours = plain.roll(1, 0)
+    weight = ((mixed - neighbours) * (plain - neighbours)).sum() / ((plain - neighbours) ** 2).sum()
+    assert 0.5 <= weight < 0.99 and torch.allclose(mixed, weight * plain + (1 - weight) * neighbours, atol=1e-5)
+    means = plain.mean((1, 2, 3))
+    labels = (means > means.mean()).long()
+    losses = [F.cross_entropy(logits, each) for each in (labels, labels.roll(1))]
+    assert loss == pytest.approx(float(weight * losses[0] + (1 - weight) * losses[1]), rel=1e-4)

@@ -56,3 +56,24 @@ def test_the_rates_of_scratch_are_torchs_cosine() -> None:
             assert phase.lr * lr_factor(phase, step) == pytest.approx(cosine.get_last_lr()[0])
             reference.step()
             cosine.step()
+
+
+@pytest.mark.parametrize(
+    ("name", "blocks"),
+    [
+        ("timm:test_vit", ["patch_embed.", "blocks.0.", "blocks.5.", "norm."]),
+        ("mobilenet_v3_large", ["features.0.", "features.1.", "features.16."]),
+    ],
+)
+def test_layers_below_the_head_are_slower(name: str, blocks: list[str]) -> None:
+    backbone = get_backbone(name)
+    model = create_model(backbone, 5, None)
+    optimizer, _ = optimizer_and_schedule(model, backbone.head, Phase(steps=1, lr=1.0, layer_decay=0.5))
+    names = {id(p): n for n, p in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates.keys() == set(names.values())
+    assert {rate for n, rate in rates.items() if n.startswith(f"{backbone.head}.")} == {1.0}
+    per_block = [{rate for n, rate in rates.items() if n.startswith(block)} for block in blocks]
+    deepest = [min(rates) for rates in per_block]
+    assert deepest == sorted(deepest) and len(set(deepest)) == len(blocks), "each below the next"
+    assert deepest[0] == min(rates.values()) < 0.05

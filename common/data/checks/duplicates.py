@@ -58,11 +58,12 @@ def near(thumbnails: "np.ndarray") -> list[list[int]]:
     """Connected components of near pairs among (N, SIDE, SIDE) uint8 thumbnails."""
     import numpy as np
 
-    textured = np.flatnonzero([image.std() > CONTRAST for image in thumbnails])
+    blocks = (thumbnails[start : start + CHUNK] for start in range(0, len(thumbnails), CHUNK))
+    textured = np.flatnonzero([std > CONTRAST for block in blocks for std in block.std((1, 2))])
     if not len(textured):
         return []
     component = np.arange(len(textured))
-    for one, two in _pairs(phash(thumbnails[textured]), component):
+    for one, two in _pairs(phash(thumbnails)[textured], component):
         similar = _correlation(thumbnails[textured[one]], thumbnails[textured[two]]) > CORRELATION
         if similar.any():
             _connect(component, one[similar], two[similar])

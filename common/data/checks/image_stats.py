@@ -1,14 +1,11 @@
 """Compute the statistics of an image that `check` compares: size, mode, orientation, digest, thumbnail."""
 
 import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
+from ...files.threads import thread_map
 from ...spec import Preprocess
 from ..images.open import has_several_frames, open_image, rgb, upright
 from ..images.stored_values import ORIENTATION
@@ -32,10 +29,8 @@ class ImageStats:
 
 
 def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[ImageStats | str]:
-    """The stats of every image, or why it cannot be read. Pillow releases the GIL, so threads run in parallel."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        stats = pool.map(lambda i: _stats_of(images[i], preprocess), range(len(images)))
-        return list(tqdm(stats, "read", len(images), unit="img", leave=False, disable=None))
+    """The stats of every image, or why it cannot be read."""
+    return list(thread_map(lambda i: _stats_of(images[i], preprocess), range(len(images)), "read"))
 
 
 def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> ImageStats | str:

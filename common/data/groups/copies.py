@@ -1,14 +1,12 @@
 """Find the copies among images, exact and near ones, cached by content."""
 
 import hashlib
-import os
+from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ...files.disk_cache import cached
+from ...files.threads import thread_map
 from ...spec import Preprocess
 from ..checks import duplicates
 from ..images.cache import content_hash
@@ -43,25 +41,26 @@ def _find(images: Sequence, preprocess: Preprocess) -> list[list[int]]:
     """Exact copies, and near ones among the rest."""
     import numpy as np
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        stats = pool.map(lambda i: _digest_and_thumbnail(images[i], preprocess), range(len(images)))
-        read = list(tqdm(stats, "copies", len(images), unit="img", leave=False, disable=None))
-    readable = [i for i, one in enumerate(read) if one]
-    sets = {digest: [] for digest, _ in filter(None, read)}
-    for i in readable:
-        sets[read[i][0]].append(i)
-    firsts = [members[0] for members in sets.values() if read[members[0]][1] is not None]
-    joined = {i: members for members in sets.values() for i in members[:1]}
-    near = duplicates.near(np.stack([read[i][1] for i in firsts])) if firsts else []
-    for found in near:
-        members = [firsts[j] for j in found]
-        if len(members) <= max(SMALL_SET, LARGEST_SET * len(readable)):
-            joined[members[0]] = sorted(position for i in members for position in joined.pop(i))
+    thumbnails = np.zeros((len(images), duplicates.SIDE, duplicates.SIDE), np.uint8)
+    digests = thread_map(lambda i: _digest(images[i], preprocess, thumbnails[i]), range(len(images)), "copies")
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for i, digest in enumerate(digests):
+        if digest:
+            same[digest].append(i)
+    n_readable = sum(map(len, same.values()))
+    joined = {members[0]: members for members in same.values()}
+    thumbnails[[i for members in same.values() for i in members[1:]]] = 0  # copies have no near ones of their own
+    for near in duplicates.near(thumbnails):
+        if len(near) <= max(SMALL_SET, LARGEST_SET * n_readable):
+            joined[near[0]] = sorted(position for i in near for position in joined.pop(i))
     return sorted(members for members in joined.values() if len(members) > 1)
 
 
-def _digest_and_thumbnail(source: "str | np.ndarray", preprocess: Preprocess) -> "tuple[str, np.ndarray | None] | None":
-    """The SHA-256 of the reduced pixels, and a grey thumbnail; none of an image smaller than that."""
+def _digest(source: "str | np.ndarray", preprocess: Preprocess, thumbnail: "np.ndarray") -> bytes | None:
+    """The SHA-256 of the reduced pixels; None of an image that cannot be read.
+
+    Writes the grey `thumbnail`, unless the image is smaller.
+    """
     import numpy as np
 
     try:
@@ -70,9 +69,7 @@ def _digest_and_thumbnail(source: "str | np.ndarray", preprocess: Preprocess) ->
         pixels = fit(image, (SIDE, SIDE), preprocess)
     except Exception:  # decoding for the run reports it
         return None
-    digest = hashlib.sha256(f"{sorted((width, height))}".encode() + pixels.tobytes()).hexdigest()
-    if min(width, height) < duplicates.SIDE:
-        return digest, None
-    grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    thumbnail = grey.reshape(duplicates.SIDE, 2, duplicates.SIDE, 2).mean((1, 3))
-    return digest, thumbnail.round().astype(np.uint8)
+    if min(width, height) >= duplicates.SIDE:
+        grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        thumbnail[:] = grey.reshape(duplicates.SIDE, 2, duplicates.SIDE, 2).mean((1, 3)).round()
+    return hashlib.sha256(f"{sorted((width, height))}".encode() + pixels.tobytes()).digest()

@@ -18,16 +18,14 @@ import random
 import shutil
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ...errors import UserError, disk_errors
 from ...files.atomic import atomic_write, exclusive
 from ...files.disk_cache import CACHE_VARIABLE, cache_dir
+from ...files.threads import thread_map
 from ...spec import Preprocess
 from ..readers.hdf5 import StoredImages
 from .bus_error import explain_bus_errors
@@ -108,9 +106,7 @@ def files_hash(files: Sequence[str]) -> str:
     seen = cache_dir() / "seen" / _digest("\n".join(map(_signature, files)))
     if seen.exists():
         return seen.read_text()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = pool.map(_file_hash, files)
-        digests = list(tqdm(hashes, "read", len(files), unit="file", leave=False, disable=None))
+    digests = list(thread_map(_file_hash, files, "read", "file"))
     content = _digest("\n".join(digests))
     if UNREADABLE not in digests:  # may be readable next time
         with atomic_write(seen, CACHE_VARIABLE) as part:

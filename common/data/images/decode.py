@@ -1,16 +1,13 @@
 """From image files to one uint8 array: each image decoded, turned upright, converted to RGB and resized once."""
 
 import math
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from ...errors import UserError
+from ...files.threads import thread_map
 from ...spec import Preprocess
 from .open import has_several_frames, open_image, rgb, upright
 
@@ -49,10 +46,7 @@ def decode_each(
     positions: Iterable[int],
     write: "Callable[[int, np.ndarray], None]",
 ) -> dict[int, str]:
-    """Pass the (H, W, 3) uint8 pixels of the images at `positions` to `write`; returns {position: reason} of unreadable ones.
-
-    Runs in threads; Pillow releases the interpreter's lock.
-    """
+    """Pass the (H, W, 3) uint8 pixels of the images at `positions` to `write`; returns {position: reason} of unreadable ones."""
     bad: dict[int, str] = {}
     several: dict[int, bool] = {}
 
@@ -72,14 +66,8 @@ def decode_each(
             write(i, pixels)
 
     positions = list(positions)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            decoded = pool.map(decode_one, positions)
-            for _ in tqdm(decoded, "decode", len(positions), unit="img", leave=False, disable=None):
-                pass
-        except BaseException:  # a write failed: do not decode the rest
-            pool.shutdown(cancel_futures=True)
-            raise
+    for _ in thread_map(decode_one, positions, "decode"):
+        pass
     if first := [i for i in sorted(several) if several[i]][:1]:
         print(
             f"{sum(several.values()):,} of {len(positions):,} images have several frames or pages, the first is "

@@ -10,7 +10,6 @@
 import argparse
 import ast
 import json
-import math
 import re
 import statistics
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import recipe_tables
 from common.cli import catalog
 from common.cli.format import format_result
 from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
@@ -297,54 +297,6 @@ def same_accuracy() -> str:
     )
 
 
-def recipe_runs(**config: object) -> dict[tuple[str, str], dict]:
-    """The runs of `recipes.py` with exactly this configuration, by dataset and network."""
-    runs = load_lines(BENCHMARKS / "recipes.jsonl")
-    return {(run["data"], run["network"]): run for run in runs if run["config"] == config}
-
-
-def recipe_parts() -> str:
-    """Head, batch norm and rate of `recipes.py`: top-1 on validation."""
-    columns = {"frozen probe": recipe_runs(head="probe", steps=0)}
-    for start, head, bn, lr in (
-        ("random, batch", "random", "batch", 1e-3),
-        ("confident, pretrained", "confident", "pretrained", 3e-4),
-        ("probe, batch", "probe", "batch", 1e-3),
-        ("probe, pretrained", "probe", "pretrained", 1e-3),
-        ("probe, pretrained", "probe", "pretrained", 3e-4),
-        ("probe, pretrained", "probe", "pretrained", 1e-4),
-    ):
-        columns[f"{start}, {lr:g}"] = recipe_runs(head=head, bn=bn, lr=lr, steps=300)
-    lines = [f"| images | network | {' | '.join(columns)} |", "|---" * (len(columns) + 2) + "|"]
-    for data, network in columns["frozen probe"]:
-        runs = [column.get((data, network)) for column in columns.values()]
-        if None not in runs:
-            cells = bold_highest([100 * run["val_top1"] for run in runs])
-            lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def recipe_search() -> str:
-    """After 25 steps: NLL on validation, as a fraction of a uniform guess's; after 300: top-1."""
-    rates, classes = (1e-4, 3e-4, 1e-3), {"flowers102": 102, "tiny50": 50, "eurosat": 10}
-    short, full = (
-        [recipe_runs(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates] for steps in (25, 300)
-    )
-    names = [f"{steps} steps at {lr:g}" for steps in (25, 300) for lr in rates]
-    lines = [f"| images | network | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
-    for data, network in short[0]:
-        nll = [runs[data, network]["val_nll"] / math.log(classes[data]) for runs in short]
-        lowest = nll.index(min(nll))
-        cells = [f"**{x:.2f}**" if i == lowest else f"{x:.2f}" for i, x in enumerate(nll)]
-        cells += bold_highest([100 * runs[data, network]["val_top1"] for runs in full])
-        lines.append(f"| {data} | `{network.removeprefix('timm:')}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def bold_highest(values: list[float]) -> list[str]:
-    return [f"**{x:.1f}**" if x == max(values) else f"{x:.1f}" for x in values]
-
-
 def mutations() -> str:
     """Mistakes in every room: tried, found by a test, found after tests were added, and those that no test finds."""
     runs = load_lines(BENCHMARKS / "mutations.jsonl")
@@ -363,8 +315,7 @@ def mutations() -> str:
 
 TABLES = {
     "mutations": mutations,
-    "recipe_parts": recipe_parts,
-    "recipe_search": recipe_search,
+    **{f"recipe_{name}": table for name, table in recipe_tables.TABLES.items()},
     "tree": tree,
     "first_run": first_run,
     "times": times,

@@ -211,10 +211,12 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         MAIN,
         [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)] + [config(*BATCH, lr, 25) for lr in (3e-4, 1e-3)],
     ),
-    "networks": (tuple(NETWORKS), MAIN, [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
     "default": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, steps) for steps in (25, 100, 300)]),
     "factorial": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, **parts) for parts in FACTORIAL[1:]]),
-    "datasets": (BATCH_NORM, ("cub", "cifar10", "plants"), [config(*PRETRAINED, lr) for lr in (3e-4, 1e-3)]),
+    "squeezenet": (
+        tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 300)],
+    ),
+    "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
 }  # fmt: skip
 
 

@@ -13,6 +13,9 @@ from ..training.cpu_kernels import move_to
 from .config import determining_settings
 from .setup import Setup, create_net
 
+MIN_VAL = 10  # validation images: fewer rank learning rates by chance
+BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as good (--protocol probe)"
+
 
 def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     """The setup with the rate that a search finds, unless the options state one or it was measured for the network.
@@ -23,11 +26,15 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         UserError: every rate destroys the network, or a batch size is not available.
     """
     config, task = setup.config, setup.task
+    if config.protocol == "clean" and setup.head is not None and (n := len(setup.loaders["val"].labels)) < MIN_VAL:
+        log({"note": f"{n} validation images {BY_CHANCE}"})
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
         eval_steps = len(setup.loaders["val"]) / (3 * config.batch_size)
-        if setup.head is None or not recipe_search.is_affordable(task.recipe, eval_steps):
-            log({"note": _no_search(setup)})
+        if reason := _no_search(setup, eval_steps):
+            lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
+            note = f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
+            log({"note": note})
             return setup
         with device.batch_errors(config.forward_size):
             n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
@@ -40,10 +47,14 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     return replace(setup, task=replace(task, recipe=recipe), settings=settings)
 
 
-def _no_search(setup: Setup) -> str:
-    reason = "from a random head" if setup.head is None else "in so short a run"
-    lr, source = setup.task.recipe.phases[0].lr, setup.settings["recipe_source"]
-    return f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
+def _no_search(setup: Setup, eval_steps: float) -> str | None:
+    """Why a search is impossible or too expensive; None: it is neither."""
+    n_val = len(setup.loaders["val"].labels)
+    if setup.head is None:
+        return "from a random head"
+    if n_val < MIN_VAL:
+        return f"with {n_val} validation images"
+    return None if recipe_search.is_affordable(setup.task.recipe, eval_steps) else "in so short a run"
 
 
 def _initial_net(setup: Setup) -> nn.Module:

@@ -30,7 +30,7 @@ def search(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipe_search, "STEPS", 1)
     monkeypatch.setattr(recipe_search, "_nll", lambda trial: abs(trial["lr"] - 1e-4))
-    images = class_tree(n=20)
+    images = class_tree(n=50)
 
     def run(*options: object, out: str = "out") -> dict:
         options = (*TINY, "--weights", "net.safetensors", "--data_dir", images, "--out", out, *options)
@@ -67,6 +67,16 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
     assert Path("out/best.safetensors").read_bytes() == Path("same/best.safetensors").read_bytes()
     assert (other["recipe_search"], other["recipe_source"]) == (None, "options")
     assert search("--no_search", "--steps", 1, out="none")["recipe_source"] == "unmeasured"
+
+
+def test_few_validation_images_select_no_rate(search, class_tree, capsys) -> None:
+    result = search("--data_dir", class_tree(n=5, base="few_images"), out="few")
+    assert (result["recipe_search"], result["recipe_source"]) == (None, "unmeasured")
+    err = capsys.readouterr().err
+    assert (
+        "validation images select an epoch by chance" in err
+        and "no search for the learning rate with 3 validation images: " in err
+    )
 
 
 def test_interrupted_searches_continue_and_resumed_runs_do_not_search(search, monkeypatch) -> None:

@@ -1,0 +1,173 @@
+"""The runs of recipes.py -> the tables of docs/training.md."""
+
+import json
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+FILE = Path(__file__).resolve().parent / "results" / "recipes.jsonl"
+CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10}
+DEFAULT = {"head": "probe", "bn": "pretrained", "lr": 3e-4, "steps": 300}
+PROBE = {"head": "probe", "steps": 0}
+NAMES = {
+    "layer_decay": "layer-wise decay 0.8",
+    "weight_decay": "weight decay 0.5 instead of 0.05",
+    "ema_decay": "average of the weights, decay 0.99",
+    "mixup_alpha": "mixup, alpha 0.2",
+    "label_smoothing": "no label smoothing",
+    "augment": "TrivialAugment instead of crops and flips",
+    "head_lr": "ten times the rate for the head",
+}
+
+Run = dict
+Pair = tuple[str, str]  # dataset, network
+
+
+def load() -> list[Run]:
+    return [json.loads(line) for line in FILE.read_text().splitlines()]
+
+
+def runs_of(**config: object) -> dict[Pair, Run]:
+    """The runs of seed 0 with exactly this configuration."""
+    return {(r["data"], r["network"]): r for r in load() if r["config"] == config and r["seed"] == 0}
+
+
+def parts() -> str:
+    """Head, batch norm and rate: top-1 on validation."""
+    columns = {"frozen probe": runs_of(**PROBE)}
+    for start, head, bn, lr in (
+        ("random, batch", "random", "batch", 1e-3),
+        ("confident, pretrained", "confident", "pretrained", 3e-4),
+        ("probe, batch", "probe", "batch", 1e-3),
+        ("probe, pretrained", "probe", "pretrained", 1e-3),
+        ("probe, pretrained", "probe", "pretrained", 3e-4),
+        ("probe, pretrained", "probe", "pretrained", 1e-4),
+    ):
+        columns[f"{start}, {lr:g}"] = runs_of(head=head, bn=bn, lr=lr, steps=300)
+    rows = []
+    for pair in columns["frozen probe"]:
+        runs = [column.get(pair) for column in columns.values()]
+        if None not in runs:
+            rows.append([*names(pair), *bold_highest([100 * run["val_top1"] for run in runs])])
+    return table(("images", "network", *columns), rows)
+
+
+def search() -> str:
+    """After 25 steps: NLL on validation, as a fraction of a uniform guess's; after 300: top-1."""
+    rates = (1e-4, 3e-4, 1e-3)
+    short, full = ([runs_of(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates] for steps in (25, 300))
+    rows = []
+    for pair in short[0]:
+        nll = [runs[pair]["val_nll"] / math.log(CLASSES[pair[0]]) for runs in short]
+        lowest = nll.index(min(nll))
+        cells = [f"**{x:.2f}**" if i == lowest else f"{x:.2f}" for i, x in enumerate(nll)]
+        rows.append([*names(pair), *cells, *bold_highest([100 * runs[pair]["val_top1"] for runs in full])])
+    return table(("images", "network", *(f"{steps} steps at {lr:g}" for steps in (25, 300) for lr in rates)), rows)
+
+
+def default() -> str:
+    """Test top-1 of the default, seeds averaged, beside the frozen probe's and that of the best configuration on validation."""
+    runs = load()
+    rows, gains, behind = [], [], []
+    for pair, probe in runs_of(**PROBE).items():
+        tried = defaultdict(list)
+        for run in runs:
+            if (run["data"], run["network"]) == pair and run["config"].get("steps") == DEFAULT["steps"]:
+                tried[json.dumps(run["config"])].append(run)
+        ours = tried.pop(json.dumps(DEFAULT), [])
+        if not ours:
+            continue
+        top1, val = (100 * statistics.fmean(r[f"{part}_top1"] for r in ours) for part in ("test", "val"))
+        gains.append(top1 - 100 * probe["test_top1"])
+        best = ""
+        if tried:
+            others = {config: 100 * statistics.fmean(r["val_top1"] for r in found) for config, found in tried.items()}
+            name = max(others, key=others.get)
+            behind.append(max(others[name] - val, 0))
+            best = f"{others[name] - val:+.1f} ({describe(json.loads(name))}; {len(tried)} tried)"
+        rows.append([*names(pair), len(ours), f"{100 * probe['test_top1']:.1f}", f"{top1:.1f}", best])
+    text = (
+        f"{len(rows)} pairs. Over the probe on test: {statistics.fmean(gains):+.1f} points in the mean, {min(gains):+.1f} at worst. Behind the best that was "
+        f"tried, on validation: {statistics.fmean(behind):.1f} points in the mean of {len(behind)} pairs, {max(behind):.1f} at worst."
+    )
+    head = ("images", "network", "seeds", "frozen probe, test", "default, test", "best other minus default, validation")
+    return f"{table(head, rows)}\n\n{text}"
+
+
+def factors() -> str:
+    """Main effects of the fractional factorial over pairs, and their share of the variance within pairs."""
+    effects: dict[str, list[float]] = defaultdict(list)
+    nll: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    within = pairs = 0
+    for design in factorial().values():
+        mean = statistics.fmean(run["val_top1"] for run in design)
+        within += sum((100 * (run["val_top1"] - mean)) ** 2 for run in design)
+        pairs += 1
+        for part in NAMES:
+            sides = [[run for run in design if (part in run["config"]) == used] for used in (True, False)]
+            for found, key, scale in ((effects, "val_top1", 100), (nll, "val_nll", 1), (seconds, "seconds", 1)):
+                used, unused = (scale * statistics.fmean(run[key] for run in side) for side in sides)
+                found[part].append(used / unused if key == "seconds" else used - unused)
+    rows = []
+    for part, values in sorted(effects.items(), key=lambda item: -statistics.fmean(item[1])):
+        mean, error = mean_and_error(values)
+        square = 2 * pairs * mean**2  # of the main effect: eight runs of a pair at +- half of it
+        rows.append([
+            NAMES[part], f"{mean:+.1f} ± {error:.1f}", f"{min(values):+.1f} to {max(values):+.1f}", f"{100 * square / within:.0f} %",
+            f"{statistics.fmean(nll[part]):+.3f}", f"{statistics.fmean(seconds[part]):.2f}",
+        ])  # fmt: skip
+    head = (
+        "part",
+        "top-1 (points), ± standard error",
+        f"range over {pairs} pairs",
+        "share of variance",
+        "NLL",
+        "times the seconds",
+    )
+    return table(head, rows)
+
+
+def factorial() -> dict[Pair, list[Run]]:
+    """The pairs whose eight configurations are all there."""
+    designs = defaultdict(list)
+    for run in load():
+        others = run["config"].keys() - DEFAULT.keys()
+        if (
+            DEFAULT.items() <= run["config"].items()
+            and others <= NAMES.keys()
+            and run["seed"] == 0
+            and len(others) in (0, 4)
+        ):
+            designs[run["data"], run["network"]].append(run)
+    return {pair: runs for pair, runs in designs.items() if len(runs) == 8}
+
+
+def describe(config: dict) -> str:
+    known = {"probe": "probe", "random": "random head", "confident": "confident probe"}
+    start = [known[config["head"]], f"{config['bn']} statistics", f"{config['lr']:g}"]
+    changed = [name for name in ("head", "bn", "lr") if config[name] != DEFAULT[name]]
+    more = [NAMES[name] for name in NAMES if name in config]
+    return ", ".join([text for name, text in zip(("head", "bn", "lr"), start, strict=True) if name in changed] + more)
+
+
+def mean_and_error(values: list[float]) -> tuple[float, float]:
+    return statistics.fmean(values), statistics.stdev(values) / len(values) ** 0.5
+
+
+def names(pair: Pair) -> tuple[str, str]:
+    return pair[0], f"`{pair[1].partition(':')[2] or pair[1]}`"
+
+
+def bold_highest(values: list[float]) -> list[str]:
+    return [f"**{x:.1f}**" if x == max(values) else f"{x:.1f}" for x in values]
+
+
+def table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
+
+
+TABLES = {"parts": parts, "search": search, "default": default, "factors": factors}

@@ -139,10 +139,10 @@ def test_a_cost_on_the_cpu_is_measured_with_few_images(monkeypatch: pytest.Monke
 
     grown = (
         16 * cost_model.estimate(workload, measure=False).parameters + 1000
-    )  # the state, and 1,000 bytes of 16 images
+    )  # the state, and 1,000 bytes of 8 images
     peaks = iter((5_000, 5_000 + grown))
     monkeypatch.setattr(cost_model, "step_times", time)
     monkeypatch.setattr(cost_model.cost, "peak_memory", lambda device: next(peaks))
     found = cost_model.estimate(workload, measure=True)
-    assert batches == [(16, 3, 32, 32)] and found.step_seconds == 2.0
-    assert found.peak_memory_bytes == 5_000 + grown + 3 * 1000
+    assert batches == [(8, 3, 32, 32)] and found.step_seconds == 4.0
+    assert found.peak_memory_bytes == 5_000 + grown + 7 * 1000

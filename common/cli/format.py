@@ -78,12 +78,13 @@ def _format_evaluation(record: dict[str, Any]) -> str:
 def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
     split, (height, width) = record["split"], record["preprocess"]["size"]
     skipped = record["skipped_images"]
+    compiled = f", compiled ({mode})" if (mode := record.get("compile_mode")) else ""
     return (
         f"{config.dataset.title}: {split['train']:,} training, {split['val']:,} validation and {split['test']:,} test images "
         f"of {record['classes']} classes at {height}x{width}{f', {skipped:,} unreadable left out' * bool(skipped)}; "
         f"{short_name(record['backbone'])} from {record['weights']}, "
         f"{record['parameters'] / 1e6:.1f} M parameters, {record['precision']}, {record['memory_format']}"
-        f"{', compiled' * record['compiled']} on {record['device']} -> {config.out}"
+        f"{compiled} on {record['device']} -> {config.out}"
     )
 
 

@@ -87,7 +87,8 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         "recipe_search": _previous(config).get("recipe_search"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
-        "compiled": speed.compiled,
+        "compiled": speed.compile_mode is not None,
+        "compile_mode": speed.compile_mode,
         "changed": [],
     }
     task = Task(
@@ -129,7 +130,7 @@ def create_net(
 def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) -> device.Speed:
     """As configured; with `--tune` the fastest for a run of `steps` steps."""
     if not config.tune:
-        return device.Speed(precision=config.precision, compiled=config.compile)
+        return device.Speed(precision=config.precision, compile_mode="default" if config.compile else None)
     found = device.find(config.device)
     return autotune.tune(
         build=partial(build.create_model, backbone, n_classes, None, size=config.image_size),
@@ -137,8 +138,7 @@ def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) ->
         device=found,
         machine=provenance.device_name(found),
         precision=config.precision,
-        batch=(config.forward_size, 3, *config.image_size),
-        steps=steps * config.micro_batches,
+        steps=autotune.TrainingSteps(steps, config.micro_batches, (config.forward_size, 3, *config.image_size)),
     )
 
 
@@ -179,6 +179,6 @@ def to_device(setup: Setup) -> None:
     """Move the network to its device, compiled if configured; peak memory counts from here."""
     task = setup.task
     move_to(task.net, task.accelerator.device, task.train.memory_format)
-    if setup.settings["compiled"]:
-        task.net.compile()
+    if mode := setup.settings["compile_mode"]:
+        task.net.compile(mode=mode, dynamic=False)
     cost.reset_peak_memory(task.accelerator.device)

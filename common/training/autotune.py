@@ -5,7 +5,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from .cpu_kernels import move_to
 from .device import Speed, batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
-FORMAT = 2  # increased when older timings are no longer valid
+FORMAT = 3  # increased when older timings are no longer valid
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,22 @@ Batch = tuple[int, int, int, int]  # (B, 3, H, W) of a forward pass
 Times = dict[str, float]
 
 
-def tune(
-    build: Callable[[], nn.Module],
-    name: str,
-    device: torch.device,
-    machine: str,
-    precision: str,
-    batch: Batch,
-    steps: int,
-) -> Speed:
-    """The setting in which `steps` training steps take the least time, compilation included.
+@dataclass(frozen=True)
+class TrainingSteps:
+    """The steps of a run, and the forward passes of each."""
 
-    Precision auto: the fastest one. Only the fastest eager setting is also timed compiled. Timings are cached per
-    network, device, shape and version of torch.
+    n: int
+    micro_batches: int
+    batch: Batch
+
+
+def tune(
+    build: Callable[[], nn.Module], name: str, device: torch.device, machine: str, precision: str, steps: TrainingSteps
+) -> Speed:
+    """The setting in which the training steps take the least time, compilation included.
+
+    Precision auto: the fastest one. Only the fastest eager setting is also timed compiled, in all modes. Timings are
+    cached per network, device, shape and version of torch.
 
     Raises:
         UserError: out of memory in every setting.
@@ -60,7 +63,8 @@ def tune(
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "precision": precision,
-        "batch": batch,
+        "batch": steps.batch,
+        "compile_modes": (modes := compile_modes(device, steps.micro_batches)),
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_dir() / "tuned" / f"{digest}.json"
@@ -68,16 +72,32 @@ def tune(
         path.parent.mkdir(parents=True, exist_ok=True)  # may fail: before the timing
         if not path.exists():
             print(f"timing precisions, memory formats and compilation of {name}", file=sys.stderr)
-            times = [{**asdict(speed), **seconds} for speed, seconds in _measure(build, device, precision, batch)]
+            times = [
+                {**asdict(speed), **seconds}
+                for speed, seconds in _measure(build, device, precision, steps.batch, modes)
+            ]
             with atomic_write(path, CACHE_VARIABLE) as part:
                 part.write_text(json.dumps({**key, "times": times}, indent=1), "utf-8")
     times = json.loads(path.read_text("utf-8"))["times"]
-    best = min(times, key=lambda t: t["start_seconds"] + steps * t["step_seconds"])
+    passes = steps.n * steps.micro_batches
+    best = min(times, key=lambda t: t["start_seconds"] + passes * t["step_seconds"])
     return Speed(**{field: best[field] for field in asdict(Speed())})
 
 
+def compile_modes(device: torch.device, micro_batches: int) -> tuple[str, ...]:
+    """The modes of `torch.compile` that may be the fastest on a device.
+
+    The last two of a GPU use CUDA graphs, in which torch accumulates no gradients over micro-batches.
+    """
+    if device.type != "cuda":
+        return ("default",)
+    if micro_batches > 1:
+        return ("default", "max-autotune-no-cudagraphs")
+    return ("default", "reduce-overhead", "max-autotune")
+
+
 def _measure(
-    build: Callable[[], nn.Module], device: torch.device, precision: str, batch: Batch
+    build: Callable[[], nn.Module], device: torch.device, precision: str, batch: Batch, modes: Sequence[str]
 ) -> list[tuple[Speed, Times]]:
     """The times of all settings, without those that need too much memory or a missing compiler."""
     precisions = fast_precisions(device) if precision == "auto" else [precision]
@@ -94,25 +114,27 @@ def _measure(
             torch.cuda.empty_cache()
         bar.update()
 
-    with tqdm(total=len(plain) + 1, desc="tune", unit="setting", leave=False, disable=None) as bar:
+    with tqdm(total=len(plain) + len(modes), desc="tune", unit="setting", leave=False, disable=None) as bar:
         with batch_errors(batch[0]):
             for speed in plain:
                 add(speed, last_chance=speed == plain[-1] and not times)
         fastest, _ = min(times, key=lambda t: t[1]["step_seconds"])
-        add(replace(fastest, compiled=True), last_chance=False)
+        for mode in modes:
+            add(replace(fastest, compile_mode=mode), last_chance=False)
+            torch.compiler.reset()  # frees what the mode has compiled and, with its CUDA graphs, their memory
     return times
 
 
 def step_times(
     build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed, timing: Timing = Timing()
 ) -> Times:
-    """The median seconds of a training step, and the extra seconds of the first steps and the first evaluation."""
+    """The median seconds of a training step, and the extra seconds of the first steps."""
     prepare(device, speed.precision)
     memory_format = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().train()
     move_to(net, device, memory_format)
-    if speed.compiled:
-        net.compile()
+    if speed.compile_mode:
+        net.compile(mode=speed.compile_mode, dynamic=False)
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)
     images = torch.randn(batch, device=device).contiguous(memory_format=memory_format)
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
@@ -133,16 +155,9 @@ def step_times(
         optimizer.step()
         optimizer.zero_grad()
 
-    def evaluate() -> None:
-        net.eval()
-        with torch.inference_mode():
-            net(torch.cat([images, images]))
-        net.train()
-
     first = sum(timed(step) for _ in range(timing.warmup))
     seconds: list[float] = []
     while len(seconds) < timing.min_steps or (len(seconds) < timing.max_steps and sum(seconds) < timing.max_seconds):
         seconds.append(timed(step))
     median = statistics.median(seconds)
-    start = first - timing.warmup * median + (timed(evaluate) if speed.compiled else 0.0)
-    return {"step_seconds": median, "start_seconds": max(0.0, start)}
+    return {"step_seconds": median, "start_seconds": max(0.0, first - timing.warmup * median)}

@@ -13,14 +13,17 @@ from ..data.loader import Batches
 def evaluate(
     net: nn.Module, batches: Batches, accelerator: Accelerator, on_batch: Callable[[], None] = lambda: None
 ) -> np.ndarray:
-    """(N, C) float32 logits in the order of the samples, the same on every process; `on_batch` is called per batch."""
+    """(N, C) float32 logits in the order of the samples, the same on every process; `on_batch` is called per batch.
+
+    A compiled network is evaluated eagerly: its compiled code is for batches of training, each of the same size.
+    """
 
     def logits(images: torch.Tensor) -> torch.Tensor:
         on_batch()
         return net(images).float()
 
     net.eval()
-    with torch.inference_mode(), accelerator.autocast():
+    with torch.inference_mode(), accelerator.autocast(), torch.compiler.set_stance("force_eager"):
         local = torch.cat([logits(images) for images, _ in batches.eval()])
     if batches.world > 1:  # process r has images r, r + world, ...; the padding of shorter ones is cut
         padded = accelerator.gather(accelerator.pad_across_processes(local, dim=0))

@@ -37,14 +37,15 @@ def test_compiled_it_learns_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Captured and differentiated as for a compiler, without the minutes of one."""
     compile_net, compiled_nets = nn.Module.compile, []
 
-    def compile(net: nn.Module) -> None:
+    def compile(net: nn.Module, *, mode: str, dynamic: bool) -> None:
         compiled_nets.append(net)
-        compile_net(net, backend="aot_eager")
+        compile_net(net, backend="aot_eager", dynamic=dynamic)
 
     monkeypatch.setattr(nn.Module, "compile", compile)
     plain, compiled = run("--precision", "fp32"), run("--precision", "fp32", "--compile", out="compiled")
     assert len(compiled_nets) == 1
-    assert compiled["compiled"] and not plain["compiled"] and plain["memory_format"] == "channels_last"
+    assert compiled["compiled"] and compiled["compile_mode"] == "default"
+    assert not plain["compiled"] and plain["memory_format"] == "channels_last"
     assert abs(plain["test"]["nll"]["value"] - compiled["test"]["nll"]["value"]) < 0.02
     torch._dynamo.reset()
 

@@ -97,6 +97,21 @@ def test_a_working_gpu_is_used(two_gpus: pytest.MonkeyPatch) -> None:
     assert device.find("cpu") == torch.device("cpu")
 
 
+def test_every_process_computes_on_its_own_gpu(two_gpus: pytest.MonkeyPatch) -> None:
+    zeros, devices, backends = torch.zeros, [], []
+    two_gpus.setattr(torch, "zeros", lambda *shape, device: zeros(*shape))
+    two_gpus.setattr(torch.cuda, "set_device", devices.append)
+    two_gpus.setattr(torch.distributed, "init_process_group", lambda backend: backends.append(backend))
+    two_gpus.setattr(torch.distributed, "get_world_size", lambda: 2)
+    two_gpus.setattr(torch.distributed, "get_rank", lambda: 1)
+    two_gpus.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
+    two_gpus.setenv("LOCAL_RANK", "1")
+    accelerator = make_accelerator("auto", "fp32", False)
+    assert accelerator.device == torch.device("cuda", 1)
+    assert devices == [accelerator.device] and backends == ["nccl"]
+    assert (accelerator.process_index, accelerator.num_processes) == (1, 2)
+
+
 def test_memory_of_other_processes_is_named(two_gpus: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"other processes use 21.0 of its 24.0 GB"), batch_errors(32):
         raise torch.OutOfMemoryError("CUDA out of memory")

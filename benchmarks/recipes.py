@@ -78,18 +78,20 @@ BENCHMARKS = {
     "cifar10": Benchmark(cifar10.DATASET, "cifar10_small", 150, 100, 100),
     "plants": Benchmark(folder.DATASET, "plantvillage_sequence/PlantVillage", 100, 80, 100),
 }
-SIDE, BATCH_SIZE = 64, 32
+FORM = {"side": 64, "batch_size": 32}  # pixels, images per step
 
 
 @cache
-def load(name: str, data: Path, mean: tuple, std: tuple, interpolation: str) -> tuple[dict[str, Batches], int, Augment]:
+def load(
+    name: str, data: Path, mean: tuple, std: tuple, interpolation: str, side: int = 64, batch_size: int = 32
+) -> tuple[dict[str, Batches], int, Augment]:
     """Batches of train, val and test, the same for every recipe and seed; the number of classes; the augmentation."""
     bench = BENCHMARKS[name]
     samples = splits.present_classes(bench.sheet.load(data / bench.folder, bench.sheet.classes))
     labels = np.asarray(samples.labels)
     drawn = np.random.default_rng(0).permutation(len(labels))
     preprocess = replace(
-        build.get_backbone("efficientnet_lite0").preprocess((SIDE, SIDE)),
+        build.get_backbone("efficientnet_lite0").preprocess((side, side)),
         mean=mean,
         std=std,
         interpolation=interpolation,
@@ -107,7 +109,7 @@ def load(name: str, data: Path, mean: tuple, std: tuple, interpolation: str) -> 
             labels=labels[index],
             indices=np.arange(len(index)),
             preprocess=preprocess,
-            batch_size=BATCH_SIZE,
+            batch_size=batch_size,
             device=torch.device("cpu"),
         )
     return parts, len(samples.classes), bench.sheet.augment
@@ -120,9 +122,10 @@ RECIPE = ("label_smoothing", "mixup_alpha", "ema_decay")
 class Trainer:
     """A network on a dataset: its data, its initial weights and its probe."""
 
-    def __init__(self, network: str, bench: str, data: Path):
-        self.row = build.get_backbone(network)
-        self.parts, self.classes, self.augment = load(bench, data, self.row.mean, self.row.std, self.row.interpolation)
+    def __init__(self, network: str, bench: str, data: Path, side: int = 64, batch_size: int = 32):
+        self.row, self.side = build.get_backbone(network), side
+        pixels = (self.row.mean, self.row.std, self.row.interpolation, side, batch_size)
+        self.parts, self.classes, self.augment = load(bench, data, *pixels)
         source = NETWORKS[network]
         source = source if source == "imagenet" else str(SHARED / source)
         self.state = weights.load_weights(self.row, source, offline=True)[0]
@@ -133,7 +136,7 @@ class Trainer:
 
     def net(self, seed: int) -> torch.nn.Module:
         torch.manual_seed(seed)
-        return build.create_model(self.row, self.classes, self.state, size=(SIDE, SIDE))
+        return build.create_model(self.row, self.classes, self.state, size=(self.side, self.side))
 
     def score(self, net: torch.nn.Module, part: str) -> dict[str, float | str]:
         """`right` has a bit for every image, in base64 (`np.packbits`)."""
@@ -216,6 +219,11 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "squeezenet": (
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 300)],
     ),
+    "sizes": (
+        BATCH_NORM[:2], MAIN[:1],
+        [config(*start, 3e-4, 100, side=128) for start in (PRETRAINED, BATCH)]
+        + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
+    ),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
 }  # fmt: skip
 
@@ -236,13 +244,14 @@ def main() -> None:
         networks, benches, configs = STAGES[stage]
         for bench in benches:
             for network in networks:
-                trainer = None
+                trainers = {}
                 for seed in args.seeds:
                     for conf in [{"head": "probe", "steps": 0}, *configs]:
                         key = {"network": network, "data": bench, "config": conf, "seed": seed if conf["steps"] else 0}
                         if json.dumps(list(key.values())) in done:
                             continue
-                        trainer = trainer or Trainer(network, bench, args.data)
+                        form = tuple(conf.get(name, usual) for name, usual in FORM.items())
+                        trainer = trainers[form] = trainers.get(form) or Trainer(network, bench, args.data, *form)
                         scores = trainer.train(conf, seed) if conf["steps"] else trainer.probe()
                         done.add(json.dumps(list(key.values())))
                         with args.out.open("a") as file:

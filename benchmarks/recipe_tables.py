@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FILE = Path(__file__).resolve().parent / "results" / "recipes.jsonl"
-CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10}
+CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10, "cub": 100, "cifar10": 10, "plants": 8}
 DEFAULT = {"head": "probe", "bn": "pretrained", "lr": 3e-4, "steps": 300}
 PROBE = {"head": "probe", "steps": 0}
 NAMES = {
@@ -59,7 +59,7 @@ def search() -> str:
     rates = (1e-4, 3e-4, 1e-3)
     short, full = ([runs_of(head="probe", bn="pretrained", lr=lr, steps=steps) for lr in rates] for steps in (25, 300))
     rows = []
-    for pair in short[0]:
+    for pair in (pair for pair in short[0] if all(pair in runs for runs in [*short, *full])):
         nll = [runs[pair]["val_nll"] / math.log(CLASSES[pair[0]]) for runs in short]
         lowest = nll.index(min(nll))
         cells = [f"**{x:.2f}**" if i == lowest else f"{x:.2f}" for i, x in enumerate(nll)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .group_test import Drop
 
-FORMAT = 2  # of the cached results: increase it to invalidate older ones
+FORMAT = 3  # of the cached results: increase it to invalidate older ones
 BACKBONE, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input in pixels
 LIMITS = (1000, 3000)  # images tested: the second only if the first show a drop
 MIN_DROP = 0.01  # of the accuracy: a smaller one does not matter

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..errors import UserError, printable
 from ..run.per_class import class_scores
 from ..run.predictions import read_predictions
-from ..run.results import format_baselines
+from ..run.results import current_recipe, format_baselines
 from .load import TrainedModel
 
 # the metrics of `result.json`: their type on the Hub and their name
@@ -43,6 +43,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         result=result,
         backbone=model.backbone.name.partition("=")[0],
         weights=_weights_name(result["weights"]),
+        recipe=_recipe_rows(result),
         classes=model.card["classes"],
         preprocess=model.card["preprocess"],
         temperature=model.card.get("temperature"),
@@ -52,6 +53,29 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         loader=inspect.getsource(load).rstrip(),
         load=load.__name__,
     )
+
+
+def _recipe_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The parts of the recipe, as text; none of a probe."""
+    recipe = current_recipe(result["recipe"])
+    rows = [
+        (
+            "optimizer",
+            f"{phase['optimizer']}, {phase['steps']:,} steps of {result['batch_size']} images, peak rate {phase['lr']:g}, "
+            f"{phase['schedule']} schedule, weight decay {phase['weight_decay']:g}, layer decay {phase['layer_decay']:g}",
+        )
+        for phase in recipe["phases"]
+    ]
+    parts = {
+        "head starts as": {"random": "random weights", "probe": "a linear probe of the frozen features"}[
+            recipe["head_start"]
+        ],
+        "batch norm": f"{recipe['batch_norm']} statistics",
+        "label smoothing": f"{recipe['label_smoothing']:g}",
+        "mixup": f"alpha {recipe['mixup_alpha']:g}" if recipe["mixup_alpha"] else "none",
+        "average of the weights": f"decay {recipe['ema_decay']:g}" if recipe["ema_decay"] else "none",
+    }
+    return [*rows, *parts.items()] if rows else []
 
 
 def _header(model: TrainedModel, result: dict[str, Any], load: Callable, dataset: str) -> ModelCardData:

@@ -1,6 +1,7 @@
 """A finished run of random weights, without training: its files are real, its scores are made up."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from common.models.build import create_model, get_backbone
 from common.run import results
 from common.run.predictions import RunPredictions, write_confusion, write_predictions
+from common.training import recipes
 
 CLASSES = ("ant", "bee | wasp", "<cow>")
 
@@ -45,6 +47,8 @@ def result(backbone: str, weights: str) -> dict:
         "backbone": backbone,
         "weights": weights,
         "protocol": "clean",
+        "batch_size": 8,
+        "recipe": asdict(recipes.clean(2, 5, 1e-3, pretrained=True)),
         "chosen_on": "val",
         "seed": 0,
         "split": {"fingerprint": "0123456789abcdef", "train": 40, "val": 8, "test": 11},

@@ -32,7 +32,10 @@ def blocks(hub: Path) -> list[str]:
 
 def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick_intervals, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    main(folder.DATASET, [*TINY, "--epochs", "1", "--data_dir", str(class_tree()), "--out", "out"])
+    main(
+        folder.DATASET,
+        [*TINY, "--epochs", "1", "--mixup_alpha", "0.2", "--data_dir", str(class_tree()), "--out", "out"],
+    )
     command(["export", "out", "--format", "hub"])
     hub, run = Path("out/hub"), Path("out")
     assert {path.name for path in hub.iterdir()} == {"README.md", "config.json", "model.safetensors", "confusion.png"}
@@ -53,6 +56,10 @@ def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick
     )
 
     result = json.loads((run / "result.json").read_text())
+    card = (hub / "README.md").read_text()
+    rate = result["recipe"]["phases"][0]["lr"]
+    assert f"of 8 images, peak rate {rate:g}, cosine schedule, weight decay 0.05, layer decay 1" in card
+    assert "| head starts as | random weights |" in card and "| mixup | alpha 0.2 |" in card
     scores = {score.metric_name: score.metric_value for score in ModelCard.load(hub / "README.md").data.eval_results}
     assert scores == pytest.approx({name: score["value"] for name, score in result["test"].items()}, abs=1e-5)
     with pytest.raises(SystemExit) as stop:

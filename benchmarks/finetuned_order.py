@@ -1,10 +1,10 @@
 """What predicts the order of fine-tuned networks: ImageNet's top-1, their scores on other datasets, a linear probe?
 
-    python benchmarks/finetuned_order.py --transfers ../shared/reference/transfers --timm 2022.csv 2026.csv --recipes recipes.jsonl
+    python benchmarks/finetuned_order.py --transfers ../shared/reference/transfers --timm 2022.csv 2026.csv
 
 Published: 11 torchvision networks on 11 datasets (Shao et al. 2022, arXiv 2207.03036) and 86 timm networks on Oxford Pets and Planet
-(Capelle & Howard, github.com/tcapelle/fastai_timm: three runs of a setting, the setting with the best mean). Own: the networks of
-`results/runs.jsonl` with the probes of `recommend`, and those of a search over recipes (--recipes), probe and fine-tuned on the same test images.
+(Capelle & Howard, github.com/tcapelle/fastai_timm: three runs of a setting, the setting with the best mean). Own: the default recipe in
+`results/recipes.jsonl`, the probe on validation images, the fine-tuned networks on test images.
 Every dataset is predicted from the others alone; scores are compared as log odds within a dataset.
 """
 
@@ -24,7 +24,10 @@ from scipy.stats import weightedtau
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-RESULTS = ROOT / "benchmarks" / "results"
+from benchmarks import default_runs
+from benchmarks.default_runs import RESULTS
+from common.recommend.finetuned_order import Fit
+
 OUT = RESULTS / "finetuned_order.json"
 CARRIED = ROOT / "common" / "recommend" / "published.csv"
 SAME = 0.0007  # difference of the top-1 of the same weights, measured in other years
@@ -33,7 +36,6 @@ TOP1 = {
     "efficientnet_lite0": 0.751, "efficientnet_lite1": 0.767, "efficientnet_lite2": 0.776, "timm:mobilenetv2_100": 0.719,
     "timm:mobilenetv1_100": 0.709, "torchvision:squeezenet1_1": 0.582,
 }  # fmt: skip
-SATURATED = "digits"  # all networks above 99 %: their log odds are noise of a few images
 Table = dict[str, dict[str, float]]  # {dataset: {network: score}}
 
 
@@ -105,37 +107,13 @@ def write_carried(sources: Sequence[tuple[str, Table, dict[str, float]]]) -> Non
                 rows.writerow((name, f"{top1[name]:.4f}", f"{value:.2f}", len(table), source))
 
 
-def own(recipes: Path | None) -> list[dict]:
+def own(datasets: Sequence[default_runs.Dataset]) -> list[dict]:
     """Probe and fine-tuned score of a network on a dataset, {dataset, network, probe, finetuned}."""
-    pairs = []
-    runs = [json.loads(line) for line in (ROOT / "results" / "runs.jsonl").read_text().splitlines()]
-    for line in (RESULTS / "answers.jsonl").read_text().splitlines():
-        answer = json.loads(line)
-        for row in answer["backbones"]:
-            scores = [
-                run["test"][answer["metric"]]["value"]
-                for run in runs
-                if (run["backbone"], run["dataset"], run["protocol"]) == (row["backbone"], answer["dataset"], "clean")
-                and (run["shots"], run["subset"]) == (answer["shots"], answer["subset"])
-                and list(run["preprocess"]["size"]) == list(row["size"])
-            ]
-            if scores:
-                names = {"dataset": answer["dataset"], "network": row["backbone"]}
-                pairs.append({**names, "probe": row["score"], "finetuned": float(np.mean(scores))})
-    best: dict[tuple[str, str], dict] = {}
-    for line in recipes.read_text().splitlines() if recipes else ():
-        run = json.loads(line)
-        pair = best.setdefault((run["data"], run["network"]), {"val": 0})
-        if not run["config"].get("steps"):
-            pair["probe"] = run["test_top1"]
-        elif run["val_top1"] > pair["val"]:
-            pair |= {"val": run["val_top1"], "finetuned": run["test_top1"]}
-    found = [
-        {"dataset": f"{data}, recipes", "network": name, "probe": p["probe"], "finetuned": p["finetuned"]}
-        for (data, name), p in best.items()
-        if "probe" in p and "finetuned" in p
+    return [
+        {"dataset": d.data, "network": name, "probe": probe, "finetuned": score / 100}
+        for d in datasets
+        for name, probe, score in zip(d.names, d.probe, d.truth.tolist(), strict=True)
     ]
-    return pairs + found
 
 
 def centred(values: Sequence[float]) -> ndarray:
@@ -178,12 +156,12 @@ def published(source: str, table: Table, top1: dict[str, float]) -> list[dict]:
 
 def uplift(pairs: Sequence[dict]) -> float:
     """The mean of fine-tuned less probe, in log odds."""
-    return float(np.mean([logit(p["finetuned"]) - logit(p["probe"]) for p in pairs if p["dataset"] != SATURATED]))
+    return float(np.mean([logit(p["finetuned"]) - logit(p["probe"]) for p in pairs]))
 
 
 def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
     """final = beta probe + gamma top-1 + eps within a dataset, fitted to the other datasets; `used`: predictors."""
-    datasets = [d for d in dict.fromkeys(p["dataset"] for p in pairs) if d != SATURATED]
+    datasets = list(dict.fromkeys(p["dataset"] for p in pairs))
     x, y, scores = {}, {}, {}
     for dataset in datasets:
         rows = [pair for pair in pairs if pair["dataset"] == dataset]
@@ -192,17 +170,23 @@ def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
         scores[dataset] = [row["finetuned"] for row in rows]
         y[dataset] = centred(scores[dataset])
 
-    def fit(names: Sequence[str]) -> ndarray:
+    def weights(names: Sequence[str]) -> ndarray:
         return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[0]
 
     residuals, qualities, freedom = [], [], 0
     for dataset in datasets:
-        predicted = x[dataset] @ fit([d for d in datasets if d != dataset])
+        predicted = x[dataset] @ weights([d for d in datasets if d != dataset])
         residuals.append(y[dataset] - predicted)
         freedom += len(predicted) - 1
         qualities.append(quality(scores[dataset], predicted) | {"dataset": dataset, "networks": len(predicted)})
     sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
-    return {"used": list(used), "weights": fit(datasets).tolist(), "eps": sd, "datasets": qualities, "freedom": freedom}
+    return {"used": list(used), "weights": weights(datasets).tolist(), "eps": sd, "datasets": qualities}
+
+
+def fit(pairs: Sequence[dict]) -> Fit:
+    """The prediction from probe and top-1."""
+    found = predictor(pairs, ("probe", "top1"))
+    return Fit(uplift(pairs), *found["weights"], found["eps"])
 
 
 def table(result: dict) -> str:
@@ -260,9 +244,9 @@ def main() -> None:
         metavar="CSV",
         help="timm's results/results-imagenet.csv at e987e290 and at aa4b5850",
     )
-    parser.add_argument("--recipes", type=Path, metavar="JSONL", help="runs of benchmarks/recipes.py")
     options = parser.parse_args()
-    pairs, tables = (own(options.recipes), (sfda(options.transfers), fastai_timm(options.transfers, *options.timm)))
+    pairs = own(default_runs.load())
+    tables = sfda(options.transfers), fastai_timm(options.transfers, *options.timm)
     sources = ("Shao et al. 2022, arXiv 2207.03036", "Capelle & Howard, github.com/tcapelle/fastai_timm")
     write_carried([(source, *pair) for source, pair in zip(sources, tables, strict=True)])
     result = {

@@ -2,34 +2,35 @@
 
     python benchmarks/race.py
 
-Races are replayed from finished runs, `results/recipes.jsonl`: a run of the race is the one in the table with its network, number of
-steps and seed, at the best of its rates on validation, and costs the seconds of all of them. The table has mean scores, so which
-images are right is simulated (a correlation of 0.5 between networks), 20 times. The truth is the test score of the longest
-runs, seeds averaged. kNN, LogME and H-score are those of `results/answers.jsonl`, whose networks have no short runs.
+Races are replayed from finished runs, `results/recipes.jsonl`: a run of the race is the one there with its network, number of steps
+and seed, is scored on its validation images and costs its CPU seconds. The truth is the test score of the longest runs, seeds averaged. The
+prediction that a race starts from is fitted to the other datasets. kNN, LogME and H-score: `frozen_scores.py`.
 """
 
 import argparse
 import json
 import sys
-from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import sem
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.finetuned_order import TOP1
+from benchmarks import default_runs
+from benchmarks.default_runs import RESULTS, Dataset
+from benchmarks.finetuned_order import TOP1, fit, own
 from common.recommend import finetuned_order, race
+from common.recommend.finetuned_order import Fit
 from common.recommend.value import Field, Key, Run
+from common.statistics.posterior import expected_regret
 
-RESULTS = ROOT / "benchmarks" / "results"
-OUT = RESULTS / "race.json"
+OUT, FROZEN = RESULTS / "race.json", RESULTS / "frozen_scores.jsonl"
 FRACTIONS = (0.05, 0.10, 0.30)
-IMAGES = 1000  # on validation in recipes.jsonl, about
-REPEATS = 20
-MIN_NETWORKS = 3
-RECIPE = {"head": "probe", "bn": "pretrained"}
+REPEATS = 10  # races of a dataset, which differ in the order of the seeds and in images without bits
+FROZEN_SCORES = ("knn", "logme", "h_score")
 TITLES = {
     "random": "random choice",
     "top1": "ImageNet top-1",
@@ -37,81 +38,38 @@ TITLES = {
     "knn": "kNN",
     "logme": "LogME",
     "h_score": "H-score",
-    "predicted": "probe and top-1 (no race)",
-} | {f"race {f:g}": f"race, {100 * f:g} % of the cost of full training" for f in FRACTIONS}
+    "predicted": "probe and top-1",
+} | {f"race {f:g}": f"race, {100 * f:g} % of the cost" for f in FRACTIONS}
 
 
-class Table:
-    """The runs of the default recipe on a dataset, of the networks that have a probe and runs of the full length."""
-
-    def __init__(self, rows: list[dict]):
-        self.probe = {r["network"]: r["val_top1"] for r in rows if not r["config"]["steps"]}
-        self.cells: dict[tuple[str, int, int], list[dict]] = defaultdict(list)
-        for row in rows:
-            config = row["config"]
-            if config["steps"] and set(config) == {*RECIPE, "lr", "steps"} and RECIPE.items() <= config.items():
-                self.cells[row["network"], config["steps"], row["seed"]].append(row)
-        self.full = max((steps for _, steps, _ in self.cells), default=0)
-        has = {name: {s for n, s, seed in self.cells if n == name and seed == 0} for name in self.probe}
-        self.names = [name for name in self.probe if self.full in has[name]]
-        self.steps = sorted(set.intersection(*(has[name] for name in self.names))) if self.names else []
-
-    def best(self, name: str, steps: int, seed: int) -> dict | None:
-        return max(self.cells.get((name, steps, seed), ()), key=lambda row: row["val_top1"], default=None)
-
-    def truth(self) -> np.ndarray:
-        """(K,) in points."""
-        seeds = {seed for _, _, seed in self.cells}
-        runs = [[self.best(name, self.full, seed) for seed in seeds] for name in self.names]
-        return np.array([100 * np.mean([run["test_top1"] for run in found if run]) for found in runs])
-
-    def seconds(self, name: str, steps: int, seed: int) -> float:
-        return sum(row["seconds"] for row in self.cells.get((name, steps, seed), ())) or np.inf
-
-    def answer_rows(self) -> list[dict]:
-        """As those of a recommendation."""
-        half = {name: 1.96 * (p * (1 - p) / IMAGES) ** 0.5 for name, p in self.probe.items()}
-        return [
-            {
-                "score": self.probe[name],
-                "interval": (self.probe[name] - half[name], self.probe[name] + half[name]),
-                "imagenet_top1": TOP1[name],
-                "weights": "imagenet",
-            }
-            for name in self.names
-        ]
-
-    def between(self) -> dict[str, float]:
-        """SD over networks, in points, of what they gain from a number of steps to the full one."""
-        full = np.array([self.best(name, self.full, 0)["val_top1"] for name in self.names])
-        return {
-            str(steps): float(
-                100 * np.std(full - [self.best(name, steps, 0)["val_top1"] for name in self.names], ddof=1)
-            )
-            for steps in self.steps[:-1]
-        }
+def answer_rows(data: Dataset) -> list[dict]:
+    """As those of a recommendation."""
+    images = len(data.easiness["val"])
+    half = [1.96 * (p * (1 - p) / images) ** 0.5 for p in data.probe]
+    return [
+        {"score": p, "interval": (p - h, p + h), "imagenet_top1": TOP1[name], "weights": "imagenet"}
+        for name, p, h in zip(data.names, data.probe, half, strict=True)
+    ]
 
 
-def replay(table: Table, seconds: float, seed: int) -> race.RaceResult:
+def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceResult:
     """A race with that many seconds."""
-    k, rng = len(table.names), np.random.default_rng(seed)
-    images = rng.normal(size=IMAGES) + rng.normal(size=(k, IMAGES)) * 0.7  # higher is easier
-    scores = 100 * finetuned_order.draw(table.answer_rows(), seed)
+    rng = np.random.default_rng(repeat)
+    scores = 100 * finetuned_order.draw(answer_rows(data), repeat, prior)
+    orders = {(name, steps): np.roll(data.seeds(name, steps), repeat) for name in data.names for steps in data.steps}
+
+    def row(key: Key) -> default_runs.Key | None:
+        """The run with this key; None: there is none."""
+        at = data.names[key[0]], data.steps[key[1]]
+        return (*at, int(orders[at][key[2]])) if key[2] < len(orders[at]) else None
 
     def cost(key: Key) -> float:
-        return table.seconds(table.names[key[0]], table.steps[key[1]], key[2])
-
-    def train(key: Key) -> Run:
-        row = table.best(table.names[key[0]], table.steps[key[1]], key[2])
-        easiest = np.argsort(-images[key[0]] - rng.normal(size=IMAGES) * 0.7)
-        right = np.zeros(IMAGES)
-        right[easiest[: round(row["val_top1"] * IMAGES)]] = 100
-        return Run(*key, right, cost(key))
+        return data.rows[row(key)]["seconds"] if row(key) else np.inf
 
     setup = race.Race(
-        names=table.names,
-        field=Field(scores.mean(0), np.cov(scores.T), len(table.steps), 1, IMAGES),
-        train=train,
+        names=data.names,
+        field=Field(scores.mean(0), np.cov(scores.T), data.steps, 1, len(data.easiness["val"])),
+        train=lambda key: Run(*key, 100 * data.right(row(key), "val", rng), cost(key)),
         cost=cost,
         describe=str,
         seconds=seconds,
@@ -119,86 +77,63 @@ def replay(table: Table, seconds: float, seed: int) -> race.RaceResult:
     return race.race(setup, [], set(), lambda line: None)
 
 
-def replayed(rows: list[dict]) -> list[dict]:
-    """The regret of every choice on every dataset of recipes.jsonl."""
-    found = []
-    for data in dict.fromkeys(row["data"] for row in rows):
-        table = Table([row for row in rows if row["data"] == data])
-        if len(table.names) < MIN_NETWORKS:
-            continue
-        truth, probes = table.truth(), [table.probe[name] for name in table.names]
-        lost = truth.max() - truth
-        total = sum(table.seconds(name, table.full, 0) for name in table.names)
-        prior = finetuned_order.draw(table.answer_rows(), 0)
-        regret = {
-            "random": lost.mean(),
-            "top1": lost[np.argmax([TOP1[name] for name in table.names])],
-            "probe": lost[np.argmax(probes)],
-            "predicted": lost[(prior.max(1, keepdims=True) - prior).mean(0).argmin()],
-        }
-        stated = {}
-        for fraction in FRACTIONS:
-            races = [replay(table, fraction * total, seed) for seed in range(REPEATS)]
-            regret[f"race {fraction:g}"] = np.mean([lost[result.regret.argmin()] for result in races])
-            stated[f"race {fraction:g}"] = np.mean([result.regret.min() for result in races])
-        found.append(
-            {
-                "data": data,
-                "networks": len(table.names),
-                "steps": table.steps,
-                "regret": {name: float(value) for name, value in regret.items()},
-                "stated": {name: float(value) for name, value in stated.items()},
-                "between": table.between(),
-            }
-        )
-    return found
+def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
+    """The regret of every choice on a dataset, and what the races state, in points."""
+    lost = data.truth.max() - data.truth
+    scores = {"top1": [TOP1[name] for name in data.names], "probe": data.probe}
+    of = {row["network"]: row for row in frozen if row["data"] == data.data}
+    if of.keys() >= set(data.names):
+        scores |= {score: [of[name][score] for name in data.names] for score in FROZEN_SCORES}
+    regret = {"random": lost.mean()} | {name: lost[np.argmax(values)] for name, values in scores.items()}
+    regret["predicted"] = lost[expected_regret(finetuned_order.draw(answer_rows(data), 0, prior)).argmin()]
+    total, stated, runs = sum(data.rows[name, data.full, 0]["seconds"] for name in data.names), {}, {}
+    for fraction in FRACTIONS:
+        races = [replay(data, prior, fraction * total, repeat) for repeat in range(REPEATS)]
+        regret[f"race {fraction:g}"] = np.mean([lost[result.regret.argmin()] for result in races])
+        stated[f"race {fraction:g}"] = float(np.mean([result.regret.min() for result in races]))
+        runs[f"race {fraction:g}"] = float(np.mean([len(result.runs) for result in races]))
+    return {
+        "data": data.data,
+        "networks": len(data.names),
+        "seeds": min(len(data.seeds(name, data.full)) for name in data.names),
+        "steps": data.steps,
+        "seconds": total,
+        "regret": {name: float(value) for name, value in regret.items()},
+        "stated": stated,
+        "runs": runs,
+    }
 
 
-def answered(answers: list[dict], runs: list[dict]) -> list[dict]:
-    """The regret of the scores of `recommend`, where its networks were fine-tuned."""
-    from common.recommend.validate import _finetuned_scores
-
-    found = []
-    for answer in answers:
-        finetuned = _finetuned_scores(answer, runs)
-        rows = [row for row in answer["backbones"] if row["backbone"] in finetuned]
-        if len(rows) < MIN_NETWORKS:
-            continue
-        truth = np.array([100 * finetuned[row["backbone"]] for row in rows])
-        lost, scores = truth.max() - truth, {"top1": "imagenet_top1", "probe": "score"}
-        regret = {"random": float(lost.mean())}
-        for name in ("top1", "probe", "knn", "logme", "h_score"):
-            regret[name] = float(lost[np.argmax([row[scores.get(name, name)] for row in rows])])
-        found.append({"data": answer["dataset"], "networks": len(rows), "regret": regret})
-    return found
-
-
-def table(result: dict) -> str:
-    """A line per choice: regret on each dataset, and its mean."""
-    groups = [(result["replayed"], "replayed"), (result["answered"], "answers")]
-    titles = [f"{one['data']}, {one['networks']} networks" for rows, _ in groups for one in rows]
-    titles = [*titles[: len(groups[0][0])], "mean", *titles[len(groups[0][0]) :], "mean"]
-    lines = [f"| choice by | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+def table(result: Sequence[dict]) -> str:
+    """A line per choice: regret on each dataset, its mean and standard error over datasets, the mean that races state."""
+    titles = [one["data"] for one in result]
+    lines = [f"| choice by | {' | '.join(titles)} | mean | stated |", "|---" * (len(titles) + 3) + "|"]
     for name, title in TITLES.items():
-        cells = []
-        for rows, _ in groups:
-            values = [one["regret"].get(name) for one in rows]
-            cells += ["" if v is None else f"{v:.2f}" for v in values]
-            cells.append("" if None in values or not values else f"{np.mean(values):.2f}")
-        lines.append(f"| {title} | {' | '.join(cells)} |")
+        values = [one["regret"].get(name) for one in result]
+        cells = ["" if v is None else f"{v:.2f}" for v in values]
+        stated = [one["stated"][name] for one in result if name in one["stated"]]
+        last = f"{np.mean(stated):.2f}" if stated else ""
+        lines.append(f"| {title} | {' | '.join(cells)} | {_mean(values)} | {last} |")
     return "\n".join(lines)
 
 
-def load(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+def short_table(result: Sequence[dict]) -> str:
+    """The means alone."""
+    lines = ["| choice by | points lost |", "|---|---|"]
+    return "\n".join(lines + [f"| {t} | {_mean([o['regret'].get(n) for o in result])} |" for n, t in TITLES.items()])
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    return "" if None in values else f"{np.mean(values):.2f} ± {sem(values):.2f}"
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    result = {
-        "replayed": replayed(load(RESULTS / "recipes.jsonl")),
-        "answered": answered(load(RESULTS / "answers.jsonl"), load(ROOT / "results" / "runs.jsonl")),
-    }
+    datasets = default_runs.load()
+    frozen = [json.loads(line) for line in FROZEN.read_text("utf-8").splitlines()]
+    result = [
+        choices(data, frozen, fit(own([other for other in datasets if other.data != data.data]))) for data in datasets
+    ]
     OUT.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))
 

@@ -9,6 +9,7 @@
 
 import argparse
 import ast
+import importlib
 import json
 import re
 import statistics
@@ -216,20 +217,6 @@ def images_claim() -> str:
     return images_table(load_lines(BENCHMARKS / "images_claim.jsonl"))
 
 
-def published_order() -> str:
-    """Regret and tau of ImageNet's top-1 and of other datasets, as `finetuned_order.py` measures them."""
-    from benchmarks.finetuned_order import table
-
-    return table(json.loads((BENCHMARKS / "finetuned_order.json").read_text()))
-
-
-def own_order() -> str:
-    """Regret, tau and error of probe and top-1, as `finetuned_order.py` measures them."""
-    from benchmarks.finetuned_order import own_table
-
-    return own_table(json.loads((BENCHMARKS / "finetuned_order.json").read_text()))
-
-
 def leaks_table(name: str) -> str:
     """A table of `leaks.py`."""
     from benchmarks import leaks
@@ -237,11 +224,17 @@ def leaks_table(name: str) -> str:
     return getattr(leaks, f"{name}_table")(load_lines(BENCHMARKS / "leaks.jsonl"))
 
 
-def race() -> str:
-    """The regret of the race and of probes, as `race.py` replays it."""
-    from benchmarks.race import table
+def measured(benchmark: str, table: str = "table") -> str:
+    """A table of the benchmark of this name, from its results."""
+    module = importlib.import_module(f"benchmarks.{benchmark}")
+    return getattr(module, table)(json.loads((BENCHMARKS / f"{benchmark}.json").read_text()))
 
-    return table(json.loads((BENCHMARKS / "race.json").read_text()))
+
+def race_calibration() -> str:
+    """What simulated races state, and what is true, as `race_calibration.py` measures it."""
+    from benchmarks.race_calibration import table
+
+    return table(load_lines(BENCHMARKS / "race_calibration.jsonl"))
 
 
 def times() -> str:
@@ -334,13 +327,17 @@ TABLES = {
     "p_best": p_best,
     "labels_claim": labels_claim,
     "images_claim": images_claim,
-    "published_order": published_order,
-    "own_order": own_order,
+    "published_order": partial(measured, "finetuned_order"),
+    "own_order": partial(measured, "finetuned_order", "own_table"),
     **{
         f"leaks_{name}": partial(leaks_table, name)
         for name in ("groups", "scores", "baselines", "false_alarms", "power")
     },
-    "race": race,
+    "race": partial(measured, "race"),
+    "race_short": partial(measured, "race", "short_table"),
+    "race_calibration": race_calibration,
+    "short_runs": partial(measured, "short_runs"),
+    "p_best_real": partial(measured, "p_best_real"),
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)
 

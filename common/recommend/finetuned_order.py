@@ -6,6 +6,7 @@ The constants are measured (benchmarks/finetuned_order.py, docs/recommend.md): e
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,18 @@ from scipy.special import expit, logit
 
 from ..statistics import posterior
 
-BETA, GAMMA, EPS, UPLIFT = 0.42, 0.54, 0.19, 0.62
+
+@dataclass(frozen=True)
+class Fit:
+    """Weights of the prediction, and the SD of eps."""
+
+    uplift: float
+    beta: float
+    gamma: float
+    eps: float
+
+
+MEASURED = Fit(uplift=0.84, beta=0.61, gamma=0.57, eps=0.22)
 DELTA = 0.76
 TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
 DRAWS = 20_000
@@ -28,14 +40,14 @@ def predict(rows: Sequence[Row], seed: int) -> tuple[ndarray, ndarray]:
     return posterior.p_best(final), posterior.expected_regret(final)
 
 
-def draw(rows: Sequence[Row], seed: int) -> ndarray:
+def draw(rows: Sequence[Row], seed: int, fit: Fit = MEASURED) -> ndarray:
     """(DRAWS, K) of the fine-tuned scores of the answer's rows, as fractions."""
     rng = np.random.default_rng(seed)
     scores, bounds = np.array([row["score"] for row in rows]), np.array([row["interval"] for row in rows])
     probes = rng.normal(scores, (bounds[:, 1] - bounds[:, 0]) / (2 * 1.96), (DRAWS, len(rows)))
     probes = logit(probes.clip(0.001, 0.999))
-    final = UPLIFT + probes.mean(1, keepdims=True) + BETA * (probes - probes.mean(1, keepdims=True))
-    final += GAMMA * _prior(rows, rng) + rng.normal(0, EPS, final.shape)
+    final = fit.uplift + probes.mean(1, keepdims=True) + fit.beta * (probes - probes.mean(1, keepdims=True))
+    final += fit.gamma * _prior(rows, rng) + rng.normal(0, fit.eps, final.shape)
     final += DELTA * np.array([row.get("transfer") or 0.0 for row in rows])
     return expit(final)
 
@@ -57,8 +69,8 @@ def format_prediction(rows: Sequence[Row]) -> str:
     if len(order) > 3:
         shown += f", {len(order) - 3} others {sum(row['p_best_finetuned'] for row in order[3:]):.2f}"
     accuracy = np.mean([row["score"] for row in rows])
-    final = expit(UPLIFT + logit(np.clip(accuracy, 0.001, 0.999)))
-    error = 100 * EPS * final * (1 - final)
+    final = expit(MEASURED.uplift + logit(np.clip(accuracy, 0.001, 0.999)))
+    error = 100 * MEASURED.eps * final * (1 - final)
     first = order[0]
     line = (
         f"After fine-tuning, P(best): {shown}; expected loss of {first['backbone']} against the best "

@@ -44,11 +44,19 @@ def finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path, *
 
 
 def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(N) names, (N,) labels and (K, N) predictions; all runs list the same held-out images in the same order."""
+    """(N) names, (N,) labels and (K, N) predictions on the same held-out images.
+
+    Raises:
+        UserError: a run lists other images than the first one.
+    """
     tables = []
     for folder in folders:
         with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
             tables.append(list(csv.DictReader(file)))
+        if [row["image"] for row in tables[-1]] != [row["image"] for row in tables[0]]:
+            raise UserError(
+                f"{folder} was tested on other images than {folders[0]}: remove it, and the command trains it anew"
+            )
     names = sorted({row[column] for rows in tables for row in rows for column in ("label", "predicted")})
     classes = {name: i for i, name in enumerate(names)}
     labels = np.asarray([classes[row["label"]] for row in tables[0]])

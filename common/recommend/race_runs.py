@@ -233,4 +233,4 @@ def _prepare(
         entries=race_log.read(folder, [config.model for config in configs], log),
     )
     scores = 100 * finetuned_order.draw(rows, seed)
-    return Field(scores.mean(0), np.cov(scores.T), len(FRACTIONS), n_folds, len(pool) // n_folds), runs
+    return Field(scores.mean(0), np.cov(scores.T), FRACTIONS, n_folds, len(pool) // n_folds), runs

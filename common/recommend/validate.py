@@ -5,6 +5,7 @@ other datasets' fine-tuned scores (leave one dataset out).
 """
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,13 +130,20 @@ def format_agreements(agreements: Sequence[Agreement]) -> str:
 
 
 def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str, float]:
-    """{backbone of the recommendation: its test score, the mean over seeds}."""
+    """{backbone of the recommendation: its test score, the mean over seeds}.
+
+    Raises:
+        UserError: a score is no number.
+    """
     rows = {row["backbone"]: row for row in recommendation["backbones"]}
     scores: dict[str, list[float]] = defaultdict(list)
     for result in results:
         row = rows.get(result["backbone"])
         if row and _comparable(recommendation, row, result):
-            scores[result["backbone"]].append(result["test"][recommendation["metric"]]["value"])
+            value = result["test"][recommendation["metric"]]["value"]
+            if not math.isfinite(value):
+                raise UserError(f"{row['backbone']} on {result['dataset']}: a fine-tuned score is {value}, no number")
+            scores[result["backbone"]].append(value)
     return {name: sum(values) / len(values) for name, values in scores.items()}
 
 

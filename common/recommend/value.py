@@ -1,10 +1,10 @@
 """Which short run next: the one by which the expected regret falls most per second.
 
-K candidates, R rungs (fractions of the steps of a full run; the last is a full run), F folds of held-out images. Scores are in points.
+K candidates, R rungs (lengths of runs; the last is a full run), F folds of held-out images. Scores are in points.
 The score of a run of candidate k at rung r on fold f is y = b[k, r] + h[k, f] + noise:
 
-- b[k, R - 1] is the true score of fine-tuning, with the prior of `Field`. From a rung to the one below, candidates change their
-  places by N(0, kappa^2) and all of them their level by any amount, so only differences at the same rung count.
+- b[k, R - 1] is the true score of fine-tuning, with the prior of `Field`. With half of the steps, candidates change their places
+  by N(0, kappa^2) and all of them their level by any amount, so only differences at the same rung count.
 - h, the sampled images: shared in part by all candidates of a fold, in part by all runs of a candidate on it.
 - noise: the seed, N(0, sigma_a^2), and the images on which runs of one candidate differ.
 
@@ -27,10 +27,7 @@ from ..statistics.intervals import unit_indices
 
 # Priors, in points
 LEVEL = 20.0  # SD of the level of a rung
-KAPPA, KAPPA_LOG_SD = (
-    1.5,
-    0.8,
-)  # median and log-SD of the change between rungs: 2.7 to 3.9 from 25 to 300 steps (benchmarks/race.py)
+KAPPA, KAPPA_LOG_SD = 1.5, 0.9  # median and log-SD of the change with half of the steps (benchmarks/short_runs.py)
 KAPPAS = np.geomspace(0.1, 10, 7)
 SEED_SDS = np.geomspace(0.1, 5, 7)
 SCALES = {0.5: 0.25, 1.0: 0.5, 1.5: 0.25}  # of the prior's SD: probability
@@ -49,9 +46,13 @@ class Field:
 
     mean: ndarray  # (K,) expected fine-tuned scores
     covariance: ndarray  # (K, K)
-    rungs: int
+    lengths: Sequence[float]  # (R,) of the runs, in any unit, ascending
     folds: int
     images: int  # of a fold
+
+    @property
+    def rungs(self) -> int:
+        return len(self.lengths)
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,8 @@ def _rows(field: Field, keys: Sequence[Key]) -> ndarray:
 def _prior(field: Field, scale: float, kappa: float, between_seeds: float, shared: float) -> tuple[ndarray, ndarray]:
     """(J,) and (J, J) of the latent values."""
     k, rungs, folds = len(field.mean), field.rungs, field.folds
-    steps = field.rungs - 1 - np.maximum.outer(np.arange(rungs), np.arange(rungs))  # a random walk from the top
+    halvings = np.log2(field.lengths[-1] / np.asarray(field.lengths))
+    steps = np.minimum.outer(halvings, halvings)  # a random walk from the top
     b = scale**2 * np.kron(field.covariance, np.ones((rungs, rungs)))
     b += kappa**2 * np.kron(np.eye(k), steps) + LEVEL**2 * np.kron(np.ones((k, k)), np.eye(rungs))
     h = np.kron(shared * np.ones((k, k)) + (between_seeds - shared) * np.eye(k), np.eye(folds))

@@ -1,6 +1,7 @@
 """Run folders -> records of the finished runs, from their `result.json` alone."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +133,8 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
     scores = {name: _score(**score) for name, score in result["test"].items()}
     if not {*REQUIRED, metric} <= scores.keys() & set(METRICS):
         raise LookupError(f"no {metric} or other score among {', '.join(scores)}")
+    if not math.isfinite(scores[metric][0]):
+        raise ValueError(f"its {metric} is {scores[metric][0]}, no number")
     height, width = result["preprocess"]["size"]
     cost = {"parameters": result["parameters"], "macs": result["macs"], **result["cost"]}
     return Run(

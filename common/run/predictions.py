@@ -58,7 +58,7 @@ def write_confusion(folder: Path, counts: ndarray, classes: Sequence[str]) -> No
 
 
 def read_predictions(folder: Path, part: Part = "test") -> RunPredictions | None:
-    """The predictions in a run folder; None if they are missing or damaged."""
+    """The predictions in a run folder; None if they are missing, damaged or no numbers."""
     try:
         logits = np.load(folder / f"{part}_logits.npy")
         with open(folder / CONFUSION, newline="", encoding="utf-8") as file:
@@ -70,6 +70,6 @@ def read_predictions(folder: Path, part: Part = "test") -> RunPredictions | None
         groups = np.array([row[header.index("group")] for row in rows]) if "group" in header else None
     except (OSError, ValueError, LookupError, StopIteration):
         return None
-    if logits.shape != (len(labels), len(classes)):
+    if logits.shape != (len(labels), len(classes)) or np.isnan(logits).any():
         return None
     return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits, groups)

@@ -38,6 +38,16 @@ def test_the_answer_survives_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> No
     assert end.value.code == 2 and len(json.loads(Path("a.json").read_text())["backbones"]) == 2
 
 
+def test_runs_on_other_images_are_not_compared() -> None:
+    for folder, images in (("a", "xy"), ("b", "xz")):
+        Path(folder).mkdir()
+        rows = "".join(f"{image}.png,cat,dog\n" for image in images)
+        Path(folder, "predictions.csv").write_text(f"image,label,predicted\n{rows}")
+    assert finetuning.predictions([Path("a"), Path("a")])[2].shape == (2, 2)
+    with pytest.raises(UserError, match="b was tested on other images than a"):
+        finetuning.predictions([Path("a"), Path("b")])
+
+
 def test_interrupted_finals_are_continued(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     """The same command continues its own answer and run folders; another one is refused. Runs are forked, which is faster.
 

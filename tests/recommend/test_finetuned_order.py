@@ -1,6 +1,7 @@
 """P(best after fine-tuning): the constants are the measured ones, and large differences count more than small ones."""
 
 import json
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -19,9 +20,8 @@ def row(name: str, score: float, top1: float | None = 0.75, weights: str = "imag
 def test_the_constants_are_measured() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "finetuned_order.json").read_text())
     (both,) = [fit for fit in result["own"] if fit["used"] == ["probe", "top1"]]
-    measured = (*both["weights"], both["eps"], result["uplift"])
-    assert tuple(round(value, 2) for value in measured) == (order.BETA, order.GAMMA, order.EPS, order.UPLIFT)
-
+    measured = (result["uplift"], *both["weights"], both["eps"])
+    assert tuple(round(value, 2) for value in measured) == astuple(order.MEASURED)
     assert round(result["transfer_weight"], 2) == order.DELTA
 
 
@@ -50,7 +50,7 @@ def test_simulated_frequencies() -> None:
     for _ in range(150):
         probes, top1 = rng.uniform(0.6, 0.9, 3), rng.uniform(0.6, 0.85, 3)
         odds = np.log(probes / (1 - probes)), np.log(top1 / (1 - top1))
-        final = order.BETA * odds[0] + order.GAMMA * odds[1] + rng.normal(0, order.EPS, 3)
+        final = order.MEASURED.beta * odds[0] + order.MEASURED.gamma * odds[1] + rng.normal(0, order.MEASURED.eps, 3)
         p, _ = order.predict([row(str(k), probes[k], top1[k]) for k in range(3)], seed=0)
         hits.append(final.argmax() == p.argmax())
         stated.append(p.max())

@@ -1,9 +1,11 @@
 """The race: the next run is worth most per second, rungs are correlated as measured, and it says what more time would buy."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from common.recommend import race, race_text, value
 from common.recommend.value import Field, Key, Run
@@ -24,7 +26,7 @@ class Simulated:
 
     def field(self) -> Field:
         k = len(self.truth)
-        return Field(np.full(k, self.truth.mean()), 2.5**2 * np.eye(k), len(RUNGS), FOLDS, IMAGES)
+        return Field(np.full(k, self.truth.mean()), 2.5**2 * np.eye(k), RUNGS, FOLDS, IMAGES)
 
     def train(self, key: Key) -> Run:
         candidate, rung, seed = key
@@ -87,12 +89,27 @@ def test_the_correlation_of_rungs_is_measured() -> None:
     assert kappa(between=0.1) < 2 < 3 < kappa(between=8)
 
 
+def test_its_prior_is_measured() -> None:
+    longest = json.loads((ROOT / "benchmarks" / "results" / "short_runs.json").read_text())[-1]
+    assert (round(longest["median"], 1), round(longest["log_sd"], 1)) == (value.KAPPA, value.KAPPA_LOG_SD)
+
+
 def test_an_interrupted_race_continues() -> None:
     whole, first = (Simulated([85, 84, 80], [10, 10, 20], 2) for _ in range(2))
-    result = whole.race(60)
-    begun = first.race(25)
-    assert 0 < len(begun.runs) < len(result.runs)
-    assert [(r.candidate, r.rung, r.seed) for r in first.race(60, done=list(begun.runs)).runs] == whole.made
+    whole.race(60)
+    done, train = [], first.train
+
+    def interrupted(key: Key) -> Run:
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(train(key))
+        return done[-1]
+
+    first.train = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        first.race(60)
+    first.train = train
+    assert [(r.candidate, r.rung, r.seed) for r in first.race(60, done=done).runs] == whole.made and len(whole.made) > 4
     assert all("next" in line and "expected loss" in line for line in whole.lines)
 
 

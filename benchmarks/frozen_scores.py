@@ -1,0 +1,68 @@
+"""kNN, LogME and H-score of the networks of recipes.py, on the images of train and validation.
+
+    python benchmarks/frozen_scores.py --data FOLDER
+
+A line of `results/frozen_scores.jsonl` per network and dataset; those already there are skipped. `--data` as for recipes.py.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import torch
+
+from benchmarks import recipes
+from common.models import build, weights
+from common.transfer import linear_probe, transferability
+from common.transfer.features import MAX_BATCH, forward_features
+
+OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
+
+
+def features(network: str, bench: str, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
+    """(N, D) features and (N,) labels of train and validation; the number of classes."""
+    row, source = build.get_backbone(network), recipes.NETWORKS[network]
+    source = source if source == "imagenet" else str(recipes.SHARED / source)
+    parts, classes, _ = recipes.load(bench, data, row.mean, row.std, row.interpolation)
+    state = weights.load_weights(row, source, offline=True)[0]
+    values = []
+    for part in (parts["train"], parts["val"]):
+        net = build.create_model(row, classes, state, size=(recipes.SIDE, recipes.SIDE))
+        values.append(forward_features(net, row, replace(part, batch_size=MAX_BATCH["cpu"]), "fp32").values)
+    return np.concatenate(values), np.concatenate([parts[part].labels for part in ("train", "val")]), classes
+
+
+def scores(x: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:
+    with linear_probe.single_threaded_blas():
+        neighbours = linear_probe.knn_out_of_fold(x, y, classes, linear_probe.folds(y, None, 0)).argmax(1)
+        return {
+            "knn": round(float((neighbours == y).mean()), 5),
+            "logme": round(transferability.logme(x, y, classes), 5),
+            "h_score": round(transferability.h_score(x, y, classes), 5),
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    data = parser.parse_args().data
+    torch.set_num_threads(1)
+    done = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
+    for bench in recipes.BENCHMARKS:
+        for network in recipes.NETWORKS:
+            if (network, bench) in [(row["network"], row["data"]) for row in done]:
+                continue
+            found = {"network": network, "data": bench, **scores(*features(network, bench, data))}
+            with OUT.open("a") as file:
+                print(json.dumps(found), file=file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The benchmarks of the answer read which images a run has right, and recover what they measure from simulated runs."""
+
+import base64
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import default_runs, race, race_calibration, short_runs
+from common.recommend.finetuned_order import MEASURED
+
+NETWORKS = ("efficientnet_lite0", "timm:mobilenetv2_100", "torchvision:squeezenet1_1")
+N = 403
+
+
+def rows(with_bits: bool = True) -> list[dict]:
+    """Three networks, the second the best after fine-tuning and the worst probe."""
+    found, easiness = [], np.random.default_rng(0).normal(size=N)
+    for k, name in enumerate(NETWORKS):
+        for steps, accuracy in ((0, 0.6 - 0.1 * (k == 1)), (25, 0.6), (300, 0.8 + 0.1 * (k == 1))):
+            right = np.argsort(np.argsort(easiness)) < accuracy * N
+            packed = base64.b64encode(np.packbits(right).tobytes()).decode()
+            row = {"network": name, "data": "some", "config": default_runs.PROBE, "seed": 0, "seconds": steps / 10}
+            if steps:
+                row["config"] = default_runs.RECIPE | {"steps": steps}
+            for part in ("val", "test"):
+                row |= {f"{part}_top1": round(right.mean(), 5)}
+                if with_bits or (k, steps) != (0, 300):
+                    row |= {f"{part}_right": packed}
+            found.append(row)
+    other_recipe = found[-1] | {"config": found[-1]["config"] | {"lr": 1e-3}, "test_top1": 1.0}
+    return [*found, other_recipe]
+
+
+def load(path: Path, found: list[dict]) -> default_runs.Dataset:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in found))
+    return default_runs.load(path)[0]
+
+
+@pytest.mark.parametrize("with_bits", [True, False])
+def test_the_images_of_a_run(tmp_path: Path, with_bits: bool) -> None:
+    data = load(tmp_path / "rows.jsonl", rows(with_bits))
+    assert data.names == list(NETWORKS) and data.steps == [25, 300] and data.truth.argmax() == 1
+    right, same = (data.right((name, 300, 0), "val", np.random.default_rng(0)) for name in NETWORKS[::2])
+    assert len(right) == N and right.mean() == pytest.approx(0.8, abs=0.002)
+    assert np.corrcoef(right, same)[0, 1] > (0.99 if with_bits else 0.3)
+
+
+def test_a_race_finds_what_the_probe_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(race, "REPEATS", 1)
+    data = load(tmp_path / "rows.jsonl", rows())
+    regret = race.choices(data, [], MEASURED)["regret"]
+    assert regret["probe"] == regret["top1"] == pytest.approx(10, abs=0.3) and "knn" not in regret
+    result = race.replay(data, MEASURED, 1e6, 0)
+    assert result.regret.argmin() == 1 and {run.candidate for run in result.runs} >= {0, 1}
+
+
+def test_the_change_between_lengths_is_recovered() -> None:
+    rng = np.random.default_rng(0)
+    changes = [rng.normal(0, (2**2 * 1.5 + 0.5) ** 0.5, 6) for _ in range(40)]
+    centred = [c - c.mean() for c in changes]
+    median, log_sd = short_runs.prior([short_runs.log_likelihood(c, 0.5, 1.5) for c in centred])
+    assert median == pytest.approx(2, rel=0.15) and log_sd < 0.45
+
+
+def test_a_simulated_race_states_what_it_expects() -> None:
+    answers = race_calibration.simulate(4, "as assumed", 0)["answers"]
+    assert all(sum(one["p_best"]) == pytest.approx(1, abs=0.001) and one["lost"] >= 0 for one in answers)
+    assert answers[-1]["stated"] < answers[0]["stated"]

@@ -247,21 +247,43 @@ def times() -> str:
     )
 
 
-def sweeps() -> str:
-    """The measurements of `sweep_overhead.py`."""
-    m = json.loads((BENCHMARKS / "sweep_overhead.json").read_text())
-    skip, question, took = m["skipping"], m["whole_question"], m["seconds"]
-    overhead = [sweep / shell - 1 for sweep, shell in zip(took["sweep"], took["shell"], strict=True)]
-    lines = ["| workers | threads each | runs per hour |", "|---|---|---|"]
-    lines += [f"| {row['workers']} | {row['threads']} | {row['runs_per_hour']:.0f} |" for row in m["scaling"]]
-    hours = {machines: f"{value:,.0f}" for machines, value in question["hours"].items()}
+def scale() -> str:
+    """The measurements of `scale.py`."""
+    m = json.loads((BENCHMARKS / "scale.json").read_text())
+    sizes = [size for size in next(iter(m["stages"].values())) if size.isdecimal()]
+    columns = [f"{int(size):,} images" for size in sizes]
+    lines = [f"| CPU seconds, peak memory | {' | '.join(columns)} | exponent |", "|---" * (len(sizes) + 2) + "|"]
+    for stage, found in m["stages"].items():
+        cells = [f"{found[size]['cpu_seconds']:.1f} s, {found[size]['peak_gb']:.2f} GB" for size in sizes]
+        lines.append(f"| {stage} | {' | '.join(cells)} | {found['exponent']:.2f} |")
     return "\n".join(
         [
             *lines,
             "",
-            f"Four short runs on digits (EfficientNet-Lite0, 32 px), {m['device']}, torch {m['torch']}. Compared with the same "
-            f"commands in a shell, the sweep took {', '.join(f'{100 * o:+.1f}' for o in overhead)} % more time (n = {len(overhead)}). "
-            f"A plan of {skip['runs']:,} finished runs is skipped in {skip['all_finished_seconds']:.1f} s. The whole grid of "
+            f"{m['hardware']}, one thread, Python {m['python']}, n = 1, files of {m['pixels']} x {m['pixels']} pixels.",
+        ]
+    )
+
+
+def sweeps() -> str:
+    """The measurements of `sweep_overhead.py`."""
+    m = json.loads((BENCHMARKS / "sweep_overhead.json").read_text())
+    skip, question, scaling = m["skipping"], m["whole_question"], m["scaling"]
+    cpu = {kind: statistics.median(seconds) / 4 for kind, seconds in m["fixed_cpu_seconds"].items()}
+    lines = ["| workers | threads each | runs per hour |", "|---|---|---|"]
+    lines += [f"| {row['workers']} | {row['threads']} | {row['runs_per_hour']:.0f} |" for row in scaling["rows"]]
+    hours = {machines: f"{value:,.0f}" for machines, value in question["hours"].items()}
+    older = f", at commit {scaling['commit']} and not since" * (scaling["commit"] != m["commit"])
+    return "\n".join(
+        [
+            f"Fixed cost of a run, {m['device']}, one thread, torch {m['torch']}: {cpu['sweep']:.1f} CPU seconds in a sweep of four, the server's "
+            f"imports included, and {cpu['shell']:.1f} as a command (one step on the digits, timm's test network; medians of "
+            f"{len(m['fixed_cpu_seconds']['sweep'])}, alternating). A plan of {skip['runs']:,} finished runs is skipped in "
+            f"{skip['all_finished_seconds']:.1f} s.",
+            "",
+            *lines,
+            "",
+            f"Four short runs on digits (EfficientNet-Lite0, 32 px), two idle cores, torch {scaling['torch']}{older}. The whole grid of "
             f"{question['datasets']} datasets x {question['backbones']} backbones x {question['seeds']} seeds at the data sheets' "
             f"sizes is {question['runs']} runs. At the rates that `bench` measured on two cores it takes {hours['1']} hours on one "
             f"such machine, {hours['8']} on 8 and {hours['64']} on 64. No GPU was available to measure.",
@@ -322,6 +344,7 @@ TABLES = {
     "scratch": scratch,
     "results": results,
     "speed": speed,
+    "scale": scale,
     "sweeps": sweeps,
     "same_accuracy": same_accuracy,
     "p_best": p_best,

@@ -1,14 +1,19 @@
-"""What is the overhead of a sweep, how fast does it skip finished runs, how many runs per hour does a machine finish?
+"""What does a run cost in a sweep, how fast are finished runs skipped, how many runs per hour does a machine finish?
 
-    python benchmarks/sweep_overhead.py
+    python benchmarks/sweep_overhead.py              # three minutes of one core, which may be busy
+    python benchmarks/sweep_overhead.py --scaling    # ten more, of two idle cores
 
-Overhead: the sweep of four runs on scikit-learn's digits against the same four commands started one after the
-other by a shell, alternating. Skipping: a plan of 10,000 runs (20 backbones, 500 seeds), all of them finished.
-Scaling: the four runs with 1 and with 2 workers of one thread each, and with one worker of two threads.
+Fixed cost: a sweep of four runs of one step on scikit-learn's digits against the same four commands started one after the
+other by a shell, alternating; CPU seconds of all processes. Skipping: a plan of 10,000 runs (20 backbones, 500 seeds), none
+and all of them finished. Scaling: four short runs with 1 and with 2 workers of one thread each, and with one worker of two
+threads; without the option the figures stay those of an earlier commit, which they name.
 """
 
 import argparse
+import ctypes
 import json
+import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -30,7 +35,9 @@ from common.training import recipes
 BENCH = ROOT / "benchmarks" / "results" / "bench_cpu.json"
 SEEDS = [str(seed) for seed in range(4)]
 SHORT = "--image_size 32 -bs 32 --epochs 6".split()
-MODEL = "efficientnet_lite0"
+ONE_STEP = "--weights none --image_size 32 --steps 1".split()
+MODEL, TINY = "efficientnet_lite0", "timm:test_efficientnet.r160_in1k"
+PR_SET_CHILD_SUBREAPER = 36  # prctl(2): the sweep's server, too, is waited for and counted
 MANY = [*PAPER, *(row.name for row in CIFAR[:9])]
 
 
@@ -45,21 +52,36 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - start
 
 
-def overhead(folder: Path, rounds: int) -> dict[str, list[float]]:
+def cpu_seconds(command: list[str]) -> float:
+    """Of the command, its children and those that they leave behind."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds(command)
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            break
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def fixed_cost(folder: Path, rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of four runs of one step."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     found: dict[str, list[float]] = {"sweep": [], "shell": []}
     for i in range(rounds):
-        for kind in ("sweep", "shell"):
+        for kind in found:
             out = folder / f"{kind}{i}"
             if kind == "sweep":
-                command = sweep(out, "--models", MODEL, "--seeds", *SEEDS, "--threads", "2", *SHORT)
+                command = sweep(out, "--models", TINY, "--seeds", *SEEDS, "--threads", "1", *ONE_STEP)
             else:
                 each = [
-                    [sys.executable, "digits.py", "-model", MODEL, "--seed", s, "--out", str(out / s), *SHORT]
+                    [sys.executable, "digits.py", "-model", TINY, "--seed", s, "--out", str(out / s), *ONE_STEP]
                     for s in SEEDS
                 ]
                 script = " && ".join(map(shlex.join, each))
-                command = ["bash", "-c", f"export OMP_NUM_THREADS=2 TQDM_DISABLE=1; {script}"]
-            found[kind].append(seconds(command))
+                command = ["bash", "-c", f"export OMP_NUM_THREADS=1 TQDM_DISABLE=1; {script}"]
+            found[kind].append(cpu_seconds(command))
             print(kind, found[kind][-1], flush=True)
     return found
 
@@ -127,19 +149,21 @@ def grid_hours() -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=2, help="sweep and shell, each (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="sweep and shell, each (default: %(default)s)")
+    parser.add_argument("--scaling", action="store_true", help="measure the runs per hour, too")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep_overhead.json")
     options = parser.parse_args()
+    versions = provenance.collect(torch.device("cpu"), "fp32")
+    scaled = json.loads(options.out.read_text())["scaling"] if not options.scaling else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         result = {
             "whole_question": grid_hours(),
             "skipping": skipping(folder),
-            "scaling": scaling(folder),
-            "seconds": overhead(folder, options.rounds),
+            "scaling": scaled or {"rows": scaling(folder), **versions},
+            "fixed_cpu_seconds": fixed_cost(folder, options.rounds),
         }
-    result |= provenance.collect(torch.device("cpu"), "fp32")
-    write_json(options.out, result)
+    write_json(options.out, {**result, **versions})
 
 
 if __name__ == "__main__":

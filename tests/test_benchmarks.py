@@ -48,6 +48,27 @@ def test_the_loops_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(run["images_per_second"] > 0 for run in runs)
 
 
+def test_a_peer_trains() -> None:
+    """timm's, on 32 random images: its head learns something, and its logits are finite."""
+    import numpy as np
+    import timm
+    import torch
+
+    from benchmarks import peers
+
+    torch.manual_seed(0)
+    state = {k: v for k, v in timm.create_model("test_resnet").state_dict().items() if not k.startswith("fc.")}
+    generator, labels = np.random.default_rng(0), np.arange(32) % 2
+    pixels = generator.integers(0, 256, (32, 64, 64, 3), np.uint8) // 2 + 127 * labels[:, None, None, None].astype(
+        np.uint8
+    )
+    problem = peers.Problem("test_resnet", state, 2, pixels, labels, (0.5,) * 3, (0.5,) * 3)
+    net, seconds = peers.timed(peers.PEERS["timm"], problem, 1e-2, 8, 0)
+    logits = peers.logits(net, problem, pixels)
+    assert logits.shape == (32, 2) and np.isfinite(logits).all() and seconds > 0
+    assert (logits.argmax(1) == labels).mean() > 0.9
+
+
 def test_the_page_lists_them() -> None:
     page = (BENCHMARKS / "README.md").read_text("utf-8")
     assert [name for name in SCRIPTS if f"({name})" not in page] == []

@@ -329,7 +329,7 @@ def main() -> None:
                 number |= {"seed": "fp32", "torchvision": "fp16" if job.cuda else "fp32"}
                 turn = (r + m) % len(LOOPS)  # nobody is always the first
                 for name in [*LOOPS][turn:] + [*LOOPS][:turn]:
-                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+                    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("forkserver")) as pool:
                         first, rate = pool.submit(measure, name, job).result()
                     run = {"round": r, "model": row.name, "loop": name, "precision": number[name]}
                     run |= {"images_per_second": round(rate, 3), "first_epoch_seconds": round(first, 3)}

@@ -3,8 +3,8 @@
     python benchmarks/gpu_check.py --minutes 8 --out DIR      # one NVIDIA GPU
     python benchmarks/gpu_check.py --smoke --out DIR          # the same sections on a CPU, two minutes
 
-Every section (`benchmarks/gpu/`) runs in its own process: a crash, even of the CUDA context, ends only this section, with its
-traceback recorded. It gets a share of the minutes that are left; checks completed before its timeout count. Images are synthetic or
+Every section (`benchmarks/gpu/`) runs in its own process, forked from one that has imported the libraries: a crash, even of the CUDA
+context, ends only this section, with its traceback recorded. It gets a share of the minutes that are left; checks completed before its timeout count. Images are synthetic or
 scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
 """
 
@@ -12,16 +12,22 @@ import argparse
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from common.sweep.process import Process
 
 # name -> share of the time
 SECTIONS = {
     "branches": 2,
     "precision": 5,
     "accumulation": 1,
+    "compilation": 3,
     "probe": 1,
     "resume": 2,
     "memory": 2,
@@ -40,16 +46,14 @@ def run_section(name: str, seconds: float, out: Path, smoke: bool) -> dict:
     """Status, checks and, of an exception, the traceback."""
     start = time.perf_counter()
     log = out / f"{name}.log"
-    command = [sys.executable, str(SCRIPT), name, *(["--smoke"] if smoke else [])]
-    with open(out / f"{name}.jsonl", "w") as stdout, open(log, "w") as stderr:
-        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, start_new_session=True)
-        try:
-            code = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            code = None
+    log.write_text("")
+    process = Process([str(SCRIPT), name, *(["--smoke"] if smoke else [])], os.environ, log)
+    if (code := process.wait(seconds)) is None:
+        process.kill()
+        with suppress(ProcessLookupError):  # it has not started its processes yet
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    checks = [json.loads(line) for line in Path(stdout.name).read_text().splitlines() if line.startswith("{")]
+        process.wait(60)
+    checks = [json.loads(line) for line in log.read_text().splitlines() if line.startswith('{"check"')]
     failed = [check for check in checks if not check["ok"]]
     status = "error" if code else "failed" if failed else "time over" if code is None else "passed"
     section = {"section": name, "status": status, "seconds": round(time.perf_counter() - start, 1), "checks": checks}

@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 import digits
 from benchmarks import gpu_sections
@@ -16,7 +18,7 @@ from common.data.augment import augment
 from common.data.loader import Batches
 from common.metrics import energy
 from common.recommend import cost_model
-from common.training import train_step
+from common.training import device, train_step
 from common.training.device import make_accelerator
 from common.transfer.features import Extractor, Features, extract_features
 
@@ -47,6 +49,18 @@ def lose_features_in_bf16(extractor: Extractor, *rest: object) -> Features:
     return features if extractor.precision == "fp32" else replace(features, values=features.values[::-1])
 
 
+def restore_nothing(script: str) -> str:
+    return script.replace(
+        "prepare = ",
+        "from common.training import train_state\ntrain_state.checkpoint.restore = lambda *_: None\nprepare = ",
+    )
+
+
+def slow_loading(models: list[str], *_: object) -> Iterator[dict]:
+    figures = ("synthetic", "peak_memory_bytes", "utilization", "precision")
+    return ({**dict.fromkeys(figures), "backbone": name, "end_to_end": 100.0, "ratio": 0.1} for name in models)
+
+
 def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
     assert images.sum().item() > 0
     return apply(images, *rest)
@@ -59,6 +73,10 @@ def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
         ("branches", Batches, "_normalise", normalise_differently),
         ("precision", train_step.F, "cross_entropy", lose_more_in_bf16),
         ("accumulation", shared, "make_accelerator", lambda *args: make_accelerator(*args[:3])),
+        ("compilation", nn.Module, "compile", lambda net, **_: None),
+        ("resume", runs, "DETERMINISTIC", restore_nothing(runs.DETERMINISTIC)),
+        ("memory", device, "OUT_OF_MEMORY", "no memory"),
+        ("bench", speed, "bench_each", slow_loading),
         ("syncs", augment, "apply", wait_for_a_number),
         ("probe", correctness, "extract_features", lose_features_in_bf16),
         ("peak", cost_model, "_estimate", lambda *_, **__: cost_model.Cost(1, 1, 1.0, 10**10)),

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from common.data.loader import Batches
 from common.models import build
 from common.models.registry import BACKBONES, MODERN
 from common.spec import Augment
+from common.training.autotune import compile_modes
 from common.training.device import resolve_precision
 from common.training.evaluate import evaluate
 from common.transfer import linear_probe
@@ -88,6 +90,22 @@ def accumulation(smoke: bool) -> Checks:
         tolerance = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}[name]
         ok = off < tolerance and one[0] != one[-1]
         yield check(f"{name}: four micro-batches as one batch", ok, one=one, four=four)
+
+
+def compilation(smoke: bool) -> Checks:
+    """In every mode of `torch.compile` that `--tune` times, a network learns as without, and is compiled once."""
+    model, size = ("timm:test_resnet", 32) if smoke else ("resnet18", 64)
+    for micro_batches in [1] if smoke else [1, 2]:
+        expected = losses(model, "fp32", size, 4, micro_batches)
+        for mode in compile_modes(DEVICE, micro_batches):
+            torch.compiler.reset()
+            counters.clear()
+            found = losses(model, "fp32", size, 4, micro_batches, mode)
+            off = max(abs(a - b) for a, b in zip(found, expected, strict=False))
+            graphs = counters["stats"]["unique_graphs"]
+            ok = all(map(math.isfinite, found)) and off < 0.02 * max(expected) and graphs == 1
+            title = f"{mode}, {micro_batches} micro-batches: as without, compiled once"
+            yield check(title, ok, losses=found, difference=off, graphs=graphs)
 
 
 def probe(smoke: bool) -> Checks:

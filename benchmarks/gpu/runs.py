@@ -3,13 +3,11 @@
 import json
 import os
 import resource
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +18,13 @@ import eurosat
 from common.errors import OUT_OF_MEMORY, UserError
 from common.models import build, weights
 from common.spec import Dataset
+from common.sweep.process import Process
 
 from .shared import DEVICE, Checks, check, run_sheet
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Deterministic kernels; cuDNN's choice by timing would differ between two runs
+# Runs a data sheet with deterministic kernels; cuDNN's choice by timing would differ between two runs
 DETERMINISTIC = """
 import runpy, sys
 import torch
@@ -39,14 +38,15 @@ device.prepare = deterministic
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+SECONDS = 600  # more than a short run takes
 SHORT = "-model timm:test_resnet --weights none --image_size 32 -bs 64 --steps 16 --eval_every 8 --save_every 2".split()
 
 
-def start_run(*options: str, deterministic: bool = True) -> subprocess.Popen:
-    start = ["-c", DETERMINISTIC] if deterministic else []
-    environment = {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, *start, str(ROOT / "digits.py"), *options]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+def start_run(folder: Path, *options: str, deterministic: bool = True) -> Process:
+    script = folder / "deterministic.py"
+    script.write_text(DETERMINISTIC)
+    command = [*[str(script)] * deterministic, str(ROOT / "digits.py"), *options]
+    return Process(command, {**os.environ, "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}, folder / "log")
 
 
 def resume(smoke: bool) -> Checks:
@@ -54,15 +54,16 @@ def resume(smoke: bool) -> Checks:
     with tempfile.TemporaryDirectory() as name:
         for deterministic in [True] if DEVICE.type == "cpu" else [True, False]:
             folder = Path(name, str(deterministic))
+            folder.mkdir()
             whole, killed = folder / "whole", folder / "killed"
-            reference = start_run(*SHORT, "--out", str(whole), deterministic=deterministic)
-            codes = [reference.wait()]
-            victim = start_run(*SHORT, "--out", str(killed), deterministic=deterministic)
-            while victim.poll() is None and not (killed / "checkpoints" / "last.pt").exists():
-                time.sleep(0.005)
-            victim.send_signal(signal.SIGKILL)
-            victim.wait()
-            codes.append(start_run("--resume", str(killed), deterministic=deterministic).wait())
+            start = partial(start_run, folder, deterministic=deterministic)
+            codes = [start(*SHORT, "--out", str(whole)).wait(SECONDS)]
+            victim = start(*SHORT, "--out", str(killed))
+            while victim.wait(0.005) is None and not (killed / "checkpoints" / "last.pt").exists():
+                pass
+            victim.kill()
+            victim.wait(SECONDS)
+            codes.append(start("--resume", str(killed)).wait(SECONDS))
             yield from compare_runs(whole, killed, codes, deterministic)
 
 
@@ -101,8 +102,10 @@ def little_memory(size: int) -> Iterator[None]:
 
 def memory(smoke: bool) -> Checks:
     """Out of memory is one line that names a smaller batch, and --micro_bs trains the batch that did not fit."""
-    model, size, budget = ("timm:test_vit", 128, 48 << 20) if smoke else ("efficientnet_lite0", 1024, 2 << 30)
-    options = f"-model {model} --weights none --image_size 160 -bs {size} --steps 1 --eval_every 1".split()
+    model, size, side, budget = (
+        ("timm:test_vit", 512, 64, 96 << 20) if smoke else ("efficientnet_lite0", 1024, 160, 2 << 30)
+    )
+    options = f"-model {model} --weights none --image_size {side} -bs {size} --steps 1 --eval_every 1".split()
     with tempfile.TemporaryDirectory() as folder:
         code, text = run_sheet(
             digits.DATASET, *options, "--micro_bs", "16", "--out", f"{folder}/free"

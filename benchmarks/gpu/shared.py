@@ -1,5 +1,6 @@
 """What the sections share: this device, synthetic batches, tasks, short runs."""
 
+import gc
 import io
 import math
 from collections.abc import Iterator
@@ -67,11 +68,16 @@ def task_of(net: nn.Module, head: str, train: Batches, accelerator: Accelerator,
     )  # fmt: skip
 
 
-def losses(model: str, precision: str, size: int, steps: int, micro_batches: int = 1) -> list[float]:
+def losses(
+    model: str, precision: str, size: int, steps: int, micro_batches: int = 1, compile_mode: str | None = None
+) -> list[float]:
     """The training loss of each of the first steps of a random network."""
     row, accelerator = build.get_backbone(model), accelerator_of(precision, micro_batches)
     torch.manual_seed(0)
     net = build.create_model(row, CLASSES, None)
+    if compile_mode:
+        backend = "inductor" if DEVICE.type == "cuda" else "aot_eager"  # without the minutes of a C++ compiler
+        net.compile(mode=compile_mode, backend=backend, dynamic=False)
     train = make_batches(DEVICE, size=size, micro_batches=micro_batches)
     found: list[float] = []
     finetune(task_of(net, row.head, train, accelerator, steps, 1), lambda record: found.append(record["train_loss"]))
@@ -90,4 +96,5 @@ def run_sheet(dataset: Dataset, *options: str) -> tuple[int, str]:
             run_script(dataset, [*options])
         except SystemExit as stopped:
             code = stopped.code
+    gc.collect()  # the exceptions of a run that failed refer to its tensors
     return code, stderr.buffer.getvalue().decode()

@@ -1,6 +1,8 @@
 """Batches: their order, their share per process, streaming and memory format."""
 
 import threading
+from contextlib import closing, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import torch
 from tiny import batches
 
 from common import Augment
+from common.data import loader
+from common.data.loader import Batches
 
 
 def test_an_epoch_sees_every_image_once() -> None:
@@ -86,3 +90,37 @@ def test_balanced_sampling() -> None:
     assert len(labels) == 800 and 340 < int(labels.sum()) < 460
     rare = torch.cat([x[y == 1] for x, y in drawn]).flatten(1)
     assert len(rare) > 4 * 80 and len(rare.unique(dim=0)) > 0.95 * len(rare)
+
+
+class FakeStream:
+    """A CUDA stream whose events are numbers: that of the copies so far, and that of the last one waited for."""
+
+    def __init__(self) -> None:
+        self.recorded = self.waited = 0
+
+    def record_event(self) -> int:
+        self.recorded += 1
+        return self.recorded
+
+    def wait_event(self, event: int) -> None:
+        self.waited = event
+
+
+def test_streaming_to_a_gpu_copies_in_a_stream_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's stream waits for a batch's copy, and the allocator for the network's stream."""
+    copies, network = FakeStream(), FakeStream()
+    entered, held = [], []
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: copies)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: network)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext(entered.append(stream)))
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda images, stream: held.append(stream))
+    monkeypatch.setattr(loader, "to_device", lambda tensor, device: tensor)
+    monkeypatch.setattr(Batches, "_normalise", lambda self, images: images)
+    on_cpu = batches(40, 8)
+    on_gpu = replace(on_cpu, device=torch.device("cuda"))
+    with closing(on_gpu.train(Augment(), 0)) as streamed:
+        pairs = zip(streamed, on_cpu.train(Augment(), 0), strict=True)
+        for i, ((x, y), (x0, y0)) in enumerate(islice(pairs, 7), 1):
+            assert torch.equal(x, x0) and torch.equal(y, y0)
+            assert network.waited == i <= copies.recorded and held == [network] * i
+    assert entered == [copies] * copies.recorded and network.recorded == 0

@@ -106,7 +106,7 @@ def test_failures_are_recorded(tmp_path: Path) -> None:
     """A section whose time is over or that dies does not keep the others from running."""
     from benchmarks import gpu_check
 
-    section = gpu_check.run_section("branches", 0.01, tmp_path, smoke=True)
+    section = gpu_check.run_section("resume", 0.01, tmp_path, smoke=True)
     assert section["status"] == "time over" and section["checks"] == []
     section = gpu_check.run_section("no such section", 60, tmp_path, smoke=True)
     assert section["status"] == "error" and "invalid choice" in section["traceback"]

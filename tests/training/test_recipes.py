@@ -8,7 +8,7 @@ from common import Augment
 from common.cli import catalog
 from common.cli.parse import make_config, parse
 from common.models.build import get_backbone
-from common.spec import Published
+from common.spec import Published, Recipe
 from common.training import recipes
 
 
@@ -40,3 +40,31 @@ def test_the_papers_recipe(flowers_tree: Path) -> None:
     assert (second.optimizer, second.lr, second.weight_decay, second.patience) == ("sgd", 1e-3, 0, 20)
     assert {first.schedule, second.schedule} == {"constant"} and recipe.label_smoothing == 0
     assert (recipe.choose_on, recipe.eval_every, recipe.test_last) == ("test", 7, True)
+
+
+def from_options(images: Path, model: str, *options: str) -> tuple[Recipe, str]:
+    """The recipe, and where its rate is from."""
+    sheets, argv = (folder.DATASET,), ["-model", model, "--data_dir", str(images), "--out", "out", *options]
+    config, backbone = make_config(sheets, parse(sheets, argv)), get_backbone(model)
+    return recipes.from_config(config, backbone, 20), recipes.source(config, backbone)
+
+
+def test_one_network_under_two_names_has_one_recipe(class_tree) -> None:
+    images = class_tree()
+    for row, timms in (
+        ("efficientnet_lite0", "tf_efficientnet_lite0"),
+        ("efficientnet_lite2", "tf_efficientnet_lite2.in1k"),
+    ):
+        assert from_options(images, row) == from_options(images, f"timm:{timms}")
+        assert from_options(images, row)[1] == "measured"
+    assert from_options(images, "convnext_tiny")[1] == "unmeasured"
+
+
+def test_options_change_parts_of_the_recipe(class_tree) -> None:
+    options = (
+        "--layer_decay 0.8 --label_smoothing 0 --mixup_alpha 0.2 --ema_decay 0.99 --head_start random --eval_every 7"
+    )
+    recipe, _ = from_options(class_tree(), "resnet50", *options.split())
+    assert (recipe.label_smoothing, recipe.mixup_alpha, recipe.ema_decay) == (0, 0.2, 0.99)
+    assert (recipe.head_start, recipe.eval_every, recipe.phases[0].layer_decay) == ("random", 7, 0.8)
+    assert recipe.batch_norm == "pretrained" and recipe.phases[0].weight_decay == 0.05, "the others are the default's"

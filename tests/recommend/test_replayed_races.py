@@ -64,7 +64,8 @@ def test_the_change_between_lengths_is_recovered() -> None:
     assert median == pytest.approx(2, rel=0.15) and log_sd < 0.45
 
 
-def test_a_simulated_race_states_what_it_expects() -> None:
+def test_a_simulated_race_states_what_it_expects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(race_calibration, "SECONDS", (20, 80))
     answers = race_calibration.simulate(4, "as assumed", 0)["answers"]
     assert all(sum(one["p_best"]) == pytest.approx(1, abs=0.001) and one["lost"] >= 0 for one in answers)
     assert answers[-1]["stated"] < answers[0]["stated"]

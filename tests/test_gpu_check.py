@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from common.data.augment import augment
 from common.data.loader import Batches
 from common.metrics import energy
 from common.recommend import cost_model
-from common.training import device, train_step
+from common.training import train_step
 from common.training.device import make_accelerator
 from common.transfer.features import Extractor, Features, extract_features
 
@@ -75,7 +76,7 @@ def wait_for_a_number(images: torch.Tensor, *rest: object) -> torch.Tensor:
         ("accumulation", shared, "make_accelerator", lambda *args: make_accelerator(*args[:3])),
         ("compilation", nn.Module, "compile", lambda net, **_: None),
         ("resume", runs, "DETERMINISTIC", restore_nothing(runs.DETERMINISTIC)),
-        ("memory", device, "OUT_OF_MEMORY", "no memory"),
+        ("memory", runs, "little_memory", lambda size: nullcontext()),
         ("bench", speed, "bench_each", slow_loading),
         ("syncs", augment, "apply", wait_for_a_number),
         ("probe", correctness, "extract_features", lose_features_in_bf16),

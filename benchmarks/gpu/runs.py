@@ -89,15 +89,19 @@ def little_memory(size: int) -> Iterator[None]:
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties(DEVICE).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + size) / total)
-        yield
-        torch.cuda.set_per_process_memory_fraction(1.0)
+        try:
+            yield
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
         return
     status = Path("/proc/self/status").read_text().splitlines()
     used = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData"))
     limits = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (used + size, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_DATA, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, limits)
 
 
 def memory(smoke: bool) -> Checks:

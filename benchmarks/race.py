@@ -39,7 +39,9 @@ TITLES = {
     "logme": "LogME",
     "h_score": "H-score",
     "predicted": "probe and top-1",
-} | {f"race {f:g}": f"race, {100 * f:g} % of the cost" for f in FRACTIONS}
+    **{f"race {f:g}": f"race, {100 * f:g} % of the cost" for f in FRACTIONS},
+    "full": "full training of all, best on validation",
+}
 
 
 def answer_rows(data: Dataset) -> list[dict]:
@@ -80,13 +82,18 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
 def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
     """The regret of every choice on a dataset, and what the races state, in points."""
     lost = data.truth.max() - data.truth
-    scores = {"top1": [TOP1[name] for name in data.names], "probe": data.probe}
+    full = [data.rows[name, data.full, 0] for name in data.names]
+    scores = {
+        "top1": [TOP1[name] for name in data.names],
+        "probe": data.probe,
+        "full": [run["val_top1"] for run in full],
+    }
     of = {row["network"]: row for row in frozen if row["data"] == data.data}
     if of.keys() >= set(data.names):
         scores |= {score: [of[name][score] for name in data.names] for score in FROZEN_SCORES}
     regret = {"random": lost.mean()} | {name: lost[np.argmax(values)] for name, values in scores.items()}
     regret["predicted"] = lost[expected_regret(finetuned_order.draw(answer_rows(data), 0, prior)).argmin()]
-    total, stated, runs = sum(data.rows[name, data.full, 0]["seconds"] for name in data.names), {}, {}
+    total, stated, runs = sum(run["seconds"] for run in full), {}, {}
     for fraction in FRACTIONS:
         races = [replay(data, prior, fraction * total, repeat) for repeat in range(REPEATS)]
         regret[f"race {fraction:g}"] = np.mean([lost[result.regret.argmin()] for result in races])

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import recipe_tables
+from benchmarks import peer_tables, recipe_tables
 from common.cli import catalog
 from common.cli.format import format_result
 from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
@@ -330,6 +330,7 @@ def mutations() -> str:
 
 TABLES = {
     "mutations": mutations,
+    "peers": peer_tables.peers,
     **{f"recipe_{name}": table for name, table in recipe_tables.TABLES.items()},
     "tree": tree,
     "first_run": first_run,

@@ -69,6 +69,13 @@ def test_a_peer_trains() -> None:
     assert (logits.argmax(1) == labels).mean() > 0.9
 
 
+def test_ranks_of_peers_share_ties() -> None:
+    from benchmarks import peer_tables
+
+    scores = {"ours": 0.7, "fastai": 0.5, "timm": 0.5}
+    assert [peer_tables.rank(scores, peer) for peer in scores] == [1, 2.5, 2.5]
+
+
 def test_the_page_lists_them() -> None:
     page = (BENCHMARKS / "README.md").read_text("utf-8")
     assert [name for name in SCRIPTS if f"({name})" not in page] == []

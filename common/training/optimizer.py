@@ -41,6 +41,8 @@ def _lr_scales(net: nn.Module, head: str, phase: Phase) -> dict[str, float]:
     Layer-wise decay: Bao et al. 2022, arXiv 2106.08254, appendix H.
     """
     layers = list(_layers(net))
+    after_head = layers.index(head) + 1 if head in layers else 0
+    layers = layers[after_head:] + layers[:after_head]  # WaveMix has its stem after its head
     depth = {
         f"{layer}.{name}": phase.layer_decay ** (len(layers) - 1 - i)
         for i, layer in enumerate(layers)

@@ -34,7 +34,7 @@ def features(network: str, bench: str, data: Path) -> tuple[np.ndarray, np.ndarr
     state = weights.load_weights(row, source, offline=True)[0]
     values = []
     for part in (parts["train"], parts["val"]):
-        net = build.create_model(row, classes, state, size=(recipes.SIDE, recipes.SIDE))
+        net = build.create_model(row, classes, state, size=part.pixels.shape[1:3])
         values.append(forward_features(net, row, replace(part, batch_size=MAX_BATCH["cpu"]), "fp32").values)
     return np.concatenate(values), np.concatenate([parts[part].labels for part in ("train", "val")]), classes
 

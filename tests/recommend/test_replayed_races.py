@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import batches
 
-from benchmarks import default_runs, race, race_calibration, short_runs
+from benchmarks import default_runs, frozen_scores, race, race_calibration, recipes, short_runs
 from common.recommend.finetuned_order import MEASURED
 
 NETWORKS = ("efficientnet_lite0", "timm:mobilenetv2_100", "torchvision:squeezenet1_1")
@@ -69,3 +70,13 @@ def test_a_simulated_race_states_what_it_expects(monkeypatch: pytest.MonkeyPatch
     answers = race_calibration.simulate(4, "as assumed", 0)["answers"]
     assert all(sum(one["p_best"]) == pytest.approx(1, abs=0.001) and one["lost"] >= 0 for one in answers)
     assert answers[-1]["stated"] < answers[0]["stated"]
+
+
+def test_frozen_scores_of_train_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(recipes.NETWORKS, "timm:test_resnet", "imagenet")
+    monkeypatch.setattr(frozen_scores.weights, "load_weights", lambda *_, offline: (None,))
+    parts = {"train": batches(40), "val": batches(20)}
+    monkeypatch.setattr(recipes, "load", lambda *_: (parts, 2, None))
+    x, y, classes = frozen_scores.features("timm:test_resnet", "some", Path())
+    assert len(x) == len(y) == 60 and classes == 2
+    assert frozen_scores.scores(x, y, classes)["knn"] > 0.9

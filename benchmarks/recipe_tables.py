@@ -89,7 +89,7 @@ def default() -> str:
     datasets = list(dict.fromkeys(data for data, _ in tried))
     rows = [[f"`{short(network)}`", *(row[data] for data in datasets)] for network, row in cells.items()]
     text = (
-        f"{len(gains)} pairs, {' or '.join(map(str, sorted(seeds)))} seeds: {statistics.fmean(gains):+.1f} points over the probe in the mean, {min(gains):+.1f} at "
+        f"{len(gains)} pairs, seeds per pair: {' or '.join(map(str, sorted(seeds)))}; {statistics.fmean(gains):+.1f} points over the probe in the mean, {min(gains):+.1f} at "
         f"least. On validation the default is {statistics.fmean(behind):.1f} points behind the best of all recipes tried, in the mean of the {len(behind)} pairs that "
         f"had others, and {max(behind):.1f} at most."
     )

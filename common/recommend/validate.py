@@ -133,7 +133,7 @@ def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str
     """{backbone of the recommendation: its test score, the mean over seeds}.
 
     Raises:
-        UserError: a score is no number.
+        UserError: a score is not a finite number.
     """
     rows = {row["backbone"]: row for row in recommendation["backbones"]}
     scores: dict[str, list[float]] = defaultdict(list)
@@ -142,7 +142,9 @@ def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str
         if row and _comparable(recommendation, row, result):
             value = result["test"][recommendation["metric"]]["value"]
             if not math.isfinite(value):
-                raise UserError(f"{row['backbone']} on {result['dataset']}: a fine-tuned score is {value}, no number")
+                raise UserError(
+                    f"{row['backbone']} on {result['dataset']}: a fine-tuned score is {value}, not a finite number"
+                )
             scores[result["backbone"]].append(value)
     return {name: sum(values) / len(values) for name, values in scores.items()}
 

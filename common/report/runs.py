@@ -134,7 +134,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
     if not {*REQUIRED, metric} <= scores.keys() & set(METRICS):
         raise LookupError(f"no {metric} or other score among {', '.join(scores)}")
     if not math.isfinite(scores[metric][0]):
-        raise ValueError(f"its {metric} is {scores[metric][0]}, no number")
+        raise ValueError(f"its {metric} is {scores[metric][0]}, not a finite number")
     height, width = result["preprocess"]["size"]
     cost = {"parameters": result["parameters"], "macs": result["macs"], **result["cost"]}
     return Run(

@@ -58,7 +58,7 @@ def write_confusion(folder: Path, counts: ndarray, classes: Sequence[str]) -> No
 
 
 def read_predictions(folder: Path, part: Part = "test") -> RunPredictions | None:
-    """The predictions in a run folder; None if they are missing, damaged or no numbers."""
+    """The predictions in a run folder; None if they are missing, damaged or NaN."""
     try:
         logits = np.load(folder / f"{part}_logits.npy")
         with open(folder / CONFUSION, newline="", encoding="utf-8") as file:

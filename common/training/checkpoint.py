@@ -19,12 +19,8 @@ from ..files.atomic import atomic_write
 
 FORMAT = 2  # of these files and of the arithmetic of a step: increased when older ones cannot be resumed
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
-PARTS = {
-    "progress",
-    "net",
-    "optimizer",
-    "scheduler",
-}  # and, for float16, the scaler; the averaged network, if there is one
+# and, for float16, the scaler; the averaged network, if there is one
+PARTS = {"progress", "net", "optimizer", "scheduler"}
 
 
 @dataclass(kw_only=True)

@@ -107,7 +107,7 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
     pair = {"a": 0.5, "b": 0.6}
     with pytest.raises(UserError, match=r"3 or more of its backbones .* one 2"):
         validate.validate([recommendation("one", pair)], finetuned("one", pair))
-    with pytest.raises(UserError, match="b on one: a fine-tuned score is nan, no number"):
+    with pytest.raises(UserError, match="b on one: a fine-tuned score is nan, not a finite number"):
         validate.validate([recommendation("one", pair)], finetuned("one", pair | {"b": float("nan")}))
     Path("other.json").write_text('{"some": "thing"}')
     for path, message in (("nowhere", "no file or folder nowhere"), ("other.json", "neither a recommendation")):

@@ -47,4 +47,4 @@ def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
     result["test"]["top1"]["value"] = float("nan")
     file.write_text(json.dumps(result))
     text = page_text(tmp_path / "runs")
-    assert "predictions are missing: resnet50" in text and "its top1 is nan, no number" in text
+    assert "predictions are missing: resnet50" in text and "its top1 is nan, not a finite number" in text

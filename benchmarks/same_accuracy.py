@@ -46,7 +46,7 @@ from common.metrics import classification
 from common.models import build, weights
 from common.run import provenance
 from common.spec import Augment, Preprocess
-from common.statistics import intervals
+from common.statistics.paired import paired_bootstrap
 from common.training import device, recipes
 from common.training.evaluate import evaluate
 from common.training.finetune import finetune
@@ -233,11 +233,8 @@ def read(path: Path) -> dict[tuple[str, str, int], dict]:
 def difference(ours: list[dict], plain: list[dict]) -> tuple[np.ndarray, tuple[float, float]]:
     """Top-1 of ours minus plain: per seed, and the 95 % interval of their mean over test images."""
     of_ours, of_plain = (np.array([[hit == "1" for hit in r["right"]] for r in rows], float) for rows in (ours, plain))
-    by_image = (of_ours - of_plain).mean(0)
-    interval = intervals.bootstrap(
-        lambda drawn: {"difference": np.average(by_image, weights=drawn)}, n=len(by_image), seed=0, resamples=10_000
-    )["difference"]
-    return (of_ours - of_plain).mean(1), interval
+    found = paired_bootstrap(of_ours, of_plain, resamples=10_000)
+    return (of_ours - of_plain).mean(1), (found.low, found.high)
 
 
 def table(rows: dict[tuple[str, str, int], dict]) -> None:

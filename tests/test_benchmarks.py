@@ -69,6 +69,14 @@ def test_a_peer_trains() -> None:
     assert (logits.argmax(1) == labels).mean() > 0.9
 
 
+def test_the_interval_of_a_difference_may_be_negative() -> None:
+    from benchmarks.same_accuracy import difference
+
+    ours, plain = [{"right": "1" * 80 + "0" * 20}], [{"right": "1" * 70 + "0" * 10 + "1" * 20}]
+    by_seed, (low, high) = difference(ours, plain)
+    assert by_seed.tolist() == pytest.approx([-0.1]) and -0.25 < low < -0.15 and -0.05 < high < 0.05
+
+
 def test_ranks_of_peers_share_ties() -> None:
     from benchmarks import peer_tables
 

@@ -1,6 +1,6 @@
 """Is what a race states true? Simulated races: P(best) and expected loss after some seconds, and what the choice loses.
 
-    python benchmarks/race_calibration.py [--races 50]
+    python benchmarks/race_calibration.py [--races 25]
 
 A full run of the first candidate costs 10 s, of each further one 5 s more; runs are a quarter, half or all of it, scored on one of five folds of 100
 images, right or wrong. The SD of seeds and the change with half of the steps (kappa) are drawn from the priors of the race ("as assumed"), or are both
@@ -114,7 +114,7 @@ def table(rows: Sequence[dict]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--races", type=int, default=50, help="of each number of candidates and world")
+    parser.add_argument("--races", type=int, default=25, help="of each number of candidates and world")
     races = parser.parse_args().races
     rows = [json.loads(line) for line in OUT.read_text("utf-8").splitlines()] if OUT.exists() else []
     done = {(row["candidates"], row["world"], row["seed"]) for row in rows}

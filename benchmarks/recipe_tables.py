@@ -75,7 +75,9 @@ def default() -> str:
     cells: dict[str, dict[str, str]] = defaultdict(dict)
     gains, behind, seeds = [], [], set()
     for (data, network), configs in tried.items():
-        probe, ours = (configs[json.dumps(config)] for config in (PROBE, DEFAULT))
+        probe, ours = (configs.get(json.dumps(config)) for config in (PROBE, DEFAULT))
+        if not (probe and ours):
+            continue
         frozen, tuned = (100 * statistics.fmean(run["test_top1"] for run in runs) for runs in (probe, ours))
         cells[network][data] = f"{frozen:.1f}, {tuned:.1f}"
         gains.append(tuned - frozen)
@@ -86,8 +88,8 @@ def default() -> str:
         if others:
             best, val = max(mean_val(runs) for runs in others), mean_val(ours)
             behind.append(max(best - val, 0))
-    datasets = list(dict.fromkeys(data for data, _ in tried))
-    rows = [[f"`{short(network)}`", *(row[data] for data in datasets)] for network, row in cells.items()]
+    datasets = list(dict.fromkeys(data for row in cells.values() for data in row))
+    rows = [[f"`{short(network)}`", *(row.get(data, "") for data in datasets)] for network, row in cells.items()]
     text = (
         f"{len(gains)} pairs, seeds per pair: {' or '.join(map(str, sorted(seeds)))}; {statistics.fmean(gains):+.1f} points over the probe in the mean, {min(gains):+.1f} at "
         f"least. On validation the default is {statistics.fmean(behind):.1f} points behind the best of all recipes tried, in the mean of the {len(behind)} pairs that "

@@ -9,6 +9,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ..spec import Phase
 
+SEQUENCES = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
 
 def optimizer_and_schedule(net: nn.Module, head: str, phase: Phase) -> tuple[torch.optim.Optimizer, LambdaLR]:
     optimizer = _optimizer(net, head, phase)
@@ -55,12 +57,24 @@ def _lr_scales(net: nn.Module, head: str, phase: Phase) -> dict[str, float]:
 
 
 def _layers(module: nn.Module, prefix: str = "") -> Iterator[str]:
-    """The names of a network's blocks with parameters, from the input to the head: sequences are opened, blocks are not."""
+    """The names of a network's blocks with parameters, from the input to the head: sequences and stages are opened, blocks are not."""
     for name, child in module.named_children():
-        if isinstance(child, nn.Sequential | nn.ModuleList):
+        if isinstance(child, SEQUENCES) or _is_stage(child):
             yield from _layers(child, f"{prefix}{name}.")
         elif any(True for _ in child.parameters()):
             yield f"{prefix}{name}"
+
+
+def _is_stage(module: nn.Module) -> bool:
+    """Whether blocks of one class follow each other in it, as in timm's ConvNeXt stages and torchvision's ViT encoder."""
+    sequences = [each for each in (module, *module.children()) if isinstance(each, SEQUENCES)]
+    return any(
+        len(blocks := list(sequence.children())) > 1
+        and len({type(block) for block in blocks}) == 1
+        and not isinstance(blocks[0], nn.Sequential)
+        and any(True for _ in blocks[0].children())
+        for sequence in sequences
+    )
 
 
 def lr_factor(phase: Phase, step: int) -> float:

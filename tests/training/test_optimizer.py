@@ -63,6 +63,7 @@ def test_the_rates_of_scratch_are_torchs_cosine() -> None:
     [
         ("timm:test_vit", ["patch_embed.", "blocks.0.", "blocks.5.", "norm."]),
         ("mobilenet_v3_large", ["features.0.", "features.1.", "features.16."]),
+        ("timm:convnext_atto", ["stem.", "stages.0.blocks.0.", "stages.0.blocks.1.", "stages.3.downsample."]),
         ("wavemix", ["conv.0.", "conv.4.", "layers.0.", "layers.15."]),
     ],
 )

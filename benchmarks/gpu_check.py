@@ -5,7 +5,8 @@
 
 Every section (`benchmarks/gpu/`) runs in its own process, forked from one that has imported the libraries: a crash, even of the CUDA
 context, ends only this section, with its traceback recorded. It gets a share of the minutes that are left; checks completed before its timeout count. Images are synthetic or
-scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed.
+scikit-learn's digits, weights are random. Writes DIR/gpu_check.json; exits with 1 if a check failed or, with --smoke, a
+section was cut short.
 """
 
 import argparse
@@ -90,7 +91,8 @@ def main() -> None:
         (options.out / "gpu_check.json").write_text(json.dumps(sections, indent=1) + "\n")
         print(table(sections[-1:]).split("\n", 1)[1], flush=True)
     print(f"\n{table(sections)}\n{sum(len(section['checks']) for section in sections)} checks")
-    sys.exit(any(section["status"] in ("failed", "error") for section in sections))
+    failures = {"failed", "error", *(["time over"] if options.smoke else [])}
+    sys.exit(any(section["status"] in failures for section in sections))
 
 
 if __name__ == "__main__":

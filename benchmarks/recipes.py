@@ -220,7 +220,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 300)],
     ),
     "sizes": (
-        BATCH_NORM[:2], MAIN[:1],
+        BATCH_NORM[:1], MAIN[:1],
         [config(*start, 3e-4, 100, side=128) for start in (PRETRAINED, BATCH)]
         + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
     ),

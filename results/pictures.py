@@ -81,7 +81,11 @@ def recipes(runs: list[Run]) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     for panel, (name, title) in zip(axes, data.items(), strict=True):
         for network, colour in colours.items():
-            tried = [r for r in runs if (r["data"], r["network"], r["seed"]) == (name, network, 0)]
+            tried = [
+                r
+                for r in runs
+                if (r["data"], r["network"], r["seed"]) == (name, network, 0) and "side" not in r["config"]
+            ]
             scores = [
                 100 * next(r["val_top1"] for r in tried if r["config"] == one),
                 100 * max(r["val_top1"] for r in tried),

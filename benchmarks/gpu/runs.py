@@ -107,7 +107,7 @@ def little_memory(size: int) -> Iterator[None]:
 def memory(smoke: bool) -> Checks:
     """Out of memory is one line that names a smaller batch, and --micro_bs trains the batch that did not fit."""
     model, size, side, budget = (
-        ("timm:test_vit", 512, 64, 96 << 20) if smoke else ("efficientnet_lite0", 1024, 160, 2 << 30)
+        ("timm:test_vit", 512, 96, 200 << 20) if smoke else ("efficientnet_lite0", 1024, 160, 2 << 30)
     )
     options = f"-model {model} --weights none --image_size {side} -bs {size} --steps 1 --eval_every 1".split()
     with tempfile.TemporaryDirectory() as folder:

@@ -38,12 +38,12 @@ from PIL import Image
 from torch import nn
 
 from benchmarks import recipes
+from benchmarks.default_runs import PROBE, RECIPES
 from common.metrics import classification
 from common.models import build, weights
 
-RECIPES = ROOT / "benchmarks/results/recipes.jsonl"
 NETWORKS = ("efficientnet_lite0", "timm:mobilenetv2_100")
-PROBE, DEFAULT = {"head": "probe", "steps": 0}, recipes.config(*recipes.PRETRAINED, 3e-4)
+DEFAULT = recipes.config(*recipes.PRETRAINED, 3e-4)
 KEYS = ("peer", "network", "data", "seed", "lr")
 BATCH_SIZE, CALIBRATION = 32, 64
 

@@ -5,12 +5,11 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-FILE = Path(__file__).resolve().parent / "results" / "recipes.jsonl"
+from benchmarks.default_runs import PROBE, RECIPE, RECIPES
+
 CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10, "cub": 100, "cifar10": 10, "plants": 8}
-DEFAULT = {"head": "probe", "bn": "pretrained", "lr": 3e-4, "steps": 300}
-PROBE = {"head": "probe", "steps": 0}
+DEFAULT = {**RECIPE, "steps": 300}
 NAMES = {
     "layer_decay": "layer-wise decay 0.8",
     "weight_decay": "weight decay 0.5 instead of 0.05",
@@ -26,7 +25,7 @@ Pair = tuple[str, str]  # dataset, network
 
 
 def load() -> list[Run]:
-    return [json.loads(line) for line in FILE.read_text().splitlines()]
+    return [json.loads(line) for line in RECIPES.read_text().splitlines()]
 
 
 def runs_of(**config: object) -> dict[Pair, Run]:

@@ -24,7 +24,7 @@ from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
-COST_IMAGES = 3 * 3 * 8  # forward passes as costly as a measurement: 3 training steps of 8 images
+COST_IMAGES = 3 * 3 * cost_model.CPU_IMAGES  # forward passes as costly as a measurement: 3 training steps
 Log = Callable[[str], None]
 
 

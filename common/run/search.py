@@ -49,11 +49,10 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
 
 def _no_search(setup: Setup, eval_steps: float) -> str | None:
     """Why a search is impossible or too expensive; None: it is neither."""
-    n_val = len(setup.loaders["val"].labels)
     if setup.head is None:
         return "from a random head"
-    if n_val < MIN_VAL:
-        return f"with {n_val} validation images"
+    if (n := len(setup.loaders["val"].labels)) < MIN_VAL:
+        return f"with {n} validation images"
     return None if recipe_search.is_affordable(setup.task.recipe, eval_steps) else "in so short a run"
 
 

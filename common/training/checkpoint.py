@@ -19,7 +19,7 @@ from ..files.atomic import atomic_write
 
 FORMAT = 2  # of these files and of the arithmetic of a step: increased when older ones cannot be resumed
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
-# and, for float16, the scaler; the averaged network, if there is one
+# of every checkpoint; float16 adds its scaler, an average of the weights its network
 PARTS = {"progress", "net", "optimizer", "scheduler"}
 
 

@@ -5,10 +5,10 @@
     ... --peers lightly      # pip install "lightly-train[timm]"
 
 `ours` is the default recipe of `recipes.py`; its seconds, the probe's among them, are the budget of a peer's training, so `ours` runs
-first. A peer trains for the whole number of epochs that comes nearest, once for each of its three rates; the seconds of the two rates
-that are not chosen are not counted. Networks, initial weights, decoded pixels and parts are those of `recipes.py`. Every run is a line of
-`--out`: the scores of the last weights on validation, which choose the rate, and on test, which chose nothing. Runs already there are
-skipped. Seconds are those of the process on one thread, without evaluation.
+first. A peer trains for the whole number of epochs that comes nearest, once for each of its three rates with the first seed and at the
+best of them with the others; the seconds of the rates that are not chosen are not counted. Networks, initial weights, decoded pixels and
+parts are those of `recipes.py`. Every run is a line of `--out`: the scores of the last weights on validation, which choose the rate, and
+on test, which chose nothing. Runs already there are skipped. Seconds are those of the process on one thread, without evaluation.
 
 timm's documentation has no settings for fine-tuning, so `timm` is its train script's defaults (crops, flips, color jitter, label
 smoothing, cosine) with AdamW and an average of the weights. Quick-Tune is not among the peers: its repositories publish no configuration
@@ -263,9 +263,12 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = [json.loads(line) for line in args.out.read_text().splitlines()] if args.out.exists() else []
     done = {tuple(row[k] for k in KEYS): row for row in rows}
-    order = itertools.product(range(3), args.seeds, args.networks, args.datasets, args.peers)
-    for i, seed, network, bench, name in order:
+    order = itertools.product(args.seeds, range(3), args.networks, args.datasets, args.peers)
+    for seed, i, network, bench, name in order:
         rates = (DEFAULT["lr"],) if name == "ours" else PEERS[name].rates
+        if name != "ours" and seed != args.seeds[0]:
+            tried = [run for key, run in done.items() if key[:4] == (name, network, bench, args.seeds[0])]
+            rates = (max(tried, key=lambda run: (run["val_top1"], -run["val_nll"]))["lr"],)
         if i >= len(rates) or (name, network, bench, seed, rates[i]) in done:
             continue
         if name == "ours":

@@ -7,7 +7,7 @@ which chose nothing. Runs already there are skipped, so an interrupted benchmark
 The head `confident` is that of an earlier version: a probe of standardised features, its logits not softened.
 
 `--data` holds flowers102/ (complete), tiny/folder/ (50 class folders of Tiny ImageNet), eurosat/ and, for other stages, cub200_small/,
-cifar10_small/ and plantvillage_sequence/.
+cifar10_small/, plantvillage_sequence/ and ucmerced/ (complete).
 """
 
 import argparse
@@ -32,6 +32,8 @@ import cub200
 import eurosat
 import flowers102
 import folder
+import ucmerced
+from benchmarks.default_runs import PROBE
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.data.splits import splits
@@ -67,7 +69,6 @@ class Benchmark:
     train: int
     val: int
     test: int
-    classes: int | None = None
 
 
 BENCHMARKS = {
@@ -77,13 +78,25 @@ BENCHMARKS = {
     "cub": Benchmark(cub200.DATASET, "cub200_small", 8, 3, 3),
     "cifar10": Benchmark(cifar10.DATASET, "cifar10_small", 150, 100, 100),
     "plants": Benchmark(folder.DATASET, "plantvillage_sequence/PlantVillage", 100, 80, 100),
+    "ucmerced": Benchmark(ucmerced.DATASET, "ucmerced", 40, 20, 40),
 }
-FORM = {"side": 64, "batch_size": 32}  # pixels, images per step
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a configuration may change of the data."""
+
+    side: int = 64  # pixels
+    batch_size: int = 32
+    shots: int | None = None  # training images per class; None: all
+
+
+FULL = Form()
 
 
 @cache
 def load(
-    name: str, data: Path, mean: tuple, std: tuple, interpolation: str, side: int = 64, batch_size: int = 32
+    name: str, data: Path, mean: tuple, std: tuple, interpolation: str, form: Form = FULL
 ) -> tuple[dict[str, Batches], int, Augment]:
     """Batches of train, val and test, the same for every recipe and seed; the number of classes; the augmentation."""
     bench = BENCHMARKS[name]
@@ -91,7 +104,7 @@ def load(
     labels = np.asarray(samples.labels)
     drawn = np.random.default_rng(0).permutation(len(labels))
     preprocess = replace(
-        build.get_backbone("efficientnet_lite0").preprocess((side, side)),
+        build.get_backbone("efficientnet_lite0").preprocess((form.side, form.side)),
         mean=mean,
         std=std,
         interpolation=interpolation,
@@ -99,9 +112,8 @@ def load(
     parts, start = {}, 0
     for part in ("train", "val", "test"):
         n = getattr(bench, part)
-        index = np.sort(
-            np.concatenate([drawn[labels[drawn] == c][start : start + n] for c in range(len(samples.classes))])
-        )
+        end = start + (form.shots or n if part == "train" else n)
+        index = np.sort(np.concatenate([drawn[labels[drawn] == c][start:end] for c in range(len(samples.classes))]))
         start += n
         images = [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index]
         parts[part] = Batches(
@@ -109,7 +121,7 @@ def load(
             labels=labels[index],
             indices=np.arange(len(index)),
             preprocess=preprocess,
-            batch_size=batch_size,
+            batch_size=form.batch_size,
             device=torch.device("cpu"),
         )
     return parts, len(samples.classes), bench.sheet.augment
@@ -117,15 +129,16 @@ def load(
 
 PHASE = ("lr", "steps", "head_lr", "layer_decay", "weight_decay", "warmup")
 RECIPE = ("label_smoothing", "mixup_alpha", "ema_decay")
+FORM = ("side", "batch_size", "shots")
 
 
 class Trainer:
     """A network on a dataset: its data, its initial weights and its probe."""
 
-    def __init__(self, network: str, bench: str, data: Path, side: int = 64, batch_size: int = 32):
-        self.row, self.side = build.get_backbone(network), side
-        pixels = (self.row.mean, self.row.std, self.row.interpolation, side, batch_size)
-        self.parts, self.classes, self.augment = load(bench, data, *pixels)
+    def __init__(self, network: str, bench: str, data: Path, form: Form = FULL):
+        self.row, self.side = build.get_backbone(network), form.side
+        pixels = (self.row.mean, self.row.std, self.row.interpolation)
+        self.parts, self.classes, self.augment = load(bench, data, *pixels, form)
         source = NETWORKS[network]
         source = source if source == "imagenet" else str(SHARED / source)
         self.state = weights.load_weights(self.row, source, offline=True)[0]
@@ -203,28 +216,36 @@ PARTS = {
 FACTORIAL = [
     {name: value for j, (name, value) in enumerate(PARTS.items(), 1) if (i & j).bit_count() % 2} for i in range(8)
 ]
+LENGTHS = (25, 100, 300)
 STAGES = {  # name: (networks, benchmarks, configurations)
     "parts": (
-        BATCH_NORM,
-        MAIN,
+        BATCH_NORM, MAIN,
         [config(*PRETRAINED, lr) for lr in (1e-4, 3e-4, 1e-3)] + [config(*start, 1e-3) for start in (BATCH, RANDOM)],
     ),
     "short": (
-        BATCH_NORM,
-        MAIN,
+        BATCH_NORM, MAIN,
         [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)] + [config(*BATCH, lr, 25) for lr in (3e-4, 1e-3)],
     ),
-    "default": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, steps) for steps in (25, 100, 300)]),
+    "default": (
+        tuple(NETWORKS), tuple(BENCHMARKS), [PROBE, *(config(*PRETRAINED, 3e-4, steps) for steps in LENGTHS)],
+    ),
     "factorial": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, **parts) for parts in FACTORIAL[1:]]),
     "squeezenet": (
-        tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 300)],
+        tuple(NETWORKS)[-1:], tuple(BENCHMARKS),
+        [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 50, 300)]
+        + [config(*PRETRAINED, 3e-4, 50)],
     ),
+    "mobilenetv1": (BATCH_NORM[2:], tuple(BENCHMARKS), [config(*BATCH, lr) for lr in (3e-4, 1e-3)]),
     "sizes": (
         BATCH_NORM[:1], MAIN[:1],
-        [config(*start, 3e-4, 100, side=128) for start in (PRETRAINED, BATCH)]
+        [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]
         + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
     ),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
+    "shots": (
+        tuple(NETWORKS), tuple(BENCHMARKS),
+        [PROBE | {"shots": 5}, *(config(*PRETRAINED, 3e-4, steps, shots=5) for steps in LENGTHS)],
+    ),
 }  # fmt: skip
 
 
@@ -246,12 +267,12 @@ def main() -> None:
             for network in networks:
                 trainers = {}
                 for seed in args.seeds:
-                    for conf in [{"head": "probe", "steps": 0}, *configs]:
+                    for conf in configs:
                         key = {"network": network, "data": bench, "config": conf, "seed": seed if conf["steps"] else 0}
                         if json.dumps(list(key.values())) in done:
                             continue
-                        form = tuple(conf.get(name, usual) for name, usual in FORM.items())
-                        trainer = trainers[form] = trainers.get(form) or Trainer(network, bench, args.data, *form)
+                        form = Form(**{name: conf[name] for name in FORM if name in conf})
+                        trainer = trainers[form] = trainers.get(form) or Trainer(network, bench, args.data, form)
                         scores = trainer.train(conf, seed) if conf["steps"] else trainer.probe()
                         done.add(json.dumps(list(key.values())))
                         with args.out.open("a") as file:

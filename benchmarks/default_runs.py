@@ -1,4 +1,4 @@
-"""The runs of the default recipe in `results/recipes.jsonl`, by dataset, with the images that each classifies correctly."""
+"""The runs of the default recipe in `results/recipes.jsonl`, by dataset and training images, with the images that each has right."""
 
 import base64
 import json
@@ -26,9 +26,14 @@ class Dataset:
     """The networks with a probe and a run of every length with one seed."""
 
     data: str
+    shots: int | None  # training images per class; None: all
     names: Sequence[str]
     steps: Sequence[int]
     rows: dict[Key, dict]
+
+    @property
+    def title(self) -> str:
+        return f"{self.data}, {self.shots} per class" if self.shots else self.data
 
     def seeds(self, name: str, steps: int) -> list[int]:
         return sorted(seed for n, s, seed in self.rows if (n, s) == (name, steps))
@@ -77,16 +82,18 @@ def bits(row: dict, part: str) -> ndarray:
 
 
 def load(path: Path = RECIPES) -> list[Dataset]:
-    found: dict[str, dict[Key, dict]] = defaultdict(dict)
+    """Those with all training images first."""
+    found: dict[tuple[str, int | None], dict[Key, dict]] = defaultdict(dict)
     for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        steps = row["config"]["steps"]
-        if row["config"] in (PROBE, {**RECIPE, "steps": steps}):
-            found[row["data"]][row["network"], steps, row["seed"]] = row
+        config, steps = dict(row["config"]), row["config"]["steps"]
+        shots = config.pop("shots", None)
+        if config in (PROBE, {**RECIPE, "steps": steps}):
+            found[row["data"], shots][row["network"], steps, row["seed"]] = row
     datasets = []
-    for data, rows in found.items():
+    for (data, shots), rows in sorted(found.items(), key=lambda item: item[0][1] is not None):
         names = list(dict.fromkeys(name for name, _, _ in rows))
         steps = sorted({steps for _, steps, _ in rows if steps})
         complete = [name for name in names if {(name, s, 0) for s in (0, *steps)} <= rows.keys()]
         if len(complete) >= MIN_NETWORKS and any("val_right" in row for row in rows.values()):
-            datasets.append(Dataset(data, complete, steps, rows))
+            datasets.append(Dataset(data, shots, complete, steps, rows))
     return datasets

@@ -108,9 +108,9 @@ def write_carried(sources: Sequence[tuple[str, Table, dict[str, float]]]) -> Non
 
 
 def own(datasets: Sequence[default_runs.Dataset]) -> list[dict]:
-    """Probe and fine-tuned score of a network on a dataset, {dataset, network, probe, finetuned}."""
+    """Probe and fine-tuned score of a network on a dataset, {dataset, shots, network, probe, finetuned}."""
     return [
-        {"dataset": d.data, "network": name, "probe": probe, "finetuned": score / 100}
+        {"dataset": d.data, "shots": d.shots, "network": name, "probe": probe, "finetuned": score / 100}
         for d in datasets
         for name, probe, score in zip(d.names, d.probe, d.truth.tolist(), strict=True)
     ]
@@ -160,25 +160,26 @@ def uplift(pairs: Sequence[dict]) -> float:
 
 
 def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
-    """final = beta probe + gamma top-1 + eps within a dataset, fitted to the other datasets; `used`: predictors."""
-    datasets = list(dict.fromkeys(p["dataset"] for p in pairs))
+    """final = beta probe + gamma top-1 + eps within a dataset and number of images, fitted to the other datasets; `used`: predictors."""
+    datasets = list(dict.fromkeys((p["dataset"], p["shots"]) for p in pairs))
     x, y, scores = {}, {}, {}
     for dataset in datasets:
-        rows = [pair for pair in pairs if pair["dataset"] == dataset]
+        rows = [pair for pair in pairs if (pair["dataset"], pair["shots"]) == dataset]
         columns = {"probe": [r["probe"] for r in rows], "top1": [TOP1[r["network"]] for r in rows]}
         x[dataset] = np.stack([centred(columns[name]) for name in used], 1) if used else np.zeros((len(rows), 0))
         scores[dataset] = [row["finetuned"] for row in rows]
         y[dataset] = centred(scores[dataset])
 
-    def weights(names: Sequence[str]) -> ndarray:
+    def weights(names: Sequence[tuple]) -> ndarray:
         return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[0]
 
     residuals, qualities, freedom = [], [], 0
     for dataset in datasets:
-        predicted = x[dataset] @ weights([d for d in datasets if d != dataset])
+        predicted = x[dataset] @ weights([d for d in datasets if d[0] != dataset[0]])
         residuals.append(y[dataset] - predicted)
         freedom += len(predicted) - 1
-        qualities.append(quality(scores[dataset], predicted) | {"dataset": dataset, "networks": len(predicted)})
+        names = {"dataset": dataset[0], "shots": dataset[1], "networks": len(predicted)}
+        qualities.append(names | quality(scores[dataset], predicted))
     sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
     return {"used": list(used), "weights": weights(datasets).tolist(), "eps": sd, "datasets": qualities}
 
@@ -230,7 +231,9 @@ def own_table(result: dict) -> str:
         )
     first = result["own"][0]
     n = sum(d["networks"] for d in first["datasets"])
-    return "\n".join([*lines, "", f"{n} pairs of probe and fine-tuned network on {len(first['datasets'])} datasets."])
+    few = sum(d["shots"] is not None for d in first["datasets"])
+    where = f"{len({d['dataset'] for d in first['datasets']})} datasets, {few} of them with five images per class, too"
+    return "\n".join([*lines, "", f"{n} pairs of probe and fine-tuned network on {where}."])
 
 
 def main() -> None:

@@ -2,10 +2,12 @@
 
     python benchmarks/frozen_scores.py --data FOLDER
 
-A line of `results/frozen_scores.jsonl` per network and dataset; those already there are skipped. `--data` as for recipes.py.
+A line of `results/frozen_scores.jsonl` per network, dataset and number of training images per class (null: all); those already there are
+skipped. `--data` as for recipes.py.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -26,11 +28,15 @@ from common.transfer.features import MAX_BATCH, forward_features
 OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
 
 
-def features(network: str, bench: str, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
+SHOTS = (None, 5)
+
+
+def features(network: str, bench: str, shots: int | None, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """(N, D) features and (N,) labels of train and validation; the number of classes."""
     row, source = build.get_backbone(network), recipes.NETWORKS[network]
     source = source if source == "imagenet" else str(recipes.SHARED / source)
-    parts, classes, _ = recipes.load(bench, data, row.mean, row.std, row.interpolation)
+    form = recipes.Form(shots=shots)
+    parts, classes, _ = recipes.load(bench, data, row.mean, row.std, row.interpolation, form)
     state = weights.load_weights(row, source, offline=True)[0]
     values = []
     for part in (parts["train"], parts["val"]):
@@ -55,11 +61,9 @@ def main() -> None:
     data = parser.parse_args().data
     torch.set_num_threads(1)
     done = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
-    for bench in recipes.BENCHMARKS:
-        for network in recipes.NETWORKS:
-            if (network, bench) in [(row["network"], row["data"]) for row in done]:
-                continue
-            found = {"network": network, "data": bench, **scores(*features(network, bench, data))}
+    for key in itertools.product(recipes.NETWORKS, recipes.BENCHMARKS, SHOTS):
+        if key not in [(row["network"], row["data"], row["shots"]) for row in done]:
+            found = dict(zip(("network", "data", "shots"), key, strict=True)) | scores(*features(*key, data))
             with OUT.open("a") as file:
                 print(json.dumps(found), file=file)
 

@@ -72,7 +72,7 @@ def measure(data: Dataset) -> list[dict]:
             some = rng.choice(len(val), min(k, len(val)), replace=False)
             drawn = rng.choice(val.shape[1], min(images, val.shape[1]), replace=False)
             one = compare(val[some][:, drawn], test[some], repeat, seen == other)
-            found.append({"set": [data.data, steps, seen], "same": seen == other, "images": images, **one})
+            found.append({"set": [data.data, data.shots, steps, seen], "same": seen == other, "images": images, **one})
     return found
 
 
@@ -84,7 +84,7 @@ def summary(rows: Sequence[dict]) -> dict:
     return {
         "comparisons": len(rows),
         "sets": len(sets),
-        "datasets": len({data for data, _, _ in sets}),
+        "datasets": len({data for data, *_ in sets}),
         "bins": [[int(b.sum()), *(float(v[b].mean()) for v in (stated, predicted, best))] for b in bins if b.any()],
         "loss": {str(n): np.mean([row["loss"] for row in rows if row["images"] == n], 0).tolist() for n in IMAGES},
     }

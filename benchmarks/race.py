@@ -10,6 +10,7 @@ prediction that a race starts from is fitted to the other datasets. kNN, LogME a
 import argparse
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
         "probe": data.probe,
         "full": [run["val_top1"] for run in full],
     }
-    of = {row["network"]: row for row in frozen if row["data"] == data.data}
+    of = {row["network"]: row for row in frozen if (row["data"], row["shots"]) == (data.data, data.shots)}
     if of.keys() >= set(data.names):
         scores |= {score: [of[name][score] for name in data.names] for score in FROZEN_SCORES}
     regret = {"random": lost.mean()} | {name: lost[np.argmax(values)] for name, values in scores.items()}
@@ -101,6 +102,7 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
         runs[f"race {fraction:g}"] = float(np.mean([len(result.runs) for result in races]))
     return {
         "data": data.data,
+        "shots": data.shots,
         "networks": len(data.names),
         "seeds": min(len(data.seeds(name, data.full)) for name in data.names),
         "steps": data.steps,
@@ -112,25 +114,38 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
 
 
 def table(result: Sequence[dict]) -> str:
-    """A line per choice: regret on each dataset, its mean and standard error over datasets, the mean that races state."""
-    titles = [one["data"] for one in result]
-    lines = [f"| choice by | {' | '.join(titles)} | mean | stated |", "|---" * (len(titles) + 3) + "|"]
+    """A line per choice: regret on each dataset, means with standard errors over datasets, the means that races state."""
+    parts = by_images(result)
+    titles = [one["data"] for one in parts["all images"]]
+    head = [cell for images in parts for cell in (images, "stated")]
+    lines = [f"| choice by | {' | '.join([*titles, *head])} |", "|---" * (1 + len(titles) + len(head)) + "|"]
     for name, title in TITLES.items():
-        values = [one["regret"].get(name) for one in result]
-        cells = ["" if v is None else f"{v:.2f}" for v in values]
-        stated = [one["stated"][name] for one in result if name in one["stated"]]
-        last = f"{np.mean(stated):.2f}" if stated else ""
-        lines.append(f"| {title} | {' | '.join(cells)} | {_mean(values)} | {last} |")
+        cells = [f"{one['regret'][name]:.2f}" if name in one["regret"] else "" for one in parts["all images"]]
+        for some in parts.values():
+            cells += [mean(some, "regret", name), mean(some, "stated", name).partition(" ")[0]]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def short_table(result: Sequence[dict]) -> str:
     """The means alone."""
-    lines = ["| choice by | points lost |", "|---|---|"]
-    return "\n".join(lines + [f"| {t} | {_mean([o['regret'].get(n) for o in result])} |" for n, t in TITLES.items()])
+    parts = by_images(result)
+    lines = [f"| choice by | points lost, {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|"]
+    for name, title in TITLES.items():
+        lines.append(f"| {title} | {' | '.join(mean(some, 'regret', name) for some in parts.values())} |")
+    return "\n".join(lines)
 
 
-def _mean(values: Sequence[float | None]) -> str:
+def by_images(result: Sequence[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = defaultdict(list)
+    for one in result:
+        found[f"{one['shots']} per class" if one["shots"] else "all images"].append(one)
+    return found
+
+
+def mean(some: Sequence[dict], what: str, name: str) -> str:
+    """And standard error over datasets; empty if one has no such value."""
+    values = [one[what].get(name) for one in some]
     return "" if None in values else f"{np.mean(values):.2f} ± {sem(values):.2f}"
 
 

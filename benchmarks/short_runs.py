@@ -76,7 +76,7 @@ def measure(datasets: Sequence[Dataset]) -> list[dict]:
             ends = [[data.score(name, n, "test") for name in data.names] for n in (short, long)]
             rows.append(
                 {
-                    "data": data.data,
+                    "data": data.title,
                     "networks": len(centred),
                     "change": float(centred.std(ddof=1)),
                     "noise": noise**0.5,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import batches
 
-from benchmarks import default_runs, frozen_scores, race, race_calibration, recipes, short_runs
+from benchmarks import default_runs, finetuned_order, frozen_scores, race, race_calibration, recipes, short_runs
 from common.recommend.finetuned_order import MEASURED
 
 NETWORKS = ("efficientnet_lite0", "timm:mobilenetv2_100", "torchvision:squeezenet1_1")
@@ -39,6 +39,18 @@ def load(path: Path, found: list[dict]) -> default_runs.Dataset:
     return default_runs.load(path)[0]
 
 
+def test_few_images_are_another_dataset_with_the_same_name(tmp_path: Path) -> None:
+    few = [row | {"config": row["config"] | {"shots": 5}} for row in rows()]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in [*few, *rows()]))
+    datasets = default_runs.load(path)
+    assert [(data.title, data.truth.argmax()) for data in datasets] == [("some", 1), ("some, 5 per class", 1)]
+    others = [pair | {"dataset": "others", "finetuned": pair["probe"]} for pair in finetuned_order.own(datasets)]
+    found = finetuned_order.predictor([*finetuned_order.own(datasets), *others], ["probe"])
+    # each is predicted from the other name alone, where probes say the opposite
+    assert all(one["regret"] > 0 for one in found["datasets"])
+
+
 @pytest.mark.parametrize("with_bits", [True, False])
 def test_the_images_of_a_run(tmp_path: Path, with_bits: bool) -> None:
     data = load(tmp_path / "rows.jsonl", rows(with_bits))
@@ -65,11 +77,17 @@ def test_the_change_between_lengths_is_recovered() -> None:
     assert median == pytest.approx(2, rel=0.15) and log_sd < 0.45
 
 
-def test_a_simulated_race_states_what_it_expects(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race_calibration, "SECONDS", (20, 80))
-    answers = race_calibration.simulate(4, "as assumed", 0)["answers"]
-    assert all(sum(one["p_best"]) == pytest.approx(1, abs=0.001) and one["lost"] >= 0 for one in answers)
-    assert answers[-1]["stated"] < answers[0]["stated"]
+def test_a_simulated_race_is_sure_only_of_what_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates that differ by five points (SD), or by nothing."""
+    monkeypatch.setattr(race_calibration, "SECONDS", (160,))
+    p_best, lost, stated = {}, {}, {}
+    for spread in (5.0, 0.01):
+        monkeypatch.setattr(race_calibration, "SPREAD", {4: spread})
+        rows = [race_calibration.simulate(4, "as assumed", seed) for seed in range(4)]
+        p_best[spread] = np.mean([row["answers"][0]["p_best"][row["best"]] for row in rows])
+        lost[spread], stated[spread] = ([row["answers"][0][name] for row in rows] for name in ("lost", "stated"))
+    assert p_best[5.0] > 0.5 > 0.35 > p_best[0.01]
+    assert np.median(lost[5.0]) == 0 and min(stated[0.01]) > max(lost[0.01])
 
 
 def test_frozen_scores_of_train_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +95,6 @@ def test_frozen_scores_of_train_and_validation(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(frozen_scores.weights, "load_weights", lambda *_, offline: (None,))
     parts = {"train": batches(40), "val": batches(20)}
     monkeypatch.setattr(recipes, "load", lambda *_: (parts, 2, None))
-    x, y, classes = frozen_scores.features("timm:test_resnet", "some", Path())
+    x, y, classes = frozen_scores.features("timm:test_resnet", "some", 5, Path())
     assert len(x) == len(y) == 60 and classes == 2
     assert frozen_scores.scores(x, y, classes)["knn"] > 0.9

@@ -241,6 +241,10 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]
         + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
     ),
+    "lengths": (
+        BATCH_NORM[:1], ("ucmerced", "tiny50", "flowers102"),
+        [config(*PRETRAINED, *more) for more in ((3e-4, 500), (5e-4, 500), (3e-4, 1000))],
+    ),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS),

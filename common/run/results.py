@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files.atomic import atomic_write
 from ..spec import Phase, Preprocess, Recipe
+from ..training import recipes
 
 if TYPE_CHECKING:
     import torch
@@ -88,13 +89,24 @@ def describe_recipe(result: Mapping[str, Any]) -> str:
     }.get(source, "")
     recipe = current_recipe(result["recipe"])
     random = result["protocol"] == "clean" and recipe["head_start"] == "random"
-    parts = {
-        "layer decay {:g}": next((x for phase in recipe["phases"] if (x := phase["layer_decay"]) != 1), 0),
-        "mixup {:g}": recipe["mixup_alpha"],
-        "EMA {:g}": recipe["ema_decay"],
+    return ", ".join(filter(None, (text, "random head" * random, *_options(recipe))))
+
+
+def _options(recipe: Mapping[str, Any]) -> list[str]:
+    """The parts of a recipe that are not those of its protocol."""
+    if recipe["name"] != "clean":
+        return []
+    usual = asdict(recipes.clean(1, 1, lr=1.0, pretrained=True))
+    usual, used = ({**parts, **parts["phases"][0]} for parts in (usual, recipe))
+    texts = {
+        "optimizer": "{}",
+        "weight_decay": "weight decay {:g}",
+        "layer_decay": "layer decay {:g}",
+        "label_smoothing": "label smoothing {:g}",
+        "mixup_alpha": "mixup {:g}",
+        "ema_decay": "EMA {:g}",
     }
-    options = [part.format(value) for part, value in parts.items() if value]
-    return ", ".join(filter(None, (text, "random head" * random, *options)))
+    return [text.format(used[name]) for name, text in texts.items() if used[name] != usual[name]]
 
 
 def _defaults(record: type) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 import folder
 from common import main
 from common.models.build import create_model, get_backbone
+from common.run.results import describe_recipe
 from common.training import recipe_search
 from common.training.finetune import finetune
 
@@ -67,6 +68,12 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
     assert Path("out/best.safetensors").read_bytes() == Path("same/best.safetensors").read_bytes()
     assert (other["recipe_search"], other["recipe_source"]) == (None, "options")
     assert search("--no_search", "--steps", 1, out="none")["recipe_source"] == "unmeasured"
+
+
+def test_a_recipe_names_what_options_changed(search) -> None:
+    assert describe_recipe(search()) == "rate searched"
+    options = ("--lr", 1e-4, "--label_smoothing", 0, "--weight_decay", 0.5, "--ema_decay", 0.9)
+    assert describe_recipe(search(*options, out="more")) == "rate by hand, weight decay 0.5, label smoothing 0, EMA 0.9"
 
 
 def test_few_validation_images_select_no_rate(search, class_tree, capsys) -> None:

@@ -1,6 +1,7 @@
 """The benchmarks of the answer read which images a run has right, and recover what they measure from simulated runs."""
 
 import base64
+import itertools
 import json
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 from tiny import batches
 
-from benchmarks import default_runs, finetuned_order, frozen_scores, race, race_calibration, recipes, short_runs
+from benchmarks import (
+    default_runs,
+    finetuned_order,
+    frozen_scores,
+    race,
+    race_calibration,
+    recipes,
+    seed_spread,
+    short_runs,
+)
 from common.recommend.finetuned_order import MEASURED
 
 NETWORKS = ("efficientnet_lite0", "timm:mobilenetv2_100", "torchvision:squeezenet1_1")
@@ -67,6 +77,18 @@ def test_a_race_finds_what_the_probe_does_not(tmp_path: Path, monkeypatch: pytes
     assert regret["probe"] == regret["top1"] == pytest.approx(10, abs=0.3) and "knn" not in regret
     result = race.replay(data, MEASURED, 1e6, 0)
     assert result.regret.argmin() == 1 and {run.candidate for run in result.runs} >= {0, 1}
+
+
+@pytest.mark.parametrize("sigma_a", [0.0, 3.0])
+def test_the_spread_over_seeds_beyond_the_images_is_recovered(sigma_a: float) -> None:
+    rng, found = np.random.default_rng(0), {}
+    names = [str(k) for k in range(40)]
+    for name, seed in itertools.product(names, range(3)):
+        right = rng.random(2000) < 0.8 + rng.normal(0, sigma_a / 100)
+        packed = base64.b64encode(np.packbits(right).tobytes()).decode()
+        found[name, 300, seed] = {"test_top1": round(right.mean(), 5), "test_right": packed}
+    one = seed_spread.measure(default_runs.Dataset("some", None, names, [300], found))
+    assert one["sigma_a"] == pytest.approx(sigma_a, abs=0.5) and one["spread"][1] > max(0.5, 0.7 * sigma_a)
 
 
 def test_the_change_between_lengths_is_recovered() -> None:

@@ -5,6 +5,7 @@ import math
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from benchmarks.default_runs import PROBE, RECIPE, RECIPES
 
@@ -24,6 +25,7 @@ Run = dict
 Pair = tuple[str, str]  # dataset, network
 
 
+@cache
 def load() -> list[Run]:
     return [json.loads(line) for line in RECIPES.read_text().splitlines()]
 
@@ -72,8 +74,9 @@ def default() -> str:
     probes, pairs = runs_of(**PROBE), seeds_of(DEFAULT)
     for pair in probes.keys() & pairs.keys():
         gains.append(mean_test(pairs[pair]) - 100 * probes[pair]["test_top1"])
-        best = max(full_runs(pair), key=lambda run: (run["val_top1"], -run["val_nll"]))
-        if len(full_runs(pair)) > 1:
+        tried = full_runs(pair)
+        if len(tried) > 1:
+            best = max(tried, key=lambda run: (run["val_top1"], -run["val_nll"]))
             behind.append(100 * (best["test_top1"] - runs_of(**DEFAULT)[pair]["test_top1"]))
     average, error = mean_and_error(behind)
     text = (
@@ -98,8 +101,8 @@ def grid(probes: dict[Pair, Run], pairs: dict[Pair, list[Run]]) -> str:
     rows = [[f"`{short(network)}`"] for network in networks]
     for row, network in zip(rows, networks, strict=True):
         for pair in ((data, network) for data in datasets):
-            both = f"{100 * probes[pair]['test_top1']:.1f}, {mean_test(pairs[pair]):.1f}" if pair in pairs else ""
-            row.append(both)
+            known = pair in probes and pair in pairs
+            row.append(f"{100 * probes[pair]['test_top1']:.1f}, {mean_test(pairs[pair]):.1f}" if known else "")
     return table(("network", *datasets), rows)
 
 

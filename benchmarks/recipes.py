@@ -235,7 +235,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         [config(*PRETRAINED, lr, steps) for lr in (1e-3, 1e-4) for steps in (25, 50, 300)]
         + [config(*PRETRAINED, 3e-4, 50)],
     ),
-    "mobilenetv1": (BATCH_NORM[2:], tuple(BENCHMARKS), [config(*BATCH, lr) for lr in (3e-4, 1e-3)]),
+    "mobilenetv1": (BATCH_NORM[2:], tuple(BENCHMARKS), [config(*BATCH, 1e-3)]),
     "sizes": (
         BATCH_NORM[:1], MAIN[:1],
         [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]

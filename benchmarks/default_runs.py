@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = RESULTS / "recipes.jsonl"
 RECIPE = {"head": "probe", "bn": "pretrained", "lr": 3e-4}
+LENGTHS = (25, 100, 300)  # steps
 PROBE = {"head": "probe", "steps": 0}
 MIN_NETWORKS = 3  # of a dataset
 JITTER = 0.25  # SD, against an image's difficulty of 0 to 1, of which images a run without bits has right
@@ -85,10 +86,10 @@ def load(path: Path = RECIPES) -> list[Dataset]:
     """Those with all training images first."""
     found: dict[tuple[str, int | None], dict[Key, dict]] = defaultdict(dict)
     for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        config, steps = dict(row["config"]), row["config"]["steps"]
+        config = dict(row["config"])
         shots = config.pop("shots", None)
-        if config in (PROBE, {**RECIPE, "steps": steps}):
-            found[row["data"], shots][row["network"], steps, row["seed"]] = row
+        if config in (PROBE, *({**RECIPE, "steps": steps} for steps in LENGTHS)):
+            found[row["data"], shots][row["network"], config["steps"], row["seed"]] = row
     datasets = []
     for (data, shots), rows in sorted(found.items(), key=lambda item: item[0][1] is not None):
         names = list(dict.fromkeys(name for name, _, _ in rows))

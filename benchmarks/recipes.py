@@ -33,7 +33,7 @@ import eurosat
 import flowers102
 import folder
 import ucmerced
-from benchmarks.default_runs import PROBE
+from benchmarks.default_runs import LENGTHS, PROBE
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.data.splits import splits
@@ -216,7 +216,6 @@ PARTS = {
 FACTORIAL = [
     {name: value for j, (name, value) in enumerate(PARTS.items(), 1) if (i & j).bit_count() % 2} for i in range(8)
 ]
-LENGTHS = (25, 100, 300)
 STAGES = {  # name: (networks, benchmarks, configurations)
     "parts": (
         BATCH_NORM, MAIN,

@@ -8,7 +8,13 @@ from pathlib import Path
 from benchmarks.recipe_tables import mean_and_error, names, table
 
 FILE = Path(__file__).resolve().parent / "results" / "peers.jsonl"
-PEERS = {"ours": "this project", "fastai": "fastai", "timm": "timm", "lightly": "lightly-train"}
+PEERS = {
+    "ours": "this project",
+    "fastai": "fastai",
+    "timm": "timm",
+    "lightly": "lightly-train",
+    "autogluon": "AutoGluon",
+}
 
 Run = dict
 Pair = tuple[str, str]  # dataset, network

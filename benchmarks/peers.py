@@ -3,6 +3,7 @@
     python benchmarks/peers.py --data FOLDER --peers ours timm
     ... --peers fastai       # pip install fastai
     ... --peers lightly      # pip install "lightly-train[timm]"
+    ... --peers autogluon    # pip install autogluon.multimodal; then, past its pins, pip install -U torch torchvision timm
 
 `ours` is the default recipe of `recipes.py`; its seconds, the probe's among them, are the budget of a peer's training, so `ours` runs
 first. A peer trains for the whole number of epochs that comes nearest, once for each of its three rates with the first seed and at the
@@ -11,11 +12,13 @@ parts are those of `recipes.py`. Every run is a line of `--out`: the scores of t
 on test, which chose nothing. Runs already there are skipped. Seconds are those of the process on one thread, without evaluation.
 
 timm's documentation has no settings for fine-tuning, so `timm` is its train script's defaults (crops, flips, color jitter, label
-smoothing, cosine) with AdamW and an average of the weights. Quick-Tune is not among the peers: its repositories publish no configuration
-outside its meta-dataset.
+smoothing, cosine) with AdamW and an average of the weights. `autogluon` is AutoGluon's preset `medium_quality`, the one with a MobileNet
+(4e-4; 1e-4 in the others), with batches of 32 in place of 128 and the last weights in place of an average of the checkpoints that validate
+best. Quick-Tune is not among the peers: its repositories publish no configuration outside its meta-dataset.
 """
 
 import argparse
+import io
 import itertools
 import json
 import os
@@ -171,6 +174,55 @@ def fit_lightly(problem: Problem, lr: float, epochs: int, seed: int) -> nn.Modul
     return net
 
 
+def fit_autogluon(problem: Problem, lr: float, epochs: int, seed: int) -> nn.Module:
+    """`MultiModalPredictor` on PNG images: AdamW with a lower rate in earlier stages, warm-up, cosine, TrivialAugment."""
+    import pandas as pd
+    from autogluon.multimodal import MultiModalPredictor
+    from timm import create_model
+
+    buffers = [io.BytesIO() for _ in problem.pixels]
+    for buffer, image in zip(buffers, problem.pixels, strict=True):
+        Image.fromarray(image).save(buffer, "PNG")
+    images = pd.DataFrame({"image": [buffer.getvalue() for buffer in buffers], "label": problem.labels})
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "pretrained").mkdir()
+        torch.save(problem.state, folder / "pretrained" / "pytorch_model.bin")
+        config = {
+            "architecture": problem.arch,
+            "num_features": create_model(problem.arch).num_features,
+            "input_size": (3, *problem.pixels.shape[1:3]),
+            "mean": problem.mean,
+            "std": problem.std,
+        }
+        (folder / "pretrained" / "config.json").write_text(json.dumps(config))
+        predictor = MultiModalPredictor(
+            "label", "multiclass", presets="medium_quality", path=folder / "out", verbosity=0, enable_progress_bar=False
+        )
+        predictor.fit(
+            images,
+            tuning_data=images[:1],  # its validation costs no seconds
+            column_types={"image": "image_bytearray"},
+            hyperparameters={
+                "model.names": ["timm_image"],
+                "model.timm_image.checkpoint_name": str(folder / "pretrained"),
+                "optim.lr": lr,
+                "optim.max_epochs": epochs,
+                "optim.val_check_interval": 1.0,
+                "optim.check_val_every_n_epoch": epochs,  # once, at the end: the last weights
+                "env.batch_size": BATCH_SIZE,
+                "env.per_gpu_batch_size": BATCH_SIZE,
+                "env.num_workers": 0,
+                "env.num_gpus": 0,
+                "env.accelerator": "cpu",
+                "env.precision": 32,
+            },
+            seed=seed,
+        )
+    net = predictor._learner._model
+    return nn.Sequential(net.model, net.head)  # logits
+
+
 @dataclass(frozen=True)
 class Peer:
     fit: Callable[[Problem, float, int, int], nn.Module]
@@ -182,6 +234,7 @@ PEERS = {
     "fastai": Peer(fit_fastai, (3e-2, 1e-2, 2e-3), "fastai"),
     "timm": Peer(fit_timm, (1e-3, 3e-4, 3e-3), "timm"),
     "lightly": Peer(fit_lightly, (1e-3, 3e-4, 1e-4), "lightly-train"),
+    "autogluon": Peer(fit_autogluon, (4e-4, 1e-4, 1e-3), "autogluon.multimodal"),
 }
 
 

@@ -97,7 +97,8 @@ def few() -> str:
 
 def grid(probes: dict[Pair, Run], pairs: dict[Pair, list[Run]]) -> str:
     """A line per network, a column per dataset: probe, default."""
-    datasets, networks = (list(dict.fromkeys(pair[i] for pair in pairs)) for i in (0, 1))
+    datasets = [data for data in CLASSES if any(data == pair[0] for pair in pairs)]
+    networks = list(dict.fromkeys(network for _, network in pairs))
     rows = [[f"`{short(network)}`"] for network in networks]
     for row, network in zip(rows, networks, strict=True):
         for pair in ((data, network) for data in datasets):

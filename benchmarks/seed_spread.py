@@ -51,7 +51,7 @@ def measure(data: Dataset) -> dict | None:
 def table(result: Sequence[dict]) -> str:
     """A line per dataset."""
     lines = [
-        "| dataset | test images | networks | SD over seeds, median (range) | of which not the images: sigma_a |",
+        "| dataset | test images | networks | SD over seeds, median (range), in points | beyond the noise of the images: sigma_a |",
         "|---|---|---|---|---|",
     ]
     for one in result:

@@ -89,18 +89,14 @@ def measure(datasets: Sequence[Dataset]) -> list[dict]:
 
 
 def table(result: Sequence[dict]) -> str:
-    """A line per pair of lengths."""
-    titles = [row["data"] for row in result[0]["datasets"]]
-    lines = [
-        f"| steps | {' | '.join(titles)} | kappa on another dataset: median (log-SD) |",
-        "|---" * (len(titles) + 2) + "|",
-    ]
-    for one in result:
-        cells = [f"{row['change']:.1f} ({row['correlation']:.2f})" for row in one["datasets"]]
-        lines.append(
-            f"| {one['short']} to {one['long']} | {' | '.join(cells)} | {one['median']:.1f} ({one['log_sd']:.1f}) |"
-        )
-    return "\n".join(lines)
+    """A line per dataset, a column per pair of lengths."""
+    titles = [f"{one['short']} to {one['long']} steps" for one in result]
+    lines = [f"| dataset | {' | '.join(titles)} |", "|---" * (len(result) + 1) + "|"]
+    for rows in zip(*(one["datasets"] for one in result), strict=True):
+        cells = [f"{row['change']:.1f} ({row['correlation']:.2f})" for row in rows]
+        lines.append(f"| {rows[0]['data']} | {' | '.join(cells)} |")
+    priors = [f"{one['median']:.1f} ({one['log_sd']:.1f})" for one in result]
+    return "\n".join([*lines, f"| kappa on another dataset: median (log-SD) | {' | '.join(priors)} |"])
 
 
 def main() -> None:

@@ -84,7 +84,8 @@ def recipes(runs: list[Run]) -> None:
             tried = [
                 r
                 for r in runs
-                if (r["data"], r["network"], r["seed"]) == (name, network, 0) and "side" not in r["config"]
+                if (r["data"], r["network"], r["seed"], r["config"]["steps"]) == (name, network, 0, 300)
+                and "shots" not in r["config"]
             ]
             scores = [
                 100 * next(r["val_top1"] for r in tried if r["config"] == one),

@@ -1,4 +1,4 @@
-"""The runs of the default recipe in `results/recipes.jsonl`, by dataset and training images, with the images that each has right."""
+"""The runs of the default recipe in `results/recipes.jsonl`, by dataset and training images, and which images each classifies correctly."""
 
 import base64
 import json

@@ -175,10 +175,11 @@ def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
 
     residuals, qualities, freedom = [], [], 0
     for dataset in datasets:
-        predicted = x[dataset] @ weights([d for d in datasets if d[0] != dataset[0]])
+        data, shots = dataset
+        predicted = x[dataset] @ weights([other for other in datasets if other[0] != data])
         residuals.append(y[dataset] - predicted)
         freedom += len(predicted) - 1
-        names = {"dataset": dataset[0], "shots": dataset[1], "networks": len(predicted)}
+        names = {"dataset": data, "shots": shots, "networks": len(predicted)}
         qualities.append(names | quality(scores[dataset], predicted))
     sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
     return {"used": list(used), "weights": weights(datasets).tolist(), "eps": sd, "datasets": qualities}
@@ -232,8 +233,8 @@ def own_table(result: dict) -> str:
     first = result["own"][0]
     n = sum(d["networks"] for d in first["datasets"])
     few = sum(d["shots"] is not None for d in first["datasets"])
-    where = f"{len({d['dataset'] for d in first['datasets']})} datasets, {few} of them with five images per class, too"
-    return "\n".join([*lines, "", f"{n} pairs of probe and fine-tuned network on {where}."])
+    where = f"{len(first['datasets']) - few} datasets with all images, {few} with five per class"
+    return "\n".join([*lines, "", f"{n} pairs of probe and fine-tuned network: {where}."])
 
 
 def main() -> None:

@@ -26,8 +26,6 @@ from common.transfer import linear_probe, transferability
 from common.transfer.features import MAX_BATCH, forward_features
 
 OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
-
-
 SHOTS = (None, 5)
 
 

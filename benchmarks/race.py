@@ -122,7 +122,8 @@ def table(result: Sequence[dict]) -> str:
     for name, title in TITLES.items():
         cells = [f"{one['regret'][name]:.2f}" if name in one["regret"] else "" for one in parts["all images"]]
         for some in parts.values():
-            cells += [mean(some, "regret", name), mean(some, "stated", name).partition(" ")[0]]
+            stated = [one["stated"][name] for one in some if name in one["stated"]]
+            cells += [mean_regret(some, name), f"{np.mean(stated):.2f}" if stated else ""]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -132,7 +133,7 @@ def short_table(result: Sequence[dict]) -> str:
     parts = by_images(result)
     lines = [f"| choice by | points lost, {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|"]
     for name, title in TITLES.items():
-        lines.append(f"| {title} | {' | '.join(mean(some, 'regret', name) for some in parts.values())} |")
+        lines.append(f"| {title} | {' | '.join(mean_regret(some, name) for some in parts.values())} |")
     return "\n".join(lines)
 
 
@@ -143,9 +144,9 @@ def by_images(result: Sequence[dict]) -> dict[str, list[dict]]:
     return found
 
 
-def mean(some: Sequence[dict], what: str, name: str) -> str:
-    """And standard error over datasets; empty if one has no such value."""
-    values = [one[what].get(name) for one in some]
+def mean_regret(some: Sequence[dict], name: str) -> str:
+    """With its standard error over datasets; empty if one has no such choice."""
+    values = [one["regret"].get(name) for one in some]
     return "" if None in values else f"{np.mean(values):.2f} ± {sem(values):.2f}"
 
 

@@ -3,7 +3,7 @@
     python benchmarks/recipes.py --data FOLDER --stage parts
 
 Every run starts from ImageNet weights and is a line of `--out`: the score on validation of the last weights, and the one on test,
-which chose nothing. Runs already there are skipped, so an interrupted benchmark continues. One thread; about two hours.
+which chose nothing. Runs already there are skipped, so an interrupted benchmark continues. One thread; about six hours.
 The head `confident` is that of an earlier version: a probe of standardised features, its logits not softened.
 
 `--data` holds flowers102/ (complete), tiny/folder/ (50 class folders of Tiny ImageNet), eurosat/ and, for other stages, cub200_small/,
@@ -16,7 +16,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -112,8 +112,10 @@ def load(
     parts, start = {}, 0
     for part in ("train", "val", "test"):
         n = getattr(bench, part)
-        end = start + (form.shots or n if part == "train" else n)
-        index = np.sort(np.concatenate([drawn[labels[drawn] == c][start:end] for c in range(len(samples.classes))]))
+        count = min(form.shots or n, n) if part == "train" else n
+        index = np.sort(
+            np.concatenate([drawn[labels[drawn] == c][start : start + count] for c in range(len(samples.classes))])
+        )
         start += n
         images = [samples.images[i] for i in index] if isinstance(samples.images, list) else samples.images[index]
         parts[part] = Batches(
@@ -129,7 +131,7 @@ def load(
 
 PHASE = ("lr", "steps", "head_lr", "layer_decay", "weight_decay", "warmup")
 RECIPE = ("label_smoothing", "mixup_alpha", "ema_decay")
-FORM = ("side", "batch_size", "shots")
+FORM = tuple(field.name for field in fields(Form))
 
 
 class Trainer:
@@ -237,7 +239,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "mobilenetv1": (BATCH_NORM[2:], tuple(BENCHMARKS), [config(*BATCH, 1e-3)]),
     "sizes": (
         BATCH_NORM[:1], MAIN[:1],
-        [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]
+        [config(*start, 3e-4, 100, side=128) for start in (PRETRAINED, BATCH)]
         + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
     ),
     "lengths": (

@@ -88,25 +88,24 @@ def describe_recipe(result: Mapping[str, Any]) -> str:
         "options": "rate by hand",
     }.get(source, "")
     recipe = current_recipe(result["recipe"])
-    random = result["protocol"] == "clean" and recipe["head_start"] == "random"
-    return ", ".join(filter(None, (text, "random head" * random, *_options(recipe))))
+    clean = result["protocol"] == "clean"
+    random = clean and recipe["head_start"] == "random"
+    batch = clean and (recipe["head_start"], recipe["batch_norm"]) == ("probe", "batch")
+    return ", ".join(filter(None, (text, "random head" * random, "batch statistics" * batch, *_options(recipe))))
 
 
 def _options(recipe: Mapping[str, Any]) -> list[str]:
     """The parts of a recipe that are not those of its protocol."""
-    if recipe["name"] != "clean":
-        return []
-    usual = asdict(recipes.clean(1, 1, lr=1.0, pretrained=True))
-    usual, used = ({**parts, **parts["phases"][0]} for parts in (usual, recipe))
-    texts = {
-        "optimizer": "{}",
-        "weight_decay": "weight decay {:g}",
-        "layer_decay": "layer decay {:g}",
-        "label_smoothing": "label smoothing {:g}",
-        "mixup_alpha": "mixup {:g}",
-        "ema_decay": "EMA {:g}",
-    }
+    texts = {"layer_decay": "layer decay {:g}", "mixup_alpha": "mixup {:g}", "ema_decay": "EMA {:g}"}
+    if recipe["name"] == "clean":
+        texts |= {"optimizer": "{}", "weight_decay": "weight decay {:g}", "label_smoothing": "label smoothing {:g}"}
+    usual, used = _flat(asdict(recipes.clean(1, 1, lr=1.0, pretrained=True))), _flat(recipe)
     return [text.format(used[name]) for name, text in texts.items() if used[name] != usual[name]]
+
+
+def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """With the fields of its first phase."""
+    return {**recipe, **recipe["phases"][0]} if recipe["phases"] else {**_defaults(Phase), **recipe}
 
 
 def _defaults(record: type) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def test_a_simulated_race_is_sure_only_of_what_is_clear(monkeypatch: pytest.Monk
         rows = [race_calibration.simulate(4, "as assumed", seed) for seed in range(4)]
         p_best[spread] = np.mean([row["answers"][0]["p_best"][row["best"]] for row in rows])
         lost[spread], stated[spread] = ([row["answers"][0][name] for row in rows] for name in ("lost", "stated"))
-    assert p_best[5.0] > 0.5 > 0.35 > p_best[0.01]
+    assert p_best[5.0] > 0.5 and p_best[0.01] < 0.35
     assert np.median(lost[5.0]) == 0 and min(stated[0.01]) > max(lost[0.01])
 
 

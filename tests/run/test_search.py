@@ -72,8 +72,11 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
 
 def test_a_recipe_names_what_options_changed(search) -> None:
     assert describe_recipe(search()) == "rate searched"
-    options = ("--lr", 1e-4, "--label_smoothing", 0, "--weight_decay", 0.5, "--ema_decay", 0.9)
-    assert describe_recipe(search(*options, out="more")) == "rate by hand, weight decay 0.5, label smoothing 0, EMA 0.9"
+    options = ("--lr", 1e-4, "--batch_norm", "batch", "--label_smoothing", 0, "--weight_decay", 0.5, "--ema_decay", 0.9)
+    assert (
+        describe_recipe(search(*options, out="more"))
+        == "rate by hand, batch statistics, EMA 0.9, weight decay 0.5, label smoothing 0"
+    )
 
 
 def test_few_validation_images_select_no_rate(search, class_tree, capsys) -> None:

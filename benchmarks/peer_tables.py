@@ -5,7 +5,7 @@ import statistics
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.recipe_tables import mean_and_error, names, table
+from benchmarks.recipe_tables import Pair, Run, best_on_validation, mean_and_error, names, table
 
 FILE = Path(__file__).resolve().parent / "results" / "peers.jsonl"
 PEERS = {
@@ -16,9 +16,6 @@ PEERS = {
     "autogluon": "AutoGluon",
 }
 
-Run = dict
-Pair = tuple[str, str]  # dataset, network
-
 
 def load() -> dict[Pair, dict[str, list[Run]]]:
     """Of every pair and peer, one run per seed: that of the rate with the best top-1 on validation."""
@@ -28,8 +25,7 @@ def load() -> dict[Pair, dict[str, list[Run]]]:
         runs[run["data"], run["network"], run["peer"], run["seed"]].append(run)
     pairs: dict[Pair, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     for (data, network, peer, _), rates in runs.items():
-        best = max(rates, key=lambda run: (run["val_top1"], -run["val_nll"]))
-        pairs[data, network][peer].append(best | {"rates": len(rates)})
+        pairs[data, network][peer].append(best_on_validation(rates) | {"rates": len(rates)})
     return pairs
 
 

@@ -42,6 +42,7 @@ from torch import nn
 
 from benchmarks import recipes
 from benchmarks.default_runs import PROBE, RECIPES
+from benchmarks.recipe_tables import best_on_validation
 from common.metrics import classification
 from common.models import build, weights
 
@@ -321,7 +322,7 @@ def main() -> None:
         rates = (DEFAULT["lr"],) if name == "ours" else PEERS[name].rates
         if name != "ours" and seed != args.seeds[0]:
             tried = [run for key, run in done.items() if key[:4] == (name, network, bench, args.seeds[0])]
-            rates = (max(tried, key=lambda run: (run["val_top1"], -run["val_nll"]))["lr"],)
+            rates = (best_on_validation(tried)["lr"],)
         if i >= len(rates) or (name, network, bench, seed, rates[i]) in done:
             continue
         if name == "ours":

@@ -378,8 +378,7 @@ def main() -> None:
     append_runs(parser.parse_args().runs)
     for page in PAGES:
         page.write_text(fill(page.read_text("utf-8")), "utf-8")
-    files = (RUNS, SCRATCH, BENCHMARKS / "recipes.jsonl")
-    pictures.draw(*map(load_lines, files), json.loads(ANSWER.read_text()))
+    pictures.draw(load_lines(RUNS), load_lines(SCRATCH), json.loads(ANSWER.read_text()))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from benchmarks.recipe_tables import full_runs
+
 RESULTS = Path(__file__).resolve().parent
 FIRST = "efficientnet_lite0"  # the backbone of `make run`
 
@@ -73,7 +75,7 @@ def answer(found: dict) -> None:
     figure.savefig(RESULTS / "answer.png", dpi=120)
 
 
-def recipes(runs: list[Run]) -> None:
+def recipes() -> None:
     """The ranking of the networks under one recipe beside that of each at its best, on validation."""
     data = {"flowers102": "Flowers-102", "tiny50": "Tiny ImageNet, 50 classes", "eurosat": "EuroSAT, 1,000 images"}
     colours = {"efficientnet_lite0": "#1f6fb4", "timm:mobilenetv2_100": "#d1495b", "timm:mobilenetv1_100": "#6b7680"}
@@ -81,12 +83,7 @@ def recipes(runs: list[Run]) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
     for panel, (name, title) in zip(axes, data.items(), strict=True):
         for network, colour in colours.items():
-            tried = [
-                r
-                for r in runs
-                if (r["data"], r["network"], r["seed"], r["config"]["steps"]) == (name, network, 0, 300)
-                and "shots" not in r["config"]
-            ]
+            tried = full_runs((name, network))
             scores = [
                 100 * next(r["val_top1"] for r in tried if r["config"] == one),
                 100 * max(r["val_top1"] for r in tried),
@@ -126,8 +123,8 @@ def scratch(runs: list[Run]) -> None:
     figure.savefig(RESULTS / "scratch.png", dpi=110)
 
 
-def draw(runs: list[Run], scratch_runs: list[Run], recipe_runs: list[Run], found: dict) -> None:
+def draw(runs: list[Run], scratch_runs: list[Run], found: dict) -> None:
     digits(runs)
     scratch(scratch_runs)
-    recipes(recipe_runs)
+    recipes()
     answer(found)

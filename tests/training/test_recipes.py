@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import eurosat
 import flowers102
 import folder
+import ucmerced
 from common import Augment
 from common.cli import catalog
 from common.cli.parse import make_config, parse
@@ -47,6 +49,12 @@ def from_options(images: Path, model: str, *options: str) -> tuple[Recipe, str]:
     sheets, argv = (folder.DATASET,), ["-model", model, "--data_dir", str(images), "--out", "out", *options]
     config, backbone = make_config(sheets, parse(sheets, argv)), get_backbone(model)
     return recipes.from_config(config, backbone, 20), recipes.source(config, backbone)
+
+
+def test_dihedral_is_the_augmentation_of_the_aerial_data_sheets(class_tree) -> None:
+    sheets = (folder.DATASET,)
+    config = make_config(sheets, parse(sheets, ["--data_dir", str(class_tree()), "--augment", "dihedral"]))
+    assert config.dataset.augment == eurosat.DATASET.augment == ucmerced.DATASET.augment
 
 
 def test_one_network_under_two_names_has_one_recipe(class_tree) -> None:

@@ -136,7 +136,7 @@ def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str
         UserError: a score is not a finite number.
     """
     rows = {row["backbone"]: row for row in recommendation["backbones"]}
-    scores: dict[str, list[float]] = defaultdict(list)
+    scores: dict[str, dict[str, float]] = defaultdict(dict)
     for result in results:
         row = rows.get(result["backbone"])
         if row and _comparable(recommendation, row, result):
@@ -145,8 +145,8 @@ def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str
                 raise UserError(
                     f"{row['backbone']} on {result['dataset']}: a fine-tuned score is {value}, not a finite number"
                 )
-            scores[result["backbone"]].append(value)
-    return {name: sum(values) / len(values) for name, values in scores.items()}
+            scores[result["backbone"]][json.dumps(result["test"])] = value  # the same scores: the same run
+    return {name: sum(values.values()) / len(values) for name, values in scores.items()}
 
 
 def _comparable(recommendation: Json, row: Json, result: Json) -> bool:

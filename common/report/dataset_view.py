@@ -45,7 +45,6 @@ def dataset_view(
             "per_class": _per_class(predictions, leader),
             "points": _operating_points(dataset, leader),
             "untested": predictions.missing,
-            "repeated": predictions.repeated,
         }
     images, classes, baselines = dataset.first.images, dataset.first.classes, dataset.first.baselines
     return {

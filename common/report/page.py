@@ -84,8 +84,8 @@ def _excluded(loaded: LoadedRuns, sections: Sequence[Section]) -> list[str]:
     lines = [f"{folder}: not finished" for folder in loaded.unfinished]
     lines += [f"{folder}: unreadable ({reason})" for folder, reason in loaded.unreadable]
     lines += [
-        f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more, with a lower validation score "
-        "or a duplicate seed"
+        f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more, with a lower validation score, "
+        "a duplicate seed, or the scores of another seed"
         for section in sections
         for dataset in section.datasets
         for name, cell in dataset.cells.items()

@@ -22,7 +22,6 @@ class Predictions:
     logits: Mapping[str, ndarray]  # by backbone: (N, C) of its first seed
     confusion: Mapping[str, ndarray]  # by backbone: (C, C) counts over its seeds; rows are true classes
     missing: tuple[str, ...]  # backbones with a run without predictions of these images
-    repeated: tuple[str, ...]  # backbones with seeds of the same predictions, which count once
     groups: ndarray | None = None  # (N,) of the images
 
     def values(self, backbone: str, metric: str) -> ndarray:
@@ -46,7 +45,7 @@ class Predictions:
 def load_predictions(dataset: DatasetResults) -> Predictions | None:
     """Predictions of all runs on a dataset; None if no backbone has them for all its seeds."""
     first: RunPredictions | None = None
-    correct, margins, logits, confusion, missing, repeated = {}, {}, {}, {}, [], []
+    correct, margins, logits, confusion, missing = {}, {}, {}, {}, []
     for name, cell in dataset.cells.items():
         seeds = [read_predictions(run.folder) for run in cell.runs]
         if first is None and None not in seeds:
@@ -54,10 +53,6 @@ def load_predictions(dataset: DatasetResults) -> Predictions | None:
         if None in seeds or any(s.images != first.images or s.classes != first.classes for s in seeds):
             missing.append(name)
             continue
-        different = [s for i, s in enumerate(seeds) if not any(np.array_equal(s.logits, t.logits) for t in seeds[:i])]
-        if len(different) < len(seeds):
-            repeated.append(name)
-        seeds = different
         correct[name] = np.stack([s.logits.argmax(1) == first.labels for s in seeds])
         margins[name] = np.stack([s.logits[:, -1].astype(float) - s.logits[:, 0] for s in seeds])
         logits[name] = seeds[0].logits
@@ -72,7 +67,6 @@ def load_predictions(dataset: DatasetResults) -> Predictions | None:
         logits=logits,
         confusion=confusion,
         missing=tuple(missing),
-        repeated=tuple(repeated),
         groups=first.groups,
     )
 

@@ -49,18 +49,21 @@ def load_results(folders: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def format_table(results: list[dict[str, Any]]) -> str:
-    """Markdown: one row per network and setting, mean ± standard deviation over seeds (n), then missing networks."""
-    groups: dict[str, dict[tuple, list[dict]]] = defaultdict(lambda: defaultdict(list))
+    """Markdown: one row per network and setting, mean ± standard deviation over seeds (n), then missing networks.
+
+    Of the runs of one seed the last counts.
+    """
+    groups: dict[str, dict[tuple, dict[int, dict]]] = defaultdict(lambda: defaultdict(dict))
     for result in results:
         steps = sum(phase["steps"] for phase in result["recipe"]["phases"])
         data = result["dataset"] + (f", {result['split']['train']:,} images of it" if result["subset"] else "")
         recipe = json.dumps([current_recipe(result["recipe"]), result["augment"]])
-        groups[result["backbone"]][data, f"{steps:,} x {result['batch_size']}", recipe].append(result)
+        groups[result["backbone"]][data, f"{steps:,} x {result['batch_size']}", recipe][result["seed"]] = result
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     names = [network.name for network in CIFAR]
     for name in [*(n for n in names if n in groups), *sorted(groups.keys() - set(names))]:
         for (data, length, _), seeds in groups[name].items():
-            lines.append(f"| {' | '.join(_row(name, data, length, seeds))} |")
+            lines.append(f"| {' | '.join(_row(name, data, length, list(seeds.values())))} |")
     machines = sorted({f"{result['device']}, torch {result['torch']}, {result['precision']}" for result in results})
     lines += ["", f"Mean ± standard deviation over seeds, their number in brackets. Measured on {'; '.join(machines)}."]
     if missing := [name for name in names if name not in groups]:

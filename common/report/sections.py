@@ -13,7 +13,7 @@ class Cell:
     """A backbone on a dataset: runs that differ only in their seed."""
 
     runs: tuple[Run, ...]  # one per seed
-    excluded: int  # runs of the same backbone with other hyperparameters, or repeats of a seed
+    excluded: int  # other runs of the backbone: of other hyperparameters, repeats of a seed, seeds of the same scores
 
     @property
     def value(self) -> float:
@@ -185,16 +185,23 @@ def _cells(runs: Sequence[Run]) -> dict[str, Cell]:
             seeds[run.seed] = run
         counts[run.backbone] += 1
 
-    def quality(variant: Mapping[int, Run]) -> tuple[float, int]:
-        scores = [run.val_score for run in variant.values()]
+    def quality(variant: Sequence[Run]) -> tuple[float, int]:
+        scores = [run.val_score for run in variant]
         return (0.0 if None in scores else statistics.mean(scores), len(variant))
 
     cells = {}
     for name in sorted(variants):
-        best = max(variants[name].values(), key=quality)
-        members = tuple(best[seed] for seed in sorted(best))
+        members = max((_distinct(seeds) for seeds in variants[name].values()), key=quality)
         cells[name] = Cell(runs=members, excluded=counts[name] - len(members))
     return cells
+
+
+def _distinct(seeds: Mapping[int, Run]) -> tuple[Run, ...]:
+    """By seed, without those whose test scores are all an earlier one's: the same run, such as a probe of a given split."""
+    runs: dict[tuple, Run] = {}
+    for seed in sorted(seeds):
+        runs.setdefault(tuple(value for value, _ in seeds[seed].scores.values()), seeds[seed])
+    return tuple(runs.values())
 
 
 def _supersedes(run: Run, earlier: Run) -> bool:

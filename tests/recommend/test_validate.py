@@ -114,3 +114,9 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit) as end:
             main(["validate_recommend", path])
         assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_a_repeated_run_counts_once() -> None:
+    runs = finetuned("one", {"a": 0.45, "b": 0.9, "c": 0.8}) + 2 * finetuned("one", {"b": 0.1})
+    (agreement,) = validate.validate([recommendation("one", {"a": 0.5, "b": 0.6, "c": 0.7})], runs)
+    assert agreement.tau["score"] == pytest.approx(1)

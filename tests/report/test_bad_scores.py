@@ -10,19 +10,24 @@ from fabricated_runs import build, fabricate, page_text
 
 from common.report.predictions import load_predictions
 from common.report.significance import paired_tests
+from common.report.tables import format_score
 
 
 def test_seeds_of_the_same_run_count_once(tmp_path: Path) -> None:
+    """In tables as in tests: one seed with the interval over test images, not two without a spread."""
     for backbone, seed in (("resnet50", 0), ("resnet50", 1), ("swin_t", 0), ("swin_t", 1)):
-        fabricate(tmp_path / "runs" / f"{backbone}{seed}", "dtd", backbone, seed, 0.8)
+        run = fabricate(tmp_path / "runs" / f"{backbone}{seed}", "dtd", backbone, seed, 0.8)
     first = build(tmp_path / "runs")[0].datasets[0]
     assert paired_tests(first, load_predictions(first)).seeds == 2
-    shutil.copy(*(tmp_path / "runs" / f"swin_t{seed}" / "test_logits.npy" for seed in (0, 1)))
+    shutil.rmtree(tmp_path / "runs" / "swin_t0")
+    shutil.copytree(tmp_path / "runs" / "swin_t1", tmp_path / "runs" / "swin_t0")
+    (tmp_path / "runs" / "swin_t0" / "result.json").write_text(json.dumps(run | {"seed": 0}))
     (dataset,) = build(tmp_path / "runs")[0].datasets
-    predictions = load_predictions(dataset)
-    assert predictions.repeated == ("swin_t",) and len(predictions.correct["swin_t"]) == 1
-    assert paired_tests(dataset, predictions).seeds == 1
-    assert "Seeds with the same predictions are the same run and count once here: swin_t." in page_text(
+    cell = dataset.cells["swin_t"]
+    assert [r.seed for r in cell.runs] == [0] and cell.excluded == 1
+    assert format_score(cell, "top1").endswith("] (1)")
+    assert paired_tests(dataset, load_predictions(dataset)).seeds == 1
+    assert "dtd, swin_t: 1 more, with a lower validation score, a duplicate seed, or the scores" in page_text(
         tmp_path / "runs"
     )
 

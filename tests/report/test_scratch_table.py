@@ -1,6 +1,7 @@
 """Protocol `scratch` and its table: the published recipe, scores of the best and the last weights."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,10 @@ def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.Capt
     tops = [json.loads(Path(f"runs/{s}/result.json").read_text())["test"]["top1"]["value"] for s in "01"]
     assert cells[6].startswith(f"{50 * sum(tops):.2f} ± ") and cells[6].endswith("(2)") and cells[8] == "92.82"
     assert "No finished run of vgg11_cifar" in printed
+
+    shutil.copytree("runs/1", "runs/2")  # the run of a seed, repeated
+    command(["table", "scratch"])
+    assert capsys.readouterr().out == printed
 
 
 def test_no_runs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

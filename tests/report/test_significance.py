@@ -71,7 +71,6 @@ def test_image_values_match_score_and_spread(metric: str) -> None:
     labels = (rng.random(800) < 0.2).astype(int)
     logits = [np.round(8 * rng.normal(size=(800, 2)) + 8 * np.eye(2)[labels]) / 8 for _ in range(2)]
     predictions = Predictions(
-        repeated=(),
         labels=labels,
         classes=("no", "yes"),
         correct={"a": np.stack([seed.argmax(1) == labels for seed in logits])},

@@ -9,6 +9,7 @@ from scipy.special import ndtri, stdtrit
 
 RESAMPLES = 1000
 PRIOR_DF = 0.5
+UPPER = 0.975  # the quantile at the upper end of a 95 % interval
 FRACTIONS = {"top1", "top5", "macro_f1", "balanced_accuracy"}
 
 
@@ -17,10 +18,9 @@ def bootstrap(
     n: int,
     seed: int,
     resamples: int = RESAMPLES,
-    level: float = 0.95,
     groups: ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Bootstrap over images, or over (n,) `groups` (Efron 1979): {metric: (low, high)}.
+    """Bootstrap over images, or over (n,) `groups` (Efron 1979): {metric: (low, high)}, 95 %.
 
     `scores` maps how often each of the `n` images was drawn to {metric: score}. Intervals are percentiles, but:
 
@@ -40,12 +40,12 @@ def bootstrap(
         for name, value in scores(weights).items():
             draws.setdefault(name, []).append(value)
     at, sizes = scores(np.ones(n)), np.bincount(units)
-    wide = stretch(groups, level)
+    wide = stretch(groups)
     intervals: dict[str, tuple[float, float]] = {}
     for name, values in draws.items():
-        low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2)).tolist()
+        low, high = np.quantile(values, (1 - UPPER, UPPER)).tolist()
         if name in FRACTIONS:
-            low, high = _of_fraction(at[name], np.var(values), None if groups is None else sizes, level, n)
+            low, high = _of_fraction(at[name], np.var(values), None if groups is None else sizes, n)
         else:
             if name == "ece":
                 low, high = 2 * at[name] - high, 2 * at[name] - low
@@ -54,27 +54,25 @@ def bootstrap(
     return intervals
 
 
-def of_mean(values: ndarray, level: float = 0.95, groups: ndarray | None = None) -> tuple[float, float]:
-    """The interval of a fraction that is the mean of these (N,) values: that of `bootstrap`, without resampling."""
+def of_mean(values: ndarray, groups: ndarray | None = None) -> tuple[float, float]:
+    """The 95 % interval of a fraction that is the mean of these (N,) values: that of `bootstrap`, without resampling."""
     value, units = float(values.mean()), unit_indices(len(values), groups)
     variance = np.square(np.bincount(units, values - value)).sum() / len(values) ** 2
     sizes = None if groups is None else np.bincount(units)
-    return _of_fraction(value, variance, sizes, level, len(values))
+    return _of_fraction(value, variance, sizes, len(values))
 
 
-def _of_fraction(value: float, variance: float, sizes: ndarray | None, level: float, n: int) -> tuple[float, float]:
+def _of_fraction(value: float, variance: float, sizes: ndarray | None, n: int) -> tuple[float, float]:
     """Wilson's, of `n` images or of groups of these sizes; the variance is that over resamples."""
     if sizes is None:
-        return _wilson(value, variance, n, ndtri((1 + level) / 2))
+        return _wilson(value, variance, n, ndtri(UPPER))
     df, n_alike = max(1, len(sizes) - 1), n**2 / np.square(sizes).sum()
     variance = _moderate(variance * len(sizes) / df, value, df, n_alike)
-    return _wilson(value, variance, len(sizes), stdtrit(df, (1 + level) / 2))
+    return _wilson(value, variance, len(sizes), stdtrit(df, UPPER))
 
 
-def of_auroc(
-    values: ndarray, labels: ndarray, level: float = 0.95, groups: ndarray | None = None
-) -> tuple[float, float] | None:
-    """The interval of an AUROC, the mean of these (N,) values of `classification.auroc_values`.
+def of_auroc(values: ndarray, labels: ndarray, groups: ndarray | None = None) -> tuple[float, float] | None:
+    """The 95 % interval of an AUROC, the mean of these (N,) values of `classification.auroc_values`.
 
     DeLong's variance is too small for few images of one of two classes (LOG.md): the AUROC of two classes counts as no more
     images than their balanced accuracy would.
@@ -87,7 +85,7 @@ def of_auroc(
     limit = 4 / (1 / counts).sum() if len(counts) == 2 else math.inf
     if groups is None:
         variance = max(np.square(deviations).sum(), value * (1 - value) / limit)
-        return _wilson(value, variance, min(len(values), limit), ndtri((1 + level) / 2))
+        return _wilson(value, variance, min(len(values), limit), ndtri(UPPER))
     units = unit_indices(len(values), groups)
     n_groups = np.bincount(np.unique(np.stack([labels, units]), axis=1)[0])
     if n_groups.min() < 2:
@@ -102,16 +100,16 @@ def of_auroc(
     n_alike = len(n_groups) ** 2 / (1 / n_groups).sum()
     variance = _moderate(variance, value, n_groups.sum() - len(n_groups), n_alike)
     variance = max(variance, value * (1 - value) / limit)
-    return _wilson(value, variance, min(len(sums), limit), stdtrit(df, (1 + level) / 2))
+    return _wilson(value, variance, min(len(sums), limit), stdtrit(df, UPPER))
 
 
-def stretch(groups: ndarray | None, level: float = 0.95) -> float:
+def stretch(groups: ndarray | None) -> float:
     """From the width of percentiles over resampled groups to that of Student's interval; 1 for images, of which there are many."""
     if groups is None:
         return 1.0
     n = len(np.unique(groups))
     df = max(1, n - 1)
-    return float((n / df) ** 0.5 * stdtrit(df, (1 + level) / 2) / ndtri((1 + level) / 2))
+    return float((n / df) ** 0.5 * stdtrit(df, UPPER) / ndtri(UPPER))
 
 
 def unit_indices(n: int, groups: ndarray | None) -> ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 import miniatures
 import pytest
 
+from common.__main__ import main as command
 from common.cli import catalog
 from common.run.results import METRICS
 
@@ -112,3 +113,10 @@ def test_invalid_split_options(run, script: str, options: list[str], expected: s
     with pytest.raises(SystemExit) as stop:
         run(script, *options)
     assert stop.value.code == 2 and expected in capsys.readouterr().err
+
+
+def test_list_cites_every_dataset_once(capsys: pytest.CaptureFixture) -> None:
+    command(["list"])
+    cited = capsys.readouterr().out.partition("\ncitations\n")[2].splitlines()
+    assert {line.split()[0] for line in cited} == {sheet.script for sheet in catalog.datasets()} - {"folder"}
+    assert "eurosat        arXiv 1709.00029" in cited and len(cited) == len(set(cited)) == 17

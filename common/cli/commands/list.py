@@ -46,6 +46,9 @@ def _show() -> None:
     for sheet in catalog.datasets():
         for caveat in sheet.caveats:
             print(f"{sheet.name:14} {caveat}")
+    print("\ncitations")
+    for script, citation in {sheet.script: sheet.citation for sheet in catalog.datasets() if sheet.citation}.items():
+        print(f"{script:14} {citation}")
 
 
 def _download(sheet: Dataset) -> str:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,16 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 RECIPES = RESULTS / "recipes.jsonl"
 RECIPE = {"head": "probe", "bn": "pretrained", "lr": 3e-4}
+FROM_RANDOM = {"head": "random", "bn": "batch", "lr": 2e-3}
 LENGTHS = (25, 100, 300)  # steps
 PROBE = {"head": "probe", "steps": 0}
+RANDOM = " from random weights"
 MIN_NETWORKS = 3  # of a dataset
 JITTER = 0.25  # SD, against an image's difficulty of 0 to 1, of which images a run without bits has right
-Key = tuple[str, int, int]  # network, steps (0: the probe), seed
+Key = tuple[str, int, int]  # candidate, steps (0: the probe), seed
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The networks with a probe and a run of every length with one seed."""
+    """The candidates with a probe and a run of every length with one seed."""
 
     data: str
     shots: int | None  # training images per class; None: all
@@ -76,22 +79,34 @@ class Dataset:
         }
 
 
+def candidate(network: str, config: dict) -> str:
+    """The network, with its image size or its initial weights if they are not the usual ones."""
+    size = f" at {config['side']} pixels" if "side" in config else ""
+    return network + size + (RANDOM if "weights" in config else "")
+
+
+def network(candidate: str) -> str:
+    return candidate.partition(" ")[0]
+
+
 def bits(row: dict, part: str) -> ndarray:
     """(N,) 0 or 1 per image, of a row with bits."""
     packed = np.unpackbits(np.frombuffer(base64.b64decode(row[f"{part}_right"]), np.uint8))
     return packed[: round(packed.sum() / row[f"{part}_top1"])].astype(float)
 
 
-def load(path: Path = RECIPES) -> list[Dataset]:
-    """Those with all training images first."""
+def load(path: Path = RECIPES, variants: bool = False) -> list[Dataset]:
+    """Those with all training images first. `variants`: networks at another image size and from random weights are candidates, too."""
     found: dict[tuple[str, int | None], dict[Key, dict]] = defaultdict(dict)
     for row in map(json.loads, path.read_text("utf-8").splitlines()):
-        config = dict(row["config"])
-        shots = config.pop("shots", None)
-        if config in (PROBE, *({**RECIPE, "steps": steps} for steps in LENGTHS)):
-            found[row["data"], shots][row["network"], config["steps"], row["seed"]] = row
+        form = {name: row["config"][name] for name in ("shots", "side", "weights") if name in row["config"]}
+        config = {name: value for name, value in row["config"].items() if name not in form}
+        shots = form.pop("shots", None)
+        recipe = FROM_RANDOM if "weights" in form else RECIPE
+        if config in (PROBE, *({**recipe, "steps": steps} for steps in LENGTHS)) and (variants or not form):
+            found[row["data"], shots][candidate(row["network"], form), config["steps"], row["seed"]] = row
     datasets = []
-    for (data, shots), rows in sorted(found.items(), key=lambda item: item[0][1] is not None):
+    for (data, shots), rows in sorted(found.items(), key=lambda item: item[0][1] or math.inf, reverse=True):
         names = list(dict.fromkeys(name for name, _, _ in rows))
         steps = sorted({steps for _, steps, _ in rows if steps})
         complete = [name for name in names if {(name, s, 0) for s in (0, *steps)} <= rows.keys()]

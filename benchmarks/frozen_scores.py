@@ -2,8 +2,8 @@
 
     python benchmarks/frozen_scores.py --data FOLDER
 
-A line of `results/frozen_scores.jsonl` per network, dataset and number of training images per class (null: all); those already there are
-skipped. `--data` as for recipes.py.
+A line of `results/frozen_scores.jsonl` per dataset, number of training images per class (null: all) and candidate, those whose probe recipes.py
+trains; lines already there are skipped. `--data` as for recipes.py.
 """
 
 import argparse
@@ -21,23 +21,22 @@ sys.path.insert(0, str(ROOT))
 import torch
 
 from benchmarks import recipes
-from common.models import build, weights
+from benchmarks.default_runs import candidate
+from common.models import build
 from common.transfer import linear_probe, transferability
 from common.transfer.features import MAX_BATCH, forward_features
 
 OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
-SHOTS = (None, 5)
 
 
-def features(network: str, bench: str, shots: int | None, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
+def features(network: str, bench: str, form: recipes.Form, data: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """(N, D) features and (N,) labels of train and validation; the number of classes."""
-    row, source = build.get_backbone(network), recipes.NETWORKS[network]
-    source = source if source == "imagenet" else str(recipes.SHARED / source)
-    form = recipes.Form(shots=shots)
+    row = build.get_backbone(network)
     parts, classes, _ = recipes.load(bench, data, row.mean, row.std, row.interpolation, form)
-    state = weights.load_weights(row, source, offline=True)[0]
+    state = recipes.initial_weights(network, form)
     values = []
     for part in (parts["train"], parts["val"]):
+        torch.manual_seed(0)
         net = build.create_model(row, classes, state, size=part.pixels.shape[1:3])
         values.append(forward_features(net, row, replace(part, batch_size=MAX_BATCH["cpu"]), "fp32").values)
     return np.concatenate(values), np.concatenate([parts[part].labels for part in ("train", "val")]), classes
@@ -58,12 +57,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     data = parser.parse_args().data
     torch.set_num_threads(1)
-    done = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
-    for key in itertools.product(recipes.NETWORKS, recipes.BENCHMARKS, SHOTS):
-        if key not in [(row["network"], row["data"], row["shots"]) for row in done]:
-            found = dict(zip(("network", "data", "shots"), key, strict=True)) | scores(*features(*key, data))
+    rows = [json.loads(line) for line in OUT.read_text().splitlines()] if OUT.exists() else []
+    done = {(row["network"], row["data"], row["shots"]) for row in rows}
+    for network, bench, conf in itertools.chain(*(itertools.product(*stage) for stage in recipes.STAGES.values())):
+        form = recipes.form_of(conf)
+        key = (candidate(network, conf), bench, form.shots)
+        if not conf["steps"] and key not in done and recipes.is_possible(form, bench):
+            done.add(key)
+            found = dict(zip(("network", "data", "shots"), key, strict=True))
             with OUT.open("a") as file:
-                print(json.dumps(found), file=file)
+                print(json.dumps(found | scores(*features(network, bench, form, data))), file=file)
 
 
 if __name__ == "__main__":

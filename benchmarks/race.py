@@ -45,12 +45,17 @@ TITLES = {
 }
 
 
+def top1(name: str) -> float | None:
+    """None: from random weights."""
+    return None if name.endswith(default_runs.RANDOM) else TOP1[default_runs.network(name)]
+
+
 def answer_rows(data: Dataset) -> list[dict]:
     """As those of a recommendation."""
     images = len(data.easiness["val"])
     half = [1.96 * (p * (1 - p) / images) ** 0.5 for p in data.probe]
     return [
-        {"score": p, "interval": (p - h, p + h), "imagenet_top1": TOP1[name], "weights": "imagenet"}
+        {"score": p, "interval": (p - h, p + h), "imagenet_top1": top1(name), "weights": "imagenet"}
         for name, p, h in zip(data.names, data.probe, half, strict=True)
     ]
 
@@ -85,7 +90,7 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
     lost = data.truth.max() - data.truth
     full = [data.rows[name, data.full, 0] for name in data.names]
     scores = {
-        "top1": [TOP1[name] for name in data.names],
+        "top1": [top1(name) or 0 for name in data.names],
         "probe": data.probe,
         "full": [run["val_top1"] for run in full],
     }
@@ -103,7 +108,7 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
     return {
         "data": data.data,
         "shots": data.shots,
-        "networks": len(data.names),
+        "candidates": list(data.names),
         "seeds": min(len(data.seeds(name, data.full)) for name in data.names),
         "steps": data.steps,
         "seconds": total,
@@ -115,9 +120,9 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
 
 def table(result: Sequence[dict]) -> str:
     """A line per choice: regret on each dataset, means with standard errors over datasets, the means that races state."""
-    parts = by_images(result)
+    parts = groups(result)
     titles = [one["data"] for one in parts["all images"]]
-    head = [cell for images in parts for cell in (images, "stated")]
+    head = [cell for title in parts for cell in (title, "stated")]
     lines = [f"| choice by | {' | '.join([*titles, *head])} |", "|---" * (1 + len(titles) + len(head)) + "|"]
     for name, title in TITLES.items():
         cells = [f"{one['regret'][name]:.2f}" if name in one["regret"] else "" for one in parts["all images"]]
@@ -125,23 +130,38 @@ def table(result: Sequence[dict]) -> str:
             stated = [one["stated"][name] for one in some if name in one["stated"]]
             cells += [mean_regret(some, name), f"{np.mean(stated):.2f}" if stated else ""]
         lines.append(f"| {title} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", paired(parts)])
 
 
 def short_table(result: Sequence[dict]) -> str:
     """The means alone."""
-    parts = by_images(result)
-    lines = [f"| choice by | points lost, {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|"]
+    parts = groups(result)
+    lines = [f"| choice by | points lost: {' | '.join(parts)} |", "|---" * (1 + len(parts)) + "|"]
     for name, title in TITLES.items():
         lines.append(f"| {title} | {' | '.join(mean_regret(some, name) for some in parts.values())} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", paired(parts)])
 
 
-def by_images(result: Sequence[dict]) -> dict[str, list[dict]]:
+def groups(result: Sequence[dict]) -> dict[str, list[dict]]:
+    """By training images; those with variants of the networks last."""
     found: dict[str, list[dict]] = defaultdict(list)
-    for one in result:
-        found[f"{one['shots']} per class" if one["shots"] else "all images"].append(one)
+    for one in sorted(result, key=has_variants):
+        title = f"{one['shots']} per class" if one["shots"] else "all images"
+        found[title + (", with variants" if has_variants(one) else "")].append(one)
     return found
+
+
+def paired(parts: dict[str, list[dict]]) -> str:
+    """How much more full training loses than a race at a tenth of its cost."""
+    cells = []
+    for title, some in parts.items():
+        more = [one["regret"]["full"] - one["regret"]["race 0.1"] for one in some]
+        cells.append(f"{np.mean(more):+.2f} ± {sem(more):.2f} ({title}, {len(more)} datasets)")
+    return f"Full training of all against a race at a tenth of its cost, paired over datasets: it loses {', '.join(cells)} points more."
+
+
+def has_variants(one: dict) -> bool:
+    return any(name not in TOP1 for name in one["candidates"])
 
 
 def mean_regret(some: Sequence[dict], name: str) -> str:
@@ -153,9 +173,11 @@ def mean_regret(some: Sequence[dict], name: str) -> str:
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     datasets = default_runs.load()
+    variants = [data for data in default_runs.load(variants=True) if set(data.names) - TOP1.keys()]
     frozen = [json.loads(line) for line in FROZEN.read_text("utf-8").splitlines()]
     result = [
-        choices(data, frozen, fit(own([other for other in datasets if other.data != data.data]))) for data in datasets
+        choices(data, frozen, fit(own([other for other in datasets if other.data != data.data])))
+        for data in [*datasets, *variants]
     ]
     OUT.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result))

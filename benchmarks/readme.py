@@ -362,6 +362,7 @@ TABLES = {
     "race_calibration": race_calibration,
     "short_runs": partial(measured, "short_runs"),
     "p_best_real": partial(measured, "p_best_real"),
+    "p_best_sentence": partial(measured, "p_best_real", "sentence"),
     "seed_spread": partial(measured, "seed_spread"),
 }
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.S)

@@ -33,7 +33,7 @@ import eurosat
 import flowers102
 import folder
 import ucmerced
-from benchmarks.default_runs import LENGTHS, PROBE
+from benchmarks.default_runs import FROM_RANDOM, LENGTHS, PROBE, RECIPE
 from common.data.images.decode import decode
 from common.data.loader import Batches
 from common.data.splits import splits
@@ -84,11 +84,12 @@ BENCHMARKS = {
 
 @dataclass(frozen=True)
 class Form:
-    """What a configuration may change of the data."""
+    """What a configuration may change of the data and the initial weights."""
 
     side: int = 64  # pixels
     batch_size: int = 32
     shots: int | None = None  # training images per class; None: all
+    weights: str = "imagenet"  # or none
 
 
 FULL = Form()
@@ -129,8 +130,20 @@ def load(
     return parts, len(samples.classes), bench.sheet.augment
 
 
+def is_possible(form: Form, bench: str) -> bool:
+    """Whether it is not the same as all images."""
+    return form.shots is None or form.shots < BENCHMARKS[bench].train
+
+
+def initial_weights(network: str, form: Form) -> dict[str, torch.Tensor] | None:
+    """None: random."""
+    source = NETWORKS[network] if form.weights == "imagenet" else form.weights
+    source = source if source in ("imagenet", "none") else str(SHARED / source)
+    return weights.load_weights(build.get_backbone(network), source, offline=True)[0]
+
+
 PHASE = ("lr", "steps", "head_lr", "layer_decay", "weight_decay", "warmup")
-RECIPE = ("label_smoothing", "mixup_alpha", "ema_decay")
+OTHERS = ("label_smoothing", "mixup_alpha", "ema_decay")
 FORM = tuple(field.name for field in fields(Form))
 
 
@@ -141,9 +154,7 @@ class Trainer:
         self.row, self.side = build.get_backbone(network), form.side
         pixels = (self.row.mean, self.row.std, self.row.interpolation)
         self.parts, self.classes, self.augment = load(bench, data, *pixels, form)
-        source = NETWORKS[network]
-        source = source if source == "imagenet" else str(SHARED / source)
-        self.state = weights.load_weights(self.row, source, offline=True)[0]
+        self.state = initial_weights(network, form)
         self.accelerator = make_accelerator("cpu", "fp32", False)
         begin = time.perf_counter()
         self.head = probe_head(self.net(0), self.row, self.parts["train"], self.classes, None, "fp32", 0)
@@ -154,18 +165,25 @@ class Trainer:
         return build.create_model(self.row, self.classes, self.state, size=(self.side, self.side))
 
     def score(self, net: torch.nn.Module, part: str) -> dict[str, float | str]:
-        """`right` has a bit for every image, in base64 (`np.packbits`)."""
-        logits, labels = evaluate(net, self.parts[part], self.accelerator), self.parts[part].labels
-        scores = classification.score(logits, labels)
-        right = np.packbits(np.asarray(logits).argmax(1) == labels)
-        rounded = {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
-        return rounded | {f"{part}_right": base64.b64encode(right.tobytes()).decode()}
+        """`right` has a bit for every image, in base64 (`np.packbits`); `mirrored`: with the mean logits of an image and its mirror image."""
+        batches = self.parts[part]
+        mirror = replace(batches, pixels=np.ascontiguousarray(batches.pixels[:, :, ::-1]))
+        logits, mirrored = (evaluate(net, images, self.accelerator) for images in (batches, mirror))
+        found = {}
+        for name, values in ((part, logits), (f"{part}_mirrored", (logits + mirrored) / 2)):
+            scores = classification.score(values, batches.labels)
+            found |= {f"{name}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
+        right = np.packbits(logits.argmax(1) == batches.labels)
+        return found | {f"{part}_right": base64.b64encode(right.tobytes()).decode()}
+
+    def scores(self, net: torch.nn.Module) -> dict[str, float | str]:
+        return {**self.score(net, "val"), **self.score(net, "test")}
 
     def probe(self) -> dict[str, float]:
         net = self.net(0)
         set_head(net, self.row.head, *self.head)
         move_to(net, torch.device("cpu"), torch.channels_last)
-        return {**self.score(net, "val"), **self.score(net, "test"), "seconds": round(self.probe_seconds, 1)}
+        return {**self.scores(net), "seconds": round(self.probe_seconds, 1)}
 
     def train(self, config: dict, seed: int) -> dict[str, float]:
         """`config`: head, bn, lr, steps; the others as the default recipe."""
@@ -180,7 +198,7 @@ class Trainer:
             phases=(replace(base.phases[0], **phase),),
             head_start=config["head"],
             batch_norm=config["bn"],
-            **{name: config[name] for name in RECIPE if name in config},
+            **{name: config[name] for name in OTHERS if name in config},
         )
         task = Task(
             net=net,
@@ -195,7 +213,11 @@ class Trainer:
         begin = time.process_time()
         finetune(task, lambda record: None)
         seconds = round(time.process_time() - begin, 1)
-        return {**self.score(net, "val"), **self.score(net, "test"), "seconds": seconds}
+        return {**self.scores(net), "seconds": seconds}
+
+
+def form_of(config: dict) -> Form:
+    return Form(**{name: config[name] for name in FORM if name in config})
 
 
 def config(head: str, bn: str, lr: float, steps: int = 300, **others: float) -> dict:
@@ -218,6 +240,7 @@ PARTS = {
 FACTORIAL = [
     {name: value for j, (name, value) in enumerate(PARTS.items(), 1) if (i & j).bit_count() % 2} for i in range(8)
 ]
+EVERY_LENGTH = [PROBE, *(config(**RECIPE, steps=steps) for steps in LENGTHS)]
 STAGES = {  # name: (networks, benchmarks, configurations)
     "parts": (
         BATCH_NORM, MAIN,
@@ -227,9 +250,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         BATCH_NORM, MAIN,
         [config(*PRETRAINED, lr, 25) for lr in (1e-4, 3e-4, 1e-3)] + [config(*BATCH, lr, 25) for lr in (3e-4, 1e-3)],
     ),
-    "default": (
-        tuple(NETWORKS), tuple(BENCHMARKS), [PROBE, *(config(*PRETRAINED, 3e-4, steps) for steps in LENGTHS)],
-    ),
+    "default": (tuple(NETWORKS), tuple(BENCHMARKS), EVERY_LENGTH),
     "factorial": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, **parts) for parts in FACTORIAL[1:]]),
     "squeezenet": (
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS),
@@ -248,8 +269,12 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     ),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
     "shots": (
-        tuple(NETWORKS), tuple(BENCHMARKS),
-        [PROBE | {"shots": 5}, *(config(*PRETRAINED, 3e-4, steps, shots=5) for steps in LENGTHS)],
+        tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],
+    ),
+    "size": ((*BATCH_NORM[:2], "torchvision:squeezenet1_1"), tuple(BENCHMARKS), [conf | {"side": 96} for conf in EVERY_LENGTH]),
+    "random": (
+        (BATCH_NORM[0], "torchvision:squeezenet1_1"), tuple(BENCHMARKS),
+        [PROBE | {"weights": "none"}, *(config(**FROM_RANDOM, steps=steps, weights="none") for steps in LENGTHS)],
     ),
 }  # fmt: skip
 
@@ -274,9 +299,9 @@ def main() -> None:
                 for seed in args.seeds:
                     for conf in configs:
                         key = {"network": network, "data": bench, "config": conf, "seed": seed if conf["steps"] else 0}
-                        if json.dumps(list(key.values())) in done:
+                        form = form_of(conf)
+                        if json.dumps(list(key.values())) in done or not is_possible(form, bench):
                             continue
-                        form = Form(**{name: conf[name] for name in FORM if name in conf})
                         trainer = trainers[form] = trainers.get(form) or Trainer(network, bench, args.data, form)
                         scores = trainer.train(conf, seed) if conf["steps"] else trainer.probe()
                         done.add(json.dumps(list(key.values())))

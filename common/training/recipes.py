@@ -31,6 +31,7 @@ MEASURED_LRS = {
     "tf_efficientnet_lite2": 3e-4,
     "mobilenetv1_100": 3e-4,
     "mobilenetv2_100": 3e-4,
+    "squeezenet1_1": 3e-4,
 }
 
 # The probe has a closed form; its penalty is chosen on validation

@@ -114,9 +114,9 @@ def test_a_simulated_race_is_sure_only_of_what_is_clear(monkeypatch: pytest.Monk
 
 def test_frozen_scores_of_train_and_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(recipes.NETWORKS, "timm:test_resnet", "imagenet")
-    monkeypatch.setattr(frozen_scores.weights, "load_weights", lambda *_, offline: (None,))
+    monkeypatch.setattr(recipes.weights, "load_weights", lambda *_, offline: (None,))
     parts = {"train": batches(40), "val": batches(20)}
     monkeypatch.setattr(recipes, "load", lambda *_: (parts, 2, None))
-    x, y, classes = frozen_scores.features("timm:test_resnet", "some", 5, Path())
+    x, y, classes = frozen_scores.features("timm:test_resnet", "some", recipes.Form(shots=5), Path())
     assert len(x) == len(y) == 60 and classes == 2
     assert frozen_scores.scores(x, y, classes)["knn"] > 0.9

@@ -267,6 +267,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         BATCH_NORM[:1], ("ucmerced", "tiny50", "flowers102"),
         [config(*PRETRAINED, *more) for more in ((3e-4, 500), (5e-4, 500), (3e-4, 1000))],
     ),
+    "rate": (BATCH_NORM[:1], tuple(BENCHMARKS), [config(*PRETRAINED, 5e-4)]),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],

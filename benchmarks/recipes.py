@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch
+from timm.layers import DropPath
 
 import cifar10
 import cub200
@@ -200,6 +201,7 @@ class Trainer:
             batch_norm=config["bn"],
             **{name: config[name] for name in OTHERS if name in config},
         )
+        set_drop_path(net, config.get("drop_path", 0.0))
         task = Task(
             net=net,
             head=self.row.head,
@@ -214,6 +216,13 @@ class Trainer:
         finetune(task, lambda record: None)
         seconds = round(time.process_time() - begin, 1)
         return {**self.scores(net), "seconds": seconds}
+
+
+def set_drop_path(net: torch.nn.Module, rate: float) -> None:
+    """Stochastic depth (Huang et al. 2016, arXiv 1603.09382) of timm's blocks, linear in their depth up to `rate`."""
+    blocks = [module for module in net.modules() if hasattr(module, "drop_path")] if rate else []
+    for i, block in enumerate(blocks, 1):
+        block.drop_path = DropPath(rate * i / len(blocks))
 
 
 def form_of(config: dict) -> Form:
@@ -267,6 +276,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         BATCH_NORM[:1], ("ucmerced", "tiny50", "flowers102"),
         [config(*PRETRAINED, *more) for more in ((3e-4, 500), (5e-4, 500), (3e-4, 1000))],
     ),
+    "drop_path": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, drop_path=0.1)]),
     "rate": (BATCH_NORM[:1], tuple(BENCHMARKS), [config(*PRETRAINED, 5e-4)]),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
     "shots": (

@@ -279,6 +279,11 @@ def make_problem(network: str, bench: str, data: Path) -> tuple[Problem, dict]:
     return Problem(row.arch, state, classes, train.pixels, train.labels, row.mean, row.std), parts
 
 
+def versions(*packages: str) -> dict[str, str]:
+    """Those that train: the peer's own, timm and torch."""
+    return {package: version(package) for package in dict.fromkeys((*packages, "timm", "torch"))}
+
+
 def run(name: str, network: str, bench: str, data: Path, budget: float, lr: float, seed: int) -> dict:
     peer, (problem, parts) = PEERS[name], make_problem(network, bench, data)
     epochs = max(1, round(budget / (seconds_per_image(name, problem) * len(problem.labels))))
@@ -287,21 +292,22 @@ def run(name: str, network: str, bench: str, data: Path, budget: float, lr: floa
     for part in ("val", "test"):
         scores = classification.score(logits(net, problem, parts[part].pixels), parts[part].labels)
         found |= {f"{part}_{metric}": round(scores[metric], 5) for metric in ("top1", "nll")}
-    versions = {package: version(package) for package in dict.fromkeys((peer.package, "timm", "torch"))}
-    return {**found, "seconds": round(seconds, 1), "versions": versions}
+    return {**found, "seconds": round(seconds, 1), "versions": versions(peer.package)}
 
 
 def ours(network: str, bench: str, data: Path, seed: int) -> dict:
-    """The default recipe, from `recipes.jsonl` if it is there; the probe's seconds count."""
+    """The default recipe, from `recipes.jsonl` if it is there, which has no versions; the probe's seconds count."""
     runs = [json.loads(line) for line in RECIPES.read_text().splitlines()]
     runs = [run for run in runs if (run["network"], run["data"]) == (network, bench)]
     probe = next((run for run in runs if run["config"] == PROBE), None)
     run = next((run for run in runs if run["config"] == DEFAULT and run["seed"] == seed), None)
+    trained_here = {}
     if probe is None or run is None:
         trainer = recipes.Trainer(network, bench, data)
         probe, run = {"seconds": trainer.probe_seconds}, trainer.train(DEFAULT, seed)
+        trained_here = {"versions": versions()}
     scores = {name: run[name] for name in ("val_top1", "val_nll", "test_top1", "test_nll")}
-    return {**scores, "seconds": round(probe["seconds"] + run["seconds"], 1)}
+    return {**scores, "seconds": round(probe["seconds"] + run["seconds"], 1), **trained_here}
 
 
 def main() -> None:

@@ -69,6 +69,24 @@ def test_a_peer_trains() -> None:
     assert (logits.argmax(1) == labels).mean() > 0.9
 
 
+def test_our_row_has_versions_where_it_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One from `recipes.jsonl` cannot know them."""
+    import torch
+
+    from benchmarks import peers
+
+    pair = {"network": "efficientnet_lite0", "data": "eurosat"}
+    scores = {"val_top1": 0.9, "val_nll": 0.3, "test_top1": 0.9, "test_nll": 0.3, "seconds": 2.0}
+    trainer = SimpleNamespace(probe_seconds=1.0, train=lambda *_: scores)
+    monkeypatch.setattr(peers.recipes, "Trainer", lambda *_: trainer)
+    monkeypatch.setattr(peers, "RECIPES", tmp_path / "recipes.jsonl")
+    rows = [{**pair, **scores, "config": config, "seed": 0} for config in (peers.PROBE, peers.DEFAULT)]
+    peers.RECIPES.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    recorded, trained = (peers.ours("efficientnet_lite0", "eurosat", tmp_path, seed) for seed in (0, 1))
+    assert recorded["seconds"] == 4 and "versions" not in recorded
+    assert trained["seconds"] == 3 and trained["versions"]["torch"] in torch.__version__
+
+
 def test_the_interval_of_a_difference_may_be_negative() -> None:
     from benchmarks.same_accuracy import difference
 

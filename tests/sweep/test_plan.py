@@ -58,7 +58,10 @@ def test_slurm_tasks_run_the_shards(class_tree, tmp_path: Path, monkeypatch, cap
     subprocess.run(["bash", "-n", "array.sh"], check=True)
     task = text.replace("exec ", "exec env ").replace("--workers 1", "--plan --workers 1")
     env = {**os.environ, "SLURM_ARRAY_TASK_ID": "4", "PYTHONPATH": str(ROOT)}
+    env["PYTHONPROFILEIMPORTTIME"] = "1"
     process = subprocess.run(["bash", "-c", task], capture_output=True, text=True, env=env, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+    assert "numpy" in imported and "torch" not in imported
     assert process.stdout.startswith("folder-swin_v2_t-s0-")
     assert "1 runs: 0 finished" in process.stdout
 

@@ -61,7 +61,21 @@ def notes(pairs: dict[Pair, dict[str, list[Run]]]) -> str:
     versions = {name: text for run in runs for name, text in run.get("versions", {}).items()}
     seeds = sorted({run["seed"] for run in runs})
     text = ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
-    return f"Seeds: {', '.join(map(str, seeds))}. {text}; one thread of a CPU."
+    return f"Seeds: {', '.join(map(str, seeds))}. Seconds as a multiple of ours: {ratios(pairs)}. {text}; one thread of a CPU."
+
+
+def ratios(pairs: dict[Pair, dict[str, list[Run]]]) -> str:
+    """Geometric mean and range of every peer."""
+    found = defaultdict(list)
+    for runs in pairs.values():
+        ours = {run["seed"]: run["seconds"] for run in runs["ours"]}
+        for peer, some in runs.items():
+            found[peer] += [run["seconds"] / ours[run["seed"]] for run in some if run["seed"] in ours]
+    return ", ".join(
+        f"{title} {statistics.geometric_mean(found[peer]):.2f} ({min(found[peer]):.2f} to {max(found[peer]):.2f})"
+        for peer, title in PEERS.items()
+        if peer != "ours" and peer in found
+    )
 
 
 def mean(runs: list[Run], key: str) -> float:

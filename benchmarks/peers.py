@@ -7,7 +7,7 @@
 
 `ours` is the default recipe of `recipes.py`; its seconds, the probe's among them, are the budget of a peer's training, so `ours` runs
 first. A peer trains for the whole number of epochs that comes nearest, once for each of its three rates with the first seed and at the
-best of them with the others; the seconds of the rates that are not chosen are not counted. Networks, initial weights, decoded pixels and
+best of them, for as many epochs, with the others; the seconds of the rates that are not chosen are not counted. Networks, initial weights, decoded pixels and
 parts are those of `recipes.py`. Every run is a line of `--out`: the scores of the last weights on validation, which choose the rate, and
 on test, which chose nothing. Runs already there are skipped. Seconds are those of the process on one thread, without evaluation.
 
@@ -284,9 +284,13 @@ def versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in dict.fromkeys((*packages, "timm", "torch"))}
 
 
-def run(name: str, network: str, bench: str, data: Path, budget: float, lr: float, seed: int) -> dict:
+def epochs_of(name: str, network: str, bench: str, data: Path, budget: float) -> int:
+    problem, _ = make_problem(network, bench, data)
+    return max(1, round(budget / (seconds_per_image(name, problem) * len(problem.labels))))
+
+
+def run(name: str, network: str, bench: str, data: Path, epochs: int, lr: float, seed: int) -> dict:
     peer, (problem, parts) = PEERS[name], make_problem(network, bench, data)
-    epochs = max(1, round(budget / (seconds_per_image(name, problem) * len(problem.labels))))
     net, seconds = timed(peer, problem, lr, epochs, seed)
     found = {"epochs": epochs}
     for part in ("val", "test"):
@@ -325,10 +329,11 @@ def main() -> None:
     done = {tuple(row[k] for k in KEYS): row for row in rows}
     order = itertools.product(args.seeds, range(3), args.networks, args.datasets, args.peers)
     for seed, i, network, bench, name in order:
-        rates = (DEFAULT["lr"],) if name == "ours" else PEERS[name].rates
+        rates, epochs = (DEFAULT["lr"],) if name == "ours" else PEERS[name].rates, None
         if name != "ours" and seed != args.seeds[0]:
             tried = [run for key, run in done.items() if key[:4] == (name, network, bench, args.seeds[0])]
-            rates = (best_on_validation(tried)["lr"],)
+            first = best_on_validation(tried)
+            rates, epochs = (first["lr"],), first["epochs"]
         if i >= len(rates) or (name, network, bench, seed, rates[i]) in done:
             continue
         if name == "ours":
@@ -337,7 +342,8 @@ def main() -> None:
             budget = done.get(("ours", network, bench, seed, DEFAULT["lr"]), {}).get("seconds", args.seconds)
             if budget is None:
                 parser.error(f"no run of `ours` on {bench} yet: --peers ours first")
-            found = run(name, network, bench, args.data, budget, rates[i], seed)
+            epochs = epochs or epochs_of(name, network, bench, args.data, budget)
+            found = run(name, network, bench, args.data, epochs, rates[i], seed)
         key = (name, network, bench, seed, rates[i])
         done[key] = row = {**dict(zip(KEYS, key, strict=True)), **found}
         with args.out.open("a") as file:

@@ -78,28 +78,30 @@ def measure(setting: dict, repetitions: int) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """Markdown: P(best) as stated and how often it is right, by how well the prior of the seeds fits."""
+    """Markdown: P(best) as stated and how often it is right, by how well the prior of the seeds fits, and by spread."""
     groups = {
         "seed SD .5, the prior's median": [row for row in rows if row["seed_sd"] == 0.5],
         "seed SD .2 or 1, two or three seeds": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] > 1],
         "seed SD .2 or 1, one seed": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] == 1],
     }
+    spreads = {f"candidates' SD {x:g}": [row for row in rows if row["spread"] == x] for x in GRID["spread"]}
     lines = [
         "| simulations | of | n | P(best) stated -> right, by decile | regret stated / true (points) | 95 % interval of a difference covers |",
         "|---|---|---|---|---|---|",
     ]
-    for title, some in groups.items():
-        for name in ("posterior", "bootstrap"):
-            counts, stated, right = np.sum([row["deciles"][name] for row in some], axis=0).T
-            pairs = ", ".join(
-                f"{s / n:.2f} -> {r / n:.2f}" for n, s, r in zip(counts, stated, right, strict=True) if n >= 50
-            )
-            regret = " / ".join(f"{value:.2f}" for value in np.mean([row["regret"] for row in some], axis=0))
-            runs = sum(row["repetitions"] for row in some)
-            covered = f"{100 * sum(row['covered'] for row in some) / runs:.1f} %"
-            cells = (regret, covered) if name == "posterior" else ("", "")
-            lines.append(f"| {title} | {name} | {runs:,} | {pairs} | {cells[0]} | {cells[1]} |")
+    lines += [line(title, name, some) for title, some in groups.items() for name in ("posterior", "bootstrap")]
+    lines += [line(title, "posterior", some) for title, some in spreads.items()]
     return "\n".join(lines)
+
+
+def line(title: str, name: str, rows: list[dict]) -> str:
+    counts, stated, right = np.sum([row["deciles"][name] for row in rows], axis=0).T
+    pairs = ", ".join(f"{s / n:.2f} -> {r / n:.2f}" for n, s, r in zip(counts, stated, right, strict=True) if n >= 50)
+    regret = " / ".join(f"{value:.2f}" for value in np.mean([row["regret"] for row in rows], axis=0))
+    runs = sum(row["repetitions"] for row in rows)
+    covered = f"{100 * sum(row['covered'] for row in rows) / runs:.1f} %"
+    cells = (regret, covered) if name == "posterior" else ("", "")
+    return f"| {title} | {name} | {runs:,} | {pairs} | {cells[0]} | {cells[1]} |"
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from .costs import Tradeoff, tradeoffs
 from .dataset_view import dataset_view
 from .predictions import load_predictions
 from .runs import METRICS
-from .sections import Cell, DatasetResults, Section
+from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking, paired_tests, rank_backbones
 from .summary import summarize
 from .svg import Style
@@ -65,7 +65,6 @@ def _row(dataset: DatasetResults, names: Sequence[str], tests: PairedTests | Non
     """A row of the score table. Ties are marked only if the test compares the leader, in the metric shown."""
     comparable = tests and tests.leader == dataset.leader and tests.metric == dataset.metric
     tied = tests.tied if comparable else ()
-    setups = sorted({_setup(cell) for cell in dataset.cells.values()})
 
     def view(name: str) -> dict[str, Any] | None:
         if name not in dataset.cells:
@@ -77,7 +76,7 @@ def _row(dataset: DatasetResults, names: Sequence[str], tests: PairedTests | Non
             "interval": cell.score(dataset.metric)[1],
             "deviation": cell.deviation(dataset.metric),
             "n": len(cell.runs),
-            "setup": _setup(cell) if len(setups) > 1 else "",
+            "setup": cell.setup if dataset.setups[1:] else "",
             "status": "best" if leads else "tied" if name in tied else "",
         }
 
@@ -85,16 +84,9 @@ def _row(dataset: DatasetResults, names: Sequence[str], tests: PairedTests | Non
     return {
         "name": dataset.name,
         "info": f"{METRICS[dataset.metric]}, {images} images",
-        "setup": setups[0] if len(setups) == 1 else "",
+        "setup": "" if dataset.setups[1:] else dataset.setups[0],
         "cells": [view(name) for name in names],
     }
-
-
-def _setup(cell: Cell) -> str:
-    run = cell.runs[0]
-    height, width = run.size
-    epochs = "" if run.setting.protocol == "probe" else f", {run.epochs} epochs"
-    return f"{height}x{width}{epochs}" + f", {run.recipe}" * bool(run.recipe)
 
 
 def _ranks_view(section: Section, ranking: Ranking, style: Style) -> dict[str, Any]:

@@ -21,6 +21,14 @@ class Cell:
         return self.score(self.runs[0].metric)[0]
 
     @property
+    def setup(self) -> str:
+        """Image size, epochs, and what is special about the recipe (see `results.describe_recipe`)."""
+        run = self.runs[0]
+        height, width = run.size
+        epochs = "" if run.setting.protocol == "probe" else f", {run.epochs} epochs"
+        return f"{height}x{width}{epochs}" + f", {run.recipe}" * bool(run.recipe)
+
+    @property
     def seed_differences(self) -> str:
         """The differences between the runs besides their seed; "" if there are none."""
         values = {
@@ -73,6 +81,11 @@ class DatasetResults:
         differences = ((name, cell.seed_differences) for name, cell in self.cells.items())
         of_cells = (f"{name}: {difference}" for name, difference in differences if difference)
         return tuple(dict.fromkeys([*of_runs, *of_cells]))
+
+    @property
+    def setups(self) -> tuple[str, ...]:
+        """The different `Cell.setup`."""
+        return tuple(sorted({cell.setup for cell in self.cells.values()}))
 
     @property
     def first(self) -> Run:

@@ -1,7 +1,7 @@
 """Result tables: Markdown per section, CSV of all runs."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..files.atomic import atomic_write
@@ -29,9 +29,7 @@ def format_score(cell: Cell, metric: str, scale: int = 100, digits: int = 2) -> 
 def run_table(sections: Sequence[Section]) -> str:
     """One row per cell, with its settings, notes and caveats; also for README and docs."""
     cells = [(s, d, name, cell) for s in sections for d in s.datasets for name, cell in d.cells.items()]
-    head = (
-        "dataset | backbone | pixels | start | train / val / test | epochs | top-1 (%) | macro F1 (%) | NLL | training"
-    )
+    head = "dataset | backbone | pixels | start | train / val / test | epochs | recipe | top-1 (%) | macro F1 (%) | NLL | training"
     rows = sorted(_run_table_row(*cell) for cell in cells)
     runs = [run for *_, cell in cells for run in cell.runs]
     machines = sorted({_machine(run) for run in runs})
@@ -63,6 +61,7 @@ def _run_table_row(section: Section, dataset: DatasetResults, name: str, cell: C
         setting.regime + f" ({setting.pretrained_on})" * other_data,
         " / ".join(f"{n:,}" for n in run.images),
         str(run.epochs),
+        _escape(run.recipe),
         format_score(cell, "top1"),
         format_score(cell, "macro_f1"),
         format_score(cell, "nll", 1, 3),
@@ -83,21 +82,29 @@ def protocol_note(section: Section) -> str:
 
 
 def score_matrix(section: Section) -> str:
-    """Datasets by backbones, with notes and caveats."""
+    """Datasets by backbones, with notes and caveats; numbers mark the setups that differ within a row."""
     names = section.backbones
+    mixed = dict.fromkeys(setup for dataset in section.datasets if dataset.setups[1:] for setup in dataset.setups)
+    marks = {setup: f"<sup>{i}</sup>" for i, setup in enumerate(mixed, 1)}
     lines = [
         "| dataset | metric | " + " | ".join(f"`{name}`" for name in names) + " |",
         "|" + "---|" * (len(names) + 2),
     ]
     for dataset in section.datasets:
-        scores = [
-            format_score(dataset.cells[name], dataset.metric) if name in dataset.cells else "missing" for name in names
-        ]
+        scores = ["missing" if name not in dataset.cells else _marked_score(dataset, name, marks) for name in names]
         lines.append(f"| {_escape(dataset.name)} | {METRICS[dataset.metric]} (%) | {' | '.join(scores)} |")
     lines += ["", f"{protocol_note(section)} {SPREAD}" + f" {SUBSETS}" * section.setting.subset]
+    if marks:
+        listed = "; ".join(f"{mark} {setup}" for setup, mark in marks.items())
+        lines += ["", f"Size, epochs or recipe differ within a row: {listed}."]
     if caveats := [f"- {_escape(d.name)}: {caveat}" for d in section.datasets for caveat in d.caveats]:
         lines += ["", *caveats]
     return "\n".join(lines)
+
+
+def _marked_score(dataset: DatasetResults, name: str, marks: Mapping[str, str]) -> str:
+    cell = dataset.cells[name]
+    return format_score(cell, dataset.metric) + (f" {marks[cell.setup]}" if dataset.setups[1:] else "")
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
@@ -114,7 +121,7 @@ def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> N
         "dataset", "fold", "split_file", "split", "fingerprint", "subset", "few", "classes", "train", "val", "test",
         "backbone", "start", "height", "width", "protocol", "chosen_on", "epochs", "seed", "in_tables", "metric",
         *(f"{metric}{end}" for metric in METRICS for end in ("", "_low", "_high")), *costs,
-        "machine", "torch", "commit", "folder", "command",
+        "machine", "torch", "commit", "folder", "command", "recipe",
     ]  # fmt: skip
     with atomic_write(path, "-o") as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -126,7 +133,7 @@ def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> N
                 run.dataset, run.fold, run.split_file, setting.split, run.fingerprint, setting.subset, setting.low_data, run.classes, *run.images,
                 run.backbone, setting.pretrained_on, *run.size, setting.protocol, setting.chosen_on, run.epochs, run.seed, run.folder in in_tables, run.metric,
                 *(x for value, ends in scores for x in (value, *(ends or ("", "")))), *(run.cost.get(name, "") for name in costs),
-                run.machine, run.versions.get("torch"), run.commit, str(run.folder), run.command,
+                run.machine, run.versions.get("torch"), run.commit, str(run.folder), run.command, run.recipe,
             ]  # fmt: skip
             writer.writerow(escape(cell) if isinstance(cell, str) else cell for cell in row)
 

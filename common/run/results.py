@@ -89,7 +89,7 @@ def describe_recipe(result: Mapping[str, Any]) -> str:
     }.get(source, "")
     recipe = current_recipe(result["recipe"])
     clean = result["protocol"] == "clean"
-    random = clean and recipe["head_start"] == "random"
+    random = clean and result["weights"] != "none" and recipe["head_start"] == "random"
     batch = clean and (recipe["head_start"], recipe["batch_norm"]) == ("probe", "batch")
     return ", ".join(filter(None, (text, "random head" * random, "batch statistics" * batch, *_options(recipe))))
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from fabricated_runs import build, fabricate, fabricate_grid, page_text, write_page
 
+from common.report import tables
+from common.report.runs import load_runs
+
 
 def test_settings_are_never_mixed_in_one_table(tmp_path: Path) -> None:
     """Protocol, selection, pretraining, subset, split and number of images: each makes a section."""
@@ -46,6 +49,27 @@ def test_hyperparameters_are_selected_on_validation(tmp_path: Path) -> None:
     )  # shown where they differ
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
+
+
+def test_tables_mark_several_recipes(tmp_path: Path) -> None:
+    """In tables.md and results.csv, as on the page; a row of one recipe has no marks."""
+    runs = tmp_path / "runs"
+    for dataset in ("dtd", "eurosat"):
+        fabricate(runs / f"{dataset}-a", dataset, "resnet50", 0, 0.9, recipe_source="measured")
+        fabricate(runs / f"{dataset}-b", dataset, "swin_t", 0, 0.8, recipe_source="measured")
+    fabricate(runs / "c", "dtd", "convnext_tiny", 0, 0.7, lr_search=[{"lr": 1e-3, "steps": 2, "score": 0.5}])
+    sections, finished = build(runs), load_runs([runs]).finished
+    markdown = tables.to_markdown(sections)
+    rows = {line.split(" | ")[0]: line.split(" | ")[2:] for line in markdown.splitlines() if "| top-1 (%) |" in line}
+    assert [re.findall(r"<sup>(\d)</sup>", cell) for cell in rows["| dtd"]] == [["2"], ["1"], ["1"]]
+    assert "sup" not in "".join(rows["| eurosat"])
+    assert re.search(
+        r"<sup>1</sup> 32x32, 2 epochs, rate measured before.*; <sup>2</sup> 32x32, 2 epochs, rate searched", markdown
+    )
+    assert len(re.findall(r"^\|.*\| 2 \| rate measured before", markdown, re.M)) == 4
+    tables.write_csv(tmp_path / "results.csv", finished, sections)
+    with open(tmp_path / "results.csv", newline="") as file:
+        assert [row["recipe"] for row in csv.DictReader(file)] == [run.recipe for run in finished]
 
 
 def test_same_name_with_other_test_images_is_another_dataset(tmp_path: Path) -> None:

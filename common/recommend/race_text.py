@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..run.results import METRICS
-from .text import format_duration
+from .text import format_budget, format_duration
 from .value import OPEN
 
 Row = Mapping[str, Any]
@@ -44,7 +44,7 @@ def format_too_small(race: Row, budget: float) -> str:
     needed = budget + race["smallest_seconds"] - race["seconds_allowed"]
     return (
         f"No network was fine-tuned: {format_duration(max(0, race['seconds_allowed']))} of --budget were left for the race, and "
-        f"the first useful runs take about {format_duration(race['smallest_seconds'])}; --budget {_minutes(needed)} would be enough for them."
+        f"the first useful runs take about {format_duration(race['smallest_seconds'])}; --budget {format_budget(needed)} would be enough for them."
     )
 
 
@@ -77,7 +77,3 @@ def _reason(row: Row, race: Row) -> str:
 
 def _points(fraction: float) -> str:
     return f"{100 * fraction:.1f} points"
-
-
-def _minutes(seconds: float) -> str:
-    return f"{max(1, -(-seconds // 60)):.0f}m"

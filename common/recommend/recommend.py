@@ -24,6 +24,8 @@ from .baselines import score_baselines
 from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
+PROBES = 0.5  # of a budget, at most; the rest is for the race
+MIN_COMPARED = 2  # backbones, whatever the budget
 COST_IMAGES = 3 * 3 * cost_model.CPU_IMAGES  # forward passes as costly as a measurement: 3 training steps
 Log = Callable[[str], None]
 
@@ -33,7 +35,7 @@ class RecommendConfig:
     runs: tuple[RunConfig, ...]  # one per backbone, which differ only in model, weights and image size
     left_out: Mapping[str, str]  # {backbone without weights: reason}
     limit: int | None  # images to probe; None: all but test
-    budget: float | None  # total seconds
+    budget: float | None  # seconds, the race included
     sizes: tuple[tuple[int, int], ...] = ()  # (H, W) at which the first backbone is probed, too
 
 
@@ -45,6 +47,7 @@ class _Search:
     round_: Round | None = None  # of `results`
     dropped: list[dict[str, Any]] = field(default_factory=list)
     left_out: dict[str, str]
+    too_late: list[str] = field(default_factory=list)  # of `left_out`, those that the budget left no time for
 
 
 def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeData]:
@@ -61,9 +64,10 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     device = devices.find(run.device)
 
     def seconds_left() -> float:
-        return (config.budget or math.inf) - (time.perf_counter() - start)
+        return PROBES * (config.budget or math.inf) - (time.perf_counter() - start)
 
     search = _successive_halving(config, data, device, seconds_left, log)
+    full_comparison = _full_comparison(search, data, time.perf_counter() - start)
     runs = {run.model: run for run in config.runs}
     standings = tqdm(_rank(search, data, run.seed), "costs", unit="backbone", leave=False, disable=None)
     backbones = [
@@ -87,6 +91,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         "backbones": backbones,
         "dropped": search.dropped,
         "left_out": search.left_out,
+        "full_comparison": full_comparison,
         "more_images": curve,
         "sizes": sizes_of_first,
         "seconds": time.perf_counter() - start,
@@ -100,7 +105,8 @@ def _successive_halving(
     """Probe all backbones on the images of each round.
 
     Under a budget, each round but the last drops the worst backbones: at most half, and no more than necessary for the
-    others to finish in time (Jamieson & Talwalkar 2016, arXiv 1502.07943). The first uses an eighth of the images.
+    others to finish in time (Jamieson & Talwalkar 2016, arXiv 1502.07943). The first uses an eighth of the images. If even
+    then there is no time for the next round, none is dropped: this round decides. Two are compared in any case.
 
     Raises:
         UserError: no backbone could process the images.
@@ -113,7 +119,8 @@ def _successive_halving(
                 continue
             previous = search.results.pop(run.model, None)
             try:
-                if not number and seconds_left() < 0:
+                if not number and seconds_left() < 0 and len(search.results) >= MIN_COMPARED:
+                    search.too_late.append(run.model)
                     raise UserError("the budget ended before its turn")
                 result = probe.evaluate(run, data, round_, previous, device)
             except UserError as error:
@@ -126,11 +133,15 @@ def _successive_halving(
             raise UserError(f"no backbone could process the images: {next(iter(search.left_out.values()))}")
         if round_ is data.rounds[-1]:
             break
-        for row in _drop(search, data, config.runs[0].seed, seconds_left()):
-            log(text.format_dropped(row, data.metric))
-        if _seconds(search.results.values(), data.rounds[number + 1].n_new) > seconds_left():
+        worst = _worst(search, data, config.runs[0].seed, seconds_left())
+        others = [result for name, result in search.results.items() if name not in {row["name"] for row in worst}]
+        if _seconds(others, data.rounds[number + 1].n_new) > seconds_left():
             log(f"the budget allows only {len(round_):,} of {data.n_images:,} images")
             break
+        for row in worst:
+            del search.results[row["name"]]
+            search.dropped.append(row)
+            log(text.format_dropped(row, data.metric))
     return search
 
 
@@ -140,17 +151,27 @@ def _rank(search: _Search, data: ProbeData, seed: int) -> list[ranking.Standing]
     return ranking.rank(list(search.results), predicted, labels, data.metric, seed, groups)
 
 
-def _drop(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> list[dict[str, Any]]:
-    """Drop the worst, at most half, until the others can finish in time; returns the dropped ones' rows."""
-    standings, dropped = _rank(search, data, seed), []
-    n_survivors = math.ceil(len(standings) / 2)
+def _worst(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> list[dict[str, Any]]:
+    """Rows of the worst, at most half, without which the others can finish in time; two remain."""
+    standings, worst = _rank(search, data, seed), []
+    n_survivors = max(MIN_COMPARED, math.ceil(len(standings) / 2))
     n_images = data.n_images - len(search.round_) + COST_IMAGES
-    while len(standings) > n_survivors and _seconds(search.results.values(), n_images) > seconds_left:
+    seconds = {name: _seconds([result], n_images) for name, result in search.results.items()}
+    while len(standings) > n_survivors and sum(seconds[one.name] for one in standings) > seconds_left:
         last = standings.pop()
-        seconds = _seconds([search.results.pop(last.name)], n_images)
-        dropped.append({**asdict(last), "images": len(search.round_), "needed_seconds": seconds})
-    search.dropped += dropped
-    return dropped
+        worst.append({**asdict(last), "images": len(search.round_), "needed_seconds": seconds[last.name]})
+    return worst
+
+
+def _full_comparison(search: _Search, data: ProbeData, spent: float) -> dict[str, Any] | None:
+    """The budget, in seconds, that all backbones would take on all images, estimated; None: they had the time."""
+    results, n_missing = search.results.values(), data.n_images - len(search.round_)
+    if not (n_missing or search.dropped or search.too_late):
+        return None
+    seconds = spent + _seconds(results, n_missing) + sum(row["needed_seconds"] for row in search.dropped)
+    seconds += len(search.too_late) * _seconds(results, data.n_images) / len(results)
+    n_backbones = len(results) + len(search.dropped) + len(search.too_late)
+    return {"backbones": n_backbones, "images": data.n_images, "budget_seconds": seconds / PROBES}
 
 
 def _seconds(results: Iterable[ProbeResult], n_images: int) -> float:

@@ -107,6 +107,11 @@ def _omitted_lines(answer: Row) -> list[str]:
     ]
     if answer["left_out"]:
         lines.append(f"left out: {', '.join(answer['left_out'])}")
+    if full := answer.get("full_comparison"):  # older answers have none
+        lines.append(
+            f"Within the budget, {len(answer['backbones'])} of {full['backbones']} backbones were compared on "
+            f"{answer['images']:,} of {full['images']:,} images; all on all take about --budget {format_budget(full['budget_seconds'])}."
+        )
     return lines
 
 
@@ -243,3 +248,8 @@ def format_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def format_budget(seconds: float) -> str:
+    """As an argument of `--budget`."""
+    return f"{max(1, -(-seconds // 60)):.0f}m"

@@ -13,6 +13,7 @@ from common.recommend import cost_model, dataset, probe, recommend
 from common.transfer.features import Features
 
 NO_RACE = ("--tolerance", "100")  # probes have half of the budget
+STOPPED = SimpleNamespace(perf_counter=lambda: 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -46,27 +47,43 @@ def test_decisive_features_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not any(row["tied"] for row in others)
 
 
-def test_a_budget_drops_the_worst(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_a_budget_drops_the_worst_but_two(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
     monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=1.0))
-    options = ("--data_dir", data, "-model", *TINY, *SMALL)
+    monkeypatch.setattr(recommend, "time", STOPPED)
+    options = ("--data_dir", data, "-model", *TINY, *SMALL, *NO_RACE)
     answer = run_recommend(*options, "--budget", "20m")  # after 40 images, 3 x (280 + costs) s to go
-    assert [row["backbone"] for row in answer["backbones"]] == [TINY[1]]
-    assert {row["name"] for row in answer["dropped"]} == {TINY[0], TINY[2]}
-    assert {row["images"] for row in answer["dropped"]} == {40, 80} and answer["images"] == 320
+    first, second = (row["backbone"] for row in answer["backbones"])
+    (dropped,) = answer["dropped"]
+    assert first == TINY[1] and {first, second, dropped["name"]} == set(TINY)
+    assert dropped["images"] == 40 and answer["images"] == 320 and answer["race"]["backbones"]
     printed = capsys.readouterr()
-    assert "is dropped: probe top-1" in printed.err and "Only one candidate" in printed.out
-    assert "race" not in answer
-    monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=0.1))
-    answer = run_recommend(*options, "--budget", "10m", *NO_RACE)  # a second round would take 2 x 400 seconds
-    assert answer["images"] == 40 and answer["of"] == 320 and len(answer["dropped"]) == 1
-    assert "the budget allows only 40 of 320 images" in capsys.readouterr().err
-    assert len(run_recommend(*options, "--budget", "20h", *NO_RACE)["backbones"]) == 3
+    assert "is dropped: probe top-1" in printed.err and "2 of 3 backbones were compared on 320 of 320 " in printed.out
+    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * (280 + recommend.COST_IMAGES))
+    assert "Only one candidate" not in printed.out
+    answer = run_recommend(*options, "--budget", "20h")
+    assert len(answer["backbones"]) == 3 and answer["full_comparison"] is None
 
 
-def test_no_cost_is_measured_after_the_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+def test_none_is_dropped_where_that_buys_no_round(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
-    options = ("--data_dir", data, "-model", *TINY[:2], *SMALL)
+    monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=0.1))
+    monkeypatch.setattr(recommend, "time", STOPPED)
+    options = ("--data_dir", data, "-model", *TINY, *SMALL, *NO_RACE)
+    answer = run_recommend(*options, "--budget", "10m")  # a second round would take 2 x 400 seconds
+    assert answer["images"] == 40 and not answer["dropped"] and len(answer["backbones"]) == 3
+    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * 3 * 2800)
+    printed = capsys.readouterr()
+    assert "the budget allows only 40 of 320 images" in printed.err and "dropped" not in printed.err
+    assert "3 of 3 backbones were compared on 40 of 320 images; all on all take about --budget 280m." in printed.out
+
+
+def test_two_are_compared_after_the_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    """The third is left out; its cost, and those of the others, are not measured."""
+    data = class_folders("noise", {"a": 20, "b": 20}, noise)
+    options = ("--data_dir", data, "-model", *TINY, *SMALL, *NO_RACE)
     now, extract = 0.0, fake_features(TINY[1])
 
     def slow(*args) -> Features:
@@ -76,14 +93,16 @@ def test_no_cost_is_measured_after_the_budget(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr(probe, "cached_features", slow)
     monkeypatch.setattr(recommend, "time", SimpleNamespace(perf_counter=lambda: now))
-    answer = run_recommend(*options, "--budget", "300s", *NO_RACE)
-    (row,) = answer["backbones"]  # the other is dropped
-    assert row["parameters"] > 0 and row["macs"] > 0
-    assert row["training_seconds"] is None and row["peak_memory_bytes"] is None
-    assert "-: not measured" in capsys.readouterr().out
+    answer = run_recommend(*options, "--budget", "100s")
+    for row in answer["backbones"]:
+        assert row["parameters"] > 0 and row["macs"] > 0
+        assert row["training_seconds"] is None and row["peak_memory_bytes"] is None
+    assert answer["left_out"] == {TINY[2]: "the budget ended before its turn"} and answer["race"]
+    printed = capsys.readouterr().out
+    assert "-: not measured" in printed and "2 of 3 backbones were compared on 32 of 32 images" in printed
     assert all(row["training_seconds"] for row in run_recommend(*options)["backbones"])
-    (row,) = run_recommend(*options, "--budget", "300s", *NO_RACE)["backbones"]
-    assert row["training_seconds"], "the cache takes no time"
+    answer = run_recommend(*options, "--budget", "100s")
+    assert all(row["training_seconds"] for row in answer["backbones"]), "the cache takes no time"
 
 
 def test_a_cost_without_step_time_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:

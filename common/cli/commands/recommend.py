@@ -32,8 +32,6 @@ from ..parse import make_config, parse
 if TYPE_CHECKING:
     from ...recommend.dataset import ProbeData
 
-PROBES = 0.5  # of a budget, at most; the rest is for the race
-
 
 def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
@@ -117,9 +115,7 @@ def _recommend(options: argparse.Namespace) -> None:
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
     more_sizes = tuple((options.image_size or [])[1:])
-    budget = options.budget and options.budget * PROBES
-    answer, data = recommend(RecommendConfig(runs, left_out, options.limit, budget, more_sizes), log)
-    answer["budget_seconds"] = options.budget
+    answer, data = recommend(RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes), log)
     shown = text.rename(answer, short)
     answer["advice"] = text.format_advice(shown)
     several = len(answer["backbones"]) > 1

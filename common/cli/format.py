@@ -90,16 +90,15 @@ def _format_start(config: RunConfig, record: dict[str, Any]) -> str:
 
 def format_result(result: dict[str, Any], out: Path) -> str:
     """Dataset, backbone, headline metric with its interval, selected epoch, cost and run folder, in one line."""
-    metric, split, cost, best = (result["test"][result["metric"]], result["split"], result["cost"], result["best"])
+    metric, split, cost = (result["test"][result["metric"]], result["split"], result["cost"])
     second = ""
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
     method, selected = _method(result)
-    frozen = " (the linear probe: training improved nothing, --protocol probe does without)"
     return (
         f"{_dataset(result)} {short_name(result['backbone'])} {method}: {METRICS[result['metric']]} {_format_score(metric)}{second} "
-        f"on {split['test']:,} test images{_disjoint(result)}; {selected}{frozen * (best.get('step') == 0 and result['protocol'] != 'probe')} "
-        f"chosen on {split[result['chosen_on']]:,} {PART_NAMES[result['chosen_on']]} images; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"on {split['test']:,} test images{_disjoint(result)}; {selected} "
+        f"chosen on {split[result['chosen_on']]:,} {PART_NAMES[result['chosen_on']]} images{_no_gain(result)}; {result['parameters'] / 1e6:.1f} M parameters, "
         f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
     )
 
@@ -107,6 +106,13 @@ def format_result(result: dict[str, Any], out: Path) -> str:
 def _format_score(score: dict[str, Any]) -> str:
     interval = score["interval"] and " [{:.2f}, {:.2f}]".format(*(100 * x for x in score["interval"]))
     return f"{100 * score['value']:.2f} %{interval or ''}"
+
+
+def _no_gain(result: dict[str, Any]) -> str:
+    """That the frozen network's probe is as good on the selection set, if it is."""
+    probe, key = result.get("probe"), f"{result['chosen_on']}_{result['metric']}"
+    as_good = probe and result["best"][key] <= probe[key]
+    return ", where the frozen network's probe is as good: --protocol probe does without training" if as_good else ""
 
 
 def _disjoint(result: dict[str, Any]) -> str:
@@ -137,11 +143,10 @@ def _dataset(result: dict[str, Any]) -> str:
 def _method(result: dict[str, Any]) -> tuple[str, str]:
     """("fine-tuned", "epoch 3 of 10"): the training method, and the selected epoch, step or penalty."""
     best, random = result["best"], result["weights"] == "none"
+    frozen = "random and frozen, linear probe" if random else "frozen, linear probe"
     if result["protocol"] == "probe":
-        method = "random and frozen, linear probe" if random else "frozen, linear probe"
-        return method, f"penalty {best['penalty']:.2g}"
+        return frozen, f"penalty {best['penalty']:.2g}"
+    trained = "from scratch" if random else "fine-tuned"
     unit = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
-    return (
-        "from scratch" if random else "fine-tuned",
-        f"{unit} {round(best[unit], 1):,} of {round(result['last'][unit], 1):,}",
-    )
+    selected = f"{unit} {round(best[unit], 1):,} of {round(result['last'][unit], 1):,}"
+    return (trained if best["step"] else frozen), selected

@@ -95,6 +95,7 @@ def _result(
         "test_last": tested.last,
         "temperature": tested.temperature,
         "test_calibrated": calibrated_scores(logits, labels, tested.temperature, seed, groups),
+        "probe": fitted.records[0] if setup.task.evaluate_first else None,
         "best": fitted.best,
         "last": fitted.records[-1],
         "resumed_at": fitted.resumed_at,

@@ -35,6 +35,7 @@ class Progress:
     joules: float = 0.0  # of all GPUs in this time; NaN: not measured throughout
     best: dict = field(default_factory=dict)  # the record of the selected weights
     best_score: float = float("-inf")  # the highest of all evaluations
+    initial_score: float = float("-inf")  # of the initial weights, with `Task.evaluate_first`
     records: list[dict] = field(default_factory=list)  # of every evaluation
     # since the last evaluation
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0])  # losses and correct predictions

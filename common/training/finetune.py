@@ -141,10 +141,12 @@ def _evaluate(task: Task, state: TrainState, log: Callable[[dict[str, Any]], Non
     record |= scores
     progress.records.append(record)
     log(record)
+    if not progress.step:
+        progress.initial_score = score
     tolerance = 0.0
     if task.n_selection:
         tolerance = task.recipe.tolerance * standard_error(max(progress.best_score, 0.0), task.n_selection)
-    if better := score > progress.best_score - tolerance:
+    if better := score > progress.best_score - tolerance and score >= progress.initial_score:
         progress.best, progress.best_score = record, max(score, progress.best_score)
         state.best = {key: value.clone() for key, value in net.state_dict().items()}
     return better

@@ -20,7 +20,7 @@ class Task:
     train: Batches
     augment: Augment
     validate: Validate
-    evaluate_first: bool = False  # the initial weights can be selected, too
+    evaluate_first: bool = False  # the initial weights can be selected, and none of a lower score
     n_selection: float = 0  # effective size of the selection set, for `Recipe.tolerance`; 0: no tolerance
     recipe: Recipe
     accelerator: Accelerator

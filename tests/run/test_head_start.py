@@ -67,6 +67,17 @@ def test_the_head_starts_soft(train, monkeypatch: pytest.MonkeyPatch) -> None:
     assert soft["test"]["top1"]["value"] == calibrated["test"]["top1"]["value"]
 
 
+@pytest.mark.parametrize(("lr", "step"), [("1e-12", 1), ("0.1", 0)])
+def test_a_run_that_is_no_better_than_the_probe_says_so(lr: str, step: int, train, capsys) -> None:
+    """Trained for nothing, and ruined by its first step."""
+    result, _ = train("--steps", "1", "--lr", lr)
+    line = capsys.readouterr().out
+    assert (result["best"]["step"], result["probe"]["step"]) == (step, 0)
+    assert result["best"]["val_top1"] == result["probe"]["val_top1"]
+    assert ("fine-tuned: " if step else "frozen, linear probe: ") in line
+    assert "images, where the frozen network's probe is as good: --protocol probe does without training;" in line
+
+
 def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:
     result, _ = train("--shots", "1", "--steps", "1")
     assert (result["recipe"]["head_start"], result["split"]["train"]) == ("probe", 3)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from torch import nn
 from common import Augment
 from common.errors import UserError
 from common.spec import Phase, Recipe
+from common.training import checkpoint
+from common.training.checkpoint import CheckpointConfig
 from common.training.device import make_accelerator
 from common.training.evaluate import evaluate
 from common.training.finetune import finetune
@@ -66,6 +69,32 @@ def test_the_last_within_the_tolerance_is_selected(n_selection: int, epoch: int)
     validate = scoring([0.5, 0.9, 0.8, 0.88, 0.85])
     fitted = finetune(task(recipe=recipe(epochs=5, tolerance=1.0), validate=validate, n_selection=n_selection), ignore)
     assert fitted.best["epoch"] == epoch and fitted.best_score == 0.9
+
+
+@pytest.mark.parametrize(
+    ("scores", "epoch"),
+    [
+        ([0.7, 0.65, 0.75, 0.69, 0.65], 2),  # the standard error of 0.75 on 20 images is 10 points
+        ([0.7, 0.65, 0.65], 0),
+        ([0.7, 0.65, 0.7, 0.65], 2),
+    ],
+)
+def test_no_weights_below_the_probe_are_selected(scores: list[float], epoch: int, tmp_path: Path) -> None:
+    """Nor after an interruption."""
+    epochs, states = len(scores) - 1, []
+    how = {"recipe": recipe(epochs=epochs, tolerance=1.0), "n_selection": 20, "evaluate_first": True}
+    fitted = finetune(task(**how, validate=scoring(scores, states)), ignore)
+    assert fitted.best["epoch"] == epoch and [r["epoch"] for r in fitted.records] == list(range(epochs + 1))
+    assert all(torch.equal(value, states[epoch][name]) for name, value in fitted.weights.items())
+
+    checkpoints, first = CheckpointConfig(folder=tmp_path, every=3), iter(scores[:2])
+    with pytest.raises(StopIteration):
+        finetune(task(**how, validate=lambda _: (next(first), {})), ignore, checkpoints)
+    saved = checkpoint.load(tmp_path)
+    assert saved["progress"]["step"] == 9, "the second epoch is being evaluated"
+    resumed = finetune(task(**how, validate=scoring(scores[2:])), ignore, checkpoints, saved)
+    assert resumed.best["epoch"] == epoch
+    assert all(torch.equal(value, resumed.weights[name]) for name, value in fitted.weights.items())
 
 
 def test_a_later_phase_starts_from_the_best() -> None:

@@ -44,7 +44,7 @@ def dataset_view(
             "confused": _confused_pairs(counts, classes),
             "per_class": _per_class(predictions, leader),
             "points": _operating_points(dataset, leader),
-            "untested": predictions.missing,
+            "untested": predictions.why_untested,
         }
     images, classes, baselines = dataset.first.images, dataset.first.classes, dataset.first.baselines
     return {

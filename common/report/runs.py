@@ -133,8 +133,9 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
     scores = {name: _score(**score) for name, score in result["test"].items()}
     if not {*REQUIRED, metric} <= scores.keys() & set(METRICS):
         raise LookupError(f"no {metric} or other score among {', '.join(scores)}")
-    if not math.isfinite(scores[metric][0]):
-        raise ValueError(f"its {metric} is {scores[metric][0]}, not a finite number")
+    for name in (metric, *REQUIRED):
+        if not math.isfinite(scores[name][0]):
+            raise ValueError(f"its {name} is {scores[name][0]}, not a finite number")
     height, width = result["preprocess"]["size"]
     cost = {"parameters": result["parameters"], "macs": result["macs"], **result["cost"]}
     return Run(

@@ -55,6 +55,7 @@ class PairedTests:
     images: int
     seeds: int  # the smallest number of any backbone
     comparisons: tuple[Comparison, ...]
+    untested: str  # see `Predictions.why_untested`
 
     @property
     def tied(self) -> tuple[str, ...]:
@@ -128,6 +129,7 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
         images=len(predictions.labels),
         seeds=min(map(len, runs)),
         comparisons=tuple(sorted(comparisons, key=lambda c: -c.difference.difference)),
+        untested=predictions.why_untested,
     )
 
 

@@ -27,11 +27,11 @@ def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, Pai
     paired_tests = tests.get(dataset.name)
     compared = {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
     if leader not in compared:
-        return (
-            f"{leader} scores highest: {score}.",
-            "The lead cannot be tested because its predictions, or those of all others, are missing.",
-        )
-    return _on_one_dataset(dataset, paired_tests, sorted(dataset.cells.keys() - compared))
+        why = " because its predictions, or those of all others, are missing, NaN or infinite"
+        if paired_tests:
+            why = f": {paired_tests.untested}"
+        return f"{leader} scores highest: {score}.", f"The lead cannot be tested{why}."
+    return _on_one_dataset(dataset, paired_tests)
 
 
 def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
@@ -54,7 +54,7 @@ def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
     return lead, significance, _cheaper(first, equivalent, macs)
 
 
-def _on_one_dataset(dataset: DatasetResults, tests: PairedTests, untested: Sequence[str]) -> tuple[str, ...]:
+def _on_one_dataset(dataset: DatasetResults, tests: PairedTests) -> tuple[str, ...]:
     first, metric = tests.leader, METRICS[tests.metric]
     score = 100 * dataset.cells[first].score(tests.metric)[0]
     lead = (
@@ -69,8 +69,8 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests, untested: Seque
     )
     if tests.seeds == 1:
         significance += " With one seed of a backbone, the effect of another seed is assumed, not measured."
-    if untested:
-        significance += f" Not tested because predictions are missing: {_enumerate(untested)}."
+    if tests.untested:
+        significance += f" Not tested: {tests.untested}."
     equivalent = [c.backbone for c in tests.comparisons if c.standing.p_equivalent >= EQUIVALENT]
     macs = {name: cell.cost("macs") for name, cell in dataset.cells.items()}
     return lead, significance, _cheaper(first, equivalent, macs)

@@ -58,7 +58,7 @@ def write_confusion(folder: Path, counts: ndarray, classes: Sequence[str]) -> No
 
 
 def read_predictions(folder: Path, part: Part = "test") -> RunPredictions | None:
-    """The predictions in a run folder; None if they are missing, damaged or NaN."""
+    """The predictions in a run folder; None if they are missing or damaged, or a logit is not a finite number."""
     try:
         logits = np.load(folder / f"{part}_logits.npy")
         with open(folder / CONFUSION, newline="", encoding="utf-8") as file:
@@ -68,8 +68,16 @@ def read_predictions(folder: Path, part: Part = "test") -> RunPredictions | None
         label_of = {name: i for i, name in enumerate(classes)}
         labels = np.array([label_of[row[1]] for row in rows])
         groups = np.array([row[header.index("group")] for row in rows]) if "group" in header else None
-    except (OSError, ValueError, LookupError, StopIteration):
+    except (OSError, EOFError, ValueError, LookupError, StopIteration):
         return None
-    if logits.shape != (len(labels), len(classes)) or np.isnan(logits).any():
+    if logits.shape != (len(labels), len(classes)) or not np.isfinite(logits).all():
         return None
     return RunPredictions(tuple(row[0] for row in rows), labels, classes, logits, groups)
+
+
+def has_finite_logits(folder: Path) -> bool:
+    """False if a logit of the run's test images is NaN or infinite; True if there are none at all."""
+    try:
+        return bool(np.isfinite(np.load(folder / "test_logits.npy")).all())
+    except (OSError, EOFError, ValueError, TypeError):
+        return True

@@ -43,13 +43,26 @@ def test_networks_without_a_mistake(tmp_path: Path) -> None:
 
 
 def test_scores_that_are_no_numbers_are_named(tmp_path: Path) -> None:
-    for backbone in ("resnet50", "swin_t", "convnext_tiny"):
+    """In logits, in the headline score, and in another one: a network with NaN logits may have a finite accuracy."""
+    names = ("resnet50", "swin_t", "convnext_tiny", "swin_v2_t")
+    for backbone in names:
         fabricate(tmp_path / "runs" / backbone, "dtd", backbone, 0, 0.8)
     logits = tmp_path / "runs" / "resnet50" / "test_logits.npy"
     np.save(logits, np.where(np.arange(3) == 1, np.nan, np.load(logits)))
-    file = tmp_path / "runs" / "swin_t" / "result.json"
-    result = json.loads(file.read_text())
-    result["test"]["top1"]["value"] = float("nan")
-    file.write_text(json.dumps(result))
+    for backbone, metric in (("swin_t", "top1"), ("swin_v2_t", "nll")):
+        file = tmp_path / "runs" / backbone / "result.json"
+        result = json.loads(file.read_text())
+        result["test"][metric]["value"] = float("nan")
+        file.write_text(json.dumps(result))
     text = page_text(tmp_path / "runs")
-    assert "predictions are missing: resnet50" in text and "its top1 is nan, not a finite number" in text
+    assert "resnet50 (logits that are NaN or infinite)" in text
+    assert "its top1 is nan, not a finite number" in text and "its nll is nan, not a finite number" in text
+
+
+def test_predictions_of_other_images_are_named(tmp_path: Path) -> None:
+    for backbone, n in (("resnet50", 120), ("swin_t", 120), ("convnext_tiny", 117)):
+        split = {"kind": "clean", "fingerprint": "x", "train": 80, "val": 10, "test": 120}
+        fabricate(tmp_path / "runs" / backbone, "dtd", backbone, 0, 0.8, n=n, split=split)
+    (dataset,) = build(tmp_path / "runs")[0].datasets
+    predictions = load_predictions(dataset)
+    assert predictions.why_untested == "resnet50 (predictions of other images), swin_t (predictions of other images)"

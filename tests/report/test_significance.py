@@ -77,7 +77,7 @@ def test_image_values_match_score_and_spread(metric: str) -> None:
         margins={"a": np.stack([seed[:, 1] - seed[:, 0] for seed in logits])},
         logits={},
         confusion={},
-        missing=(),
+        untested={},
     )
     values = predictions.values("a", metric)
     scores = [classification.score(seed, labels)[metric] for seed in logits]
@@ -94,8 +94,13 @@ def test_missing_predictions_are_reported(tmp_path: Path) -> None:
     (runs / "eurosat-swin_t-1" / "test_logits.npy").unlink()
     (runs / "eurosat-convnext_tiny-0" / "test_logits.npy").write_bytes(b"\x93NUMPY, truncated")
     (dataset,) = [d for d in build(runs)[0].datasets if d.name == "eurosat"]
-    assert load_predictions(dataset).missing == ("convnext_tiny", "swin_t")
-    assert "Not tested because predictions are missing: convnext_tiny, swin_t." in page_text(runs)
+    assert load_predictions(dataset).untested == dict.fromkeys(
+        ("convnext_tiny", "swin_t"), "predictions missing or damaged"
+    )
+    assert (
+        "Not tested: convnext_tiny (predictions missing or damaged), swin_t (predictions missing or damaged)."
+        in page_text(runs)
+    )
 
 
 def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
@@ -104,7 +109,8 @@ def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
             fabricate(tmp_path / missing / "runs" / backbone, "dtd", backbone, 0, accuracy)
         (tmp_path / missing / "runs" / missing / "test_logits.npy").unlink()
     html_text = page_text(tmp_path / "convnext_tiny" / "runs")
-    assert "convnext_tiny scores highest" in html_text and "The lead cannot be tested" in html_text
+    assert "convnext_tiny scores highest" in html_text
+    assert "The lead cannot be tested: convnext_tiny (predictions missing or damaged)." in html_text
     html_text = page_text(tmp_path / "resnet50" / "runs")
     assert "As trained here it is significantly better than every other on the 120 test images." in html_text
-    assert "Not tested because predictions are missing: resnet50." in html_text
+    assert "Not tested: resnet50 (predictions missing or damaged)." in html_text

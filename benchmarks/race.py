@@ -157,7 +157,7 @@ def paired(parts: dict[str, list[dict]]) -> str:
     for title, some in parts.items():
         more = [one["regret"]["full"] - one["regret"]["race 0.1"] for one in some]
         cells.append(f"{np.mean(more):+.2f} ± {sem(more):.2f} ({title}, {len(more)} datasets)")
-    return f"Full training of all against a race at a tenth of its cost, paired over datasets: it loses {', '.join(cells)} points more."
+    return f"What full training of all loses beyond a race at a tenth of its cost, in points, paired over datasets: {', '.join(cells)}."
 
 
 def has_variants(one: dict) -> bool:

@@ -282,7 +282,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],
     ),
-    "size": ((*BATCH_NORM[:2], "torchvision:squeezenet1_1"), tuple(BENCHMARKS), [conf | {"side": 96} for conf in EVERY_LENGTH]),
+    "size": ((BATCH_NORM[1], "torchvision:squeezenet1_1"), tuple(BENCHMARKS), [conf | {"side": 96} for conf in EVERY_LENGTH]),
     "random": (
         (BATCH_NORM[0], "torchvision:squeezenet1_1"), tuple(BENCHMARKS),
         [PROBE | {"weights": "none"}, *(config(**FROM_RANDOM, steps=steps, weights="none") for steps in LENGTHS)],

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
 
-from benchmarks.default_runs import PROBE, RECIPE, RECIPES
+from benchmarks.default_runs import PROBE, RECIPE, RECIPES, RESULTS
 
 CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10, "cub": 100, "cifar10": 10, "plants": 8, "ucmerced": 21}
 DEFAULT = {**RECIPE, "steps": 300}
@@ -140,6 +140,18 @@ def mean_test(runs: list[Run]) -> float:
     return 100 * statistics.fmean(run["test_top1"] for run in runs)
 
 
+def shift() -> str:
+    """What bn_shift.py measured: a line per network, a column per dataset and image size."""
+    rows = json.loads((RESULTS / "bn_shift.json").read_text())
+    columns = list(dict.fromkeys((row["data"], row["side"]) for row in rows))
+    found = {(row["network"], row["data"], row["side"]): row["shift"] for row in rows}
+    lines = [
+        (f"`{short(network)}`", *(f"{found[network, *column]:.1f}" for column in columns))
+        for network in dict.fromkeys(row["network"] for row in rows)
+    ]
+    return table(("network", *(f"{data}, {side} pixels" for data, side in columns)), lines)
+
+
 def factors() -> str:
     """Main effects of the fractional factorial over pairs, and their share of the variance within pairs."""
     effects: dict[str, list[float]] = defaultdict(list)
@@ -210,4 +222,4 @@ def table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows])
 
 
-TABLES = {"parts": parts, "search": search, "default": default, "few": few, "factors": factors}
+TABLES = {"parts": parts, "search": search, "default": default, "few": few, "shift": shift, "factors": factors}

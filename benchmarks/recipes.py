@@ -269,7 +269,8 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "mobilenetv1": (BATCH_NORM[2:], tuple(BENCHMARKS), [config(*BATCH, 1e-3)]),
     "sizes": (
         BATCH_NORM[:1], MAIN[:1],
-        [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]
+        [config(*BATCH, 3e-4, 100)]
+        + [config(*start, 3e-4, 100, side=side) for side in (128, 224) for start in (PRETRAINED, BATCH)]
         + [config(*start, 1e-3, 75, batch_size=128) for start in (PRETRAINED, BATCH)],
     ),
     "lengths": (

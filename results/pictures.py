@@ -80,7 +80,7 @@ def recipes() -> None:
     data = {"flowers102": "Flowers-102", "tiny50": "Tiny ImageNet, 50 classes", "eurosat": "EuroSAT, 1,000 images"}
     colours = {"efficientnet_lite0": "#1f6fb4", "timm:mobilenetv2_100": "#d1495b", "timm:mobilenetv1_100": "#6b7680"}
     one = {"head": "random", "bn": "batch", "lr": 1e-3, "steps": 300}
-    figure, axes = plt.subplots(1, 3, figsize=(9, 2.6), layout="constrained")
+    figure, axes = plt.subplots(1, 3, figsize=(9, 2.9), layout="constrained")
     for panel, (name, title) in zip(axes, data.items(), strict=True):
         for network, colour in colours.items():
             tried = full_runs((name, network))
@@ -95,7 +95,9 @@ def recipes() -> None:
         panel.grid(axis="y", alpha=0.3)
         panel.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("validation top-1 (%)")
-    axes[0].legend(frameon=False, fontsize=7.5)
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8.5
+    )
     figure.savefig(RESULTS / "recipes.png", dpi=120)
 
 

@@ -46,6 +46,23 @@ def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
     return found
 
 
+def format_candidates(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:
+    """The missing weights, and what is used instead."""
+    missing, added = candidates.missing, candidates.added
+    lines = [f"{name} is left out: {reason}" for name, reason in candidates.invalid.items()]
+    if missing:
+        total = len(candidates.usable) - len(added) + len(candidates.invalid) + len(missing)
+        reason = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
+        use = ", random ones are used" if random_missing else ""
+        more = "; copy them from an online machine:" if details else "; --details lists the files"
+        lines.append(f"{len(missing)} of {total} backbones' weights {reason}{use}{more}")
+    if details:
+        lines += [f"  {name}: {file}" for name, file in missing.items()]
+    if added:
+        lines.append(f"added, with weights from installed packages: {', '.join(added)}")
+    return lines
+
+
 def _missing_file(row: Backbone) -> tuple[str | None, str | None]:
     """The URL of the weights and their local path; None and None if they exist.
 

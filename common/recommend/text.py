@@ -4,30 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..run.results import METRICS
-from .candidates import Candidates
+from ..statistics.posterior import MARGIN
 
 Row = Mapping[str, Any]
 CHEAPER = 0.8  # fraction of the leader's training time, at most
 SKEW = 1.5  # largest class, relative to the mean class, above which balanced accuracy is the metric
 POWER = 1.96 + 0.84  # standard errors of a difference that is significant at 5 % in four of five samples
 AFFORDABLE = 20  # the largest factor of images to suggest
-
-
-def candidate_lines(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:
-    """The missing weights, and what is used instead."""
-    missing, added = candidates.missing, candidates.added
-    lines = [f"{name} is left out: {reason}" for name, reason in candidates.invalid.items()]
-    if missing:
-        total = len(candidates.usable) - len(added) + len(candidates.invalid) + len(missing)
-        reason = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
-        use = ", random ones are used" if random_missing else ""
-        more = "; copy them from an online machine:" if details else "; --details lists the files"
-        lines.append(f"{len(missing)} of {total} backbones' weights {reason}{use}{more}")
-    if details:
-        lines += [f"  {name}: {file}" for name, file in missing.items()]
-    if added:
-        lines.append(f"added, with weights from installed packages: {', '.join(added)}")
-    return lines
 
 
 def format_score(backbone: str, weights: str, n_images: int, metric: str, scores: Mapping[str, float]) -> str:
@@ -137,33 +120,45 @@ def format_advice(answer: Row) -> str:
 
 
 def _advice_if_all_tied(answer: Row) -> str:
+    """The cheapest of those whose expected loss is near the lowest: no significant difference does not mean equal."""
     rows = answer["backbones"]
-    measured = all(row["training_seconds"] for row in rows)
-    cheapest = min(rows, key=lambda row: row["training_seconds" if measured else "macs"])
+    best = min(rows, key=lambda row: row["regret_finetuned"])
+    near = [row for row in rows if _is_near(row, best)]
+    measured = all(row["training_seconds"] for row in near)
+    cheapest = min(near, key=lambda row: row["training_seconds" if measured else "macs"])
+    lowest = "" if cheapest is best else f"; the lowest is {_loss(best)}, of {_name(best['backbone'], best['weights'])}"
     return (
-        f"{'Both' if len(rows) == 2 else f'All {len(rows)}'} are equal within the noise of {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
-        f"take the {'cheapest' if measured else 'one with the fewest operations'}, "
-        f"{_name(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)})"
+        f"The {len(rows)} are not distinguishable on {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
+        f"take {_name(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)}), "
+        f"{'the cheapest' if measured else 'of the fewest operations'} within half a point of the lowest expected loss after fine-tuning "
+        f"({_loss(cheapest)}{lowest})"
     )
 
 
 def _cheaper_alternative(first: Row, others: Sequence[Row]) -> str:
-    """The cheapest of those that are equivalent to the first, or else tied with it."""
-    seconds = first["training_seconds"]
-    measured = [row for row in others if seconds and row["training_seconds"]]
-    cheaper = [row for row in measured if row["training_seconds"] <= CHEAPER * seconds]
-    for quality, flag in (("as good", "equivalent"), ("perhaps as good", "tied")):
-        if rows := [row for row in cheaper if row[flag]]:
-            best = min(rows, key=lambda row: row["training_seconds"])
-            return f"cheaper and {quality}: {_name(best['backbone'], best['weights'])} ({_cost(best)} instead of {_cost(first)})"
-    comparable = [row for row in others if row["tied"] or row["equivalent"]]
-    if all(row["training_seconds"] for row in (first, *comparable)):
-        return "nothing cheaper is as good"
-    return "whether something cheaper is as good was not measured"
+    """The cheapest whose expected loss is near that of the first."""
+    seconds, near = first["training_seconds"], [row for row in others if _is_near(row, first)]
+    if not all(row["training_seconds"] for row in (first, *near)):
+        return "whether something cheaper is as good was not measured"
+    if cheaper := [row for row in near if row["training_seconds"] <= CHEAPER * seconds]:
+        best = min(cheaper, key=lambda row: row["training_seconds"])
+        return (
+            f"cheaper, at an expected loss after fine-tuning of {_loss(best)} instead of {_loss(first)}: "
+            f"{_name(best['backbone'], best['weights'])} ({_cost(best)} instead of {_cost(first)})"
+        )
+    return "nothing cheaper is within half a point of its expected loss"
+
+
+def _is_near(row: Row, best: Row) -> bool:
+    return row["regret_finetuned"] <= best["regret_finetuned"] + MARGIN
+
+
+def _loss(row: Row) -> str:
+    return f"{100 * row['regret_finetuned']:.1f} points"
 
 
 def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
-    """The number of images at which the difference to the nearest tied backbone would be significant."""
+    """The number of images at which the difference to the nearest tied backbone would be significant, if it stays as large."""
     if not tied or tied[0]["behind"] <= 0:
         return ""
     low, high = tied[0]["behind_interval"]
@@ -171,7 +166,9 @@ def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
     if needed > AFFORDABLE * n_images:
         return ""
     pair = f"{first['backbone']} and {tied[0]['backbone']}"
-    return f"about {float(f'{needed:.2g}'):,.0f} images would separate {pair}; "
+    return (
+        f"if their difference is as large as seen, about {float(f'{needed:.2g}'):,.0f} images would separate {pair}; "
+    )
 
 
 def format_finals(finals: Row) -> str:
@@ -189,8 +186,10 @@ def format_finals(finals: Row) -> str:
     if len(rows) == 1:
         lines.append("Only one backbone was fine-tuned: there is nothing to compare it with.")
     elif tied:
+        losses = ", ".join(f"{row['name']} {100 * row['regret']:.1f}" for row in rows)
         lines.append(
-            f"On the test images {first['name']} is tied with {' and '.join(tied)}: try more seeds or images, or take the cheapest."
+            f"On the test images {first['name']} is not distinguishable from {' and '.join(tied)}, which does not mean equal: more "
+            f"seeds or images would tell. Expected loss against the best, in points: {losses}."
         )
     else:
         lines.append(

@@ -14,36 +14,43 @@ def advice(*rows: dict) -> str:
 
 
 def test_only_measured_backbones_are_called_cheaper() -> None:
-    def advise(*seconds: float | None) -> str:
+    def advise(*seconds: float | None, losses: tuple[float, ...] = (0.01, 0.014, 0.1)) -> str:
         return advice(*(
             {
                 "backbone": name, "score": score, "behind": 0.85 - score, "tied": name != "c", "equivalent": False,
-                "training_seconds": time, "macs": 10**9 * (3 - place),
+                "training_seconds": time, "macs": 10**9 * (3 - place), "regret_finetuned": loss,
             }
-            for place, (name, score, time) in enumerate(zip("abc", (0.85, 0.84, 0.7), seconds, strict=True))
+            for place, (name, score, time, loss) in enumerate(zip("abc", (0.85, 0.84, 0.7), seconds, losses, strict=True))
         ))  # fmt: skip
 
-    expected = "cheaper and perhaps as good: b (training about 10 s instead of training about 60 s)"
+    expected = "cheaper, at an expected loss after fine-tuning of 1.4 points instead of 1.0 points: b (training about 10 s instead of training about 60 s)"
     assert expected in advise(60, 10, 5)
-    assert "nothing cheaper is as good" in advise(60, 59, 5)
+    nothing = "nothing cheaper is within half a point of its expected loss"
+    assert nothing in advise(60, 59, 5) and nothing in advise(60, 10, 5, losses=(0.01, 0.02, 0.1))
     assert "not measured" in advise(None, 10, 5) and "instead of" not in advise(None, 10, 5)
     for seconds in ((60, None, None), (None, None, None)):
         assert "whether something cheaper is as good was not measured" in advise(*seconds)
 
 
-def test_of_equal_backbones_the_cheapest_is_advised() -> None:
-    def advise(*seconds: float | None) -> str:
+def test_the_cheapest_of_a_low_expected_loss_is_advised() -> None:
+    """No significant difference does not mean equal."""
+
+    def advise(*seconds: float | None, losses: tuple[float, float] = (0.01, 0.014)) -> str:
         return advice(*(
             {
-                "backbone": name, "score": 0.85, "behind": 0.0, "tied": name != "a", "equivalent": True,
-                "training_seconds": time, "macs": macs * 10**9,
+                "backbone": name, "score": 0.85, "behind": 0.01 * (name == "b"), "tied": name != "a", "equivalent": False,
+                "training_seconds": time, "macs": macs * 10**9, "regret_finetuned": loss,
             }
-            for name, time, macs in zip("ab", seconds, (4, 1), strict=True)
+            for name, time, macs, loss in zip("ab", seconds, (4, 1), losses, strict=True)
         ))  # fmt: skip
 
-    assert "take the cheapest, a (training about 50 s)" in advise(50, 60)
-    expected = "take the one with the fewest operations, b (1.00 GMACs, training not measured)"
-    assert expected in advise(50, None)
+    printed = advise(60, 50)
+    assert "The 2 are not distinguishable on 100 images" in printed and "equal" not in printed
+    assert "take b (training about 50 s), the cheapest within half a point of the lowest expected loss" in printed
+    assert "(1.4 points; the lowest is 1.0 points, of a)" in printed
+    assert "if their difference is as large as seen, about 200 images would separate a and b" in printed
+    assert "take a (training about 60 s), the cheapest" in advise(60, 50, losses=(0.01, 0.016))
+    assert "take b (1.00 GMACs, training not measured), of the fewest operations" in advise(50, None)
 
 
 def test_one_candidate_is_not_compared() -> None:
@@ -70,9 +77,19 @@ def test_latencies_where_they_are_measured(tmp_path: Path) -> None:
     (tmp_path / "serve.json").write_text(json.dumps(measured))
     latency = {"a": finalists._latency(tmp_path), "b": finalists._latency(tmp_path / "none")}
     rows = [
-        {"name": name, "score": 0.9, "interval": (0.8, 1.0), "p_best": 0.5, "tied": name == "b", "equivalent": False}
-        for name in "ab"
+        {
+            "name": name,
+            "score": 0.9,
+            "interval": (0.8, 1.0),
+            "p_best": 0.5,
+            "tied": name == "b",
+            "equivalent": False,
+            "regret": loss,
+        }
+        for name, loss in (("a", 0.003), ("b", 0.012))
     ]
     finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": {"a": "runs/a", "b": "runs/b"}}
-    first, second = text.format_finals({**finals, "latency_ms": latency}).split("\n")[1:3]
+    printed = text.format_finals({**finals, "latency_ms": latency})
+    assert "a is not distinguishable from b" in printed and "in points: a 0.3, b 1.2." in printed
+    first, second = printed.split("\n")[1:3]
     assert first.endswith("P(best) 0.50, serves an image in 3.2 ms -> runs/a") and second.endswith("0.50 -> runs/b")

@@ -11,7 +11,7 @@ from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...models import build, names
 from ...models.registry import BACKBONES
-from ...recommend.candidates import Candidates, find
+from ...recommend.candidates import Candidates, find, format_candidates
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
 from .. import catalog
@@ -111,7 +111,7 @@ def _recommend(options: argparse.Namespace) -> None:
     def log(line: str) -> None:
         tqdm.write(names.shorten(line, short), file=sys.stderr)
 
-    for line in text.candidate_lines(candidates, options.offline, options.random_missing, options.details):
+    for line in format_candidates(candidates, options.offline, options.random_missing, options.details):
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
     more_sizes = tuple((options.image_size or [])[1:])

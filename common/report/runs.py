@@ -67,6 +67,7 @@ class Run:
     seed: int
     hyperparameters: str  # JSON; equal for runs that differ only in their seed
     recipe: str  # see `results.describe_recipe`
+    rate: str  # see `results.describe_rate`
     metric: str  # the headline metric, a key of `scores`
     scores: Mapping[str, Score]
     last: float | None  # headline score after the last epoch
@@ -155,6 +156,7 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         seed=result["seed"],
         hyperparameters=_hyperparameters(result),
         recipe=results.describe_recipe(result),
+        rate=results.describe_rate(result),
         metric=metric,
         scores=scores,
         last=(result.get("test_last") or {}).get(metric),

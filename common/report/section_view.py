@@ -14,7 +14,7 @@ from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking, paired_tests, rank_backbones
 from .summary import summarize
 from .svg import Style
-from .tables import protocol_note
+from .tables import protocol_note, search_note
 
 
 def section_view(section: Section, style: Style) -> dict[str, Any]:
@@ -43,6 +43,7 @@ def score_table(section: Section, names: Sequence[str], tests: Mapping[str, Pair
     return {
         "title": section.setting.title,
         "caption": f"{protocol_note(section).replace('`', '')} Scores in %.",
+        "search": search_note(section),
         "backbones": names,
         "rows": [_row(d, names, tests.get(d.name)) for d in section.datasets],
         "has_tests": bool(tests),

@@ -13,6 +13,7 @@ class Cell:
     """A backbone on a dataset: runs that differ only in their seed."""
 
     runs: tuple[Run, ...]  # one per seed
+    settings: int  # hyperparameters of the backbone, of which these are the best on validation
     excluded: int  # other runs of the backbone: of other hyperparameters, repeats of a seed, seeds of the same scores
 
     @property
@@ -27,6 +28,14 @@ class Cell:
         height, width = run.size
         epochs = "" if run.setting.protocol == "probe" else f", {run.epochs} epochs"
         return f"{height}x{width}{epochs}" + f", {run.recipe}" * bool(run.recipe)
+
+    @property
+    def search_budget(self) -> str:
+        """How many settings were run, and where the learning rate is from."""
+        count = f"the best of {self.settings} settings on validation"
+        if None in (run.val_score for run in self.runs):
+            count = f"of {self.settings} settings the one with the most seeds"
+        return ", ".join(filter(None, (count if self.settings > 1 else "one setting", self.runs[0].rate)))
 
     @property
     def seed_differences(self) -> str:
@@ -205,7 +214,7 @@ def _cells(runs: Sequence[Run]) -> dict[str, Cell]:
     cells = {}
     for name in sorted(variants):
         members = max((_distinct(seeds) for seeds in variants[name].values()), key=quality)
-        cells[name] = Cell(runs=members, excluded=counts[name] - len(members))
+        cells[name] = Cell(runs=members, settings=len(variants[name]), excluded=counts[name] - len(members))
     return cells
 
 

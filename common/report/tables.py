@@ -1,6 +1,7 @@
 """Result tables: Markdown per section, CSV of all runs."""
 
 import csv
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,6 +82,23 @@ def protocol_note(section: Section) -> str:
     return f"Protocol `{protocol}`: {selected} is chosen on {PART_NAMES[chosen_on]}{note}."
 
 
+def search_note(section: Section) -> str:
+    """The search budget of every cell: whether all backbones had the same chance to be at their best."""
+    cells: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # datasets by budget and backbone
+    for name in section.backbones:
+        for dataset in (d for d in section.datasets if name in d.cells):
+            cells[dataset.cells[name].search_budget][name].append(dataset.name)
+    if len(cells) == 1:
+        return f"Search budget of every backbone: {next(iter(cells))}."
+
+    def label(name: str, datasets: Sequence[str]) -> str:
+        everywhere = len(datasets) == sum(name in dataset.cells for dataset in section.datasets)
+        return name if everywhere else f"{name} on {' and '.join(datasets)}"
+
+    listed = (f"{budget} ({', '.join(map(label, on, on.values()))})" for budget, on in sorted(cells.items()))
+    return f"Search budgets differ: {'; '.join(listed)}."
+
+
 def score_matrix(section: Section) -> str:
     """Datasets by backbones, with notes and caveats; numbers mark the setups that differ within a row."""
     names = section.backbones
@@ -93,7 +111,7 @@ def score_matrix(section: Section) -> str:
     for dataset in section.datasets:
         scores = ["missing" if name not in dataset.cells else _marked_score(dataset, name, marks) for name in names]
         lines.append(f"| {_escape(dataset.name)} | {METRICS[dataset.metric]} (%) | {' | '.join(scores)} |")
-    lines += ["", f"{protocol_note(section)} {SPREAD}" + f" {SUBSETS}" * section.setting.subset]
+    lines += ["", f"{protocol_note(section)} {search_note(section)} {SPREAD}" + f" {SUBSETS}" * section.setting.subset]
     if marks:
         listed = "; ".join(f"{mark} {setup}" for setup, mark in marks.items())
         lines += ["", f"Size, epochs or recipe differ within a row: {listed}."]

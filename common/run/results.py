@@ -30,6 +30,12 @@ METRICS = {  # as in text
     "ece": "ECE",
 }
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
+RATE_SOURCES = {  # `recipe_source` of a result, as in text
+    "searched": "rate searched",
+    "measured": "rate measured before",
+    "unmeasured": "rate not measured",
+    "options": "rate by hand",
+}
 RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 
 
@@ -78,20 +84,20 @@ def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return result.get("recipe_search") or result.get("lr_search") or ()
 
 
+def describe_rate(result: Mapping[str, Any]) -> str:
+    """Where the learning rate is from, a value of `RATE_SOURCES`; "" in older results, and of probes and other protocols."""
+    return RATE_SOURCES.get("searched" if trials(result) else result.get("recipe_source"), "")
+
+
 def describe_recipe(result: Mapping[str, Any]) -> str:
     """What may differ between two cells of a table: where the rate is from, an older recipe's head, parts added by options."""
-    source = "searched" if trials(result) else result.get("recipe_source")
-    text = {
-        "searched": "rate searched",
-        "measured": "rate measured before",
-        "unmeasured": "rate not measured",
-        "options": "rate by hand",
-    }.get(source, "")
     recipe = current_recipe(result["recipe"])
     clean = result["protocol"] == "clean"
     random = clean and result["weights"] != "none" and recipe["head_start"] == "random"
     batch = clean and (recipe["head_start"], recipe["batch_norm"]) == ("probe", "batch")
-    return ", ".join(filter(None, (text, "random head" * random, "batch statistics" * batch, *_options(recipe))))
+    return ", ".join(
+        filter(None, (describe_rate(result), "random head" * random, "batch statistics" * batch, *_options(recipe)))
+    )
 
 
 def _options(recipe: Mapping[str, Any]) -> list[str]:

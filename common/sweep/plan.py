@@ -52,6 +52,7 @@ class Cell:
     seed: int
     train_size: str  # "10 shots", "0.1 of train"; "": all of train
     protocol: str
+    rate: str  # where its learning rate is from, a key of `results.RATE_SOURCES`, or "protocol"
     script: Path
     args: tuple[str, ...]  # of the script, without --out
     batch_size: int
@@ -111,7 +112,7 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
     sizes = len(split.train), len(split.val), len(split.test)
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    search = recipes.SEARCH_COST if recipes.is_searched(config, row) else 0.0
+    searched = recipes.is_searched(config, row)
     model = slug(row.name).replace(".", "_")
     return Cell(
         name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",
@@ -120,11 +121,12 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
         seed=config.seed,
         train_size=format_train_size(config),
         protocol=config.protocol,
+        rate="searched" if searched else recipes.source(config, row),
         script=run.script,
         args=run.args,
         batch_size=config.batch_size,
         micro_bs=config.micro_bs or config.batch_size,
-        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, search),
+        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, searched * recipes.SEARCH_COST),
         pixels=config.image_size[0] * config.image_size[1],
     )
 

@@ -1,6 +1,7 @@
 """The runs of a sweep as text."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..recommend.text import format_duration
-from ..run.results import METRICS, PART_NAMES
+from ..run.results import METRICS, PART_NAMES, RATE_SOURCES
 from . import cost_model, state
 from .plan import Cell
 from .state import Failure, UnfinishedRun
@@ -41,6 +42,17 @@ def format_run(run: UnfinishedRun) -> str:
 
 def format_failure(failure: Failure) -> str:
     return f"failed: {failure.run}: {failure.reason}\n  again: {failure.command}\n  log: {failure.log}"
+
+
+def format_search(cells: Sequence[Cell]) -> str:
+    """The search budget of every backbone: where its learning rate is from."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for cell in cells:
+        names[RATE_SOURCES.get(cell.rate, "rate of the protocol")][cell.backbone] = None
+    if len(names) == 1:
+        return f"search budget of every backbone: {next(iter(names))}"
+    listed = "; ".join(f"{rate} ({', '.join(backbones)})" for rate, backbones in sorted(names.items()))
+    return f"search budgets differ: {listed}; --lr auto searches for every backbone"
 
 
 def format_plan(cells: Sequence[Cell], out: Path, retry: bool, rates: cost_model.Rates, workers: int) -> str:

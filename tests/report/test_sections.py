@@ -47,6 +47,9 @@ def test_hyperparameters_are_selected_on_validation(tmp_path: Path) -> None:
     assert (
         "n = 1 32x32, 2 epochs" in html_text and "n = 1 64x64, 2 epochs, rate searched" in html_text
     )  # shown where they differ
+    assert (
+        "Search budgets differ: one setting, rate searched (swin_t); the best of 2 settings on validation" in html_text
+    )
     with open(tmp_path / "out" / "results.csv", newline="") as file:
         assert [row["in_tables"] for row in csv.DictReader(file)] == ["True", "False", "True"]
 
@@ -70,6 +73,25 @@ def test_tables_mark_several_recipes(tmp_path: Path) -> None:
     tables.write_csv(tmp_path / "results.csv", finished, sections)
     with open(tmp_path / "results.csv", newline="") as file:
         assert [row["recipe"] for row in csv.DictReader(file)] == [run.recipe for run in finished]
+
+
+def test_the_search_budget_is_stated(tmp_path: Path) -> None:
+    """The number of settings of which a cell is the best, and whether its learning rate was searched or measured before."""
+    runs, measured = tmp_path / "runs", {"recipe_source": "measured"}
+    for dataset in ("dtd", "eurosat"):
+        for backbone in ("resnet50", "swin_t"):
+            fabricate(runs / dataset / backbone, dataset, backbone, 0, 0.8, **measured)
+    (section,) = build(runs)
+    assert tables.search_note(section) == "Search budget of every backbone: one setting, rate measured before."
+    for i, size in enumerate((16, 64)):
+        fabricate(runs / f"more{i}", "dtd", "resnet50", 0, 0.9, batch_size=size, **measured)
+    trials = [{"lr": 1e-3, "steps": 2, "score": 0.5}]
+    fabricate(runs / "searched", "dtd", "convnext_tiny", 0, 0.7, recipe_source="searched", recipe_search=trials)
+    note = (
+        "Search budgets differ: one setting, rate measured before (resnet50 on eurosat, swin_t); one setting, rate "
+        "searched (convnext_tiny); the best of 3 settings on validation, rate measured before (resnet50 on dtd)."
+    )
+    assert note in tables.to_markdown(build(runs))
 
 
 def test_same_name_with_other_test_images_is_another_dataset(tmp_path: Path) -> None:

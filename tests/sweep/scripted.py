@@ -52,7 +52,7 @@ def script(tmp_path: Path, **acts: list[str]) -> Path:
 
 def cell(script: Path, name: str = "run", **fields) -> Cell:
     defaults = {
-        "dataset": "ant", "backbone": "net", "seed": 0, "train_size": "", "protocol": "clean", "batch_size": 32, "micro_bs": 32,
+        "dataset": "ant", "backbone": "net", "seed": 0, "train_size": "", "protocol": "clean", "rate": "measured", "batch_size": 32, "micro_bs": 32,
         "image_passes": 100, "pixels": 64,
     }  # fmt: skip
     return Cell(name=name, script=script, args=("--lr", "0.1"), **defaults | fields)

@@ -84,6 +84,26 @@ def test_all_leaves_out_combinations_that_cannot_run(class_tree, plan) -> None:
     assert [name.split("-")[0] for name in names] == ["digits", "folder"]
 
 
+@pytest.mark.parametrize(
+    ("options", "stated"),
+    [
+        (["efficientnet_lite0"], "search budget of every backbone: rate measured before"),
+        (["efficientnet_lite0", "resnet50", "--lr", "auto"], "search budget of every backbone: rate searched"),
+        (["efficientnet_lite0", "resnet50", "--lr", "0.01"], "search budget of every backbone: rate by hand"),
+        (
+            ["efficientnet_lite0", "resnet50", "swin_t"],
+            "search budgets differ: rate measured before (efficientnet_lite0); rate searched (resnet50, swin_t); "
+            "--lr auto searches for every backbone",
+        ),
+        (["resnet50", "--protocol", "probe"], ""),
+    ],
+)
+def test_the_search_budget_is_stated(options: list[str], stated: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(["sweep", "--datasets", "digits", "--models", *options, "--plan"])
+    assert capsys.readouterr().err.strip() == stated
+
+
 def test_too_many_shots_leave_the_other_runs(class_tree, plan) -> None:
     class_tree(n=20, base="data/folder")
     models = ("efficientnet_lite0", "efficientnet_lite1")

@@ -156,8 +156,8 @@ def _grid(options: argparse.Namespace, rest: list[str]) -> Grid:
 
 
 def _cells(grid: Grid, options: argparse.Namespace) -> tuple[list[Cell], str]:
-    """All cells of the grid that can run, and their --device; prints those that are left out."""
-    from ...sweep import plan
+    """All cells of the grid that can run, and their --device; prints their search budget, and those that are left out."""
+    from ...sweep import plan, status
 
     runs, left_out = expand(grid)
     if not runs:
@@ -169,6 +169,8 @@ def _cells(grid: Grid, options: argparse.Namespace) -> tuple[list[Cell], str]:
         print(f"left out: {name}: {reason}", file=sys.stderr)
     if not cells:
         raise UserError("nothing to run: no dataset found can be read")
+    if runs[0].config.protocol == "clean":
+        print(status.format_search(cells), file=sys.stderr)
     return cells, runs[0].config.device
 
 

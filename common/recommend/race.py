@@ -118,15 +118,15 @@ def as_json(setup: Race, result: RaceResult, fractions: Sequence[float]) -> dict
     for k in order.tolist():
         members = [run for run in result.runs if run.candidate == k]
         top = max((run.rung for run in members), default=None)
+        longest = [run.scores for run in members if run.rung == top]
         rows.append(
             {
                 "name": setup.names[k],
                 "p_best": float(result.p_best[k]),
                 "regret": float(result.regret[k] / 100),
                 "runs": {f"{fractions[r]:g}": sum(run.rung == r for run in members) for r in range(len(fractions))},
-                "score": float(np.mean([run.scores.mean() for run in members if run.rung == top]) / 100)
-                if members
-                else None,
+                "score": float(np.mean([scores.mean() for scores in longest]) / 100) if members else None,
+                "images": sum(map(len, longest)),
                 "seconds": sum(run.seconds for run in members),
                 "failed": k in result.failed,
                 "run_seconds": float(setup.cost((k, 0, 0))),

@@ -20,7 +20,7 @@ def format_race(race: Row, metric: str, budget: float) -> str:
     for row in ran:
         runs = ", ".join(f"{n} of {float(part) * 100:.0f} %" for part, n in row["runs"].items() if n)
         lines.append(
-            f"   {row['name']:{width}} {100 * row['score']:5.1f} % in its longest runs; P(best) {row['p_best']:.2f}, expected loss "
+            f"   {row['name']:{width}} {100 * row['score']:5.1f} % {_longest(row)}; P(best) {row['p_best']:.2f}, expected loss "
             f"{_points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
         )
     lines += [f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None]
@@ -35,7 +35,7 @@ def advice(race: Row) -> str:
     if race["ended"] == "tolerance":
         return f"{take}; the tolerance of {_points(race['tolerance'])} is reached."
     if race["ended"] == "exhausted" or not more or more["regret"] > 0.95 * first["regret"]:
-        return f"{take}; more time would hardly lower it: more images would."
+        return f"{take}; more time would hardly lower it."
     return f"{take}; {format_duration(more['seconds'])} more would bring it to {_points(more['regret'])}."
 
 
@@ -59,8 +59,16 @@ def _title(race: Row, metric: str) -> str:
     )
     return (
         f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images "
-        f"held out of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])} ({source}){seeds}."
+        f"held out of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])} ({source}){seeds}. "
+        "The scores are of runs of different lengths on different images: compare expected losses."
     )
+
+
+def _longest(row: Row) -> str:
+    """The runs that the score is the mean of."""
+    n = [n for n in row["runs"].values() if n][-1]
+    of = f" ({row['images']:,} images)" if "images" in row else ""  # older answers have none
+    return f"in its {f'{n} longest runs' if n > 1 else 'longest run'}{of}"
 
 
 def _reason(row: Row, race: Row) -> str:
@@ -68,11 +76,17 @@ def _reason(row: Row, race: Row) -> str:
         return "out: its runs fail"
     if row["p_best"] < OPEN:
         return f"not run: ruled out, P(best) {row['p_best']:.3f}, expected loss {_points(row['regret'])}"
-    left = race["seconds_allowed"] - race["seconds"]
-    cost = f"one run takes about {format_duration(row['run_seconds'])}"
-    if row["run_seconds"] > left:
-        return f"not run: {cost}, and {format_duration(max(0, left))} were left; P(best) {row['p_best']:.2f}"
-    return f"not run: {cost}, others lowered the loss by more per second; P(best) {row['p_best']:.2f}"
+    p_best = f"P(best) {row['p_best']:.2f}"
+    if race["ended"] == "tolerance":
+        return f"not run: the tolerance was reached without it; {p_best}"
+    if race["ended"] == "exhausted":
+        return f"not run: it would hardly lower the loss; {p_best}"
+    allowed, needed = race["seconds_allowed"], row["run_seconds"]
+    left, cost = allowed - race["seconds"], f"one run takes about {format_duration(needed)}"
+    if needed > allowed:
+        return f"not run: {cost}, and the race had {format_duration(max(0, allowed))}; {p_best}"
+    until = f", until {format_duration(max(0, left))} were left; {cost}" if needed > left else f"; {cost}"
+    return f"not run: others lowered the loss by more per second{until}; {p_best}"
 
 
 def _points(fraction: float) -> str:

@@ -132,6 +132,39 @@ def test_a_candidate_whose_runs_fail_is_out() -> None:
     assert "net0 out: its runs fail" in race_text.format_race(shown, "top1", 60)
 
 
+def test_scores_name_their_images_and_runs() -> None:
+    simulated = Simulated([85, 84], [10] * 2, 0)
+    runs = [simulated.train(key) for key in ((0, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0, 0))]
+    belief = value.infer(simulated.field(), runs)
+    result = race.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
+    printed = race_text.format_race(race.as_json(_setup(simulated), result, RUNGS), "top1", 60)
+    assert f" % in its 2 longest runs ({2 * IMAGES} images); P(best)" in printed
+    assert f" % in its longest run ({IMAGES} images); P(best)" in printed and "compare expected losses" in printed
+
+
+@pytest.mark.parametrize(
+    ("ended", "run_seconds", "reason"),
+    [
+        ("tolerance", 360, "the tolerance was reached without it"),
+        ("exhausted", 10, "it would hardly lower the loss"),
+        ("time", 600, "one run takes about 10 min, and the race had 8 min"),
+        ("time", 60, "others lowered the loss by more per second, until 26 s were left; one run takes about 60 s"),
+        ("time", 10, "others lowered the loss by more per second; one run takes about 10 s"),
+    ],
+)
+def test_why_a_candidate_did_not_run(ended: str, run_seconds: float, reason: str) -> None:
+    """It is what happened in the race, not what is left of it."""
+    row = {"failed": False, "p_best": 0.04, "regret": 0.03, "run_seconds": run_seconds}
+    state = {"ended": ended, "seconds": 474, "seconds_allowed": 500}
+    assert race_text._reason(row, state) == f"not run: {reason}; P(best) 0.04"
+
+
+def test_the_advice_claims_nothing_about_more_images() -> None:
+    row = {"name": "a", "regret": 0.01, "p_best": 0.5}
+    printed = race_text.advice({"backbones": [row], "ended": "exhausted", "more": None, "tolerance": 0.003})
+    assert printed.endswith("; more time would hardly lower it.") and "images" not in printed
+
+
 def _setup(simulated: Simulated, seconds: float = 200) -> race.Race:
     names = [f"net{k}" for k in range(len(simulated.truth))]
     return race.Race(names, simulated.field(), simulated.train, simulated.cost, str, seconds)

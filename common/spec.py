@@ -188,9 +188,7 @@ class Recipe:
     head_start: Literal["random", "probe"] = "random"  # probe: a linear probe of the frozen features
     batch_norm: Literal["batch", "pretrained"] = "batch"  # the statistics used in training
     choose_on: Literal["val", "test"] = "val"  # the selection set
-    tolerance: float = (
-        0.0  # standard errors: the last weights this close to the best score, but not below the initial one
-    )
+    tolerance: float = 0.0  # standard errors: the last weights this close to the best score are selected
     test_last: bool = False  # also evaluate the last weights on test
 
     @property

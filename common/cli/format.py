@@ -18,15 +18,17 @@ def line_formatter(config: RunConfig) -> Callable[[dict[str, Any]], str | None]:
     Those shown are evenly spaced, and the last one is among them. With early stopping all are.
     """
     every = last = 0  # steps
+    metric = "top1"
 
     def format_line(record: dict[str, Any]) -> str | None:
-        nonlocal every, last
+        nonlocal every, last, metric
+        metric = record.get("metric", metric)
         if recipe := record.get("recipe"):
             last = sum(phase["steps"] for phase in recipe["phases"])
             every = _steps_per_line(recipe, last)
         if "train_loss" in record and every and record["step"] % every and record["step"] != last:
             return None
-        return format_record(config, record)
+        return format_record(config, record, metric)
 
     return format_line
 
@@ -38,8 +40,11 @@ def _steps_per_line(recipe: Mapping[str, Any], steps: int) -> int:
     return recipe["eval_every"] * math.ceil(steps / (LINES * recipe["eval_every"]))
 
 
-def format_record(config: RunConfig, record: dict[str, Any]) -> str:
-    """The line of a log record: the data's layout, a run's start, its baselines, a recipe search, an evaluation or a probe's penalty."""
+def format_record(config: RunConfig, record: dict[str, Any], metric: str) -> str:
+    """The line of a log record: the data's layout, a run's start, its baselines, a recipe search, an evaluation or a probe's penalty.
+
+    `metric` selects the weights, and comes first among the scores.
+    """
     if "data" in record:
         return record["data"]
     if "note" in record:
@@ -49,8 +54,8 @@ def format_record(config: RunConfig, record: dict[str, Any]) -> str:
     if "trials" in record:
         return _format_search(record["trials"])
     if "penalty" in record:
-        return f"penalty {record['penalty']:.2g}: validation top-1 {100 * record['val_top1']:.2f} %, nll {record['val_nll']:.3f}"
-    return _format_evaluation(record) if "step" in record else _format_start(config, record)
+        return f"penalty {record['penalty']:.2g}: {_format_scores(record, metric)}"
+    return _format_evaluation(record, metric) if "step" in record else _format_start(config, record)
 
 
 def _format_search(trials: list[dict[str, Any]]) -> str:
@@ -63,10 +68,15 @@ def _format_search(trials: list[dict[str, Any]]) -> str:
     )
 
 
-def _format_evaluation(record: dict[str, Any]) -> str:
-    epoch, part = record["epoch"], "test" if "test_top1" in record else "val"
+def _format_scores(record: dict[str, Any], metric: str) -> str:
+    part = "test" if "test_top1" in record else "val"
+    scores = (f"{METRICS[name]} {100 * record[f'{part}_{name}']:.2f} %" for name in dict.fromkeys((metric, "top1")))
+    return f"{PART_NAMES[part]} {', '.join(scores)}, nll {record[f'{part}_nll']:.3f}"
+
+
+def _format_evaluation(record: dict[str, Any], metric: str) -> str:
+    epoch, scores = record["epoch"], _format_scores(record, metric)
     position = f"epoch {epoch:3}" if isinstance(epoch, int) else f"step {record['step']:6,}"
-    scores = f"{PART_NAMES[part]} top-1 {100 * record[f'{part}_top1']:.2f} %, nll {record[f'{part}_nll']:.3f}"
     if not record["step"]:
         return f"{position}: the frozen network's linear probe, {scores}"
     return (
@@ -94,12 +104,12 @@ def format_result(result: dict[str, Any], out: Path) -> str:
     second = ""
     if result["metric"] == "auroc":  # it does not depend on a decision threshold
         second = f", balanced accuracy {100 * result['test']['balanced_accuracy']['value']:.2f} %"
+    speed = f"{cost['train_images_per_second']:.0f} img/s, " if cost["train_images_per_second"] else ""
     method, selected = _method(result)
     return (
         f"{_dataset(result)} {short_name(result['backbone'])} {method}: {METRICS[result['metric']]} {_format_score(metric)}{second} "
-        f"on {split['test']:,} test images{_disjoint(result)}; {selected} "
-        f"chosen on {split[result['chosen_on']]:,} {PART_NAMES[result['chosen_on']]} images{_no_gain(result)}; {result['parameters'] / 1e6:.1f} M parameters, "
-        f"{result['macs'] / 1e9:.2f} GMACs, {cost['train_images_per_second']:.0f} img/s, {cost['train_seconds']:.0f} s -> {out}"
+        f"on {split['test']:,} test images{_disjoint(result)}; {selected}; {result['parameters'] / 1e6:.1f} M parameters, "
+        f"{result['macs'] / 1e9:.2f} GMACs, {speed}{cost['train_seconds']:.0f} s -> {out}"
     )
 
 
@@ -141,12 +151,16 @@ def _dataset(result: dict[str, Any]) -> str:
 
 
 def _method(result: dict[str, Any]) -> tuple[str, str]:
-    """("fine-tuned", "epoch 3 of 10"): the training method, and the selected epoch, step or penalty."""
+    """("fine-tuned", "epoch 3 of 10 chosen on ..."): the training method, and the selected epoch, step or penalty."""
     best, random = result["best"], result["weights"] == "none"
     frozen = "random and frozen, linear probe" if random else "frozen, linear probe"
+    part = result["chosen_on"]
+    chosen = f" chosen on {result['split'][part]:,} {PART_NAMES[part]} images{_no_gain(result)}"
     if result["protocol"] == "probe":
-        return frozen, f"penalty {best['penalty']:.2g}"
+        return frozen, f"penalty {best['penalty']:.2g}{chosen}"
+    if not result["last"]["step"]:
+        return frozen, "too few images to fine-tune"
     trained = "from scratch" if random else "fine-tuned"
     unit = "epoch" if result["recipe"]["eval_every"] == result["steps_per_epoch"] else "step"
-    selected = f"{unit} {round(best[unit], 1):,} of {round(result['last'][unit], 1):,}"
+    selected = f"{unit} {round(best[unit], 1):,} of {round(result['last'][unit], 1):,}{chosen}"
     return (trained if best["step"] else frozen), selected

@@ -35,6 +35,7 @@ RATE_SOURCES = {  # `recipe_source` of a result, as in text
     "measured": "rate measured before",
     "unmeasured": "rate not measured",
     "options": "rate by hand",
+    "untrained": "not fine-tuned",
 }
 RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 

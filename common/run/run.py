@@ -86,6 +86,7 @@ def _result(
     from .evaluation import calibrated_scores, score_with_intervals
 
     seed, logits = setup.config.seed, tested.logits["test"]
+    speeds = [record["train_images_per_second"] for record in fitted.records if record["step"]]
     labels, groups = setup.loaders["test"].labels, groups_of_test(setup.dataset)
     return {
         **setup.settings,
@@ -100,9 +101,7 @@ def _result(
         "last": fitted.records[-1],
         "resumed_at": fitted.resumed_at,
         "cost": {
-            "train_images_per_second": statistics.median(
-                r["train_images_per_second"] for r in fitted.records if r["step"]
-            ),
+            "train_images_per_second": statistics.median(speeds) if speeds else None,
             "test_images_per_second": len(labels) / tested.seconds,
             "peak_memory_bytes": cost.peak_memory(setup.task.accelerator.device),
             "train_seconds": setup.search_seconds + fitted.seconds,

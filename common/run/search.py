@@ -10,10 +10,10 @@ from torch import nn
 from ..data.images.cache import content_hash
 from ..training import device, recipe_search, recipes
 from ..training.cpu_kernels import move_to
+from ..training.recipes import MIN_VAL
 from .config import determining_settings
 from .setup import Setup, create_net
 
-MIN_VAL = 10  # validation images: fewer rank learning rates by chance
 BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as good (--protocol probe)"
 
 
@@ -26,6 +26,8 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         UserError: every rate destroys the network, or a batch size is not available.
     """
     config, task = setup.config, setup.task
+    if not task.recipe.steps:
+        return _untrained(setup, log)
     if config.protocol == "clean" and setup.head is not None and (n := len(setup.loaders["val"].labels)) < MIN_VAL:
         log({"note": f"{n} validation images {BY_CHANCE}"})
     trials = setup.settings["recipe_search"]
@@ -45,6 +47,18 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
     settings = setup.settings | {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched"}
     return replace(setup, task=replace(task, recipe=recipe), settings=settings)
+
+
+def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
+    """The setup whose result is the initial network, and says so."""
+    settings = setup.settings
+    note = (
+        f"{settings['split']['train']} training and {settings['split']['val']} validation images of {settings['classes']} classes are too few "
+        "to fine-tune: the frozen network's probe is the result (--steps, --epochs or --lr fine-tunes all the same)"
+    )
+    log({"note": note})
+    caveats = [*settings["caveats"], note]
+    return replace(setup, settings=settings | {"caveats": caveats, "recipe_source": "untrained"})
 
 
 def _no_search(setup: Setup, eval_steps: float) -> str | None:

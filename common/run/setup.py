@@ -65,6 +65,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     """
     n_classes = len(dataset.samples.classes)
     recipe = recipes.from_config(config, backbone, steps_per_epoch(config, dataset))
+    recipe = recipes.for_split(recipe, config, n_classes, len(dataset.split.train), len(dataset.split.val))
     speed = _speed(config, backbone, n_classes, recipe.steps)
     accelerator = device.make_accelerator(config.device, speed.precision, backbone.cpu_bf16, config.micro_batches)
     state, weights_sha256 = weights.load_weights(backbone, config.weights, config.offline)

@@ -32,10 +32,10 @@ def fit(out: Path, bench: Path | None) -> Rates:
     measured: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for path in out.glob(f"*/{RESULT}"):
         result = json.loads(path.read_text("utf-8"))
-        if result.get("features_remembered"):
+        trained, cost, recipe = result["protocol"] != "probe", result["cost"], result["recipe"]
+        if result.get("features_remembered") or (trained and not result["last"]["step"]):
             continue
         height, width = result["preprocess"]["size"]
-        trained, cost, recipe = result["protocol"] != "probe", result["cost"], result["recipe"]
         passes = image_passes(
             tuple(result["split"][part] for part in PARTS),
             result["last"]["step"] if trained else 0,

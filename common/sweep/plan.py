@@ -94,7 +94,7 @@ def make_cells(runs: Iterable[PlannedRun]) -> tuple[list[Cell], dict[str, str]]:
                 raise
             left_out[title if data in samples else sheet.name] = str(error)
             continue
-        cell = _make_cell(run, splits[key])
+        cell = _make_cell(run, splits[key], len(samples[data].classes))
         cells.setdefault(cell.name, cell)
     return list(cells.values()), left_out
 
@@ -106,13 +106,17 @@ def format_train_size(config: RunConfig) -> str:
     return f"{config.fraction} of train" if config.fraction else ""
 
 
-def _make_cell(run: PlannedRun, split: Split) -> Cell:
+def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
     config = run.config
     row = build.get_backbone(config.model)
     sizes = len(split.train), len(split.val), len(split.test)
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
+    recipe = recipes.for_split(recipe, config, classes, *sizes[:2])
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    searched = recipes.is_searched(config, row)
+    rate = "searched" if recipes.is_searched(config, row) else recipes.source(config, row)
+    if config.protocol == "clean" and not steps:
+        rate = "untrained"
+    search = recipes.SEARCH_COST if rate == "searched" else 0.0
     model = slug(row.name).replace(".", "_")
     return Cell(
         name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",
@@ -121,12 +125,12 @@ def _make_cell(run: PlannedRun, split: Split) -> Cell:
         seed=config.seed,
         train_size=format_train_size(config),
         protocol=config.protocol,
-        rate="searched" if searched else recipes.source(config, row),
+        rate=rate,
         script=run.script,
         args=run.args,
         batch_size=config.batch_size,
         micro_bs=config.micro_bs or config.batch_size,
-        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, searched * recipes.SEARCH_COST),
+        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, search),
         pixels=config.image_size[0] * config.image_size[1],
     )
 

@@ -22,6 +22,8 @@ AUGMENTS = {
 CLEAN_VERSION = (
     4  # increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
 )
+MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
+MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
 SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 
 # Peak learning rates of the clean recipe that were measured, by the network's name in its library (docs/training.md)
@@ -104,6 +106,18 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         class_weights=config.class_weights,
         **{name: getattr(config, name) for name in others},
     )
+
+
+def for_split(recipe: Recipe, config: RunConfig, classes: int, n_train: int, n_val: int) -> Recipe:
+    """The recipe, without steps where there are too few images to fine-tune a pretrained network: the probe is the result.
+
+    Options that state the steps, the epochs or the rate fine-tune all the same.
+    """
+    stated = config.steps or config.epochs or config.lr
+    enough = n_train >= MIN_SHOTS * classes or n_val >= MIN_VAL
+    if stated or enough or config.protocol != "clean" or config.weights == "none" or recipe.head_start != "probe":
+        return recipe
+    return replace(recipe, phases=tuple(replace(phase, steps=0) for phase in recipe.phases))
 
 
 def _replace(record: Any, **options: Any) -> Any:

@@ -22,3 +22,13 @@ def test_a_long_run_prints_some_of_its_epochs(tmp_path, monkeypatch, steps: int,
     lines = [end for end in ends if format_line({**SCORES, "step": end, "epoch": end // 6})]
     assert lines[-1] == steps and (lines == shown or len(lines) == shown)
     assert patience or len(lines) <= LINES
+
+
+def test_the_score_that_selects_comes_first(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sheets = (digits.DATASET,)
+    format_line = line_formatter(make_config(sheets, parse(sheets, ["--weights", "none"])))
+    epoch = {**SCORES, "val_auroc": 0.9, "step": 6, "epoch": 1}
+    assert "validation top-1 50.00 %, nll" in format_line(epoch)
+    assert format_line({"note": "a", "metric": "auroc"})
+    assert "validation AUROC 90.00 %, top-1 50.00 %, nll" in format_line(epoch)

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 import folder
 from common import main
 from common.models.build import create_model, get_backbone
+from common.report.runs import parse_result
 from common.run import head_start
+from common.run.results import describe_recipe
 
 TINY = ("-model", "timm:test_resnet", "--image_size", "32", "-bs", "8")
 
@@ -76,6 +78,31 @@ def test_a_run_that_is_no_better_than_the_probe_says_so(lr: str, step: int, trai
     assert result["best"]["val_top1"] == result["probe"]["val_top1"]
     assert ("fine-tuned: " if step else "frozen, linear probe: ") in line
     assert "images, where the frozen network's probe is as good: --protocol probe does without training;" in line
+
+
+def test_too_few_images_are_not_fine_tuned(train, class_tree, pretrained: Path, tmp_path: Path, capsys) -> None:
+    """Two classes with three images each; interrupted and resumed, too; options fine-tune all the same."""
+    tiny = ("--data_dir", str(class_tree(("ant", "bee"), 3, "few")))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr("common.training.finetune.finetune", _break)
+        train(*tiny)
+    main(folder.DATASET, ["--resume", str(tmp_path / "run0")])
+    capsys.readouterr()
+    result, weights = train(*tiny)
+    out, err = capsys.readouterr()
+    note = "2 training and 2 validation images of 2 classes are too few to fine-tune: the frozen network's probe is the result"
+    assert (
+        note in err and "by chance" not in err and "no search" not in err and any(note in c for c in result["caveats"])
+    )
+    assert "epoch   0: the frozen network's linear probe, validation AUROC" in err and "epoch   1" not in err
+    assert "frozen, linear probe: AUROC" in out and "; too few images to fine-tune; " in out and "img/s" not in out
+    assert (result["last"]["step"], result["cost"]["train_images_per_second"]) == (0, None)
+    assert (describe_recipe(result), parse_result(result, Path()).epochs) == ("not fine-tuned", 0)
+    before, resumed = load_file(pretrained), load_file(tmp_path / "run0" / "best.safetensors")
+    assert all(torch.equal(values, resumed[name]) for name, values in weights.items())
+    assert all(torch.equal(values, before[name]) for name, values in weights.items() if not name.startswith("fc."))
+    result, _ = train(*tiny, "--steps", "1")
+    assert result["last"]["step"] == 1 and "2 validation images select an epoch by chance" in capsys.readouterr().err
 
 
 def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:

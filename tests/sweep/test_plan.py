@@ -104,6 +104,13 @@ def test_the_search_budget_is_stated(options: list[str], stated: str, tmp_path: 
     assert capsys.readouterr().err.strip() == stated
 
 
+def test_hardly_any_images_are_not_fine_tuned(class_tree, tmp_path: Path, monkeypatch, capsys) -> None:
+    class_tree(("ant", "bee"), n=3, base="data/folder")
+    monkeypatch.chdir(tmp_path)
+    main(["sweep", "--datasets", "folder", "--models", "efficientnet_lite0", "resnet50", "--plan"])
+    assert "search budget of every backbone: not fine-tuned" in capsys.readouterr().err
+
+
 def test_too_many_shots_leave_the_other_runs(class_tree, plan) -> None:
     class_tree(n=20, base="data/folder")
     models = ("efficientnet_lite0", "efficientnet_lite1")

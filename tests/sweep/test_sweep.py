@@ -57,6 +57,9 @@ def test_the_estimate_is_that_of_similar_runs(tmp_path: Path) -> None:
         "split": {"train": 30, "val": 2, "test": 3}, "cost": {"total_seconds": 93.0, "train_seconds": 50.0}, "protocol": "clean",
     }  # fmt: skip
     (folder / "result.json").write_text(json.dumps(result))
+    untrained = folder.with_name("too_few_images")
+    untrained.mkdir()
+    (untrained / "result.json").write_text(json.dumps(result | {"last": {"step": 0}}))
     rates = cost_model.fit(tmp_path / "out", None)
     passes, path = 90 + (3 * 2 + 3) // 3, script(tmp_path)
     assert cost_model.estimate(cell(path), rates) == pytest.approx(93.0 / passes * 100)

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 import eurosat
 import flowers102
 import folder
@@ -66,6 +68,26 @@ def test_one_network_under_two_names_has_one_recipe(class_tree) -> None:
         assert from_options(images, row) == from_options(images, f"timm:{timms}")
         assert from_options(images, row)[1] == "measured"
     assert from_options(images, "convnext_tiny")[1] == "unmeasured"
+
+
+@pytest.mark.parametrize(
+    ("options", "n_train", "n_val", "trained"),
+    [
+        ("", 14, 9, False),
+        ("", 15, 9, True),  # five images of each class
+        ("", 14, 10, True),
+        *((options, 14, 9, True) for options in ("--steps 500", "--epochs 1", "--lr 1e-3", "--lr auto")),
+        *((options, 14, 9, True) for options in ("--weights none", "--head_start random", "--protocol paper")),
+    ],
+)
+def test_too_few_images_are_not_fine_tuned(options: str, n_train: int, n_val: int, trained: bool, class_tree) -> None:
+    sheets = (folder.DATASET,)
+    config = make_config(
+        sheets, parse(sheets, ["--data_dir", str(class_tree()), "-model", "resnet50", *options.split()])
+    )
+    recipe = recipes.from_config(config, get_backbone("resnet50"), 20)
+    used = recipes.for_split(recipe, config, classes=3, n_train=n_train, n_val=n_val)
+    assert used == recipe if trained else used.steps == 0
 
 
 def test_options_change_parts_of_the_recipe(class_tree) -> None:

@@ -26,7 +26,7 @@ from benchmarks.finetuned_order import TOP1, fit, own
 from common.recommend import finetuned_order, race
 from common.recommend.finetuned_order import Fit
 from common.recommend.value import Field, Key, Run
-from common.statistics.posterior import expected_regret
+from common.statistics.posterior import expected_regret, posterior
 
 OUT, FROZEN = RESULTS / "race.json", RESULTS / "frozen_scores.jsonl"
 FRACTIONS = (0.05, 0.10, 0.30)
@@ -50,20 +50,18 @@ def top1(name: str) -> float | None:
     return None if name.endswith(default_runs.RANDOM) else TOP1[default_runs.network(name)]
 
 
-def answer_rows(data: Dataset) -> list[dict]:
-    """As those of a recommendation."""
-    images = len(data.easiness["val"])
-    half = [1.96 * (p * (1 - p) / images) ** 0.5 for p in data.probe]
-    return [
-        {"score": p, "interval": (p - h, p + h), "imagenet_top1": top1(name), "weights": "imagenet"}
-        for name, p, h in zip(data.names, data.probe, half, strict=True)
-    ]
+def predicted(data: Dataset, seed: int, prior: Fit) -> np.ndarray:
+    """(R, K) draws of the fine-tuned scores, as those of a recommendation."""
+    rows = [{"imagenet_top1": top1(name), "weights": "imagenet" if top1(name) else "none"} for name in data.names]
+    rng = np.random.default_rng(seed)
+    right = np.array([data.right((name, 0, 0), "val", rng) for name in data.names])
+    return finetuned_order.draw(rows, posterior(right[:, None], seed), right.shape[1], seed, prior)
 
 
 def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceResult:
     """A race with that many seconds."""
     rng = np.random.default_rng(repeat)
-    scores = 100 * finetuned_order.draw(answer_rows(data), repeat, prior)
+    scores = 100 * predicted(data, repeat, prior)
     orders = {(name, steps): np.roll(data.seeds(name, steps), repeat) for name in data.names for steps in data.steps}
 
     def row(key: Key) -> default_runs.Key | None:
@@ -98,7 +96,7 @@ def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
     if of.keys() >= set(data.names):
         scores |= {score: [of[name][score] for name in data.names] for score in FROZEN_SCORES}
     regret = {"random": lost.mean()} | {name: lost[np.argmax(values)] for name, values in scores.items()}
-    regret["predicted"] = lost[expected_regret(finetuned_order.draw(answer_rows(data), 0, prior)).argmin()]
+    regret["predicted"] = lost[expected_regret(predicted(data, 0, prior)).argmin()]
     total, stated, runs = sum(run["seconds"] for run in full), {}, {}
     for fraction in FRACTIONS:
         races = [replay(data, prior, fraction * total, repeat) for repeat in range(REPEATS)]

@@ -23,7 +23,7 @@ from ..run import results
 from ..spec import RunConfig
 from ..training import recipes
 from ..transfer import linear_probe
-from . import finetuned_order, finetuning, race, race_log, ranking
+from . import finetuning, race, race_log, ranking
 from .dataset import ProbeData
 from .race_log import Entry
 from .value import Field, Key, Run
@@ -178,14 +178,18 @@ class RaceRuns:
 
 def run(
     rows: Sequence[dict[str, Any]],
+    prior: np.ndarray,
     configs: Sequence[RunConfig],
     script: Sequence[str],
     data: ProbeData,
     budget: Budget,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The race of the candidates of an answer (its rows); returns the answer's field `race`."""
-    field, made = _prepare(rows, configs, script, data, log)
+    """The race of the candidates of an answer (its rows); returns the answer's field `race`.
+
+    `prior`: (R, K) draws of their fine-tuned scores, as fractions.
+    """
+    field, made = _prepare(rows, prior, configs, script, data, log)
     setup = race.Race(
         names=[config.model for config in configs],
         field=field,
@@ -200,6 +204,7 @@ def run(
 
 def _prepare(
     rows: Sequence[dict[str, Any]],
+    prior: np.ndarray,
     configs: Sequence[RunConfig],
     script: Sequence[str],
     data: ProbeData,
@@ -232,5 +237,5 @@ def _prepare(
         log=log,
         entries=race_log.read(folder, [config.model for config in configs], log),
     )
-    scores = 100 * finetuned_order.draw(rows, seed)
+    scores = 100 * prior
     return Field(scores.mean(0), np.cov(scores.T), FRACTIONS, n_folds, len(pool) // n_folds), runs

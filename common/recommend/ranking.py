@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
-from ..statistics import paired, posterior
+from ..statistics import intervals, paired, posterior
 from ..statistics.intervals import stretch
 
 CONFIDENCE = 0.95
@@ -15,7 +15,7 @@ SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
 
 @dataclass(frozen=True)
 class Standing:
-    """A backbone among others. Scores are fractions, intervals hold 95 % of the resamples."""
+    """A backbone among others. Scores are fractions, intervals 95 %."""
 
     name: str
     score: float
@@ -39,11 +39,10 @@ def rank(
     scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
-    intervals, behind_intervals = (
-        np.quantile(values, (0.025, 0.975), axis=0).T.tolist() for values in (resampled.clip(0, 1), behind)
-    )
-    per_image = (predicted == labels) * image_weights(labels, metric)
-    draws = posterior.posterior(per_image[:, None], seed, groups)
+    behind_intervals = np.quantile(behind, (0.025, 0.975), axis=0).T.tolist()
+    n = effective_images(labels, metric)
+    per_image = _per_image(predicted, labels, metric)
+    draws = true_scores(predicted, labels, metric, seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
     tied = _tied(behind, leader)
@@ -51,7 +50,7 @@ def rank(
         Standing(
             name=names[k],
             score=scores[k],
-            interval=tuple(intervals[k]),
+            interval=intervals.of_mean(per_image[k], groups, n),
             p_best=float(p_best[k]),
             regret=float(regret[k]),
             behind=scores[leader] - scores[k],
@@ -75,6 +74,29 @@ def image_weights(labels: ndarray, metric: str) -> ndarray:
         return np.ones(len(labels))
     counts = np.bincount(labels)
     return len(labels) / (np.count_nonzero(counts) * counts[labels])
+
+
+def true_scores(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None = None) -> ndarray:
+    """(R, K) draws from the posterior of the scores, see `posterior`; arguments as of `rank`."""
+    scores = _per_image(predicted, labels, metric)
+    return posterior.posterior(scores[:, None], seed, groups, point=0.01)
+
+
+def effective_images(labels: ndarray, metric: str) -> float:
+    """The number of images whose top-1 is as precise as this score: fewer than N if the mean of classes counts."""
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    return float(len(labels) if metric == "top1" else len(counts) ** 2 / (1 / counts).sum())
+
+
+def _per_image(predicted: ndarray, labels: ndarray, metric: str) -> ndarray:
+    """(K, N) whose means are the scores, and whose variance is theirs for given class frequencies."""
+    right = (predicted == labels).astype(float)
+    if metric == "top1":
+        return right
+    weights = image_weights(labels, metric)
+    recalls = np.array([np.bincount(labels, row) for row in right]) / np.maximum(1, np.bincount(labels))
+    return (right * weights).mean(1, keepdims=True) + weights * (right - recalls[:, labels])
 
 
 def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None) -> ndarray:

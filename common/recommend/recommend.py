@@ -5,7 +5,7 @@ The test images are held out before the first probe, for `finalists` to compare 
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -50,8 +50,8 @@ class _Search:
     too_late: list[str] = field(default_factory=list)  # of `left_out`, those that the budget left no time for
 
 
-def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeData]:
-    """Score every backbone; returns the JSON-serializable answer, and the data used.
+def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeData, np.ndarray]:
+    """Score every backbone; returns the JSON-serializable answer, the data used, and draws (R, K) of the fine-tuned scores.
 
     Under a budget, costs are measured while time is left, the best backbone's first.
 
@@ -73,7 +73,10 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     backbones = [
         _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0) for one in standings
     ]
-    _add_prediction(backbones, run.seed)
+    finetuned = _finetuned_scores(backbones, search, data, run.seed)
+    for name, values in finetuned_order.predict(finetuned).items():
+        for row, value in zip(backbones, values.tolist(), strict=True):
+            row[name] = value
     curve = None
     if seconds_left() > 0:
         first = backbones[0]["backbone"]
@@ -83,7 +86,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         first = runs[backbones[0]["backbone"]]
         result = search.results[first.model]
         sizes_of_first = sizes.compare(first, config.sizes, data, search.round_, result, device, seconds_left)
-    return {
+    answer = {
         **_describe(run, data, search.round_),
         "baselines": score_baselines(run, data, search.round_),
         "limit": config.limit,
@@ -96,7 +99,8 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         "sizes": sizes_of_first,
         "seconds": time.perf_counter() - start,
         **provenance.collect(device, run.precision),
-    }, data
+    }
+    return answer, data, finetuned
 
 
 def _successive_halving(
@@ -179,10 +183,15 @@ def _seconds(results: Iterable[ProbeResult], n_images: int) -> float:
     return sum(n_images / result.images_per_second for result in results)
 
 
-def _add_prediction(backbones: list[dict[str, Any]], seed: int) -> None:
-    """P(best) and expected loss after fine-tuning."""
-    for row, p_best, regret in zip(backbones, *finetuned_order.predict(backbones, seed), strict=True):
-        row |= {"p_best_finetuned": float(p_best), "regret_finetuned": float(regret)}
+def _finetuned_scores(backbones: Sequence[dict[str, Any]], search: _Search, data: ProbeData, seed: int) -> np.ndarray:
+    """(R, K) draws, predicted from the probes."""
+    predicted = np.array([search.results[row["backbone"]].predicted for row in backbones])
+    labels, groups = search.round_.labels, search.round_.groups
+    probes = ranking.true_scores(predicted, labels, data.metric, seed, groups)
+    n = ranking.effective_images(labels, data.metric)
+    if groups is not None:
+        n *= len(np.unique(groups)) / len(groups)
+    return finetuned_order.draw(backbones, probes, n, seed)
 
 
 def _describe(run: RunConfig, data: ProbeData, round_: Round) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
         *(_table_line(place, row, (width, weights), _p_best(row, rows)) for place, row in enumerate(rows, 1)),
         *([marks] if len(rows) > 1 else []),
-        f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % bootstrap intervals; img/s: features only, measured here; "
+        f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
         + ("." if complete else "; -: not measured (out of budget or memory)."),
     ]

@@ -54,19 +54,22 @@ def bootstrap(
     return intervals
 
 
-def of_mean(values: ndarray, groups: ndarray | None = None) -> tuple[float, float]:
-    """The 95 % interval of a fraction that is the mean of these (N,) values: that of `bootstrap`, without resampling."""
+def of_mean(values: ndarray, groups: ndarray | None = None, n: float | None = None) -> tuple[float, float]:
+    """The 95 % interval of a fraction that is the mean of these (N,) values: that of `bootstrap`, without resampling.
+
+    `n`: the number of images of which a plain fraction would be as precise, used where the values do not vary; None: N.
+    """
     value, units = float(values.mean()), unit_indices(len(values), groups)
     variance = np.square(np.bincount(units, values - value)).sum() / len(values) ** 2
     sizes = None if groups is None else np.bincount(units)
-    return _of_fraction(value, variance, sizes, len(values))
+    return _of_fraction(value, variance, sizes, len(values) if n is None else n)
 
 
-def _of_fraction(value: float, variance: float, sizes: ndarray | None, n: int) -> tuple[float, float]:
+def _of_fraction(value: float, variance: float, sizes: ndarray | None, n: float) -> tuple[float, float]:
     """Wilson's, of `n` images or of groups of these sizes; the variance is that over resamples."""
     if sizes is None:
         return _wilson(value, variance, n, ndtri(UPPER))
-    df, n_alike = max(1, len(sizes) - 1), n**2 / np.square(sizes).sum()
+    df, n_alike = max(1, len(sizes) - 1), n * sizes.sum() / np.square(sizes).sum()
     variance = _moderate(variance * len(sizes) / df, value, df, n_alike)
     return _wilson(value, variance, len(sizes), stdtrit(df, UPPER))
 

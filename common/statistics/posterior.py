@@ -26,7 +26,7 @@ DRAWS = 20_000
 MARGIN = 0.005  # half a point: practically equivalent
 
 
-def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> ndarray:
+def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None, point: float | None = None) -> ndarray:
     """Draws from the posterior of the candidates' true mean scores.
 
     Args:
@@ -34,6 +34,8 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
             loss. Where a slice [k, s] is NaN, candidate k has no such seed.
         seed: of the draws.
         groups: (N,) the group of each image; None: images are independent.
+        point: the size of a point of these scores, the unit of the priors; None: 0.01 if they are 0 or 1, else the same
+            fraction of their SD.
 
     Returns:
         (R, K) draws of mu.
@@ -45,7 +47,7 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None) -> 
     present = ~np.isnan(scores).all(2)
     units = np.arange(scores.shape[2]) if groups is None else np.unique(groups, return_inverse=True)[1]
     _check(scores, present, units)
-    scale = _scale(scores[present])
+    scale = point or _scale(scores[present])
     scores = scores / scale
     by_image = np.nanmean(scores, axis=1)
     means, pseudo = by_image.mean(1), PSEUDO_IMAGES / (0.01 * (units.max() + 1)) ** 2

@@ -111,11 +111,11 @@ def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> 
     arguments = ["--data_dir", data, "--device", "cpu", *SMALL]
     sheets = (folder.DATASET,)
     configs = [make_config(sheets, parse(sheets, [*arguments, "-model", name])) for name in TINY[:2]]
-    row = {"training_seconds": 40.0, "score": 0.7, "interval": (0.6, 0.8), "imagenet_top1": None, "weights": "none"}
+    row = {"training_seconds": 40.0}
     images = dataset.load(configs[0], None, False, lambda line: None)
     monkeypatch.setattr(finetuning, "finetune", finetune)
     script = [str(ROOT / "folder.py"), *arguments[:4], "--offline", "--precision", "fp32"]
-    return race_runs._prepare([row, row], configs, script, images, lambda line: None)[1]
+    return race_runs._prepare([row, row], np.full((9, 2), 0.7), configs, script, images, lambda line: None)[1]
 
 
 def test_rates_are_searched_once_per_length(data: str, monkeypatch: pytest.MonkeyPatch) -> None:

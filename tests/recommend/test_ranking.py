@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
+from statsmodels.stats.proportion import proportion_confint
 
 from common.recommend import ranking
 from common.statistics import paired
@@ -29,3 +30,16 @@ def test_ranking_with_uncertainty() -> None:
     assert not same[1].equivalent and same[1].regret > 0.001  # one training each: another may differ
     doubled = ranking.rank(list("abcd"), predicted.repeat(4, 1), labels.repeat(4), "top1", 0, np.arange(400).repeat(4))
     assert doubled[0].interval == pytest.approx(standings[0].interval, abs=0.005)  # copies add no information
+
+
+def test_intervals_where_all_images_are_right() -> None:
+    """Wilson's for the number of images; of a mean of classes, for that of the rare ones."""
+    labels = np.array([0] * 200 + [1] * 4)
+    (top1,) = ranking.rank(["a"], labels[None], labels, "top1", 0)
+    (balanced,) = ranking.rank(["a"], labels[None], labels, "balanced_accuracy", 0)
+    assert top1.interval == pytest.approx(proportion_confint(204, 204, method="wilson"))
+    assert balanced.interval == pytest.approx(proportion_confint(15.7, 15.7, method="wilson"), abs=0.001)
+    one_wrong = np.where(np.arange(204) == 203, 0, labels)[None]
+    (balanced,) = ranking.rank(["a"], one_wrong, labels, "balanced_accuracy", 0)
+    assert balanced.score == 0.875
+    assert balanced.interval == pytest.approx(proportion_confint(0.875 * 28 / 3, 28 / 3, method="wilson"))

@@ -30,6 +30,8 @@ from ..main import report_user_errors
 from ..parse import make_config, parse
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...recommend.dataset import ProbeData
 
 
@@ -115,7 +117,8 @@ def _recommend(options: argparse.Namespace) -> None:
         log(line)
     left_out = {} if options.random_missing else candidates.invalid | candidates.missing
     more_sizes = tuple((options.image_size or [])[1:])
-    answer, data = recommend(RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes), log)
+    config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
+    answer, data, finetuned = recommend(config, log)
     shown = text.rename(answer, short)
     answer["advice"] = text.format_advice(shown)
     several = len(answer["backbones"]) > 1
@@ -135,7 +138,7 @@ def _recommend(options: argparse.Namespace) -> None:
         answer["finals"] = None
     _write(options.out, answer)
     try:
-        _finetune(sheet, runs, answer, data, options, log)
+        _finetune(sheet, runs, answer, data, finetuned, options, log)
     except KeyboardInterrupt:
         log("stopped; run the same command to continue")
         raise
@@ -162,10 +165,11 @@ def _finetune(
     runs: Sequence[RunConfig],
     answer: dict[str, Any],
     data: "ProbeData",
+    prior: "np.ndarray",
     options: argparse.Namespace,
     log: Callable[[str], None],
 ) -> None:
-    """The race in the time that the probes left, then the first backbones on the test images, if they are pending."""
+    """The race, from `prior` (R, K) draws of the fine-tuned scores, in the time left, then the first backbones on the test images, if they are pending."""
     from ...recommend import finalists, race_runs, race_text, text
 
     config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
@@ -174,7 +178,7 @@ def _finetune(
         budget = race_runs.Budget(options.budget - answer["seconds"], options.tolerance)
         script = _script(sheet, options, shots=None)  # they are in the split
         configs = [config_of[name] for name in order]
-        answer["race"] = race_runs.run(answer["backbones"], configs, script, data, budget, log)
+        answer["race"] = race_runs.run(answer["backbones"], prior, configs, script, data, budget, log)
         answer["advice"] = race_text.advice(answer["race"])
         shown = text.rename(answer["race"], short)
         print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)

@@ -84,6 +84,8 @@ def published(dataset: Dataset) -> Published:
 
 def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> Recipe:
     """The recipe of the protocol, overridden by options of the command line."""
+    if config.protocol == "probe":
+        return PROBE
     if config.protocol == "scratch":
         base = Recipe(name="scratch", phases=(SCRATCH[backbone.scratch],), eval_every=SCRATCH_EVERY, test_last=True)
     elif config.protocol == "paper":

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from common.__main__ import main
 from common.cli.grid import Grid, expand
+from common.sweep.plan import make_cells
 
 LITE = ["--models", "efficientnet_lite0", "--weights", "none"]
 
@@ -102,6 +103,19 @@ def test_the_search_budget_is_stated(options: list[str], stated: str, tmp_path: 
     monkeypatch.chdir(tmp_path)
     main(["sweep", "--datasets", "digits", "--models", *options, "--plan"])
     assert capsys.readouterr().err.strip() == stated
+
+
+def test_a_probe_passes_every_image_once(tmp_path: Path) -> None:
+    grid = Grid(
+        datasets=["digits"],
+        models=["resnet50"],
+        seeds=[0],
+        train_sizes=[],
+        data=tmp_path,
+        options=["--protocol", "probe"],
+    )
+    cells, _ = make_cells(expand(grid)[0])
+    assert [cell.image_passes for cell in cells] == [1_797]
 
 
 def test_hardly_any_images_are_not_fine_tuned(class_tree, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -14,6 +14,7 @@ from numpy import ndarray
 from scipy.special import expit, logit
 
 from ..statistics import posterior
+from . import ranking
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,17 @@ def predict(final: ndarray) -> dict[str, ndarray]:
         "regret_finetuned": posterior.expected_regret(final),
         "error_finetuned": among.std(0) * (k / max(1, k - 1)) ** 0.5,
     }
+
+
+def from_predictions(
+    rows: Sequence[Row], predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None = None
+) -> ndarray:
+    """(R, K) draws of the fine-tuned scores of the answer's rows, from what their probes predict; see `ranking.rank`."""
+    probes = ranking.true_scores(predicted, labels, metric, seed, groups)
+    n = ranking.effective_images(labels, metric)
+    if groups is not None:
+        n *= len(np.unique(groups)) / len(groups)
+    return draw(rows, probes, n, seed)
 
 
 def draw(rows: Sequence[Row], probes: ndarray, n: float, seed: int, fit: Fit = MEASURED) -> ndarray:

@@ -187,11 +187,7 @@ def _finetuned_scores(backbones: Sequence[dict[str, Any]], search: _Search, data
     """(R, K) draws, predicted from the probes."""
     predicted = np.array([search.results[row["backbone"]].predicted for row in backbones])
     labels, groups = search.round_.labels, search.round_.groups
-    probes = ranking.true_scores(predicted, labels, data.metric, seed, groups)
-    n = ranking.effective_images(labels, data.metric)
-    if groups is not None:
-        n *= len(np.unique(groups)) / len(groups)
-    return finetuned_order.draw(backbones, probes, n, seed)
+    return finetuned_order.from_predictions(backbones, predicted, labels, data.metric, seed, groups)
 
 
 def _describe(run: RunConfig, data: ProbeData, round_: Round) -> dict[str, Any]:

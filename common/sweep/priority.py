@@ -1,44 +1,84 @@
-"""The order of a sweep under a budget: linear probes select the backbones that are fine-tuned, the best first."""
+"""The order of a sweep under a budget: backbones that linear probes do not rule out are fine-tuned, the most promising first."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ..models import build
+from ..recommend import finetuned_order, published
+from ..recommend.value import OPEN
+from ..run.predictions import read_predictions
 from ..run.results import RESULT, read_json
+from ..statistics.posterior import p_best
 from .plan import Cell
 
-REDUCTION = 3  # one in three backbones survives, as in successive halving (arXiv 1603.06560) ...
-MIN_SURVIVORS = 3  # ... but at least three
-
 Data = tuple[str, str]  # dataset, training set size
+Selection = Mapping[Data, Mapping[str, float]]  # P(best after fine-tuning) of the probed backbones, the highest first
 
 
-def prioritize(cells: Sequence[Cell], probes: Sequence[Cell], out: Path) -> tuple[list[Cell], dict[Data, list[str]]]:
-    """The cells of each dataset's best backbones, in order, and the dropped backbones, best first.
+def prioritize(cells: Sequence[Cell], probes: Sequence[Cell], out: Path) -> tuple[list[Cell], Selection]:
+    """The cells of the backbones that may be the best, in order, and the probabilities.
 
-    Backbones are ranked by the validation score of their finished probe; those without one survive, at the end. Cells
-    are ordered by seed, then by rank: the best backbone of every dataset comes first.
+    As in the race of `recommend`, a backbone is dropped whose P(best) is below `OPEN`; those without a finished probe
+    survive, at the end. Cells are ordered by seed, then by rank: the most promising backbone of every dataset comes first.
     """
-    scores: dict[Data, dict[str, float]] = defaultdict(dict)
+    folders: dict[Data, dict[str, Path]] = defaultdict(dict)
     for probe in probes:
         if (out / probe.name / RESULT).exists():
-            result = read_json(out / probe.name / RESULT)
-            scores[probe.dataset, probe.train_size][probe.backbone] = result["best"][f"val_{result['metric']}"]
-    ranks: dict[tuple[Data, str], int] = {}
-    dropped: dict[Data, list[str]] = {}
-    for data, of_data in scores.items():
-        names = sorted(of_data, key=lambda name: -of_data[name])
-        n_survivors = max(MIN_SURVIVORS, -(-len(names) // REDUCTION))
-        ranks |= {(data, name): rank for rank, name in enumerate(names[:n_survivors])}
-        if names[n_survivors:]:
-            dropped[data] = [f"{name} ({100 * of_data[name]:.1f} %)" for name in names[n_survivors:]]
+            folders[probe.dataset, probe.train_size][probe.backbone] = out / probe.name
+    selection = {data: _p_best(of_data) for data, of_data in folders.items()}
+    ranks = {(data, name): rank for data, p in selection.items() for rank, name in enumerate(p)}
     seeds = list(dict.fromkeys(cell.seed for cell in cells))
 
     def order(cell: Cell) -> tuple[int, int]:
         return seeds.index(cell.seed), ranks.get(((cell.dataset, cell.train_size), cell.backbone), len(ranks))
 
     def survives(cell: Cell) -> bool:
-        data = cell.dataset, cell.train_size
-        return (data, cell.backbone) in ranks or cell.backbone not in scores.get(data, {})
+        return selection.get((cell.dataset, cell.train_size), {}).get(cell.backbone, 1.0) >= OPEN
 
-    return sorted(filter(survives, cells), key=order), dropped
+    return sorted(filter(survives, cells), key=order), selection
+
+
+def format_selection(selection: Selection) -> str:
+    """A line per dataset: the probabilities, and what is ruled out."""
+    lines = []
+    for data, probabilities in selection.items():
+        if len(probabilities) > 1:
+            still_open = ", ".join(f"{name} {p:.2f}" for name, p in probabilities.items() if p >= OPEN)
+            dropped = ", ".join(f"{name} {p:.3f}" for name, p in probabilities.items() if p < OPEN)
+            ruled_out = f"; ruled out: {dropped}" if dropped else ""
+            lines.append(f"{' '.join(filter(None, data))}, P(best after fine-tuning): {still_open}{ruled_out}")
+    return "\n".join(lines)
+
+
+def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
+    """By backbone, the highest first, from its probe's predictions for the validation images.
+
+    Backbones without predictions for the same images are left out.
+    """
+    found = {name: predictions for name, folder in folders.items() if (predictions := read_predictions(folder, "val"))}
+    if not found:
+        return {}
+    first = next(iter(found.values()))
+    names = [name for name, predictions in found.items() if predictions.images == first.images]
+    if len(set(first.images if first.groups is None else first.groups.tolist())) < 2:
+        return {}
+    results = {name: read_json(folders[name] / RESULT) for name in names}
+    predicted = np.stack([found[name].logits.argmax(1) for name in names])
+    metric, seed = results[names[0]]["metric"], results[names[0]]["seed"]
+    metric = "top1" if metric == "top1" else "balanced_accuracy"
+    rows = [_row(name, results[name]["weights"]) for name in names]
+    final = finetuned_order.from_predictions(rows, predicted, first.labels, metric, seed, first.groups)
+    return dict(sorted(zip(names, p_best(final).tolist(), strict=True), key=lambda pair: -pair[1]))
+
+
+def _row(name: str, weights: str) -> dict[str, Any]:
+    """What `finetuned_order` knows of a backbone: ImageNet's top-1 if the weights are those that have it."""
+    backbone = build.get_backbone(name)
+    pretrained = weights == backbone.weights
+    known = published.find(backbone) if pretrained else None
+    top1 = known.top1 if known and backbone.top1 is None else backbone.top1
+    return {"weights": weights, "imagenet_top1": top1 if pretrained else None, "transfer": known and known.transfer}

@@ -2,12 +2,15 @@
 
 import fcntl
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scripted import cell, config, script
 
 from common.__main__ import main
+from common.run.predictions import RunPredictions, write_confusion, write_predictions
 from common.run.provenance import this_python
 from common.sweep import cost_model, job, priority, state, status, workers
 from common.sweep.sweep import Backend, sweep
@@ -68,19 +71,54 @@ def test_the_estimate_is_that_of_similar_runs(tmp_path: Path) -> None:
     assert total == "about 50 s with 2 at a time, 1 of unknown cost"
 
 
-def test_probes_select_what_is_fine_tuned(tmp_path: Path) -> None:
-    out, scores = tmp_path / "out", {"a": 0.5, "b": 0.9, "c": 0.7, "d": 0.8, "e": 0.6}
-    path = script(tmp_path)
-    for name, score in scores.items():
-        (out / f"probe-{name}").mkdir(parents=True)
-        result = {"metric": "top1", "best": {"val_top1": score}, "test": {"top1": {"value": 1 - score}}}
-        (out / f"probe-{name}" / "result.json").write_text(json.dumps(result))
-    names = (*scores, "f")
-    probes = [cell(path, f"probe-{name}", backbone=name) for name in names]
-    cells = [cell(path, f"{name}-s{seed}", backbone=name, seed=seed) for seed in (5, 1) for name in names]
-    ordered, dropped = priority.prioritize(cells, probes, out)
-    assert [one.name for one in ordered] == ["b-s5", "d-s5", "c-s5", "f-s5", "b-s1", "d-s1", "c-s1", "f-s1"]
-    assert dropped == {("ant", ""): ["e (60.0 %)", "a (50.0 %)"]}
+@pytest.fixture
+def probed(tmp_path: Path) -> Callable[..., tuple[list[str], priority.Selection]]:
+    """Prioritizes two seeds of backbones whose probes have these accuracies on 200 validation images, and one without a probe."""
+    out, path = tmp_path / "out", script(tmp_path)
+
+    def prioritize(n: int = 200, **accuracies: float) -> tuple[list[str], priority.Selection]:
+        for i, (name, accuracy) in enumerate(accuracies.items()):
+            folder = out / f"probe-{name}"
+            folder.mkdir(parents=True)
+            labels = np.arange(n) % 2
+            right = np.random.default_rng(i).permutation(n) < accuracy * n
+            logits = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)]
+            images = tuple(map(str, range(n)))
+            write_predictions(folder, RunPredictions(images, labels, ("no", "yes"), logits), "val")
+            write_confusion(folder, np.zeros((2, 2), int), ("no", "yes"))
+            result = {"metric": "top1", "seed": 5, "weights": "none"}
+            (folder / "result.json").write_text(json.dumps(result))
+        names = (*accuracies, "resnet18")
+        probes = [cell(path, f"probe-{name}", backbone=name) for name in names]
+        cells = [cell(path, f"{name}-s{seed}", backbone=name, seed=seed) for seed in (5, 1) for name in names]
+        ordered, selection = priority.prioritize(cells, probes, out)
+        return [one.name for one in ordered], selection
+
+    return prioritize
+
+
+def test_probes_rule_out_what_is_not_the_best(probed) -> None:
+    """The most promising first, a backbone without a probe last."""
+    order, selection = probed(resnet50=0.8, swin_t=0.3, convnext_tiny=0.85, regnet_y_3_2gf=0.5)
+    assert order == [f"{name}-s{seed}" for seed in (5, 1) for name in ("convnext_tiny", "resnet50", "resnet18")]
+    (p_best,) = selection.values()
+    assert list(p_best) == ["convnext_tiny", "resnet50", "regnet_y_3_2gf", "swin_t"]
+    assert sum(p_best.values()) == pytest.approx(1) and p_best["convnext_tiny"] > p_best["resnet50"] > 0.1
+    text = priority.format_selection(selection)
+    assert text.startswith(f"ant, P(best after fine-tuning): convnext_tiny {p_best['convnext_tiny']:.2f}, resnet50 ")
+    assert text.endswith("; ruled out: regnet_y_3_2gf 0.000, swin_t 0.000")
+
+
+def test_probes_that_differ_by_chance_rule_out_nothing(probed) -> None:
+    """However many backbones there are: a third of them may not contain the best."""
+    names = ("resnet50", "resnet101", "swin_t", "swin_s", "convnext_tiny", "regnet_y_3_2gf")
+    order, selection = probed(**{name: 0.8 + 0.005 * i for i, name in enumerate(names)})
+    assert len(order) == 14 and "ruled out" not in priority.format_selection(selection)
+
+
+def test_a_single_probe_has_no_probability(probed) -> None:
+    order, selection = probed(resnet50=0.8)
+    assert order[:2] == ["resnet50-s5", "resnet18-s5"] and priority.format_selection(selection) == ""
 
 
 def test_real_runs(class_tree, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -116,6 +116,7 @@ def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> Non
     pending, _, _ = state.pending([*probes, *cells], out, options.retry)
     rates = cost_model.fit(out, options.bench) if pending else {}
     if options.plan:
+        cells = _select(cells, probes, out) if probes else cells
         print(status.format_plan([*probes, *cells], out, options.retry, rates, workers))
         return
 
@@ -178,17 +179,22 @@ def _run(
     probes: list[Cell], cells: list[Cell], out: Path, run: Callable[[list[Cell], str], Counter[str]]
 ) -> Counter[str]:
     """Run the probes, then the cells that they select, best first; returns the number of runs in each state."""
-    from ...sweep import priority
-
     if not probes:
         return run(cells, "")
     states = run(probes, "probes first: ")
     if states["stopped"]:
         return states
-    cells, dropped = priority.prioritize(cells, probes, out)
-    for names_of, names in dropped.items():
-        print(f"{' '.join(filter(None, names_of))}, probed and dropped: {', '.join(names)}")
-    return states + run(cells, "then fine-tuning: ")
+    return states + run(_select(cells, probes, out), "then fine-tuning: ")
+
+
+def _select(cells: list[Cell], probes: list[Cell], out: Path) -> list[Cell]:
+    """The cells that the finished probes select, best first; prints P(best)."""
+    from ...sweep import priority
+
+    cells, selection = priority.prioritize(cells, probes, out)
+    if text := priority.format_selection(selection):
+        print(text)
+    return cells
 
 
 def _write_slurm(options: argparse.Namespace, n: int, threads: int, device: str, gpus: int, argv: list[str]) -> None:

@@ -14,6 +14,7 @@ from ..training.recipes import MIN_VAL
 from .config import determining_settings
 from .setup import Setup, create_net
 
+MIN_TRIALS = 2  # one has nothing to be compared with
 BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as good (--protocol probe)"
 
 
@@ -32,15 +33,15 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         log({"note": f"{n} validation images {BY_CHANCE}"})
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        eval_steps = len(setup.loaders["val"]) / (3 * config.batch_size)
-        if reason := _no_search(setup, eval_steps):
+        n_trials = recipe_search.affordable_trials(task.recipe, len(setup.loaders["val"]) / (3 * config.batch_size))
+        if reason := _no_search(setup, n_trials):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
             note = f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
             log({"note": note})
             return setup
         with device.batch_errors(config.forward_size):
             n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
-            trials = recipe_search.search(task, n_classes, build, _trial_key(setup))
+            trials = recipe_search.search(task, n_classes, build, _trial_key(setup), n_trials)
         log({"trials": trials})
     if not trials:
         return setup
@@ -61,13 +62,13 @@ def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     return replace(setup, settings=settings | {"caveats": caveats, "recipe_source": "untrained"})
 
 
-def _no_search(setup: Setup, eval_steps: float) -> str | None:
+def _no_search(setup: Setup, n_trials: int) -> str | None:
     """Why a search is impossible or too expensive; None: it is neither."""
     if setup.head is None:
         return "from a random head"
     if (n := len(setup.loaders["val"].labels)) < MIN_VAL:
         return f"with {n} validation images"
-    return None if recipe_search.is_affordable(setup.task.recipe, eval_steps) else "in so short a run"
+    return None if n_trials >= MIN_TRIALS else "in so short a run"
 
 
 def _initial_net(setup: Setup) -> nn.Module:

@@ -32,16 +32,18 @@ def with_rate(recipe: Recipe, lr: float) -> Recipe:
     return replace(recipe, phases=(replace(phase, lr=lr), *later))
 
 
-def is_affordable(recipe: Recipe, eval_steps: float) -> bool:
-    """Whether all trials cost at most `SEARCH_COST` of the run; `eval_steps` is an evaluation's cost in training steps."""
+def affordable_trials(recipe: Recipe, eval_steps: float) -> int:
+    """How many trials cost at most `SEARCH_COST` of the run; `eval_steps` is an evaluation's cost in training steps."""
     run = recipe.steps * (1 + eval_steps / recipe.eval_every)
-    return len(RATES[recipe.phases[0].optimizer]) * (STEPS + eval_steps) <= SEARCH_COST * run
+    return int(SEARCH_COST * run / (STEPS + eval_steps))
 
 
-def search(task: Task, n_classes: int, build_net: Callable[[], nn.Module], cache_key: dict[str, Any] | None) -> Trials:
+def search(
+    task: Task, n_classes: int, build_net: Callable[[], nn.Module], cache_key: dict[str, Any] | None, n_trials: int
+) -> Trials:
     """Short runs of a task from the same initial network, at falling rates until the NLL on validation rises.
 
-    `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
+    At most `n_trials`, and as many more as it takes to find a rate that the network survives. `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues.
 
     Raises:
@@ -60,12 +62,15 @@ def search(task: Task, n_classes: int, build_net: Callable[[], nn.Module], cache
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
         return {"lr": lr, "steps": STEPS, **(train() if key is None else cached("trials", key, train))}
 
+    def survives() -> bool:
+        return _nll(best(trials)) < GUESS * math.log(n_classes)
+
     rates, trials = RATES[task.recipe.phases[0].optimizer], []
     for lr in rates:
         trials.append(trial(lr))
-        if best(trials) is not trials[-1]:
+        if best(trials) is not trials[-1] or (len(trials) >= n_trials and survives()):
             break
-    if not _nll(best(trials)) < GUESS * math.log(n_classes):
+    if not survives():
         raise UserError(
             f"the network does not survive {STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
         )

@@ -108,6 +108,12 @@ def test_interrupted_searches_continue_and_resumed_runs_do_not_search(search, mo
     assert len(interrupted(2, out="images_changed")) == 2, "other images of the same names"
 
 
+def test_a_short_run_searches_what_it_can_afford(search) -> None:
+    result = search("--steps", 12)
+    assert [each["lr"] for each in result["recipe_search"]] == [1e-3, 3e-4]
+    assert (result["recipe"]["phases"][0]["lr"], result["recipe_source"]) == (3e-4, "searched")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -9,7 +9,7 @@ from tiny import net, task
 from common.errors import UserError
 from common.spec import Phase, Recipe
 from common.training import recipe_search
-from common.training.recipe_search import RATES, STEPS, is_affordable, search
+from common.training.recipe_search import RATES, STEPS, affordable_trials, search
 from common.training.task import Task
 
 RECIPE = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50)
@@ -17,14 +17,17 @@ FAILED, GOOD = 0.69, 0.5  # NLL of two classes; a guess has 0.693
 
 
 @pytest.mark.parametrize(
-    ("steps", "eval_steps", "affordable"), [(500, 0.3, True), (500, 11, True), (300, 3, False), (100, 11, False)]
+    ("steps", "eval_steps", "n_trials"),
+    [(500, 0.3, 4), (500, 11, 4), (300, 3, 2), (300, 0, 3), (200, 0, 2), (100, 11, 0)],
 )
-def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float, affordable: bool) -> None:
+def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float, n_trials: int) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
-    assert is_affordable(recipe, eval_steps) == affordable
+    assert affordable_trials(recipe, eval_steps) == n_trials
 
 
-def search_with(nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch) -> tuple[list, list]:
+def search_with(
+    nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch, n_trials: int = 4
+) -> tuple[list, list]:
     """The trials, and the scale of the gradients at the start of each."""
     scaler, scales = torch.amp.GradScaler("cpu", init_scale=1024.0), []
 
@@ -40,7 +43,7 @@ def search_with(nll: dict[float, float | None], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("common.training.finetune.finetune", finetune)
     accelerator = SimpleNamespace(scaler=scaler, free_memory=lambda: None)
     warm = task(recipe=RECIPE, accelerator=accelerator, evaluate_first=True)
-    return search(warm, 2, net, None), scales
+    return search(warm, 2, net, None, n_trials), scales
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,19 @@ def test_rates_fall_until_the_nll_rises(nll: tuple, tried: int, chosen: int, mon
     assert [each["nll"] for each in trials] == list(nll)[:tried]
     assert recipe_search.best(trials)["lr"] == RATES["adamw"][chosen]
     assert scales == [1024.0] * tried
+
+
+@pytest.mark.parametrize(
+    ("nll", "n_trials", "tried"),
+    [((0.6, GOOD, 0.4, 0.3), 2, 2), ((0.6, GOOD, 0.4, 0.3), 3, 3), ((None, FAILED, GOOD, 0.4), 2, 3)],
+)
+def test_a_short_run_tries_the_rates_that_it_can_afford(
+    nll: tuple, n_trials: int, tried: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The usual rate is among the first two; lower ones follow if these destroy the network."""
+    trials, _ = search_with(dict(zip(RATES["adamw"], nll, strict=True)), monkeypatch, n_trials)
+    assert [each["lr"] for each in trials] == list(RATES["adamw"][:tried])
+    assert recipe_search.best(trials) is trials[-1]
 
 
 def test_no_rate_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:

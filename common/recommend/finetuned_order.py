@@ -87,12 +87,12 @@ def format_prediction(rows: Sequence[Row]) -> str:
     if len(order) > 3:
         shown += f", {len(order) - 3} others {sum(row['p_best_finetuned'] for row in order[3:]):.2f}"
     error = 100 * np.mean([row["error_finetuned"] for row in rows])
-    first = order[0]
+    safest = min(rows, key=lambda row: row["regret_finetuned"])
     line = (
-        f"After fine-tuning, P(best): {shown}; expected loss of {first['backbone']} against the best "
-        f"{100 * first['regret_finetuned']:.1f} points. Predicted from probe and ImageNet top-1, which err by about "
+        f"After fine-tuning, P(best): {shown}; expected loss of {safest['backbone']} against the best "
+        f"{100 * safest['regret_finetuned']:.1f} points. Predicted from probe and ImageNet top-1, which err by about "
         f"{error:.1f} points per network"
     )
-    if first["p_best_finetuned"] < VAGUE / len(rows):
+    if order[0]["p_best_finetuned"] < VAGUE / len(rows):
         return line + ": too vague to choose by; fine-tune to compare."
     return line + "."

@@ -24,7 +24,7 @@ def format_score(backbone: str, weights: str, n_images: int, metric: str, scores
 def format_dropped(row: Row, metric: str) -> str:
     return (
         f"{row['name']} is dropped: probe {METRICS[metric]} {_percent(row['score'])} on {row['images']:,} images, "
-        f"{_behind(row)} behind the leader, P(best) {row['p_best']:.2f}; the remaining images would take "
+        f"{_behind(row)} behind the leader, P(best) of the probe {row['p_best']:.2f}; the remaining images would take "
         f"{format_duration(row['needed_seconds'])}"
     )
 
@@ -73,7 +73,7 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     weights = max(13, *(len(row["pretrained_on"] or "") for row in rows))
     marks = "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
     return [
-        f"    {'backbone':{width}} {'weights':{weights}} {'pixels':>7} {f'{metric} of the probe':>29} {'P(best)':>7} {'kNN':>7} {'LogME':>7} "
+        f"    {'backbone':{width}} {'weights':{weights}} {'pixels':>7} {f'probe: {metric}, P(best)':>37} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
         *(_table_line(place, row, (width, weights), _p_best(row, rows)) for place, row in enumerate(rows, 1)),
         *([marks] if len(rows) > 1 else []),
@@ -99,23 +99,27 @@ def _omitted_lines(answer: Row) -> list[str]:
 
 
 def format_advice(answer: Row) -> str:
-    """The backbone to use, a cheaper equivalent, their certainty, and what would increase it."""
+    """The backbone of the lowest expected loss after fine-tuning, a cheaper equivalent, and what would increase the certainty."""
     first, *others = answer["backbones"]
     if not others:
         name = _name(first["backbone"], first["weights"])
         return f"Only one candidate, {name}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
-    top = "both" if len(others) == 1 else "the top three"
+    top = "both" if len(others) == 1 else "the three of the lowest expected loss"
     settle = (
         f"fine-tuning may change the order: --finetune {min(3, 1 + len(others))} compares {top} on the test images."
     )
     if len(tied) == len(others):
         return f"{_advice_if_all_tied(answer)}; {more}{settle}"
+    best = min(answer["backbones"], key=lambda row: row["regret_finetuned"])
+    rest = [row for row in answer["backbones"] if row is not best]
+    side, gap = ("ahead of", rest[0]) if best is first else ("behind", best)
     return (
-        f"Take {_name(first['backbone'], first['weights'])}: {METRICS[answer['metric']]} {_percent(first['score'])} "
-        f"{_interval(first['interval'])}, P(best) {first['p_best']:.2f}, {_behind(others[0])} ahead of "
-        f"{_name(others[0]['backbone'], others[0]['weights'])}; {_cheaper_alternative(first, others)}; {more}{settle}"
+        f"Take {_name(best['backbone'], best['weights'])}: after fine-tuning an expected loss of {_loss(best)} against the best, "
+        f"P(best) {best['p_best_finetuned']:.2f}; its probe has {METRICS[answer['metric']]} {_percent(best['score'])} "
+        f"{_interval(best['interval'])}, {_behind(gap)} {side} that of {_name(rest[0]['backbone'], rest[0]['weights'])}; "
+        f"{_cheaper_alternative(best, rest)}; {more}{settle}"
     )
 
 
@@ -131,7 +135,7 @@ def _advice_if_all_tied(answer: Row) -> str:
         f"The {len(rows)} are not distinguishable on {answer['images']:,} images (the last is {_behind(rows[-1])} behind): "
         f"take {_name(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)}), "
         f"{'the cheapest' if measured else 'of the fewest operations'} within half a point of the lowest expected loss after fine-tuning "
-        f"({_loss(cheapest)}{lowest})"
+        f"({_loss(cheapest)}, P(best) {cheapest['p_best_finetuned']:.2f}{lowest})"
     )
 
 

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from common.models.names import short_names, shorten
 from common.recommend import finalists, text
+from common.recommend.finetuned_order import format_prediction
 
-ROW = {"weights": "imagenet", "interval": (0.8, 0.9), "p_best": 0.5, "behind_interval": (-0.01, 0.01)}
+ROW = {
+    "weights": "imagenet", "interval": (0.8, 0.9), "p_best": 0.5, "p_best_finetuned": 0.5, "behind_interval": (-0.01, 0.01),
+}  # fmt: skip
 
 
 def advice(*rows: dict) -> str:
@@ -47,10 +50,33 @@ def test_the_cheapest_of_a_low_expected_loss_is_advised() -> None:
     printed = advise(60, 50)
     assert "The 2 are not distinguishable on 100 images" in printed and "equal" not in printed
     assert "take b (training about 50 s), the cheapest within half a point of the lowest expected loss" in printed
-    assert "(1.4 points; the lowest is 1.0 points, of a)" in printed
+    assert "(1.4 points, P(best) 0.50; the lowest is 1.0 points, of a)" in printed
     assert "if their difference is as large as seen, about 200 images would separate a and b" in printed
     assert "take a (training about 60 s), the cheapest" in advise(60, 50, losses=(0.01, 0.016))
     assert "take b (1.00 GMACs, training not measured), of the fewest operations" in advise(50, None)
+
+
+def test_the_advice_is_that_of_fine_tuning() -> None:
+    """The lowest expected loss, whatever the probe's P(best); the line after it names the same network."""
+    numbers = zip("abc", (0.90, 0.88, 0.6), (0.83, 0.17, 0.0), (0.37, 0.60, 0.03), (0.012, 0.004, 0.1), strict=True)
+    rows = [
+        ROW | {
+            "backbone": name, "score": score, "behind": 0.9 - score, "tied": name != "c", "equivalent": False, "p_best": probe,
+            "p_best_finetuned": p, "regret_finetuned": loss, "error_finetuned": 0.01, "training_seconds": 60, "macs": 1,
+        }
+        for name, score, probe, p, loss in numbers
+    ]  # fmt: skip
+    printed = advice(*rows)
+    assert printed.startswith(
+        "Take b: after fine-tuning an expected loss of 0.4 points against the best, P(best) 0.60; "
+    )
+    assert "2.0 points [-1.0, 1.0] behind that of a" in printed and "0.83" not in printed and "0.17" not in printed
+    assert "P(best): b 0.60, a 0.37, c 0.03; expected loss of b against the best 0.4 points" in format_prediction(rows)
+    swapped = [rows[0] | {"regret_finetuned": 0.001}, *rows[1:]]
+    assert "2.0 points [-1.0, 1.0] ahead of that of b" in advice(*swapped)
+    assert "P(best) of the probe 0.17" in text.format_dropped(
+        rows[1] | {"name": "b", "images": 9, "needed_seconds": 1}, "top1"
+    )
 
 
 def test_one_candidate_is_not_compared() -> None:

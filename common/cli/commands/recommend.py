@@ -88,7 +88,7 @@ def _add_effort(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tolerance", type=float, default=0.3, metavar="X",
                        help="expected loss against the best, in points, at which the fine-tuning of --budget ends (default: %(default)s)")
     group.add_argument("--finetune", type=int, metavar="K",
-                       help="then fine-tune the first K and compare them on the test images")
+                       help="then fine-tune the K of the lowest expected loss and compare them on the test images")
     group.add_argument("--seed", type=int, default=0, metavar="N",
                        help="of folds, samples and random weights (default: 0)")
 # fmt: on
@@ -173,14 +173,15 @@ def _finetune(
     from ...recommend import finalists, race_runs, race_text, text
 
     config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
-    order = [row["backbone"] for row in answer["backbones"]]
+    rows = answer["backbones"]
+    order = [row["backbone"] for row in sorted(rows, key=lambda row: row["regret_finetuned"])]
     if "race" in answer:
         budget = race_runs.Budget(options.budget - answer["seconds"], options.tolerance)
         script = _script(sheet, options, shots=None)  # they are in the split
-        configs = [config_of[name] for name in order]
-        answer["race"] = race_runs.run(answer["backbones"], prior, configs, script, data, budget, log)
-        answer["advice"] = race_text.advice(answer["race"])
+        configs = [config_of[row["backbone"]] for row in rows]
+        answer["race"] = race_runs.run(rows, prior, configs, script, data, budget, log)
         shown = text.rename(answer["race"], short)
+        answer["advice"] = race_text.advice(shown)
         print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)
         _write(options.out, answer)
         order = [row["name"] for row in answer["race"]["backbones"] if not row["failed"]]

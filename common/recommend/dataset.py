@@ -121,7 +121,10 @@ def _rounds(parts: list[list[int]], labels: np.ndarray, groups: np.ndarray | Non
             continue
         positions = np.concatenate([positions, new.astype(int)])
         of_round = None if groups is None else groups[positions]
-        folds = linear_probe.folds(labels[positions], of_round, seed)
+        folds = np.empty(len(positions), int)
+        order = np.argsort(positions)  # the folds of some images do not depend on the rounds before
+        sorted_groups = None if of_round is None else of_round[order]
+        folds[order] = linear_probe.folds(labels[positions[order]], sorted_groups, seed)
         rounds.append(
             Round(positions=positions, n_new=len(new), labels=labels[positions], groups=of_round, folds=folds)
         )

@@ -134,6 +134,16 @@ def test_rounds_of_large_groups() -> None:
     assert [one.n_new for one in dataset._rounds(parts, labels, None, 0)] == [3, 2, 1, 7]
 
 
+def test_the_folds_of_all_images_do_not_depend_on_the_budget() -> None:
+    """So the score of a probe does not, either."""
+    labels, groups = np.arange(60) % 3, np.arange(60) // 4
+    parts = [[*range(0, 60, 5)], [*range(0, 60, 5), 1, 2], [*range(60)]]
+    for of in (None, groups):
+        last, (whole,) = dataset._rounds(parts, labels, of, 0)[-1], dataset._rounds(parts[-1:], labels, of, 0)
+        assert last.positions.tolist() != whole.positions.tolist() and len(last) == len(whole)
+        assert last.folds[np.argsort(last.positions)].tolist() == whole.folds.tolist()
+
+
 def test_groups_under_a_budget() -> None:
     """Three patients have three quarters of the images."""
     data = class_folders("patients", {"a": 200, "b": 200}, noise)

@@ -99,7 +99,7 @@ class RaceRuns:
         row, pretrained = (get_backbone(self.configs[candidate].model), self.configs[candidate].weights != "none")
         measured = recipes.measured_lr(row) if pretrained else None
         start = RATES.index(PEAKS[rung])
-        return (min(measured, PEAKS[rung]),) if measured else RATES[start : start + SEARCHED]
+        return (min(measured.lr, PEAKS[rung]),) if measured else RATES[start : start + SEARCHED]
 
     def _untried(self, candidate: int, rung: int) -> float | None:
         """The next rate of the search; None: it is complete."""

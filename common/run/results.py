@@ -33,6 +33,7 @@ PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
 RATE_SOURCES = {  # `recipe_source` of a result, as in text
     "searched": "rate searched",
     "measured": "rate measured before",
+    "taken_over": "rate taken over from a similar network",
     "unmeasured": "rate not measured",
     "options": "rate by hand",
     "untrained": "not fine-tuned",

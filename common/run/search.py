@@ -21,7 +21,7 @@ BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as goo
 def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     """The setup with the rate that a search finds, unless the options state one or it was measured for the network.
 
-    A resumed run keeps its rate. `log` gets the trials, or the reason why there are none.
+    A resumed run keeps its rate. `log` gets the trials, or the reason why there are none, or the evidence for a measured rate.
 
     Raises:
         UserError: every rate destroys the network, or a batch size is not available.
@@ -36,18 +36,20 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         n_trials = recipe_search.affordable_trials(task.recipe, len(setup.loaders["val"]) / (3 * config.batch_size))
         if reason := _no_search(setup, n_trials):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
-            note = f"no search for the learning rate {reason}: {lr:g} ({source} for this network; --lr X sets another)"
-            log({"note": note})
+            origin = f"{source.replace('_', ' ')} for this network and recipe"
+            log({"note": f"no search for the learning rate {reason}: {lr:g} ({origin}; --lr X sets another)"})
             return setup
         with device.batch_errors(config.forward_size):
             n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
             trials = recipe_search.search(task, n_classes, build, _trial_key(setup), n_trials)
         log({"trials": trials})
     if not trials:
+        if evidence := setup.settings["rate_evidence"]:
+            log({"note": _format_evidence(evidence)})
         return setup
     recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
-    settings = setup.settings | {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched"}
-    return replace(setup, task=replace(task, recipe=recipe), settings=settings)
+    found = {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched", "rate_evidence": None}
+    return replace(setup, task=replace(task, recipe=recipe), settings=setup.settings | found)
 
 
 def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
@@ -58,8 +60,18 @@ def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         "to fine-tune: the frozen network's probe is the result (--steps, --epochs or --lr fine-tunes all the same)"
     )
     log({"note": note})
-    caveats = [*settings["caveats"], note]
-    return replace(setup, settings=settings | {"caveats": caveats, "recipe_source": "untrained"})
+    found = {"caveats": [*settings["caveats"], note], "recipe_source": "untrained", "rate_evidence": None}
+    return replace(setup, settings=settings | found)
+
+
+def _format_evidence(evidence: dict[str, Any]) -> str:
+    """`evidence`: fields of `recipes.MeasuredLr`."""
+    other = f", taken over from {evidence['network']}" if evidence["network"] else ""
+    compared = ", ".join(f"{lr:g}" for lr in evidence["compared"])
+    return (
+        f"learning rate {evidence['lr']:g}{other}: of {compared} the best on {evidence['datasets']} datasets at 64 pixels, "
+        "in batches of 32; --lr auto searches on these images"
+    )
 
 
 def _no_search(setup: Setup, n_trials: int) -> str | None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -79,12 +79,13 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     head_seconds = time.perf_counter() - begin
     net = create_net(config, backbone, n_classes, state, head)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records
-    metric = choose_metric(config, dataset)
+    metric, source = choose_metric(config, dataset), recipes.source(config, backbone)
     settings = {
         **static_config(config, backbone, recipe, dataset),
         **model_config(config, net, dataset.preprocess.size, weights_sha256, accelerator.device, precision),
         "metric": metric,
-        "recipe_source": recipes.source(config, backbone),
+        "recipe_source": source,
+        "rate_evidence": asdict(recipes.measured_lr(backbone)) if source in ("measured", "taken_over") else None,
         "recipe_search": _previous(config).get("recipe_search"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",

@@ -1,6 +1,6 @@
 """The recipe of each protocol. LOG.md has the runs behind the values."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -19,21 +19,33 @@ AUGMENTS = {
     "dihedral": Augment(crop=0.7, dihedral=True),  # as in the data sheets of aerial images and microscopy
 }
 
-CLEAN_VERSION = (
-    4  # increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
-)
+# Increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
+CLEAN_VERSION = 4
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
 SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 
-# Peak learning rates of the clean recipe that were measured, by the network's name in its library (docs/training.md)
-MEASURED_LRS = {
-    "tf_efficientnet_lite0": 3e-4,
-    "tf_efficientnet_lite1": 3e-4,
-    "tf_efficientnet_lite2": 3e-4,
-    "mobilenetv1_100": 3e-4,
-    "mobilenetv2_100": 3e-4,
-    "squeezenet1_1": 3e-4,
+
+@dataclass(frozen=True)
+class MeasuredLr:
+    """A peak learning rate of the clean recipe: that of the highest top-1 on validation, in the mean of several datasets.
+
+    Runs of 300 steps of 32 images at 64 pixels, with 800 to 1,500 training images, seed 0 (benchmarks/results/recipes.jsonl).
+    """
+
+    datasets: int
+    network: str = ""  # the one that was measured, if the rate is taken over from another
+    lr: float = 3e-4
+    compared: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+
+
+MEASURED_LRS = {  # by the network's name in its library
+    "tf_efficientnet_lite0": MeasuredLr(3),
+    "tf_efficientnet_lite1": MeasuredLr(3, "efficientnet_lite0"),
+    "tf_efficientnet_lite2": MeasuredLr(3, "efficientnet_lite0"),
+    "mobilenetv1_100": MeasuredLr(3),
+    "mobilenetv2_100": MeasuredLr(3),
+    "squeezenet1_1": MeasuredLr(7),
 }
 
 # The probe has a closed form; its penalty is chosen on validation
@@ -92,7 +104,8 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         base = paper(published(config.dataset), steps_per_epoch)
     else:
         pretrained = config.weights != "none"
-        lr = (measured_lr(backbone) if pretrained else None) or backbone.lr
+        found = measured_lr(backbone) if pretrained else None
+        lr = found.lr if found else backbone.lr
         base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
     phase = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
@@ -181,17 +194,24 @@ def clean(epochs: int, steps_per_epoch: int, lr: float, pretrained: bool) -> Rec
     )
 
 
-def measured_lr(backbone: Backbone) -> float | None:
+def measured_lr(backbone: Backbone) -> MeasuredLr | None:
     return MEASURED_LRS.get(backbone.arch.partition(".")[0])
 
 
 def source(config: RunConfig, backbone: Backbone) -> str:
-    """Where the learning rate is from: options, protocol, measured (for this network) or unmeasured (a guess)."""
+    """Where the learning rate is from: options, protocol, measured (for this network), taken_over (from another) or unmeasured.
+
+    Rates were measured with AdamW, a head that starts as a probe and pretrained statistics.
+    """
     if config.lr not in (None, "auto"):
         return "options"
     if config.protocol != "clean":
         return "protocol"
-    return "measured" if measured_lr(backbone) and config.weights != "none" else "unmeasured"
+    measured = measured_lr(backbone)
+    other = (config.optimizer or "adamw", config.head_start or "probe", config.batch_norm or "pretrained")
+    if not measured or config.weights == "none" or other != ("adamw", "probe", "pretrained"):
+        return "unmeasured"
+    return "taken_over" if measured.network else "measured"
 
 
 def is_searched(config: RunConfig, backbone: Backbone) -> bool:

@@ -14,7 +14,7 @@ import folder
 from common import main
 from common.models.build import create_model, get_backbone
 from common.run.results import describe_recipe
-from common.training import recipe_search
+from common.training import recipe_search, recipes
 from common.training.finetune import finetune
 
 N_TRIALS = 4
@@ -68,6 +68,23 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
     assert Path("out/best.safetensors").read_bytes() == Path("same/best.safetensors").read_bytes()
     assert (other["recipe_search"], other["recipe_source"]) == (None, "options")
     assert search("--no_search", "--steps", 1, out="none")["recipe_source"] == "unmeasured"
+
+
+def test_a_measured_rate_comes_with_its_evidence(search, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(recipes.MEASURED_LRS, "test_resnet", recipes.MeasuredLr(7, "resnet18"))
+    result = search("--steps", 1)
+    expected = (
+        "learning rate 0.0003, taken over from resnet18: of 0.0001, 0.0003, 0.001 the best on 7 datasets at 64 pixels"
+    )
+    assert expected in capsys.readouterr().err
+    assert (result["recipe_source"], result["recipe_search"], result["rate_evidence"]["datasets"]) == (
+        "taken_over",
+        None,
+        7,
+    )
+    assert describe_recipe(result) == "rate taken over from a similar network"
+    searched = search("--lr", "auto", out="searched")
+    assert (searched["recipe_source"], searched["rate_evidence"]) == ("searched", None)
 
 
 def test_a_recipe_names_what_options_changed(search) -> None:

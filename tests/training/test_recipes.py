@@ -1,8 +1,12 @@
 """The recipes of the protocols: the published settings, read from the code of their authors."""
 
+import json
+from collections import defaultdict
 from pathlib import Path
+from statistics import mean
 
 import pytest
+from conftest import ROOT
 
 import eurosat
 import flowers102
@@ -61,13 +65,36 @@ def test_dihedral_is_the_augmentation_of_the_aerial_data_sheets(class_tree) -> N
 
 def test_one_network_under_two_names_has_one_recipe(class_tree) -> None:
     images = class_tree()
-    for row, timms in (
-        ("efficientnet_lite0", "tf_efficientnet_lite0"),
-        ("efficientnet_lite2", "tf_efficientnet_lite2.in1k"),
+    for row, timms, source in (
+        ("efficientnet_lite0", "tf_efficientnet_lite0", "measured"),
+        ("efficientnet_lite2", "tf_efficientnet_lite2.in1k", "taken_over"),
     ):
         assert from_options(images, row) == from_options(images, f"timm:{timms}")
-        assert from_options(images, row)[1] == "measured"
+        assert from_options(images, row)[1] == source
     assert from_options(images, "convnext_tiny")[1] == "unmeasured"
+
+
+@pytest.mark.parametrize("options", ["--optimizer sgd", "--head_start random", "--batch_norm batch", "--weights none"])
+def test_a_rate_is_measured_for_the_default_recipe(options: str, class_tree) -> None:
+    assert from_options(class_tree(), "efficientnet_lite0", *options.split())[1] == "unmeasured"
+
+
+def test_measured_rates_have_their_evidence() -> None:
+    """The best of those compared, in the mean of the datasets."""
+    scores: dict[str, dict[str, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
+    for line in (ROOT / "benchmarks/results/recipes.jsonl").read_text().splitlines():
+        run = json.loads(line)
+        how = dict(run["config"])
+        lr = how.pop("lr", None)
+        if how == {"head": "probe", "bn": "pretrained", "steps": 300} and run["seed"] == 0:
+            scores[get_backbone(run["network"]).arch.partition(".")[0]][run["data"]][lr] = run["val_top1"]
+    for name, found in recipes.MEASURED_LRS.items():
+        datasets = [rates for rates in scores[name].values() if rates.keys() >= {*found.compared}]
+        if found.network:
+            assert not datasets and scores[name], name
+            continue
+        means = {lr: mean(rates[lr] for rates in datasets) for lr in found.compared}
+        assert len(datasets) == found.datasets and max(means, key=means.get) == found.lr, name
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,10 @@ class Fit:
 MEASURED = Fit(uplift=0.71, beta=0.56, gamma=0.48, eps=0.15)
 DELTA = 0.76
 TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
+RANDOM_LOSS, RANDOM_LOSS_SD = (
+    1.0,
+    0.7,
+)  # log odds, by which random weights end below what is predicted otherwise: assumed
 VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction is too vague to choose by
 Row = Mapping[str, Any]
 
@@ -66,6 +70,8 @@ def draw(rows: Sequence[Row], probes: ndarray, n: float, seed: int, fit: Fit = M
     probes = logit((n * probes.clip(0, 1) + 0.5) / (n + 1))
     final = fit.uplift + probes.mean(1, keepdims=True) + fit.beta * (probes - probes.mean(1, keepdims=True))
     final += fit.gamma * _prior(rows, len(probes), rng) + rng.normal(0, fit.eps, final.shape)
+    random = np.array([row["weights"] == "none" for row in rows])
+    final[:, random] -= rng.normal(RANDOM_LOSS, RANDOM_LOSS_SD, (len(final), random.sum()))
     final += DELTA * np.array([row.get("transfer") or 0.0 for row in rows])
     return expit(final)
 
@@ -90,9 +96,22 @@ def format_prediction(rows: Sequence[Row]) -> str:
     safest = min(rows, key=lambda row: row["regret_finetuned"])
     line = (
         f"After fine-tuning, P(best): {shown}; expected loss of {safest['backbone']} against the best "
-        f"{100 * safest['regret_finetuned']:.1f} points. Predicted from probe and ImageNet top-1, which err by about "
-        f"{error:.1f} points per network"
+        f"{100 * safest['regret_finetuned']:.1f} points. Predicted from {_sources(rows)}, "
+        f"with an error of about {error:.1f} points per network"
     )
     if order[0]["p_best_finetuned"] < VAGUE / len(rows):
         return line + ": too vague to choose by; fine-tune to compare."
     return line + "."
+
+
+def _sources(rows: Sequence[Row]) -> str:
+    """What the prediction is made from."""
+    pretrained = [row for row in rows if row["weights"] != "none"]
+    known = [row for row in pretrained if row["imagenet_top1"] is not None]
+    sources = ["probe"]
+    if known:
+        sources.append("ImageNet top-1" if len(known) == len(pretrained) else "ImageNet top-1 where it is known")
+    if any(row.get("transfer") for row in rows):
+        sources.append("published results")
+    listed = ", ".join(sources[:-1]) + " and " + sources[-1] if len(sources) > 1 else "the probe alone"
+    return listed if len(pretrained) == len(rows) else f"{listed}, random weights being assumed to be worse"

@@ -115,3 +115,25 @@ def test_a_random_network_is_no_candidate() -> None:
     rows = predict([row("trained"), row("random", 0.8, weights="none")], [0.85, 0.3])
     assert rows[0]["p_best_finetuned"] > 0.99
     assert rows[0]["regret_finetuned"] < 0.001 and rows[1]["regret_finetuned"] > 0.05
+    rows = predict([row("trained"), row("random", weights="none")], [0.71, 0.72])
+    assert 0.02 < rows[1]["p_best_finetuned"] < 0.2  # an odd probe is no reason to train from scratch
+    rows = predict([row(name, weights="none") for name in "abc"], [0.72, 0.71, 0.70])
+    assert max(r["p_best_finetuned"] for r in rows) < 0.5 and rows[0]["error_finetuned"] > 0.05
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([row("a"), row("b")], "from probe and ImageNet top-1, with"),
+        ([row("a"), row("b") | {"transfer": 0.1}], "from probe, ImageNet top-1 and published results, with"),
+        ([row("a"), row("b", None)], "from probe and ImageNet top-1 where it is known, with"),
+        ([row("a", None), row("b", None)], "from the probe alone, with"),
+        (
+            [row("a"), row("b", weights="none")],
+            "from probe and ImageNet top-1, random weights being assumed to be worse",
+        ),
+        ([row("a", weights="none")] * 2, "from the probe alone, random weights being assumed to be worse"),
+    ],
+)
+def test_the_prediction_says_what_it_is_made_from(rows: list[dict], expected: str) -> None:
+    assert expected in order.format_prediction(predict(rows, [0.8, 0.7]))

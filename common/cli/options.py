@@ -103,7 +103,7 @@ def _add_protocol(group: argparse._ArgumentGroup) -> None:
                        help="images per step (probe: per forward pass); halve it if memory runs out (default: 32; "
                             "from scratch 256, or 512 for networks with attention)")
     group.add_argument("--micro_bs", type=int, metavar="N",
-                       help="images per forward pass: gradients accumulate over -bs, batch norm sees N (default: -bs)")
+                       help="images per forward pass: gradients accumulate over -bs; batch statistics are of N (default: -bs)")
     length = group.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, metavar="N",
                         help="default: 10, and at least 500 steps on a small dataset; paper: maximum of each phase")

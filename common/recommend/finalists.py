@@ -71,6 +71,7 @@ def run(
         "split": str(split),
         "backbones": [asdict(standing) for standing in standings],
         "runs": dict(zip(names, map(str, folders), strict=True)),
+        "rates": dict(zip(names, map(results.describe_rate, finished), strict=True)),
         "latency_ms": {name: _latency(out) for name, out in zip(names, folders, strict=True)},
     }
 

@@ -81,6 +81,10 @@ class RaceRuns:
         candidate, rung, seed = key
         return f"{self.configs[candidate].model}, {self.steps[rung]} steps, seed {seed}"
 
+    def n_rates(self, candidate: int) -> int:
+        """Learning rates that are tried at each length if none fails: the measured one, or `SEARCHED`."""
+        return len(self._search(candidate, 0))
+
     def finished(self) -> tuple[list[Run], set[int]]:
         """Those of an interrupted race, and the candidates whose runs fail."""
         runs, failed = [], set()
@@ -199,7 +203,10 @@ def run(
         seconds=budget.seconds,
         tolerance=budget.tolerance,
     )
-    return race.as_json(setup, race.race(setup, *made.finished(), log), FRACTIONS)
+    found = race.as_json(setup, race.race(setup, *made.finished(), log), FRACTIONS)
+    for row in found["backbones"]:
+        row["rates"] = made.n_rates(setup.names.index(row["name"]))
+    return found
 
 
 def _prepare(

@@ -1,6 +1,6 @@
 """A race as text: its runs, the backbone to use, the expected gain of more time."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..run.results import METRICS
@@ -60,8 +60,19 @@ def _title(race: Row, metric: str) -> str:
     return (
         f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images "
         f"held out of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])} ({source}){seeds}. "
-        "The scores are of runs of different lengths on different images: compare expected losses."
+        f"{_rates(race['backbones'])}The scores are of runs of different lengths on different images: compare expected losses."
     )
+
+
+def _rates(rows: Sequence[Row]) -> str:
+    """How the learning rates of those that ran were chosen; older answers do not say."""
+    rates = [row.get("rates") for row in rows if row["score"] is not None]
+    if None in rates:
+        return ""
+    measured, tried = rates.count(1), [n for n in rates if n > 1]
+    texts = [f"{measured} at their measured one"] if measured else []
+    texts += [f"{len(tried)} at the best of {max(tried)} tried at each length"] if tried else []
+    return f"Networks by learning rate: {', '.join(texts)}. "
 
 
 def _longest(row: Row) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..run.results import METRICS
+from ..run.results import METRICS, RATE_SOURCES
 from ..statistics.posterior import MARGIN
 
 Row = Mapping[str, Any]
@@ -180,7 +180,9 @@ def format_finals(finals: Row) -> str:
     rows = finals["backbones"]
     width = _name_width(row["name"] for row in rows)
     metric = METRICS[finals["metric"]]
-    lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each:"]
+    alike = set(finals["rates"].values()) == {RATE_SOURCES["searched"]}
+    rates = "every learning rate searched alike" if alike else ", ".join(map(": ".join, finals["rates"].items()))
+    lines = [f"Fine-tuned, {metric} on {finals['test_images']:,} test images, one seed each; {rates}."]
     lines += [
         f"{place:2}{_mark(place, row)} {row['name']:{width}} {_percent(row['score']):>7} {_interval(row['interval']):>16} "
         f"P(best) {_p_best(row, rows):>4}{_latency(finals['latency_ms'][row['name']])} -> {finals['runs'][row['name']]}"

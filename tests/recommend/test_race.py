@@ -137,7 +137,13 @@ def test_scores_name_their_images_and_runs() -> None:
     runs = [simulated.train(key) for key in ((0, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0, 0))]
     belief = value.infer(simulated.field(), runs)
     result = race.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
-    printed = race_text.format_race(race.as_json(_setup(simulated), result, RUNGS), "top1", 60)
+    shown = race.as_json(_setup(simulated), result, RUNGS)
+    printed = race_text.format_race(shown, "top1", 60)
+    assert "learning rate" not in printed
+    for row, rates in zip(shown["backbones"], (1, 2), strict=True):
+        row["rates"] = rates
+    expected = "Networks by learning rate: 1 at their measured one, 1 at the best of 2 tried at each length."
+    assert expected in race_text.format_race(shown, "top1", 60)
     assert f" % in its 2 longest runs ({2 * IMAGES} images); P(best)" in printed
     assert f" % in its longest run ({IMAGES} images); P(best)" in printed and "compare expected losses" in printed
 

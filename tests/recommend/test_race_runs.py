@@ -94,7 +94,11 @@ def test_a_race_is_interrupted_and_continued(
     assert answer["advice"] == printed.out.splitlines()[-1] and answer["advice"].startswith(
         f"Take {TINY[1]}: expected loss"
     )
-    assert "no test image" in printed.out and "race, " in printed.err
+    assert (
+        "no test image" in printed.out
+        and "2 at the best of 2 tried at each length" in printed.out
+        and "race, " in printed.err
+    )
     settings = [tuple(sorted(options.items())) for options in fake.options]
     assert len(set(settings)) == len(settings), "a run is repeated"
     (folder,) = Path("runs").glob("race-*")
@@ -125,6 +129,7 @@ def test_rates_are_searched_once_per_length(data: str, monkeypatch: pytest.Monke
     first, second = runs.train((0, 0, 0)), runs.train((0, 0, 1))
     rates = [(float(o["--lr"]), int(o["--seed"])) for o in fake.options]
     assert rates == [(3e-4, 0), (1e-4, 0), (3e-4, 1)], "two rates, then the one that is better on validation"
+    assert runs.n_rates(0) == 2
     assert [len(run.scores) for run in (first, second)] == [20, 19] and set(first.scores) == {0, 100}
     assert fake.held_out[0] == fake.held_out[1] and not fake.held_out[0] & fake.held_out[2]
     assert first.seconds == pytest.approx(sum(e.seconds for e in runs.entries[:2]))

@@ -114,8 +114,12 @@ def test_latencies_where_they_are_measured(tmp_path: Path) -> None:
         }
         for name, loss in (("a", 0.003), ("b", 0.012))
     ]
-    finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": {"a": "runs/a", "b": "runs/b"}}
+    runs, rates = {"a": "runs/a", "b": "runs/b"}, dict.fromkeys("ab", "rate searched")
+    finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": runs, "rates": rates}
     printed = text.format_finals({**finals, "latency_ms": latency})
+    assert "one seed each; every learning rate searched alike." in printed
+    other = text.format_finals(finals | {"latency_ms": latency, "rates": rates | {"b": "rate not measured"}})
+    assert "one seed each; a: rate searched, b: rate not measured." in other
     assert "a is not distinguishable from b" in printed and "in points: a 0.3, b 1.2." in printed
     first, second = printed.split("\n")[1:3]
     assert first.endswith("P(best) 0.50, serves an image in 3.2 ms -> runs/a") and second.endswith("0.50 -> runs/b")

@@ -25,7 +25,8 @@ class Standing:
     behind: float  # the leader's score minus this one
     behind_interval: tuple[float, float]
     tied: bool  # not significantly different from the leader, by Holm's procedure at 5 %
-    equivalent: bool  # P(at most half a point below the leader) >= 0.95, by the posterior
+    p_equivalent: float  # P(it is at most half a point below the best), by the posterior
+    equivalent: bool  # whether that is `posterior.EQUIVALENT` or more
 
 
 def rank(
@@ -44,7 +45,7 @@ def rank(
     per_image = _per_image(predicted, labels, metric)
     draws = true_scores(predicted, labels, metric, seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
-    p_equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
+    p_equivalent = posterior.p_equivalent(draws)
     tied = _tied(behind, leader)
     return [
         Standing(
@@ -56,7 +57,8 @@ def rank(
             behind=scores[leader] - scores[k],
             behind_interval=tuple(behind_intervals[k]),
             tied=k in tied,
-            equivalent=bool(p_equivalent[k] >= CONFIDENCE),
+            p_equivalent=float(p_equivalent[k]),
+            equivalent=bool(p_equivalent[k] >= posterior.EQUIVALENT),
         )
         for k in sorted(range(len(names)), key=lambda k: (-scores[k], k))
     ]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..run.results import METRICS, RATE_SOURCES
-from ..statistics.posterior import MARGIN
+from ..statistics.posterior import EQUIVALENT, MARGIN
 
 Row = Mapping[str, Any]
 CHEAPER = 0.8  # fraction of the leader's training time, at most
@@ -71,7 +71,8 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     complete = all(row["training_seconds"] for row in rows)
     width = _name_width(row["backbone"] for row in rows)
     weights = max(13, *(len(row["pretrained_on"] or "") for row in rows))
-    marks = "= practically equivalent to the first (within 0.5 points); ~ not significantly different from it."
+    equal = ", ".join(f"{row['backbone']} {row['p_equivalent']:.2f}" for row in rows[1:] if row["equivalent"])
+    marks = f"= P(at most half a point below the best probe) of {EQUIVALENT:.2f} or more{equal and f' ({equal})'}; ~ not significantly different from the first."
     return [
         f"    {'backbone':{width}} {'weights':{weights}} {'pixels':>7} {f'probe: {metric}, P(best)':>37} {'kNN':>7} {'LogME':>7} "
         f"{'H-score':>7} {'params':>7} {'GMACs':>6} {'img/s':>7} {'memory':>7} {'training':>8}",
@@ -102,8 +103,7 @@ def format_advice(answer: Row) -> str:
     """The backbone of the lowest expected loss after fine-tuning, a cheaper equivalent, and what would increase the certainty."""
     first, *others = answer["backbones"]
     if not others:
-        name = _name(first["backbone"], first["weights"])
-        return f"Only one candidate, {name}: there is nothing to compare it with."
+        return f"Only one candidate, {_name(first['backbone'], first['weights'])}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
     top = "both" if len(others) == 1 else "the three of the lowest expected loss"

@@ -30,7 +30,7 @@ class Standing:
     """A backbone's probabilities if it is retrained and tested on new images (see statistics/posterior.py)."""
 
     p_best: float  # P(it is the best of the dataset)
-    p_equivalent: float  # P(it is at most half a point below the leader)
+    p_equivalent: float  # P(it is at most half a point below the best)
     regret: float  # expected loss against the best, in the metric's unit
 
 
@@ -110,7 +110,7 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     if groups is not None and len(np.unique(groups)) < 2:
         return None
     draws = paired.resample_means(values, groups=groups)  # the same images for all backbones
-    standings = _standings(runs, leader, groups)
+    standings = _standings(runs, groups)
     others = [k for k in range(len(names)) if k != leader]
     differences = [
         paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader]) for k in others
@@ -133,14 +133,13 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     )
 
 
-def _standings(runs: Sequence[np.ndarray], leader: int, groups: np.ndarray | None) -> list[Standing]:
+def _standings(runs: Sequence[np.ndarray], groups: np.ndarray | None) -> list[Standing]:
     """One per backbone. `runs`: (S, N) values of each, S may differ; `groups`: (N,)."""
     scores = np.full((len(runs), max(map(len, runs)), runs[0].shape[1]), np.nan)
     for k, seeds in enumerate(runs):
         scores[k, : len(seeds)] = seeds
     draws = posterior.posterior(scores, groups=groups)
-    equivalent = (draws >= draws[:, [leader]] - posterior.MARGIN).mean(0)
-    columns = posterior.p_best(draws), equivalent, posterior.expected_regret(draws)
+    columns = posterior.p_best(draws), posterior.p_equivalent(draws), posterior.expected_regret(draws)
     return [Standing(*map(float, row)) for row in zip(*columns, strict=True)]
 
 

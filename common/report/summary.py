@@ -9,7 +9,6 @@ from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking
 
 MARGIN = f"{100 * posterior.MARGIN:g} points"
-EQUIVALENT = 0.8  # minimum probability of "not worse" for the summary to call two backbones equivalent
 
 
 def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, PairedTests]) -> tuple[str, ...]:
@@ -49,7 +48,7 @@ def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
         f" Compared with {others[0]}, the second, it is better by more than {MARGIN} with probability {worse:.2f}, "
         f"practically equivalent with probability {same:.2f}, worse with probability {better:.2f}."
     )
-    equivalent = [name for name in others if sum(ranking.against_first[name][1:]) >= EQUIVALENT]
+    equivalent = {name: sum(ranking.against_first[name][1:]) for name in others}
     macs = {name: mean_macs(section, ranking, name) for name in ranking.backbones}
     return lead, significance, _cheaper(first, equivalent, macs)
 
@@ -71,18 +70,24 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests) -> tuple[str, .
         significance += " With one seed of a backbone, the effect of another seed is assumed, not measured."
     if tests.untested:
         significance += f" Not tested: {tests.untested}."
-    equivalent = [c.backbone for c in tests.comparisons if c.standing.p_equivalent >= EQUIVALENT]
+    equivalent = {c.backbone: c.standing.p_equivalent for c in tests.comparisons}
     macs = {name: cell.cost("macs") for name, cell in dataset.cells.items()}
     return lead, significance, _cheaper(first, equivalent, macs)
 
 
-def _cheaper(first: str, equivalent: Sequence[str], macs: Mapping[str, float]) -> str:
-    """The equivalent backbone with the fewest multiply-adds, if it has fewer than the first."""
-    cheaper = [name for name in equivalent if macs[name] < macs[first]]
+def _cheaper(first: str, equivalent: Mapping[str, float], macs: Mapping[str, float]) -> str:
+    """The practically equivalent backbone with the fewest multiply-adds, if it has fewer than the first. `equivalent`: P(it is)."""
+    cheaper = [name for name, p in equivalent.items() if p >= posterior.EQUIVALENT and macs[name] < macs[first]]
     if not cheaper:
-        return f"No backbone with fewer multiply-adds is shown to be equivalent within {MARGIN}."
+        return (
+            f"No backbone with fewer multiply-adds is practically equivalent (at most {MARGIN} worse with a probability "
+            f"of {posterior.EQUIVALENT:.2f} or more)."
+        )
     name = min(cheaper, key=lambda name: macs[name])
-    return f"{name} is equivalent within {MARGIN}, at {macs[name] / macs[first]:.0%} of the multiply-adds."
+    return (
+        f"{name} is practically equivalent, at most {MARGIN} worse with probability {equivalent[name]:.2f}, at "
+        f"{macs[name] / macs[first]:.0%} of the multiply-adds."
+    )
 
 
 def _enumerate(names: Sequence[str]) -> str:

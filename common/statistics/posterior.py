@@ -23,7 +23,8 @@ TAU = np.geomspace(0.1, 30, 15)
 ACCURACY_SD = 0.357  # over images, at 85 %
 PSEUDO_IMAGES = 0.5  # that only this candidate gets wrong: no accuracy is certain
 DRAWS = 20_000
-MARGIN = 0.005  # half a point: practically equivalent
+MARGIN = 0.005  # half a point
+EQUIVALENT = 0.8  # P(at most MARGIN below the best) from which a candidate is called practically equivalent
 
 
 def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None, point: float | None = None) -> ndarray:

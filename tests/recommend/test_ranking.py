@@ -27,7 +27,7 @@ def test_ranking_with_uncertainty() -> None:
         assert one.score == pytest.approx(balanced_accuracy_score(labels, predicted["abcd".index(one.name)]))
     same = ranking.rank(["x", "y"], predicted[:1].repeat(2, 0), labels, "top1", 0)
     assert same[1].tied and [one.p_best for one in same] == pytest.approx([0.5, 0.5], abs=0.02)
-    assert not same[1].equivalent and same[1].regret > 0.001  # one training each: another may differ
+    assert 0.8 < same[1].p_equivalent < 0.9 and same[1].regret > 0.001  # one training each: another may differ
     doubled = ranking.rank(list("abcd"), predicted.repeat(4, 1), labels.repeat(4), "top1", 0, np.arange(400).repeat(4))
     assert doubled[0].interval == pytest.approx(standings[0].interval, abs=0.005)  # copies add no information
 

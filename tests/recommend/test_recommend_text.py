@@ -63,6 +63,7 @@ def test_the_advice_is_that_of_fine_tuning() -> None:
         ROW | {
             "backbone": name, "score": score, "behind": 0.9 - score, "tied": name != "c", "equivalent": False, "p_best": probe,
             "p_best_finetuned": p, "regret_finetuned": loss, "error_finetuned": 0.01, "training_seconds": 60, "macs": 1,
+            "imagenet_top1": 0.7,
         }
         for name, score, probe, p, loss in numbers
     ]  # fmt: skip

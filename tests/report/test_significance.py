@@ -7,8 +7,11 @@ import pytest
 from fabricated_runs import build, fabricate, fabricate_grid, page_text
 
 from common.metrics import classification
+from common.recommend import ranking
 from common.report.predictions import Predictions, load_predictions
-from common.report.significance import paired_tests, rank_backbones
+from common.report.significance import _standings, paired_tests, rank_backbones
+from common.report.summary import _cheaper
+from common.statistics import posterior
 
 
 def test_missing_cells_are_listed_and_not_ranked(tmp_path: Path) -> None:
@@ -114,3 +117,27 @@ def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
     html_text = page_text(tmp_path / "resnet50" / "runs")
     assert "As trained here it is significantly better than every other on the 120 test images." in html_text
     assert "Not tested: resnet50 (predictions missing or damaged)." in html_text
+
+
+def test_practically_equivalent_is_one_definition() -> None:
+    """That of the report and of `recommend`: near the best, whichever that is."""
+    rng = np.random.default_rng(0)
+    hard, n = rng.random(400), 400  # the same images are hard for all
+    right = np.array([hard < 0.85, hard < 0.85, hard < 0.8]).astype(int)
+    reported = _standings([row[None].astype(float) for row in right], None)
+    ranked = {one.name: one for one in ranking.rank(list("abc"), right, np.ones(n, int), "top1", 0)}
+    draws = posterior.posterior(right[:, None].astype(float))
+    for name, standing, p in zip("abc", reported, posterior.p_equivalent(draws), strict=True):
+        assert standing.p_equivalent == ranked[name].p_equivalent == p
+        assert ranked[name].equivalent == (p >= posterior.EQUIVALENT)
+    assert 0.9 > ranked["a"].p_equivalent > 0.7 > ranked["c"].p_equivalent  # the leader may not be the best
+
+
+def test_a_cheaper_equivalent_comes_with_its_probability() -> None:
+    macs = {"a": 4.0, "b": 1.0, "c": 2.0}
+    found = _cheaper("a", {"b": 0.79, "c": 0.83}, macs)
+    assert (
+        found
+        == "c is practically equivalent, at most 0.5 points worse with probability 0.83, at 50% of the multiply-adds."
+    )
+    assert "with a probability of 0.80 or more" in _cheaper("a", {"b": 0.79}, macs)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
+from scipy.special import ndtri
 
 from ..statistics import intervals, paired, posterior
 from ..statistics.intervals import stretch
@@ -40,8 +41,8 @@ def rank(
     scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
-    behind_intervals = np.quantile(behind, (0.025, 0.975), axis=0).T.tolist()
     n = effective_images(labels, metric)
+    n_units = n if groups is None else n * len(np.unique(groups)) / len(groups)
     per_image = _per_image(predicted, labels, metric)
     draws = true_scores(predicted, labels, metric, seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
@@ -55,7 +56,9 @@ def rank(
             p_best=float(p_best[k]),
             regret=float(regret[k]),
             behind=scores[leader] - scores[k],
-            behind_interval=tuple(behind_intervals[k]),
+            behind_interval=_difference_interval(scores[leader] - scores[k], behind[:, k], n_units)
+            if k != leader
+            else (0, 0),
             tied=k in tied,
             p_equivalent=float(p_equivalent[k]),
             equivalent=bool(p_equivalent[k] >= posterior.EQUIVALENT),
@@ -110,6 +113,15 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
     resampled = paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
     centre = np.array([score(np.ones(units.max() + 1)) for score in scorers])
     return centre + stretch(groups) * (resampled - centre)
+
+
+def _difference_interval(value: float, resampled: ndarray, n: float) -> tuple[float, float]:
+    """95 %, with the variance of half an image in each cell of the paired table (Agresti & Min 2005): never of no width."""
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    extra = ndtri(0.975) / (n + 2)
+    return max(-1.0, float(value - np.hypot(value - low, extra))), min(
+        1.0, float(value + np.hypot(high - value, extra))
+    )
 
 
 def _tied(behind: ndarray, leader: int) -> set[int]:

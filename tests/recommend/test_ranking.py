@@ -43,3 +43,11 @@ def test_intervals_where_all_images_are_right() -> None:
     (balanced,) = ranking.rank(["a"], one_wrong, labels, "balanced_accuracy", 0)
     assert balanced.score == 0.875
     assert balanced.interval == pytest.approx(proportion_confint(0.875 * 28 / 3, 28 / 3, method="wilson"))
+
+
+def test_the_same_few_images_right_is_no_certain_difference() -> None:
+    """0.5 in each of the four cells: the difference of 4 images, none of them discordant, has a variance of 1 / (4 + 2)^2."""
+    labels = np.ones(4, int)
+    first, second = ranking.rank(["a", "b"], labels[None].repeat(2, 0), labels, "top1", 0)
+    assert first.behind_interval == (0, 0)
+    assert second.behind_interval == pytest.approx((-1.96 / 6, 1.96 / 6), abs=1e-4)

@@ -29,11 +29,11 @@ def measure(data: Dataset) -> dict | None:
     """In points; None: no network has two seeds."""
     spread, squares, n = [], [], 0
     for name in data.names:
-        seeds = [s for s in data.seeds(name, data.full) if "test_right" in data.rows[name, data.full, s]]
-        right = [100 * default_runs.bits(data.rows[name, data.full, s], "test") for s in seeds]
+        runs = [data.rows[name, data.full, seed] for seed in data.seeds(name, data.full)]
+        right = [100 * default_runs.bits(run, "test") for run in runs if "test_right" in run]
         if len(right) < 2:
             continue
-        spread.append(np.std(np.mean(right, 1), ddof=1))
+        spread.append(100 * np.std([run["test_top1"] for run in runs], ddof=1))
         differences = [a - b for a, b in itertools.combinations(right, 2)]
         squares += [(d.mean() ** 2 - d.var() / len(d)) / 2 for d in differences]
         n = len(right[0])

@@ -27,7 +27,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import default_runs
 from benchmarks.default_runs import RESULTS
 from common.recommend.finetuned_order import Fit
-from common.statistics.posterior import SEED_SD, covariance_of_mean
 
 OUT = RESULTS / "finetuned_order.json"
 CARRIED = ROOT / "common" / "recommend" / "published.csv"
@@ -109,32 +108,12 @@ def write_carried(sources: Sequence[tuple[str, Table, dict[str, float]]]) -> Non
 
 
 def own(datasets: Sequence[default_runs.Dataset]) -> list[dict]:
-    """Probe and fine-tuned score of a network on a dataset, {dataset, shots, network, probe, finetuned, noise of both}."""
-    rows, rng = [], np.random.default_rng(0)
-    for d in datasets:
-        probes = np.array([d.right((name, 0, 0), "val", rng) for name in d.names])
-        seeds = [d.seeds(name, d.full) for name in d.names]
-        tests = [
-            np.mean([d.right((name, d.full, seed), "test", rng) for seed in some], 0)
-            for name, some in zip(d.names, seeds, strict=True)
-        ]
-        noise = {
-            "probe_noise": image_noise(probes, 0),
-            "finetuned_noise": image_noise(np.array(tests), (SEED_SD / 100) ** 2 / min(map(len, seeds))),
-        }
-        for name, probe, score in zip(d.names, d.probe, d.truth.tolist(), strict=True):
-            pair = {"dataset": d.data, "shots": d.shots, "network": name, "probe": probe, "finetuned": score / 100}
-            rows.append(pair | noise)
-    return rows
-
-
-def image_noise(right: ndarray, seeds: float) -> float:
-    """(K, N) scores per image -> the mean variance of the K scores less their mean, in log odds; `seeds`: the seeds' part of a score's."""
-    k, n = right.shape
-    p = (n * right.mean(1) + 0.5) / (n + 1)
-    slopes = 1 / (p * (1 - p))
-    covariance = (covariance_of_mean(right, np.arange(n)) + seeds * np.eye(k)) * np.outer(slopes, slopes)
-    return float((np.trace(covariance) - covariance.sum() / k) / (k - 1))
+    """Probe and fine-tuned score of a network on a dataset, {dataset, shots, network, probe, finetuned}."""
+    return [
+        {"dataset": d.data, "shots": d.shots, "network": name, "probe": probe, "finetuned": score / 100}
+        for d in datasets
+        for name, probe, score in zip(d.names, d.probe, d.truth.tolist(), strict=True)
+    ]
 
 
 def centred(values: Sequence[float]) -> ndarray:
@@ -181,10 +160,7 @@ def uplift(pairs: Sequence[dict]) -> float:
 
 
 def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
-    """final = beta probe + gamma top-1 + eps within a dataset and number of images, fitted to the other datasets; `used`: predictors.
-
-    The SD of eps is that of the residuals beyond the noise of images and seeds in both scores.
-    """
+    """final = beta probe + gamma top-1 + eps within a dataset and number of images, fitted to the other datasets; `used`: predictors."""
     datasets = list(dict.fromkeys((p["dataset"], p["shots"]) for p in pairs))
     x, y, scores = {}, {}, {}
     for dataset in datasets:
@@ -197,19 +173,15 @@ def predictor(pairs: Sequence[dict], used: Sequence[str]) -> dict:
     def weights(names: Sequence[tuple]) -> ndarray:
         return np.linalg.lstsq(np.concatenate([x[d] for d in names]), np.concatenate([y[d] for d in names]))[0]
 
-    residuals, qualities, freedom, noise = [], [], 0, 0.0
+    residuals, qualities, freedom = [], [], 0
     for dataset in datasets:
         data, shots = dataset
-        fitted = weights([other for other in datasets if other[0] != data])
-        predicted = x[dataset] @ fitted
+        predicted = x[dataset] @ weights([other for other in datasets if other[0] != data])
         residuals.append(y[dataset] - predicted)
         freedom += len(predicted) - 1
-        slope = dict(zip(used, fitted, strict=True)).get("probe", 0)
-        pair = next(pair for pair in pairs if (pair["dataset"], pair["shots"]) == dataset)
-        noise += (len(predicted) - 1) * (pair["finetuned_noise"] + slope**2 * pair["probe_noise"])
         names = {"dataset": data, "shots": shots, "networks": len(predicted)}
         qualities.append(names | quality(scores[dataset], predicted))
-    sd = float(np.sqrt(max(np.square(np.concatenate(residuals)).sum() - noise, 0) / freedom))
+    sd = float(np.sqrt(np.square(np.concatenate(residuals)).sum() / freedom))
     return {"used": list(used), "weights": weights(datasets).tolist(), "eps": sd, "datasets": qualities}
 
 
@@ -248,7 +220,7 @@ def own_table(result: dict) -> str:
         ("probe", "top1"): "probe and top-1",
     }
     lines = [
-        "| predicted from | regret, mean (worst) | tau, mean | error of a network beyond the noise of the images: log odds | points at 85 % |",
+        "| predicted from | regret, mean (worst) | tau, mean | error of a network: log odds | points at 85 % |",
         "|---|---|---|---|---|",
     ]
     for row in result["own"]:

@@ -27,7 +27,7 @@ from ..statistics.intervals import unit_indices
 
 # Priors, in points
 LEVEL = 20.0  # SD of the level of a rung
-KAPPA, KAPPA_LOG_SD = 0.8, 1.0  # median and log-SD of the change with half of the steps (benchmarks/short_runs.py)
+KAPPA, KAPPA_LOG_SD = 0.7, 1.0  # median and log-SD of the change with half of the steps (benchmarks/short_runs.py)
 KAPPAS = np.geomspace(0.1, 10, 7)
 SEED_SDS = np.geomspace(0.1, 5, 7)
 SCALES = {0.5: 0.25, 1.0: 0.5, 1.5: 0.25}  # of the prior's SD: probability

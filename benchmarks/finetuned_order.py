@@ -191,6 +191,23 @@ def fit(pairs: Sequence[dict]) -> Fit:
     return Fit(uplift(pairs), *found["weights"], found["eps"])
 
 
+def random_losses(datasets: Sequence[default_runs.Dataset], fitted: Fit) -> list[dict]:
+    """By how much a network from random weights ends below its prediction, in log odds, where those with weights are right in the mean."""
+    found = []
+    for data in datasets:
+        known = [k for k, name in enumerate(data.names) if name in TOP1]
+        prior = centred([TOP1[data.names[k]] for k in known])
+        for k, name in enumerate(data.names):
+            if not name.endswith(default_runs.RANDOM):
+                continue
+            some = [*known, k]
+            probes, truth = logit(np.array(data.probe)[some]), logit(data.truth[some] / 100)
+            error = truth - fitted.beta * probes
+            level = np.mean(error[:-1] - fitted.gamma * prior)
+            found.append({"dataset": data.data, "network": name, "loss": float(level - error[-1])})
+    return found
+
+
 def table(result: dict) -> str:
     """The published datasets, one line per source, then the own ones."""
     lines = [
@@ -261,6 +278,7 @@ def main() -> None:
         "transfer_weight": transfer_weight(tables),
         "pairs": pairs,
         "uplift": uplift(pairs),
+        "random": random_losses([data for data in default_runs.load(variants=True) if not data.shots], fit(pairs)),
         "own": [predictor(pairs, used) for used in ([], ["top1"], ["probe"], ["probe", "top1"])],
     }
     OUT.write_text(json.dumps(result, indent=1) + "\n")

@@ -121,8 +121,12 @@ def _format_score(score: dict[str, Any]) -> str:
 def _no_gain(result: dict[str, Any]) -> str:
     """That the frozen network's probe is as good on the selection set, if it is."""
     probe, key = result.get("probe"), f"{result['chosen_on']}_{result['metric']}"
-    as_good = probe and result["best"][key] <= probe[key]
-    return ", where the frozen network's probe is as good: --protocol probe does without training" if as_good else ""
+    if not probe or result["best"][key] > probe[key]:
+        return ""
+    as_good = (
+        "where the frozen network's probe is as good" if result["best"]["step"] else "which training did not improve on"
+    )
+    return f", {as_good}: --protocol probe does without training"
 
 
 def _disjoint(result: dict[str, Any]) -> str:

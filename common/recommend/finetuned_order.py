@@ -30,15 +30,12 @@ class Fit:
 MEASURED = Fit(uplift=0.70, beta=0.47, gamma=0.52, eps=0.15)
 DELTA = 0.76
 TOP1_SD = 0.2  # log odds, of a network without a published top-1 among others
-RANDOM_LOSS, RANDOM_LOSS_SD = (
-    1.0,
-    0.7,
-)  # log odds, by which random weights end below what is predicted otherwise: assumed
+RANDOM_LOSS, RANDOM_LOSS_SD = 2.2, 1.0  # log odds, by which random weights end below what is predicted otherwise
 VAGUE = 1.5  # P(best) of the first, relative to a guess, below which the prediction is too vague to choose by
 Row = Mapping[str, Any]
 
 
-def predict(final: ndarray) -> dict[str, ndarray]:
+def summarize(final: ndarray) -> dict[str, ndarray]:
     """From (R, K) fine-tuned scores the answer's fields, (K,) each: P(best), expected loss against the best, and SD among the candidates."""
     k = final.shape[1]
     among = final - final.mean(1, keepdims=True)

@@ -70,7 +70,7 @@ def _rates(rows: Sequence[Row]) -> str:
     if None in rates:
         return ""
     measured, tried = rates.count(1), [n for n in rates if n > 1]
-    texts = [f"{measured} at their measured one"] if measured else []
+    texts = [f"{measured} at a rate measured before"] if measured else []
     texts += [f"{len(tried)} at the best of {max(tried)} tried at each length"] if tried else []
     return f"Networks by learning rate: {', '.join(texts)}. "
 

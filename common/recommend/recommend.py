@@ -74,7 +74,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
         _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0) for one in standings
     ]
     finetuned = _finetuned_scores(backbones, search, data, run.seed)
-    for name, values in finetuned_order.predict(finetuned).items():
+    for name, values in finetuned_order.summarize(finetuned).items():
         for row, value in zip(backbones, values.tolist(), strict=True):
             row[name] = value
     curve = None

@@ -26,7 +26,7 @@ def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, Pai
     paired_tests = tests.get(dataset.name)
     compared = {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
     if leader not in compared:
-        why = " because its predictions, or those of all others, are missing, NaN or infinite"
+        why = " because its predictions, or those of all others, are missing, NaN or infinite, or all images are of one group"
         if paired_tests:
             why = f": {paired_tests.untested}"
         return f"{leader} scores highest: {score}.", f"The lead cannot be tested{why}."

@@ -14,7 +14,6 @@ from ..training.recipes import MIN_VAL
 from .config import determining_settings
 from .setup import Setup, create_net
 
-MIN_TRIALS = 2  # one has nothing to be compared with
 BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as good (--protocol probe)"
 
 
@@ -33,7 +32,7 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         log({"note": f"{n} validation images {BY_CHANCE}"})
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        n_trials = recipe_search.affordable_trials(task.recipe, len(setup.loaders["val"]) / (3 * config.batch_size))
+        n_trials = recipes.n_trials(task.recipe, len(setup.loaders["val"]), config.batch_size)
         if reason := _no_search(setup, n_trials):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
             origin = f"{source.replace('_', ' ')} for this network and recipe"
@@ -57,7 +56,7 @@ def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     settings = setup.settings
     note = (
         f"{settings['split']['train']} training and {settings['split']['val']} validation images of {settings['classes']} classes are too few "
-        "to fine-tune: the frozen network's probe is the result (--steps, --epochs or --lr fine-tunes all the same)"
+        "to fine-tune: the frozen network's probe is the result (to fine-tune nevertheless, pass --steps, --epochs or --lr)"
     )
     log({"note": note})
     found = {"caveats": [*settings["caveats"], note], "recipe_source": "untrained", "rate_evidence": None}
@@ -69,7 +68,7 @@ def _format_evidence(evidence: dict[str, Any]) -> str:
     other = f", taken over from {evidence['network']}" if evidence["network"] else ""
     compared = ", ".join(f"{lr:g}" for lr in evidence["compared"])
     return (
-        f"learning rate {evidence['lr']:g}{other}: of {compared} the best on {evidence['datasets']} datasets at 64 pixels, "
+        f"learning rate {evidence['lr']:g}{other}: of {compared} the best in the mean of {evidence['datasets']} datasets at 64 pixels, "
         "in batches of 32; --lr auto searches on these images"
     )
 
@@ -80,7 +79,7 @@ def _no_search(setup: Setup, n_trials: int) -> str | None:
         return "from a random head"
     if (n := len(setup.loaders["val"].labels)) < MIN_VAL:
         return f"with {n} validation images"
-    return None if n_trials >= MIN_TRIALS else "in so short a run"
+    return None if n_trials >= recipes.MIN_TRIALS else "in so short a run"
 
 
 def _initial_net(setup: Setup) -> nn.Module:

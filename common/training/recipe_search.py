@@ -16,12 +16,11 @@ from ..errors import UserError
 from ..files.disk_cache import cached
 from ..spec import Recipe
 from . import finetune as training
-from .recipes import SEARCH_COST
+from . import recipes
 from .task import Task
 
 RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-2, 1e-2, 3e-3, 1e-3)}  # half decades
 RATES["adam"] = RATES["adamw"]
-STEPS = 25  # of a trial: a whole schedule, compressed
 GUESS = 0.97  # a destroyed network has an NLL above this fraction of that of a uniform guess
 
 Trials = list[dict[str, Any]]  # {"lr", "steps", "nll" (None: it diverged), "seconds"}
@@ -32,18 +31,14 @@ def with_rate(recipe: Recipe, lr: float) -> Recipe:
     return replace(recipe, phases=(replace(phase, lr=lr), *later))
 
 
-def affordable_trials(recipe: Recipe, eval_steps: float) -> int:
-    """How many trials cost at most `SEARCH_COST` of the run; `eval_steps` is an evaluation's cost in training steps."""
-    run = recipe.steps * (1 + eval_steps / recipe.eval_every)
-    return int(SEARCH_COST * run / (STEPS + eval_steps))
-
-
 def search(
     task: Task, n_classes: int, build_net: Callable[[], nn.Module], cache_key: dict[str, Any] | None, n_trials: int
 ) -> Trials:
     """Short runs of a task from the same initial network, at falling rates until the NLL on validation rises.
 
-    At most `n_trials`, and as many more as it takes to find a rate that the network survives. `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
+    At most `n_trials`, and as many more as it takes to find a rate that the network survives.
+
+    `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues.
 
     Raises:
@@ -52,7 +47,9 @@ def search(
 
     def trial(lr: float) -> dict[str, Any]:
         recipe = with_rate(task.recipe, lr)
-        recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=STEPS),), eval_every=STEPS)
+        recipe = replace(
+            recipe, phases=(replace(recipe.phases[0], steps=recipes.TRIAL_STEPS),), eval_every=recipes.TRIAL_STEPS
+        )
 
         def train() -> dict[str, float | None]:
             begin = time.perf_counter()
@@ -60,7 +57,7 @@ def search(
             return {"nll": nll, "seconds": time.perf_counter() - begin}
 
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
-        return {"lr": lr, "steps": STEPS, **(train() if key is None else cached("trials", key, train))}
+        return {"lr": lr, "steps": recipes.TRIAL_STEPS, **(train() if key is None else cached("trials", key, train))}
 
     def survives() -> bool:
         return _nll(best(trials)) < GUESS * math.log(n_classes)
@@ -72,7 +69,7 @@ def search(
             break
     if not survives():
         raise UserError(
-            f"the network does not survive {STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
+            f"the network does not survive {recipes.TRIAL_STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
         )
     return trials
 

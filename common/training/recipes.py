@@ -23,6 +23,7 @@ AUGMENTS = {
 CLEAN_VERSION = 4
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
+TRIAL_STEPS, MIN_TRIALS = 25, 2  # of a recipe search; one trial has nothing to be compared with
 SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 
 
@@ -104,8 +105,8 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         base = paper(published(config.dataset), steps_per_epoch)
     else:
         pretrained = config.weights != "none"
-        found = measured_lr(backbone) if pretrained else None
-        lr = found.lr if found else backbone.lr
+        found = measured_lr(backbone)
+        lr = found.lr if found and source(config, backbone) in ("measured", "taken_over") else backbone.lr
         base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
     phase = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
@@ -216,6 +217,18 @@ def source(config: RunConfig, backbone: Backbone) -> str:
 
 def is_searched(config: RunConfig, backbone: Backbone) -> bool:
     return config.lr == "auto" or (source(config, backbone) == "unmeasured" and not config.no_search)
+
+
+def can_search(recipe: Recipe, n_val: int, batch_size: int) -> bool:
+    """Whether a run starts from a probe, has images to choose by and is long enough for a search."""
+    return recipe.head_start == "probe" and n_val >= MIN_VAL and n_trials(recipe, n_val, batch_size) >= MIN_TRIALS
+
+
+def n_trials(recipe: Recipe, n_val: int, batch_size: int) -> int:
+    """How many trials cost at most `SEARCH_COST` of the run; an evaluation costs a third of a step per batch."""
+    eval_steps = n_val / (3 * batch_size)
+    run = recipe.steps * (1 + eval_steps / recipe.eval_every)
+    return int(SEARCH_COST * run / (TRIAL_STEPS + eval_steps))
 
 
 def default_epochs(steps_per_epoch: int) -> int:

@@ -142,7 +142,7 @@ def test_scores_name_their_images_and_runs() -> None:
     assert "learning rate" not in printed
     for row, rates in zip(shown["backbones"], (1, 2), strict=True):
         row["rates"] = rates
-    expected = "Networks by learning rate: 1 at their measured one, 1 at the best of 2 tried at each length."
+    expected = "Networks by learning rate: 1 at a rate measured before, 1 at the best of 2 tried at each length."
     assert expected in race_text.format_race(shown, "top1", 60)
     assert f" % in its 2 longest runs ({2 * IMAGES} images); P(best)" in printed
     assert f" % in its longest run ({IMAGES} images); P(best)" in printed and "compare expected losses" in printed

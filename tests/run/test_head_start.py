@@ -77,11 +77,12 @@ def test_a_run_that_is_no_better_than_the_probe_says_so(lr: str, step: int, trai
     assert (result["best"]["step"], result["probe"]["step"]) == (step, 0)
     assert result["best"]["val_top1"] == result["probe"]["val_top1"]
     assert ("fine-tuned: " if step else "frozen, linear probe: ") in line
-    assert "images, where the frozen network's probe is as good: --protocol probe does without training;" in line
+    reason = "where the frozen network's probe is as good" if step else "which training did not improve on"
+    assert f"images, {reason}: --protocol probe does without training;" in line
 
 
 def test_too_few_images_are_not_fine_tuned(train, class_tree, pretrained: Path, tmp_path: Path, capsys) -> None:
-    """Two classes with three images each; interrupted and resumed, too; options fine-tune all the same."""
+    """Two classes with three images each; interrupted and resumed, too; options fine-tune nevertheless."""
     tiny = ("--data_dir", str(class_tree(("ant", "bee"), 3, "few")))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr("common.training.finetune.finetune", _break)

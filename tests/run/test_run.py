@@ -123,7 +123,7 @@ def test_digits_from_real_weights(capsys: pytest.CaptureFixture) -> None:
     main(digits.DATASET, options.split())
     result = json.loads(Path("out/result.json").read_text())
     assert result["weights_sha256"].startswith("57934424") and result["backbone"] == "efficientnet_lite0"
-    assert "fine-tuned" in capsys.readouterr().out
+    assert "on 364 test images" in capsys.readouterr().out
 
 
 def test_skip_bad_counts_unreadable_images(class_tree) -> None:

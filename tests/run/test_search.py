@@ -29,7 +29,7 @@ def search(
     torch.manual_seed(0)
     save_file(create_model(get_backbone("timm:test_resnet"), 3, None).state_dict(), tmp_path / "net.safetensors")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recipe_search, "STEPS", 1)
+    monkeypatch.setattr(recipes, "TRIAL_STEPS", 1)
     monkeypatch.setattr(recipe_search, "_nll", lambda trial: abs(trial["lr"] - 1e-4))
     images = class_tree(n=50)
 
@@ -73,9 +73,7 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
 def test_a_measured_rate_comes_with_its_evidence(search, monkeypatch, capsys) -> None:
     monkeypatch.setitem(recipes.MEASURED_LRS, "test_resnet", recipes.MeasuredLr(7, "resnet18"))
     result = search("--steps", 1)
-    expected = (
-        "learning rate 0.0003, taken over from resnet18: of 0.0001, 0.0003, 0.001 the best on 7 datasets at 64 pixels"
-    )
+    expected = "learning rate 0.0003, taken over from resnet18: of 0.0001, 0.0003, 0.001 the best in the mean of 7 datasets at 64 pixels"
     assert expected in capsys.readouterr().err
     assert (result["recipe_source"], result["recipe_search"], result["rate_evidence"]["datasets"]) == (
         "taken_over",

@@ -8,8 +8,8 @@ from tiny import net, task
 
 from common.errors import UserError
 from common.spec import Phase, Recipe
-from common.training import recipe_search
-from common.training.recipe_search import RATES, STEPS, affordable_trials, search
+from common.training import recipe_search, recipes
+from common.training.recipe_search import RATES, search
 from common.training.task import Task
 
 RECIPE = Recipe(name="t", phases=(Phase(steps=200, lr=1.0),), eval_every=50)
@@ -17,12 +17,11 @@ FAILED, GOOD = 0.69, 0.5  # NLL of two classes; a guess has 0.693
 
 
 @pytest.mark.parametrize(
-    ("steps", "eval_steps", "n_trials"),
-    [(500, 0.3, 4), (500, 11, 4), (300, 3, 2), (300, 0, 3), (200, 0, 2), (100, 11, 0)],
+    ("steps", "n_val", "n_trials"), [(500, 10, 4), (500, 330, 4), (300, 90, 2), (300, 0, 3), (200, 0, 2), (100, 330, 0)]
 )
-def test_the_budget_is_a_quarter_of_the_run(steps: int, eval_steps: float, n_trials: int) -> None:
+def test_the_budget_is_a_quarter_of_the_run(steps: int, n_val: int, n_trials: int) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
-    assert affordable_trials(recipe, eval_steps) == n_trials
+    assert recipes.n_trials(recipe, n_val, batch_size=10) == n_trials
 
 
 def search_with(
@@ -33,7 +32,11 @@ def search_with(
 
     def finetune(task: Task, log: object) -> SimpleNamespace:
         (phase,) = task.recipe.phases
-        assert (phase.steps, task.recipe.eval_every, task.evaluate_first) == (STEPS, STEPS, False)
+        assert (phase.steps, task.recipe.eval_every, task.evaluate_first) == (
+            recipes.TRIAL_STEPS,
+            recipes.TRIAL_STEPS,
+            False,
+        )
         scales.append(scaler.get_scale())
         scaler.load_state_dict(scaler.state_dict() | {"scale": 1.0})
         if nll[phase.lr] is None:

@@ -51,10 +51,7 @@ def from_predictions(
 ) -> ndarray:
     """(R, K) draws of the fine-tuned scores of the answer's rows, from what their probes predict; see `ranking.rank`."""
     probes = ranking.true_scores(predicted, labels, metric, seed, groups)
-    n = ranking.effective_images(labels, metric)
-    if groups is not None:
-        n *= len(np.unique(groups)) / len(groups)
-    return draw(rows, probes, n, seed)
+    return draw(rows, probes, ranking.effective_units(labels, metric, groups), seed)
 
 
 def draw(rows: Sequence[Row], probes: ndarray, n: float, seed: int, fit: Fit = MEASURED) -> ndarray:

@@ -25,6 +25,12 @@ def find(backbone: Backbone) -> Published | None:
     return _table().get(f"{backbone.library}:{arch}")
 
 
+def imagenet_top1(backbone: Backbone) -> float | None:
+    """The backbone's own, or the published one of the same weights."""
+    known = find(backbone)
+    return known.top1 if known and backbone.top1 is None else backbone.top1
+
+
 @cache
 def _table() -> dict[str, Published]:
     with open(Path(__file__).with_name("published.csv"), newline="", encoding="utf-8") as file:

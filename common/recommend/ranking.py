@@ -41,8 +41,7 @@ def rank(
     scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
-    n = effective_images(labels, metric)
-    n_units = n if groups is None else n * len(np.unique(groups)) / len(groups)
+    n, n_units = effective_images(labels, metric), effective_units(labels, metric, groups)
     per_image = _per_image(predicted, labels, metric)
     draws = true_scores(predicted, labels, metric, seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
@@ -92,6 +91,12 @@ def effective_images(labels: ndarray, metric: str) -> float:
     counts = np.bincount(labels)
     counts = counts[counts > 0]
     return float(len(labels) if metric == "top1" else len(counts) ** 2 / (1 / counts).sum())
+
+
+def effective_units(labels: ndarray, metric: str, groups: ndarray | None) -> float:
+    """`effective_images`, or as many groups as these images are a part of."""
+    n = effective_images(labels, metric)
+    return n if groups is None else n * len(np.unique(groups)) / len(groups)
 
 
 def _per_image(predicted: ndarray, labels: ndarray, metric: str) -> ndarray:

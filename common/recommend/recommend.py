@@ -237,7 +237,7 @@ def _row(
         "backbone": fields.pop("name"),
         "weights": run.weights,
         "pretrained_on": None if run.weights == "none" else row.pretrained_on,
-        "imagenet_top1": known.top1 if known and row.top1 is None else row.top1,
+        "imagenet_top1": published.imagenet_top1(row) if known else row.top1,
         "transfer": known.transfer if known else None,
         "size": run.image_size,
         "precision": workload.precision,

@@ -57,13 +57,13 @@ def format_selection(selection: Selection) -> str:
 def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
     """By backbone, the highest first, from its probe's predictions for the validation images.
 
-    Backbones without predictions for the same images are left out.
+    Backbones without predictions for the same images and classes are left out.
     """
     found = {name: predictions for name, folder in folders.items() if (predictions := read_predictions(folder, "val"))}
     if not found:
         return {}
     first = next(iter(found.values()))
-    names = [name for name, predictions in found.items() if predictions.images == first.images]
+    names = [name for name, one in found.items() if (one.images, one.classes) == (first.images, first.classes)]
     if len(set(first.images if first.groups is None else first.groups.tolist())) < 2:
         return {}
     results = {name: read_json(folders[name] / RESULT) for name in names}
@@ -80,5 +80,5 @@ def _row(name: str, weights: str) -> dict[str, Any]:
     backbone = build.get_backbone(name)
     pretrained = weights == backbone.weights
     known = published.find(backbone) if pretrained else None
-    top1 = known.top1 if known and backbone.top1 is None else backbone.top1
-    return {"weights": weights, "imagenet_top1": top1 if pretrained else None, "transfer": known and known.transfer}
+    top1 = published.imagenet_top1(backbone) if pretrained else None
+    return {"weights": weights, "imagenet_top1": top1, "transfer": known and known.transfer}

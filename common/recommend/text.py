@@ -195,7 +195,7 @@ def format_finals(finals: Row) -> str:
         losses = ", ".join(f"{row['name']} {100 * row['regret']:.1f}" for row in rows)
         lines.append(
             f"On the test images {first['name']} is not distinguishable from {' and '.join(tied)}, which does not mean equal: more "
-            f"seeds or images would tell. Expected loss against the best, in points: {losses}."
+            f"seeds or images would decide. Expected loss against the best, in points: {losses}."
         )
     else:
         lines.append(

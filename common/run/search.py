@@ -32,15 +32,15 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         log({"note": f"{n} validation images {BY_CHANCE}"})
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        n_trials = recipes.n_trials(task.recipe, len(setup.loaders["val"]), config.batch_size)
-        if reason := _no_search(setup, n_trials):
+        run = task.recipe, len(setup.loaders["val"].labels), config.batch_size
+        if reason := recipes.why_not_searched(*run):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
             origin = f"{source.replace('_', ' ')} for this network and recipe"
             log({"note": f"no search for the learning rate {reason}: {lr:g} ({origin}; --lr X sets another)"})
             return setup
         with device.batch_errors(config.forward_size):
             n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
-            trials = recipe_search.search(task, n_classes, build, _trial_key(setup), n_trials)
+            trials = recipe_search.search(task, n_classes, build, _trial_key(setup), recipes.n_trials(*run))
         log({"trials": trials})
     if not trials:
         if evidence := setup.settings["rate_evidence"]:
@@ -71,15 +71,6 @@ def _format_evidence(evidence: dict[str, Any]) -> str:
         f"learning rate {evidence['lr']:g}{other}: of {compared} the best in the mean of {evidence['datasets']} datasets at 64 pixels, "
         "in batches of 32; --lr auto searches on these images"
     )
-
-
-def _no_search(setup: Setup, n_trials: int) -> str | None:
-    """Why a search is impossible or too expensive; None: it is neither."""
-    if setup.head is None:
-        return "from a random head"
-    if (n := len(setup.loaders["val"].labels)) < MIN_VAL:
-        return f"with {n} validation images"
-    return None if n_trials >= recipes.MIN_TRIALS else "in so short a run"
 
 
 def _initial_net(setup: Setup) -> nn.Module:

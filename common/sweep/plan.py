@@ -113,7 +113,7 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     recipe = recipes.for_split(recipe, config, classes, *sizes[:2])
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    searched = recipes.is_searched(config, row) and recipes.can_search(recipe, sizes[1], config.batch_size)
+    searched = recipes.is_searched(config, row) and not recipes.why_not_searched(recipe, sizes[1], config.batch_size)
     rate = "searched" if searched else recipes.source(config, row)
     if config.protocol == "clean" and not steps:
         rate = "untrained"

@@ -219,9 +219,13 @@ def is_searched(config: RunConfig, backbone: Backbone) -> bool:
     return config.lr == "auto" or (source(config, backbone) == "unmeasured" and not config.no_search)
 
 
-def can_search(recipe: Recipe, n_val: int, batch_size: int) -> bool:
-    """Whether a run starts from a probe, has images to choose by and is long enough for a search."""
-    return recipe.head_start == "probe" and n_val >= MIN_VAL and n_trials(recipe, n_val, batch_size) >= MIN_TRIALS
+def why_not_searched(recipe: Recipe, n_val: int, batch_size: int) -> str:
+    """Why a search is impossible or too expensive; "": it is neither."""
+    if recipe.head_start != "probe":
+        return "from a random head"
+    if n_val < MIN_VAL:
+        return f"with {n_val} validation images"
+    return "" if n_trials(recipe, n_val, batch_size) >= MIN_TRIALS else "in so short a run"
 
 
 def n_trials(recipe: Recipe, n_val: int, batch_size: int) -> int:

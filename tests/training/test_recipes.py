@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
@@ -125,3 +126,17 @@ def test_options_change_parts_of_the_recipe(class_tree) -> None:
     assert (recipe.label_smoothing, recipe.mixup_alpha, recipe.ema_decay) == (0, 0.2, 0.99)
     assert (recipe.head_start, recipe.eval_every, recipe.phases[0].layer_decay) == ("random", 7, 0.8)
     assert recipe.batch_norm == "pretrained" and recipe.phases[0].weight_decay == 0.05, "the others are the default's"
+
+
+@pytest.mark.parametrize(
+    ("head_start", "steps", "n_val", "reason"),
+    [
+        ("random", 500, 100, "from a random head"),
+        ("probe", 500, 9, "with 9 validation images"),
+        ("probe", 100, 100, "in so short a run"),
+        ("probe", 500, 100, ""),
+    ],
+)
+def test_what_is_not_searched_says_why(head_start: str, steps: int, n_val: int, reason: str) -> None:
+    recipe = replace(recipes.clean(1, steps, 1e-3, pretrained=True), head_start=head_start)
+    assert recipes.why_not_searched(recipe, n_val, batch_size=32) == reason

@@ -6,6 +6,7 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,3 +88,20 @@ class Timer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def stopwatch(device: torch.device) -> Callable[[], float]:
+    """A function that returns the seconds since this call; waits for the GPU's queue.
+
+    On a CPU they are at most the CPU seconds of this process, all its threads together: while other processes have the
+    cores, these do not pass. So with one thread a busy machine changes nothing.
+    """
+    wall, cpu = time.perf_counter(), time.process_time()
+
+    def seconds() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        passed = time.perf_counter() - wall
+        return min(passed, time.process_time() - cpu) if device.type == "cpu" else passed
+
+    return seconds

@@ -14,9 +14,9 @@ from ..training.autotune import Timing, step_times
 from ..training.device import Speed, is_out_of_memory
 
 CPU_IMAGES = 8  # of a measured step at most: on a CPU its time and memory are proportional to the images (LOG.md)
-TIMING = Timing(warmup=1, min_steps=1, max_seconds=1.0)
+TIMING = Timing(warmup=1, min_steps=2, max_seconds=1.0)
 STATE_BYTES = 16  # per parameter, for any number of images: float32 weight, gradient and two moments of AdamW
-FORMAT = 4  # of the cached figures; increase it to invalidate older ones
+FORMAT = 5  # of the cached figures; increase it to invalidate older ones
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from ..errors import disk_errors
 from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
+from ..metrics import cost
 from .cpu_kernels import move_to
 from .device import Speed, batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
@@ -128,7 +128,7 @@ def _measure(
 def step_times(
     build: Callable[[], nn.Module], device: torch.device, batch: Batch, speed: Speed, timing: Timing = Timing()
 ) -> Times:
-    """The median seconds of a training step, and the extra seconds of the first steps."""
+    """The seconds of the fastest training step, which other processes disturbed least, and the extra ones of the first steps."""
     prepare(device, speed.precision)
     memory_format = torch.channels_last if speed.channels_last else torch.contiguous_format
     net = build().train()
@@ -140,24 +140,23 @@ def step_times(
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
 
-    def timed(function: Callable[[], object]) -> float:
-        start = time.perf_counter()
+    def step() -> float:
+        elapsed = cost.stopwatch(device)
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    def step() -> None:
-        loss = F.cross_entropy(net(images), labels)
-        with torch.autocast(device.type, enabled=False):
-            loss.backward()
+            loss = F.cross_entropy(net(images), labels)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        return elapsed()
 
-    first = sum(timed(step) for _ in range(timing.warmup))
+    with cost.Timer(device) as first:  # the wall clock: compilers are other processes
+        for _ in range(timing.warmup):
+            step()
     seconds: list[float] = []
-    while len(seconds) < timing.min_steps or (len(seconds) < timing.max_steps and sum(seconds) < timing.max_seconds):
-        seconds.append(timed(step))
-    median = statistics.median(seconds)
-    return {"step_seconds": median, "start_seconds": max(0.0, first - timing.warmup * median)}
+    start = time.perf_counter()
+    while len(seconds) < timing.min_steps or (
+        len(seconds) < timing.max_steps and time.perf_counter() - start < timing.max_seconds
+    ):
+        seconds.append(step())
+    fastest = min(seconds)
+    return {"step_seconds": fastest, "start_seconds": max(0.0, first.seconds - timing.warmup * fastest)}

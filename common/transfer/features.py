@@ -7,7 +7,6 @@ The key is a hash of images, preprocessing, network, weights, precision and mach
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -27,6 +26,7 @@ from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
+from ..metrics import cost
 from ..models import build
 from ..models.registry import Backbone
 from ..models.state_dict import load_state_dict
@@ -56,7 +56,7 @@ class Extractor:
 @dataclass(frozen=True)
 class Features:
     values: np.ndarray  # (N, D) float32
-    images_per_second: float  # from decoded images to features, without the first batch
+    images_per_second: float  # from decoded images to features, without the first batch, see `cost.stopwatch`
     cached: bool = False  # loaded from the disk; the rate is the one measured when they were computed
 
 
@@ -172,14 +172,14 @@ def _library_versions() -> dict[str, str]:
 
 def _forward(net: nn.Module, batches: Batches, title: str) -> Features:
     features: list[np.ndarray] = []
-    start, warmup = time.perf_counter(), 0  # the clock starts after `warmup` images
+    seconds, warmup = cost.stopwatch(batches.device), 0  # it starts after `warmup` images
     with tqdm(total=len(batches), desc=title, unit="img", leave=False, disable=None) as bar:
         for images, _ in replace(batches, micro_batches=2).eval():  # `eval` takes twice a micro-batch
             features.append(net(images).flatten(1).float().cpu().numpy())  # waits for a GPU
             bar.update(len(images))
             if not warmup and len(images) < len(batches):
-                start, warmup = time.perf_counter(), len(images)
-    return Features(np.concatenate(features), (len(batches) - warmup) / (time.perf_counter() - start))
+                seconds, warmup = cost.stopwatch(batches.device), len(images)
+    return Features(np.concatenate(features), (len(batches) - warmup) / seconds())
 
 
 def _read(path: Path) -> Features | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import nn
 
 from common.errors import UserError
 from common.files.disk_cache import cache_dir
+from common.metrics import cost
 from common.training import autotune
 from common.training.autotune import TrainingSteps
 from common.training.device import Speed
@@ -65,6 +67,26 @@ def test_settings_without_memory_or_compiler_are_left_out(monkeypatch: pytest.Mo
 def test_step_times() -> None:
     times = autotune.step_times(net, torch.device("cpu"), (4, 3, 8, 8), Speed(precision="bf16", channels_last=False))
     assert 0 < times["step_seconds"] < 5 and times["start_seconds"] >= 0
+
+
+def test_a_busy_machine_does_not_change_the_step_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of 3 CPU seconds takes 54 while other processes have the cores."""
+    seconds = iter(
+        [(60.0, 5.0), (60.0, 5.0), (54.0, 3.5), (3.0, 6.0), (54.0, 4.0)]
+    )  # wall, CPU; two threads in one step
+    now = SimpleNamespace(wall=0.0, cpu=0.0)
+
+    class Slow(nn.Sequential):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            wall, cpu = next(seconds)
+            now.wall, now.cpu = now.wall + wall, now.cpu + cpu
+            return super().forward(images)
+
+    clock = SimpleNamespace(perf_counter=lambda: now.wall, process_time=lambda: now.cpu)
+    for module in (autotune, cost):
+        monkeypatch.setattr(module, "time", clock)
+    times = autotune.step_times(lambda: Slow(net()), torch.device("cpu"), (4, 3, 8, 8), Speed(precision="fp32"))
+    assert times == {"step_seconds": 3.0, "start_seconds": 120.0 - 2 * 3.0}
 
 
 @pytest.mark.parametrize(

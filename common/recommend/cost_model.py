@@ -9,6 +9,7 @@ from ..files import disk_cache
 from ..metrics import cost
 from ..models import build
 from ..models.registry import Backbone
+from ..spec import Recipe, RunConfig
 from ..training import recipes
 from ..training.autotune import Timing, step_times
 from ..training.device import Speed, is_out_of_memory
@@ -59,12 +60,18 @@ def estimate(workload: Workload, measure: bool) -> Cost:
     return found
 
 
-def training_seconds(cost: Cost, images_per_second: float, n_train: int, n_val: int, batch_size: int) -> float | None:
-    """Of one run of the default recipe: its steps, and an evaluation on validation after every epoch."""
-    if cost.step_seconds is None:
+def default_recipe(run: RunConfig, classes: int, n_train: int, n_val: int) -> Recipe:
+    """Without steps where there are too few images to fine-tune."""
+    recipe = recipes.from_config(run, build.get_backbone(run.model), max(1, n_train // run.batch_size))
+    return recipes.for_split(recipe, run, classes, n_train, n_val)
+
+
+def training_seconds(cost: Cost, recipe: Recipe, start: float, evaluation: float) -> float | None:
+    """Of one run without a search: the start of its head, its steps, and the evaluations on validation. All in seconds."""
+    if recipe.steps and cost.step_seconds is None:
         return None
-    steps = max(1, n_train // batch_size)
-    return recipes.default_epochs(steps) * (steps * cost.step_seconds + n_val / images_per_second)
+    n_evaluations = 1 + recipe.steps // recipe.eval_every
+    return start + recipe.steps * (cost.step_seconds or 0.0) + n_evaluations * evaluation
 
 
 def _estimate(workload: Workload, measure: bool) -> Cost:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..files.disk_cache import cached
+from ..metrics import cost
 from ..models import build, weights
 from ..run import provenance
 from ..spec import RunConfig
@@ -17,7 +18,7 @@ from ..transfer.features import Extractor, cached_features
 from . import ranking
 from .dataset import ProbeData, Round
 
-FORMAT = 2  # of the cached scores; increase it to invalidate older ones
+FORMAT = 3  # of the cached scores; increase it to invalidate older ones
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class ProbeResult:
     images_per_second: float
     predicted: list[int]  # (N,) classes, by the probe
     scores: dict[str, float]  # probe, knn: accuracies; logme; h_score
+    scoring_seconds: float  # of all N images; when they were computed, if cached
+
+    def seconds(self, n_features: int, n_scored: int) -> float:
+        """The estimated time to extract features of so many images and to score so many."""
+        return n_features / self.images_per_second + n_scored * self.scoring_seconds / len(self.features)
 
 
 def evaluate(
@@ -63,6 +69,7 @@ def _digest(part: Any) -> str:
 def _scores(values: np.ndarray, round_: Round, classes: int, metric: str) -> dict[str, Any]:
     labels, folds = round_.labels, round_.folds
     balanced = metric == "balanced_accuracy"
+    elapsed = cost.stopwatch(torch.device("cpu"))
     logits = linear_probe.out_of_fold(values, labels, classes, folds, round_.groups, balanced)
     predicted = logits.argmax(1)
     with linear_probe.single_threaded_blas():
@@ -77,4 +84,5 @@ def _scores(values: np.ndarray, round_: Round, classes: int, metric: str) -> dic
             "logme": logme,
             "h_score": h_score,
         },
+        "scoring_seconds": elapsed(),
     }

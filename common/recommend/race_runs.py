@@ -237,7 +237,7 @@ def _prepare(
         configs=configs,
         script=script,
         data=data,
-        full_seconds=[r["training_seconds"] or FORWARDS * full * batch / r["images_per_second"] for r in rows],
+        full_seconds=[full * (row["step_seconds"] or FORWARDS * batch / row["images_per_second"]) for row in rows],
         folder=folder,
         steps=[round(fraction * full) for fraction in FRACTIONS],
         fold_of=fold_of,

@@ -139,7 +139,7 @@ def _successive_halving(
             break
         worst = _worst(search, data, config.runs[0].seed, seconds_left())
         others = [result for name, result in search.results.items() if name not in {row["name"] for row in worst}]
-        if _seconds(others, data.rounds[number + 1].n_new) > seconds_left():
+        if _seconds(others, data.rounds[number + 1 : number + 2]) > seconds_left():
             log(f"the budget allows only {len(round_):,} of {data.n_images:,} images")
             break
         for row in worst:
@@ -159,8 +159,11 @@ def _worst(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> 
     """Rows of the worst, at most half, without which the others can finish in time; two remain."""
     standings, worst = _rank(search, data, seed), []
     n_survivors = max(MIN_COMPARED, math.ceil(len(standings) / 2))
-    n_images = data.n_images - len(search.round_) + COST_IMAGES
-    seconds = {name: _seconds([result], n_images) for name, result in search.results.items()}
+    rounds = _later_rounds(search, data)
+    seconds = {
+        name: _seconds([result], rounds) + COST_IMAGES / result.images_per_second
+        for name, result in search.results.items()
+    }
     while len(standings) > n_survivors and sum(seconds[one.name] for one in standings) > seconds_left:
         last = standings.pop()
         worst.append({**asdict(last), "images": len(search.round_), "needed_seconds": seconds[last.name]})
@@ -169,18 +172,23 @@ def _worst(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> 
 
 def _full_comparison(search: _Search, data: ProbeData, spent: float) -> dict[str, Any] | None:
     """The budget, in seconds, that all backbones would take on all images, estimated; None: they had the time."""
-    results, n_missing = search.results.values(), data.n_images - len(search.round_)
-    if not (n_missing or search.dropped or search.too_late):
+    results, missing = search.results.values(), _later_rounds(search, data)
+    if not (missing or search.dropped or search.too_late):
         return None
-    seconds = spent + _seconds(results, n_missing) + sum(row["needed_seconds"] for row in search.dropped)
-    seconds += len(search.too_late) * _seconds(results, data.n_images) / len(results)
+    seconds = spent + _seconds(results, missing) + sum(row["needed_seconds"] for row in search.dropped)
+    seconds += len(search.too_late) * _seconds(results, data.rounds) / len(results)
     n_backbones = len(results) + len(search.dropped) + len(search.too_late)
     return {"backbones": n_backbones, "images": data.n_images, "budget_seconds": seconds / PROBES}
 
 
-def _seconds(results: Iterable[ProbeResult], n_images: int) -> float:
-    """The time that these backbones need to process `n_images` each."""
-    return sum(n_images / result.images_per_second for result in results)
+def _later_rounds(search: _Search, data: ProbeData) -> list[Round]:
+    return [one for one in data.rounds if len(one) > len(search.round_)]
+
+
+def _seconds(results: Iterable[ProbeResult], rounds: Sequence[Round]) -> float:
+    """The time that these backbones need for the rounds: features of new images, scores of all."""
+    n_features, n_scored = sum(one.n_new for one in rounds), sum(map(len, rounds))
+    return sum(result.seconds(n_features, n_scored) for result in results)
 
 
 def _finetuned_scores(backbones: Sequence[dict[str, Any]], search: _Search, data: ProbeData, seed: int) -> np.ndarray:
@@ -230,9 +238,10 @@ def _row(
         device_name=provenance.device_name(device),
         precision=devices.resolve_precision(device, run.precision, row.cpu_bf16),
     )
-    cost, rate = cost_model.estimate(workload, measure), result.images_per_second
+    cost, fields = cost_model.estimate(workload, measure), asdict(standing)
     n_train, n_val = len(data.finetune_split.train), len(data.finetune_split.val)
-    fields = asdict(standing)
+    recipe = cost_model.default_recipe(run, workload.classes, n_train, n_val)
+    start = result.seconds(n_train, n_train) if recipe.head_start == "probe" else 0.0
     return {
         "backbone": fields.pop("name"),
         "weights": run.weights,
@@ -244,7 +253,8 @@ def _row(
         **fields,
         **result.scores,
         **asdict(cost),
-        "images_per_second": rate,
+        "images_per_second": result.images_per_second,
         "batch_size": run.batch_size,
-        "training_seconds": cost_model.training_seconds(cost, rate, n_train, n_val, run.batch_size),
+        "steps": recipe.steps,
+        "training_seconds": cost_model.training_seconds(cost, recipe, start, n_val / result.images_per_second),
     }

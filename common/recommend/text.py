@@ -68,7 +68,6 @@ def _latency(milliseconds: float | None) -> str:
 
 def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
     metric = METRICS[answer["metric"]]
-    complete = all(row["training_seconds"] for row in rows)
     width = _name_width(row["backbone"] for row in rows)
     weights = max(13, *(len(row["pretrained_on"] or "") for row in rows))
     equal = ", ".join(f"{row['backbone']} {row['p_equivalent']:.2f}" for row in rows[1:] if row["equivalent"])
@@ -80,7 +79,8 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
         *([marks] if len(rows) > 1 else []),
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
-        + ("." if complete else "; -: not measured (out of budget or memory)."),
+        + ("." if all(row["training_seconds"] for row in rows) else "; -: not measured (out of budget or memory).")
+        + ("" if all(row.get("steps", 1) for row in rows) else " It trains nothing on so few images: a probe's time."),
     ]
 
 

@@ -1,5 +1,6 @@
 """Decisive features are found; under a budget, successive halving drops the others."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 from folders import SMALL, TINY, class_folders, noise, run_recommend
 
+import folder
+from common.cli.parse import make_config, parse
 from common.models import build
 from common.recommend import cost_model, dataset, probe, recommend
 from common.transfer.features import Features
@@ -37,6 +40,16 @@ def fake_features(good: str, images_per_second: float = 100.0):
     return extract
 
 
+def slow_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a second for each image of a round."""
+    scores = probe._scores
+
+    def slow(values: np.ndarray, *args: object) -> dict:
+        return scores(values, *args) | {"scoring_seconds": 0.5 * len(values)}
+
+    monkeypatch.setattr(probe, "_scores", slow)
+
+
 def test_decisive_features_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     data = class_folders("noise", {"a": 30, "b": 30}, noise)
     for good in TINY:
@@ -51,15 +64,16 @@ def test_a_budget_drops_the_worst_but_two(monkeypatch: pytest.MonkeyPatch, capsy
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
     monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=1.0))
     monkeypatch.setattr(recommend, "time", STOPPED)
+    slow_scores(monkeypatch)
     options = ("--data_dir", data, "-model", *TINY, *SMALL, *NO_RACE)
-    answer = run_recommend(*options, "--budget", "20m")  # after 40 images, 3 x (280 + costs) s to go
+    answer = run_recommend(*options, "--budget", "24m")  # after 40 images, 3 x (280 + 280 + costs) s to go
     first, second = (row["backbone"] for row in answer["backbones"])
     (dropped,) = answer["dropped"]
     assert first == TINY[1] and {first, second, dropped["name"]} == set(TINY)
     assert dropped["images"] == 40 and answer["images"] == 320 and answer["race"]["backbones"]
     printed = capsys.readouterr()
     assert "is dropped: probe top-1" in printed.err and "2 of 3 backbones were compared on 320 of 320 " in printed.out
-    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * (280 + recommend.COST_IMAGES))
+    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * (280 + 280 + recommend.COST_IMAGES))
     assert "Only one candidate" not in printed.out
     answer = run_recommend(*options, "--budget", "20h")
     assert len(answer["backbones"]) == 3 and answer["full_comparison"] is None
@@ -71,13 +85,14 @@ def test_none_is_dropped_where_that_buys_no_round(
     data = class_folders("noise", {"a": 200, "b": 200}, noise)
     monkeypatch.setattr(probe, "cached_features", fake_features(TINY[1], images_per_second=0.1))
     monkeypatch.setattr(recommend, "time", STOPPED)
+    slow_scores(monkeypatch)
     options = ("--data_dir", data, "-model", *TINY, *SMALL, *NO_RACE)
-    answer = run_recommend(*options, "--budget", "10m")  # a second round would take 2 x 400 seconds
+    answer = run_recommend(*options, "--budget", "10m")  # a second round would take 2 x (400 + 40) seconds
     assert answer["images"] == 40 and not answer["dropped"] and len(answer["backbones"]) == 3
-    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * 3 * 2800)
+    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * 3 * (2800 + 280))
     printed = capsys.readouterr()
     assert "the budget allows only 40 of 320 images" in printed.err and "dropped" not in printed.err
-    assert "3 of 3 backbones were compared on 40 of 320 images; all on all take about --budget 280m." in printed.out
+    assert "3 of 3 backbones were compared on 40 of 320 images; all on all take about --budget 308m." in printed.out
 
 
 def test_two_are_compared_after_the_budget(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -175,3 +190,15 @@ def test_a_cost_on_the_cpu_is_measured_with_few_images(monkeypatch: pytest.Monke
     found = cost_model.estimate(workload, measure=True)
     assert batches == [(8, 3, 32, 32)] and found.step_seconds == 4.0
     assert found.peak_memory_bytes == 5_000 + grown + 7 * 1000
+
+
+@pytest.mark.parametrize(("n_val", "seconds"), [(9, 2.0 + 0.5), (10, 2.0 + 500 * 3.0 + 501 * 0.5)])
+def test_training_of_hardly_any_images_takes_a_probe(n_val: int, seconds: float, class_tree) -> None:
+    """As in a run, see `recipes.for_split`; else 500 epochs of one step."""
+    sheets = (folder.DATASET,)
+    config = make_config(sheets, parse(sheets, ["--data_dir", str(class_tree()), "-model", "efficientnet_lite0"]))
+    recipe = cost_model.default_recipe(config, classes=3, n_train=14, n_val=n_val)
+    cost = cost_model.Cost(parameters=1, macs=1, step_seconds=3.0, peak_memory_bytes=1)
+    assert cost_model.training_seconds(cost, recipe, start=2.0, evaluation=0.5) == seconds
+    unmeasured = replace(cost, step_seconds=None)
+    assert cost_model.training_seconds(unmeasured, recipe, 2.0, 0.5) == (None if recipe.steps else seconds)

@@ -24,8 +24,8 @@ from benchmarks import peer_tables, recipe_tables
 from common.cli import catalog
 from common.cli.format import format_result
 from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
-from common.recommend import race_text, text, validate
-from common.report import scratch_table
+from common.recommend import race_text, text
+from common.report import agreement, scratch_table
 from common.report.runs import parse_result
 from common.report.sections import build_sections
 from common.report.tables import run_table
@@ -191,8 +191,8 @@ def answer() -> str:
 
 def validated() -> str:
     """How well the scores of `recommend` predicted the fine-tuned order."""
-    agreements = validate.validate(load_lines(BENCHMARKS / "answers.jsonl"), load_lines(RUNS))
-    return f"```\n{validate.format_agreements(agreements)}\n```"
+    agreements = agreement.validate(load_lines(BENCHMARKS / "answers.jsonl"), load_lines(RUNS))
+    return f"```\n{agreement.format_agreements(agreements)}\n```"
 
 
 def p_best() -> str:

@@ -187,14 +187,14 @@ def _datasets(test_sets: Mapping[TestSet, Sequence[Run]], domains: Mapping[str, 
             unit=test_set.unit,
             domain=domains.get(test_set.sheet, "other"),
             metric=runs[0].metric,
-            cells=_cells(runs),
+            cells=build_cells(runs),
         )
         for test_set, runs in test_sets.items()
     ]
     return tuple(sorted(datasets, key=lambda dataset: (dataset.domain, dataset.name)))
 
 
-def _cells(runs: Sequence[Run]) -> dict[str, Cell]:
+def build_cells(runs: Sequence[Run]) -> dict[str, Cell]:
     """By backbone. Of several hyperparameters, those with the best validation score are shown, never the best on test.
 
     Without validation scores (test selected the epochs), those with the most seeds.

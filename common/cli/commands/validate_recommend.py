@@ -10,7 +10,7 @@ def main(argv: list[str]) -> None:
     parser = Parser(
         prog="python -m common validate_recommend",
         description="Weighted Kendall's tau of every score, and of two static rankings, with fine-tuned test scores.",
-        epilog="Runs count if test images, image size and weights match and the protocol is clean; seeds are averaged.",
+        epilog="Runs count if test images, image size and weights match and the protocol is clean. Seeds are averaged; of several settings the best on validation counts.",
     )
     # fmt: off
     parser.add_argument("paths", type=Path, nargs="+", metavar="PATH",
@@ -19,8 +19,8 @@ def main(argv: list[str]) -> None:
     options = parser.parse_args(argv)
 
     def show() -> None:
-        from ...recommend import validate
+        from ...report import agreement
 
-        print(validate.format_agreements(validate.validate(*validate.read(options.paths))))
+        print(agreement.format_agreements(agreement.validate(*agreement.read(options.paths))))
 
     report_user_errors(show)

@@ -5,15 +5,16 @@ other datasets' fine-tuned scores (leave one dataset out).
 """
 
 import json
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
 from ..models import build
+from .runs import Run, parse_result
+from .sections import Cell, build_cells
 
 SCORES = {
     "score": "probe",
@@ -36,6 +37,7 @@ class Agreement:
     test_fingerprint: str  # two folders may have the same name; "" in older answers
     backbones: int
     tau: dict[str, float | None]
+    notes: tuple[str, ...] = ()  # on runs that are left out, and on backbones that were trained differently
 
 
 def read(paths: Iterable[Path]) -> tuple[list[Json], list[Json]]:
@@ -65,12 +67,17 @@ def read(paths: Iterable[Path]) -> tuple[list[Json], list[Json]]:
 def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[Agreement]:
     """One agreement per recommendation with three or more fine-tuned backbones.
 
-    Runs count if data, weights and image size match and the protocol is `clean`; seeds are averaged.
+    Runs count if data, weights and image size match and the protocol is `clean`. Seeds are averaged, settings are not: those
+    of the best validation score count, as in the report's tables (see `build_cells`).
 
     Raises:
         UserError: there is none; lists the number of backbones of each dataset.
     """
-    finetuned = [_finetuned_scores(one, results) for one in recommendations]
+    cells = [build_cells(list(_comparable_runs(one, results))) for one in recommendations]
+    finetuned = [
+        {name: cell.score(one["metric"])[0] for name, cell in found.items()}
+        for one, found in zip(recommendations, cells, strict=True)
+    ]
     enough = [i for i, scores in enumerate(finetuned) if len(scores) >= MIN_BACKBONES]
     if not enough:
         found = ", ".join(
@@ -82,7 +89,7 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
         )
     tests = [(one["dataset"], _test_fingerprint(one)) for one in recommendations]
     return [
-        _agreement(recommendations[i], finetuned[i], [finetuned[j] for j in enough if tests[j] != tests[i]])
+        _agreement(recommendations[i], cells[i], finetuned[i], [finetuned[j] for j in enough if tests[j] != tests[i]])
         for i in enough
     ]
 
@@ -126,27 +133,42 @@ def format_agreements(agreements: Sequence[Agreement]) -> str:
         lines.append(
             f"No interval: it needs three datasets or more, not {n_datasets}. With few backbones this is anecdotal."
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, *dict.fromkeys(note for one in agreements for note in one.notes)])
 
 
-def _finetuned_scores(recommendation: Json, results: Sequence[Json]) -> dict[str, float]:
-    """{backbone of the recommendation: its test score, the mean over seeds}.
+def _comparable_runs(recommendation: Json, results: Sequence[Json]) -> Iterator[Run]:
+    """The fine-tuned runs of its backbones, see `validate`.
 
     Raises:
-        UserError: a score is not a finite number.
+        UserError: the result of one is damaged.
     """
     rows = {row["backbone"]: row for row in recommendation["backbones"]}
-    scores: dict[str, dict[str, float]] = defaultdict(dict)
     for result in results:
         row = rows.get(result["backbone"])
         if row and _comparable(recommendation, row, result):
-            value = result["test"][recommendation["metric"]]["value"]
-            if not math.isfinite(value):
+            try:
+                run = parse_result(result, Path())
+                run.scores[recommendation["metric"]]
+            except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
                 raise UserError(
-                    f"{row['backbone']} on {result['dataset']}: a fine-tuned score is {value}, not a finite number"
-                )
-            scores[result["backbone"]][json.dumps(result["test"])] = value  # the same scores: the same run
-    return {name: sum(values.values()) / len(values) for name, values in scores.items()}
+                    f"a run of {row['backbone']} on {result['dataset']} cannot be used: {type(error).__name__}: {error}"
+                ) from None
+            yield run
+
+
+def _notes(dataset: str, cells: Mapping[str, Cell]) -> Iterator[str]:
+    for name, cell in cells.items():
+        if cell.excluded:
+            yield (
+                f"{dataset}, {name}: {cell.search_budget}; {len(cell.runs)} of its runs count ({cell.setup}), "
+                f"{cell.excluded} of other settings, or repeats, do not"
+            )
+    setups: dict[str, list[str]] = defaultdict(list)
+    for name, cell in cells.items():
+        setups[cell.setup].append(name)
+    if len(setups) > 1:
+        listed = "; ".join(f"{', '.join(names)} {setup}" for setup, names in setups.items())
+        yield f"{dataset}: size, epochs or recipe differ: {listed}"
 
 
 def _comparable(recommendation: Json, row: Json, result: Json) -> bool:
@@ -170,7 +192,10 @@ def _test_fingerprint(recommendation: Json) -> str:
 
 
 def _agreement(
-    recommendation: Json, finetuned: Mapping[str, float], others: Sequence[Mapping[str, float]]
+    recommendation: Json,
+    cells: Mapping[str, Cell],
+    finetuned: Mapping[str, float],
+    others: Sequence[Mapping[str, float]],
 ) -> Agreement:
     from scipy.stats import weightedtau
 
@@ -184,4 +209,5 @@ def _agreement(
         values = [row[score] for row in rows.values()]
         truth = [finetuned[name] for name in rows]
         tau[score] = None if None in values else float(weightedtau(truth, values).statistic)
-    return Agreement(recommendation["dataset"], _test_fingerprint(recommendation), len(rows), tau)
+    dataset = recommendation["dataset"]
+    return Agreement(dataset, _test_fingerprint(recommendation), len(rows), tau, tuple(_notes(dataset, cells)))

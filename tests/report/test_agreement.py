@@ -8,7 +8,8 @@ import pytest
 
 from common.__main__ import main
 from common.errors import UserError
-from common.recommend import validate
+from common.report import agreement
+from common.report.runs import REQUIRED
 
 
 def recommendation(dataset: str, scores: dict[str, float]) -> dict:
@@ -27,11 +28,18 @@ def recommendation(dataset: str, scores: dict[str, float]) -> dict:
     }
 
 
-def finetuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
+def finetuned(dataset: str, scores: dict[str, float], /, lr: float = 1e-3, **more) -> list[dict]:
+    """Results of one seed."""
+    split = {"kind": "clean", "fingerprint": "f", "test_fingerprint": "x", "train": 80, "val": 10, "test": 20}
+    recipe = {"name": "clean", "phases": [{"steps": 20, "lr": lr}], "eval_every": 10}
+    versions = dict.fromkeys(("python", "torch", "torchvision", "timm"), "1")
+    split |= more.pop("split", {})
     return [
-        {"dataset": dataset, "backbone": name, "weights": "pip:...", "protocol": "clean", "subset": False, "shots": None,
-         "fraction": None, "fold": None, "split": {"kind": "clean", "test_fingerprint": "x"}, "preprocess": {"size": [32, 32]},
-         "test": {"top1": {"value": s}}, **more}
+        {"dataset": dataset, "backbone": name, "weights": "pip:...", "protocol": "clean", "chosen_on": "val", "subset": False,
+         "shots": None, "fraction": None, "fold": None, "split": split, "preprocess": {"size": [32, 32]}, "classes": 3, "seed": 0,
+         "recipe": recipe, "recipe_source": "options", "augment": {}, "balanced_sampling": False, "batch_size": 8, "steps_per_epoch": 10,
+         "metric": "top1", "test": {metric: {"value": s, "interval": None} for metric in REQUIRED}, "best": {"val_top1": s},
+         "parameters": 1, "macs": 1, "cost": {}, "device": "CPU", "threads": 1, "precision": "fp32", "caveats": [], **versions, **more}
         for name, s in scores.items()
     ]  # fmt: skip
 
@@ -40,7 +48,9 @@ def finetuned(dataset: str, scores: dict[str, float], **more) -> list[dict]:
 def _any_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Any name is a backbone's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(validate.build, "get_backbone", lambda name: SimpleNamespace(weights="pip:..."))
+    monkeypatch.setattr(
+        agreement.build, "get_backbone", lambda name: SimpleNamespace(weights="pip:...", pretrained_on="ImageNet-1k")
+    )
 
 
 def test_weighted_taus(capsys: pytest.CaptureFixture) -> None:
@@ -56,15 +66,15 @@ def test_weighted_taus(capsys: pytest.CaptureFixture) -> None:
         runs += finetuned("one", {"a": 0.99}, **more)  # not comparable
     Path("runs.jsonl").write_text("\n".join(map(json.dumps, runs)))
     paths = [Path(name) for name in ("one.json", "two.json", "three.json", "runs.jsonl")]
-    agreements = validate.validate(*validate.read(paths))
+    agreements = agreement.validate(*agreement.read(paths))
     for one in agreements:
         assert one.backbones == 4
         assert one.tau["score"] == pytest.approx(1) and one.tau["knn"] == pytest.approx(-1)
         assert one.tau["other_datasets"] == pytest.approx(1)
 
     def mean(*taus: float | None, names: str = "abcdef") -> object:
-        agreements = [validate.Agreement(name, "x", 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)]
-        return validate.mean(agreements, "score")
+        agreements = [agreement.Agreement(name, "x", 3, {"score": tau}) for name, tau in zip(names, taus, strict=False)]
+        return agreement.mean(agreements, "score")
 
     interval = pytest.approx((-0.742, 1.0), abs=1e-3)  # t of 2 degrees of freedom is 4.303; a tau is at most 1
     assert mean(1.0, 0.0, 0.5) == (0.5, interval)
@@ -79,25 +89,25 @@ def test_weighted_taus(capsys: pytest.CaptureFixture) -> None:
 def test_folders_differ_by_their_test_images() -> None:
     order, split = {"a": 0.5, "b": 0.6, "c": 0.7}, {"kind": "clean", "test_fingerprint": "y"}
     first, second = (recommendation("folder", order), {**recommendation("folder", order), "test_fingerprint": "y"})
-    agreements = validate.validate(
+    agreements = agreement.validate(
         [first, second], finetuned("folder", order) + finetuned("folder", order, split=split)
     )
     assert [one.tau["other_datasets"] for one in agreements] == pytest.approx([1, 1])
-    printed = validate.format_agreements(agreements)
+    printed = agreement.format_agreements(agreements)
     assert "three datasets or more, not 2" in printed
     old = {key: value for key, value in first.items() if key != "test_fingerprint"} | {"split": "z"}
     for fingerprint, enough in (("z", True), ("w", False)):
-        runs = finetuned("folder", order, split={"kind": "clean", "fingerprint": fingerprint})
+        runs = finetuned("folder", order, split={"fingerprint": fingerprint, "test_fingerprint": ""})
         if enough:
-            assert len(validate.validate([old], runs)) == 1
+            assert len(agreement.validate([old], runs)) == 1
         else:
             with pytest.raises(UserError, match="nothing to validate"):
-                validate.validate([old], runs)
+                agreement.validate([old], runs)
 
 
 def test_other_datasets_exclude_the_same_one() -> None:
     order = {"a": 0.5, "b": 0.6, "c": 0.7}
-    (one, again) = validate.validate(
+    (one, again) = agreement.validate(
         [recommendation("one", order), recommendation("one", order)], finetuned("one", order)
     )
     assert one.tau["other_datasets"] is None and again.tau["other_datasets"] is None
@@ -106,9 +116,9 @@ def test_other_datasets_exclude_the_same_one() -> None:
 def test_user_errors(capsys: pytest.CaptureFixture) -> None:
     pair = {"a": 0.5, "b": 0.6}
     with pytest.raises(UserError, match=r"3 or more of its backbones .* one 2"):
-        validate.validate([recommendation("one", pair)], finetuned("one", pair))
-    with pytest.raises(UserError, match="b on one: a fine-tuned score is nan, not a finite number"):
-        validate.validate([recommendation("one", pair)], finetuned("one", pair | {"b": float("nan")}))
+        agreement.validate([recommendation("one", pair)], finetuned("one", pair))
+    with pytest.raises(UserError, match=r"a run of b on one cannot be used: .* its top1 is nan, not a finite number"):
+        agreement.validate([recommendation("one", pair)], finetuned("one", pair | {"b": float("nan")}))
     Path("other.json").write_text('{"some": "thing"}')
     for path, message in (("nowhere", "no file or folder nowhere"), ("other.json", "neither a recommendation")):
         with pytest.raises(SystemExit) as end:
@@ -117,6 +127,26 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_a_repeated_run_counts_once() -> None:
-    runs = finetuned("one", {"a": 0.45, "b": 0.9, "c": 0.8}) + 2 * finetuned("one", {"b": 0.1})
-    (agreement,) = validate.validate([recommendation("one", {"a": 0.5, "b": 0.6, "c": 0.7})], runs)
-    assert agreement.tau["score"] == pytest.approx(1)
+    runs = finetuned("one", {"a": 0.45, "b": 0.9, "c": 0.8}) + 2 * finetuned("one", {"b": 0.1}, seed=1)
+    (found,) = agreement.validate([recommendation("one", {"a": 0.5, "b": 0.6, "c": 0.7})], runs)
+    assert found.tau["score"] == pytest.approx(1)
+
+
+def test_settings_are_not_averaged() -> None:
+    """The best on validation counts, whatever it scores on test; what does not count is named."""
+    order = {"a": 0.5, "b": 0.6, "c": 0.7}
+    runs = finetuned("one", {"a": 0.5, "c": 0.7}, steps_per_epoch=5) + finetuned("one", {"b": 0.62})
+    runs += finetuned("one", {"b": 0.58}, seed=1)  # the mean of both seeds is 0.6
+    runs += finetuned("one", {"b": 0.95}, lr=3e-4, best={"val_top1": 0.1})
+    (found,) = agreement.validate([recommendation("one", order)], runs)
+    assert found.tau["score"] == pytest.approx(1), "with the third, b would be the first"
+    left_out, differ = found.notes
+    assert left_out.startswith(
+        "one, b: the best of 2 settings on validation, rate by hand; 2 of its runs count (32x32, "
+    )
+    assert left_out.endswith(", label smoothing 0), 1 of other settings, or repeats, do not")
+    assert (
+        differ.startswith("one: size, epochs or recipe differ: a, c 32x32, 4 epochs, ")
+        and "; b 32x32, 2 epochs, " in differ
+    )
+    assert agreement.format_agreements([found]).endswith(f"{left_out}\n{differ}")

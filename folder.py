@@ -18,7 +18,7 @@ DATASET = Dataset(
     classes=None,
     counts=None,
     image_size=(224, 224),
-    augment=Augment(crop=0.5, flip=True),
+    augment=Augment(crop=0.5, flip=True, dihedral=None),
     get="point --data_dir at a folder or archive with one folder of images per class, or pass --labels FILE",
 )
 

@@ -36,7 +36,7 @@ DATASET = Dataset(
     classes=39,
     counts={"train": 44_343, "test": 11_105},
     image_size=(256, 256),
-    augment=Augment(crop=0.7, dihedral=True),
+    augment=Augment(crop=0.5, flip=True),
     get="unpack Plant_leaf_diseases_dataset_without_augmentation.zip (data.mendeley.com/datasets/tywbtsjrjv) into it",
     sources=(
         # with the leaf map, a manual download: mohanty/PlantVillage at 9e97599868962bd0079b8db4b7f1efa9185fa1e7, data.zip,

@@ -11,6 +11,7 @@ from benchmarks.default_runs import PROBE, RECIPE, RECIPES, RESULTS
 
 CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10, "cub": 100, "cifar10": 10, "plants": 8, "ucmerced": 21}
 DEFAULT = {**RECIPE, "steps": 300}
+TURNED = ("eurosat", "ucmerced")  # `dihedral` is their default, `flip` that of the others
 NAMES = {
     "layer_decay": "layer-wise decay 0.8",
     "weight_decay": "weight decay 0.5 instead of 0.05",
@@ -119,6 +120,29 @@ def mirrored() -> str:
     )
 
 
+def augment() -> str:
+    """What orientation.py measured, and what crops with all symmetries of the square have on test over mirrored crops."""
+    measured = map(json.loads, (RESULTS / "orientation.jsonl").read_text().splitlines())
+    flips, turns = (runs_of(**DEFAULT, augment=name) for name in ("flip", "dihedral"))
+    networks = list(dict.fromkeys(network for _, network in turns))
+
+    def gain(pair: Pair) -> str:
+        if pair not in flips or pair not in turns:
+            return ""
+        top1, nll = (turns[pair][f"test_{name}"] - flips[pair][f"test_{name}"] for name in ("top1", "nll"))
+        return f"{100 * top1:+.1f}, {nll:+.3f}"
+
+    rows = [
+        (
+            found["data"], f"{100 * found['rotation']:.0f}", f"{100 * found['top1']:.0f}, {100 * found['top1_turned']:.0f}",
+            *(gain((found["data"], network)) for network in networks),
+        )
+        for found in sorted(measured, key=lambda found: found["rotation"])
+    ]  # fmt: skip
+    columns = (f"turns, `{short(network)}`: points, NLL" for network in networks)
+    return table(("images", "rotation found (%)", "top-1 of the probe, turned (%)", *columns), rows)
+
+
 def grid(probes: dict[Pair, Run], pairs: dict[Pair, list[Run]]) -> str:
     """A line per network, a column per dataset: probe, default."""
     datasets = [data for data in CLASSES if any(data == pair[0] for pair in pairs)]
@@ -148,6 +172,7 @@ def full_runs(pair: Pair) -> list[Run]:
         if (run["data"], run["network"], run["seed"]) == (*pair, 0)
         and run["config"].keys() <= DEFAULT.keys() | NAMES.keys()
         and run["config"]["steps"] == DEFAULT["steps"]
+        and run["config"].get("augment") != ("dihedral" if pair[0] in TURNED else "flip")
     ]
 
 
@@ -253,6 +278,7 @@ TABLES = {
     "few": partial(few, 5),
     "twenty": partial(few, 20),
     "mirrored": mirrored,
+    "augment": augment,
     "shift": shift,
     "factors": factors,
 }

@@ -278,6 +278,12 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         [config(*PRETRAINED, *more) for more in ((3e-4, 500), (5e-4, 500), (3e-4, 1000))],
     ),
     "drop_path": (BATCH_NORM[:2], MAIN, [config(*PRETRAINED, 3e-4, drop_path=0.1)]),
+    "augment": (
+        BATCH_NORM[:2], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, augment=name) for name in ("flip", "dihedral")],
+    ),
+    "layer_decay": (
+        tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, layer_decay=decay) for decay in (0.8, 0.9)],
+    ),
     "rate": (BATCH_NORM[:1], tuple(BENCHMARKS), [config(*PRETRAINED, 5e-4)]),
     "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
     "shots": (

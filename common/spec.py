@@ -68,7 +68,7 @@ class Augment:
 
     crop: float = 1.0  # smallest fraction of the area that a random crop keeps; 1: no crop
     flip: bool = False  # horizontal
-    dihedral: bool = False  # the symmetries of the square or rectangle: images without an orientation
+    dihedral: bool | None = False  # the symmetries of the square or rectangle; None: if the images have no orientation
     shift: float = 0.0  # by whole pixels, up to this fraction of the side
     trivial: bool = False  # TrivialAugmentWide (arXiv 2103.10158)
 

@@ -136,8 +136,8 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--balanced_sampling", action="store_true",
                        help="sample all classes equally often, with replacement")
     group.add_argument("--augment", choices=("sheet", *AUGMENTS),
-                       help="data augmentation: the data sheet's, none, TrivialAugmentWide, CIFAR's, or random crops with the symmetries "
-                            "of the square, for aerial images and microscopy (default: the data sheet's; from scratch CIFAR's)")
+                       help="data augmentation: the data sheet's, none, TrivialAugmentWide, CIFAR's, or random crops, mirrored (flip) or with all "
+                            "symmetries of the square (dihedral), for aerial images and microscopy (default: the data sheet's; from scratch CIFAR's)")
     group.add_argument("--seed", type=int, default=0, metavar="N",
                        help="seed of validation split, order, augmentation, random weights and bootstrap (default: %(default)s)")
 

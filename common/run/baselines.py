@@ -15,16 +15,10 @@ from ..data.images.cache import content_hash
 from ..errors import UserError
 from ..files.disk_cache import cached
 from ..metrics import classification
-from ..models import weights
-from ..models.build import get_backbone
 from ..spec import RunConfig
-from ..transfer.grouping import BACKBONE, SIZE
-from . import provenance
 from .trained_on import seen_caveats
 
 if TYPE_CHECKING:
-    import torch
-
     from ..transfer.features import Extractor
 
 FORMAT = 1  # of the cached scores: increase it when they would differ
@@ -46,27 +40,24 @@ def log_baselines(
     config: RunConfig,
     dataset: LoadedDataset,
     settings: dict[str, Any],
-    device: "torch.device",
     seen: np.ndarray,
     log: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """`score_baselines`, logged after the number of test images that the initial weights have seen, (N,) bool."""
     for caveat in seen_caveats(config, seen):
         log({"note": caveat})
-    baselines = score_baselines(config, dataset, device, settings["precision"])
+    baselines = score_baselines(config, dataset)
     log({"baselines": baselines, "metric": settings["metric"]})
     return baselines
 
 
-def score_baselines(
-    config: RunConfig, dataset: LoadedDataset, device: "torch.device", precision: str
-) -> dict[str, Any]:
+def score_baselines(config: RunConfig, dataset: LoadedDataset) -> dict[str, Any]:
     """{"n_train", "n_test", "scores": {baseline: {metric: score}}}, fitted to train and validation, scored on test.
 
     Cached on disk. `frozen_probe` needs the weights of a small network on this machine, `file_metadata` files, and all but
     `largest_class` `MIN_FIT` training images.
     """
-    sample, extractor = _draw(dataset), _small_network(device, precision)
+    sample, extractor = _draw(dataset), _small_extractor()
 
     def compute() -> dict[str, Any]:
         logits = _predict(dataset, sample, extractor)
@@ -88,7 +79,7 @@ def score_baselines(
         "images": content_hash(dataset.samples.images, dataset.pixels.shape[1:3], dataset.preprocess),
         "sample": hashlib.sha256(np.concatenate((sample.positions, sample.labels)).tobytes()).hexdigest(),
         "n_train": sample.n_train,
-        "network": extractor and [extractor.sha256, extractor.machine, extractor.precision],
+        "network": extractor and extractor.sha256,
         "versions": [version("scikit-learn"), version("torch")],
     }
     return cached("baselines", key, compute)
@@ -133,25 +124,14 @@ def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
     return np.log(probabilities)
 
 
-def _small_network(device: "torch.device", precision: str) -> "Extractor | None":
-    """None: its weights are not on this machine."""
-    from ..transfer.features import Extractor
+def _small_extractor() -> "Extractor | None":
+    """None: the network's weights are not on this machine."""
+    from ..transfer.small_network import small_extractor
 
-    backbone = get_backbone(BACKBONE)
     try:
-        path, sha256 = weights.fetch(backbone, "imagenet", offline=True)
+        return small_extractor()
     except UserError:
         return None
-    return Extractor(
-        backbone=backbone,
-        weights=path,
-        sha256=sha256,
-        preprocess=backbone.preprocess(SIZE),
-        device=device,
-        machine=provenance.device_name(device),
-        precision=precision,
-        seed=0,
-    )
 
 
 def _probe_logits(pixels: np.ndarray, sample: _Sample, extractor: "Extractor") -> np.ndarray:

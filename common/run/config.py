@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # may differ in a resumed run: they do not change its results, which are bit-identical on the same machine
 # (weights and split are compared by their hashes)
 IGNORED = (
-    "folder", "weights", "split_file", "caveats", "layout", "missing_images", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
+    "folder", "weights", "split_file", "caveats", "layout", "missing_images", "orientation", "changed", "command", "commit", "python", "scipy", "pillow", "scikit-learn", "safetensors", "device", "threads",
 )  # fmt: skip
 
 

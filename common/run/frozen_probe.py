@@ -6,7 +6,8 @@ from collections import Counter
 from ..data.checks.baselines import MIN_FIT
 from ..data.checks.report import SEED, Report
 from ..errors import UserError
-from ..transfer.grouping import BACKBONE, SIZE, preprocess_for_probe, probe_features
+from ..transfer.grouping import preprocess_for_probe, probe_features
+from ..transfer.small_network import BACKBONE, SIZE
 
 MAX_IMAGES = 500  # sampled
 

@@ -86,7 +86,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     with run_folder(config, dataset, setup.settings, records=[]) as write:
         log(setup.settings)
         seen = seen_in_test(config, backbone, dataset)
-        baselines = log_baselines(config, dataset, setup.settings, device, seen, log)
+        baselines = log_baselines(config, dataset, setup.settings, seen, log)
         cost.reset_peak_memory(device)
         positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         features = _features(setup, positions)

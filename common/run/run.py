@@ -40,6 +40,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     from ..training.device import batch_errors
     from ..training.finetune import finetune
     from . import artifacts, evaluation, trained_on
+    from .augment import choose_augment
     from .baselines import log_baselines
     from .divergence import format_divergence
     from .search import search_recipe
@@ -47,7 +48,8 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
 
     setup = build_setup(config, backbone, dataset)
     log = log if setup.main_process else lambda record: None
-    setup = search_recipe(setup, log)
+    setup = search_recipe(choose_augment(setup, log), log)
+    config = setup.config
     if config.resume:
         setup = resume(setup)
     records = setup.saved["progress"]["records"] if setup.saved else []
@@ -59,8 +61,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
         seen = trained_on.seen_in_test(config, backbone, dataset)
         baselines = {}
         if setup.main_process:
-            device = setup.task.accelerator.device
-            baselines = log_baselines(config, dataset, setup.settings, device, seen, log)
+            baselines = log_baselines(config, dataset, setup.settings, seen, log)
         to_device(setup)
         fitted = finetune(setup.task, lambda r: (write(r), log(r)), setup.checkpoints, setup.saved)
         tested = evaluation.test(setup, fitted)

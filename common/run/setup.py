@@ -48,8 +48,9 @@ class Setup:
 
     @property
     def search_seconds(self) -> float:
-        """Of the initial head and of the trials of a recipe search, in this run or cached from an earlier one."""
-        return self.head_seconds + sum(trial["seconds"] for trial in self.settings["recipe_search"] or ())
+        """Of the initial head, the trials of a recipe search and the images' orientation, in this run or cached from an earlier one."""
+        found = [*(self.settings["recipe_search"] or ()), *filter(None, [self.settings["orientation"]])]
+        return self.head_seconds + sum(each["seconds"] for each in found)
 
     @property
     def checkpoints(self) -> checkpoint.CheckpointConfig:
@@ -87,6 +88,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         "recipe_source": source,
         "rate_evidence": asdict(recipes.measured_lr(backbone)) if source in ("measured", "taken_over") else None,
         "recipe_search": _previous(config).get("recipe_search"),
+        "orientation": _previous(config).get("orientation"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compile_mode is not None,

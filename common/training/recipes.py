@@ -16,6 +16,7 @@ AUGMENTS = {
     "none": Augment(),
     "trivial": Augment(trivial=True),  # Mueller & Hutter 2021, arXiv 2103.10158
     "shift_flip": Augment(shift=1 / 8, flip=True),  # 4 of CIFAR's 32 pixels: He et al. 2016, section 4.2
+    "flip": Augment(crop=0.5, flip=True),  # as in the data sheets of photographs
     "dihedral": Augment(crop=0.7, dihedral=True),  # as in the data sheets of aerial images and microscopy
 }
 

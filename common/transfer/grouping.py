@@ -12,6 +12,7 @@ from ..data.images.cache import content_hash, decode_cached
 from ..files.disk_cache import cached
 from ..models import build, weights
 from ..spec import Preprocess, Samples
+from .small_network import BACKBONE, SIZE, small_extractor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .group_test import Drop
 
 FORMAT = 3  # of the cached results: increase it to invalidate older ones
-BACKBONE, SIZE = "efficientnet_lite0", (64, 64)  # the frozen network and its input in pixels
 LIMITS = (1000, 3000)  # images tested: the second only if the first show a drop
 MIN_DROP = 0.01  # of the accuracy: a smaller one does not matter
 BLOCK = 20  # neighbours by name that are sampled together
@@ -161,23 +161,10 @@ def probe_features(
     images: Sequence, positions: Sequence[int], preprocess: Preprocess, offline: bool, cache: bool
 ) -> "dict[int, np.ndarray | None]":
     """{position: (D,) features}; None for an image that cannot be read. Computed on the CPU, the same everywhere."""
-    import torch
-
     from ..data.images.decode import decode
-    from .features import Extractor, cached_features, extract_features
+    from .features import cached_features, extract_features
 
-    backbone = build.get_backbone(BACKBONE)
-    path, sha256 = weights.fetch(backbone, "imagenet", offline)
-    extractor = Extractor(
-        backbone=backbone,
-        weights=path,
-        sha256=sha256,
-        preprocess=preprocess,
-        device=torch.device("cpu"),
-        machine="",
-        precision="fp32",
-        seed=0,
-    )
+    extractor = small_extractor(preprocess, offline)
     selected, every = _select(images, positions), range(len(positions))
     if cache:
         values = cached_features(extractor, selected, every, None).values

@@ -1,0 +1,92 @@
+"""The augmentation of a run, where the data sheet leaves it open: images without an orientation are turned by quarters, too."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from ..data.dataset import LoadedDataset
+from ..data.images.cache import content_hash
+from ..errors import UserError
+from ..files.disk_cache import cached
+from ..training.recipes import AUGMENTS
+from ..transfer.linear_probe import FOLDS
+from ..transfer.orientation import has_orientation, measure, turned_features
+from ..transfer.small_network import small_extractor
+from .setup import Setup
+
+FORMAT = 1  # of the cached figures: increase it when they would differ
+MIN_IMAGES, MAX_IMAGES = 400, 600  # outside test; with fewer, flowers look as free of an orientation as aerial images
+
+
+def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
+    """The setup with quarter turns if the data sheet leaves them open and the images have no orientation; `log` gets the reason.
+
+    A resumed run keeps its augmentation. Without `MIN_IMAGES` square images and the weights of the small network there are no turns.
+    """
+    augment, task = setup.config.dataset.augment, setup.task
+    if augment.dihedral is not None:
+        return setup
+    found = setup.settings["orientation"]
+    if not found and task.recipe.steps and not setup.config.resume:
+        found = _measure(setup.dataset, cache=not setup.config.no_cache)
+    augment = replace(augment, dihedral=False)
+    if found and not has_orientation(found):
+        augment = AUGMENTS["dihedral"]
+        log({"note": _format(found)})
+    config = replace(setup.config, dataset=replace(setup.config.dataset, augment=augment))
+    settings = setup.settings | {"augment": asdict(augment), "orientation": found}
+    return replace(setup, config=config, task=replace(task, augment=augment), settings=settings)
+
+
+def _format(found: dict[str, Any]) -> str:
+    return (
+        f"the images have no orientation: of {found['n']} a probe finds the rotation of {100 * found['rotation']:.0f} % (chance 25 %), and classifies "
+        f"{100 * found['top1_turned']:.0f} % of the turned ones and {100 * found['top1']:.0f} % of the others; training turns them by quarters, too (--augment dihedral; flip: not)"
+    )
+
+
+def _measure(dataset: LoadedDataset, cache: bool) -> dict[str, Any] | None:
+    """On a sample of training and validation images, the same for all seeds."""
+    positions = _draw(dataset)
+    height, width = dataset.pixels.shape[1:3]
+    if len(positions) < MIN_IMAGES or height != width:
+        return None
+    try:
+        extractor = small_extractor()
+    except UserError:
+        return None
+    labels = np.unique(np.asarray(dataset.samples.labels)[positions], return_inverse=True)[1]
+    groups = (
+        dataset.samples.groups and np.unique([dataset.samples.groups[i] for i in positions], return_inverse=True)[1]
+    )
+    if groups is not None and groups.max() < FOLDS:
+        groups = None
+
+    def compute() -> dict[str, Any]:
+        begin = time.perf_counter()
+        pixels = dataset.pixels[dataset.indices[positions]]
+        return {**measure(turned_features(extractor, pixels), labels, groups), "seconds": time.perf_counter() - begin}
+
+    if not cache:
+        return compute()
+    key = {
+        "format": FORMAT,
+        "images": content_hash(dataset.samples.images, dataset.pixels.shape[1:3], dataset.preprocess),
+        "sample": hashlib.sha256(np.stack((positions, labels)).tobytes()).hexdigest(),
+        "groups": groups is not None and hashlib.sha256(groups.tobytes()).hexdigest(),
+        "network": extractor.sha256,
+        "versions": [version("scikit-learn"), version("torch")],
+    }
+    return cached("orientations", key, compute)
+
+
+def _draw(dataset: LoadedDataset) -> np.ndarray:
+    """(N,) positions outside test, of classes with two of them at least."""
+    split, labels = dataset.split, np.asarray(dataset.samples.labels)
+    drawn = np.random.default_rng(0).permutation(sorted(split.train + split.val))[:MAX_IMAGES]
+    return np.sort(drawn[np.bincount(labels[drawn])[labels[drawn]] > 1])

@@ -10,13 +10,16 @@ from scipy.special import ndtri
 from ..statistics import intervals, paired, posterior
 from ..statistics.intervals import stretch
 
-CONFIDENCE = 0.95
+ALPHA = 0.05  # of a difference, and all of them together
 SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A backbone among others. Scores are fractions, intervals 95 %."""
+    """A backbone among others. Scores are fractions, intervals 95 %.
+
+    The intervals of tied backbones hold together, so that each includes 0 (Strassburger & Bretz 2008, Stat. Med. 27:4914).
+    """
 
     name: str
     score: float
@@ -24,8 +27,9 @@ class Standing:
     p_best: float  # P(it is the best), by the posterior of the true scores
     regret: float  # expected loss against the best, likewise
     behind: float  # the leader's score minus this one
+    behind_error: float  # its standard error
     behind_interval: tuple[float, float]
-    tied: bool  # not significantly different from the leader, by Holm's procedure at 5 %
+    tied: bool  # not significantly different from the leader, by Holm's procedure at 5 %; the leader itself is
     p_equivalent: float  # P(it is at most half a point below the best), by the posterior
     equivalent: bool  # whether that is `posterior.EQUIVALENT` or more
 
@@ -46,7 +50,8 @@ def rank(
     draws = true_scores(predicted, labels, metric, seed, groups)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = posterior.p_equivalent(draws)
-    tied = _tied(behind, leader)
+    differences = [scores[leader] - score for score in scores]
+    tied, behind_intervals = _compare(differences, behind, leader, n_units)
     return [
         Standing(
             name=names[k],
@@ -54,10 +59,9 @@ def rank(
             interval=intervals.of_mean(per_image[k], groups, n),
             p_best=float(p_best[k]),
             regret=float(regret[k]),
-            behind=scores[leader] - scores[k],
-            behind_interval=_difference_interval(scores[leader] - scores[k], behind[:, k], n_units)
-            if k != leader
-            else (0, 0),
+            behind=differences[k],
+            behind_error=float(np.hypot(behind[:, k].std(), 1 / (n_units + 2))),
+            behind_interval=behind_intervals[k],
             tied=k in tied,
             p_equivalent=float(p_equivalent[k]),
             equivalent=bool(p_equivalent[k] >= posterior.EQUIVALENT),
@@ -120,21 +124,35 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
     return centre + stretch(groups) * (resampled - centre)
 
 
-def _difference_interval(value: float, resampled: ndarray, n: float) -> tuple[float, float]:
-    """95 %, with the variance of half an image in each cell of the paired table (Agresti & Min 2005): never of no width."""
-    low, high = np.quantile(resampled, (0.025, 0.975))
-    extra = ndtri(0.975) / (n + 2)
+def _compare(
+    differences: Sequence[float], behind: ndarray, leader: int, n: float
+) -> tuple[set[int], list[tuple[float, float]]]:
+    """The tied ones, and the intervals of the differences to the leader, see `Standing`. `behind`: (R, K)."""
+    separate = [_difference_interval(x, behind[:, k], n, ALPHA) for k, x in enumerate(differences)]
+    tied = _not_rejected(behind, leader) | {k for k, (low, _) in enumerate(separate) if low <= 0}
+    intervals = separate.copy()
+    for k in tied - {leader}:
+        low, high = _difference_interval(differences[k], behind[:, k], n, ALPHA / (len(tied) - 1))
+        intervals[k] = (min(low, 0.0), high)
+    intervals[leader] = (0.0, 0.0)
+    return tied, intervals
+
+
+def _difference_interval(value: float, resampled: ndarray, n: float, alpha: float) -> tuple[float, float]:
+    """With the variance of half an image in each cell of the paired table (Agresti & Min 2005): never of no width."""
+    low, high = np.quantile(resampled, (alpha / 2, 1 - alpha / 2))
+    extra = ndtri(1 - alpha / 2) / (n + 2)
     return max(-1.0, float(value - np.hypot(value - low, extra))), min(
         1.0, float(value + np.hypot(high - value, extra))
     )
 
 
-def _tied(behind: ndarray, leader: int) -> set[int]:
-    """See `Standing.tied`; p-values as in `paired.paired_bootstrap`. `behind`: (R, K)."""
+def _not_rejected(behind: ndarray, leader: int) -> set[int]:
+    """By Holm's procedure at 5 %, and the leader; p-values as in `paired.paired_bootstrap`. `behind`: (R, K)."""
     others = [k for k in range(behind.shape[1]) if k != leader]
     tails = np.minimum((behind <= paired.ROUNDING).sum(0), (behind >= -paired.ROUNDING).sum(0))
     p_values = paired.holm(np.minimum(1, 2 * (tails[others] + 1) / (len(behind) + 1)))
-    return {leader} | {k for k, p in zip(others, p_values, strict=True) if p > 1 - CONFIDENCE}
+    return {leader} | {k for k, p in zip(others, p_values, strict=True) if p > ALPHA}
 
 
 def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:

@@ -165,8 +165,7 @@ def _more_images(first: Row, tied: Sequence[Row], n_images: int) -> str:
     """The number of images at which the difference to the nearest tied backbone would be significant, if it stays as large."""
     if not tied or tied[0]["behind"] <= 0:
         return ""
-    low, high = tied[0]["behind_interval"]
-    needed = n_images * (POWER * (high - low) / (2 * 1.96) / tied[0]["behind"]) ** 2
+    needed = n_images * (POWER * tied[0]["behind_error"] / tied[0]["behind"]) ** 2
     if needed > AFFORDABLE * n_images:
         return ""
     pair = f"{first['backbone']} and {tied[0]['backbone']}"

@@ -21,6 +21,7 @@ def test_ranking_with_uncertainty() -> None:
     for one in standings:
         other = paired.paired_bootstrap(correct[standings[0].name], correct[one.name])
         assert one.behind == pytest.approx(other.difference)
+        # one is tied with the leader, so no interval is wider than its own
         assert one.behind_interval == pytest.approx((other.low, other.high), abs=0.006)
     balanced = ranking.rank(list("abcd"), predicted, labels, "balanced_accuracy", 0)
     for one in balanced:
@@ -51,3 +52,21 @@ def test_the_same_few_images_right_is_no_certain_difference() -> None:
     first, second = ranking.rank(["a", "b"], labels[None].repeat(2, 0), labels, "top1", 0)
     assert first.behind_interval == (0, 0)
     assert second.behind_interval == pytest.approx((-1.96 / 6, 1.96 / 6), abs=1e-4)
+
+
+def test_what_is_not_distinguishable_has_an_interval_with_zero() -> None:
+    """Although Holm's procedure corrects for the number of comparisons, and an interval of 95 % alone may exclude 0."""
+    rng, corrected = np.random.default_rng(0), 0
+    for seed in range(8):
+        labels = np.zeros(rng.integers(20, 300), int)
+        skill = rng.uniform(0.7, 0.9, (6, 1))
+        predicted = (rng.random((6, len(labels))) > skill).astype(int)
+        first, *others = ranking.rank(list("abcdef"), predicted, labels, "top1", seed)
+        assert first.tied and first.behind_interval == (0, 0)
+        for one in others:
+            low, high = one.behind_interval
+            assert one.tied == (low <= 0) and low <= one.behind <= high
+            corrected += one.tied and one.behind > 1.96 * one.behind_error
+            if not one.tied:
+                assert high - low == pytest.approx(2 * 1.96 * one.behind_error, rel=0.2)
+    assert corrected, "an interval alone would exclude 0"

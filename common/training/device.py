@@ -68,6 +68,19 @@ def prepare(device: torch.device, precision: str) -> None:
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
 
 
+@contextmanager
+def prepared(device: torch.device, precision: str) -> Iterator[None]:
+    """`prepare` within the block: afterwards cuDNN and TF32 are as before, for a run on another device or in another precision."""
+    cudnn, matmul = torch.backends.cudnn, torch.get_float32_matmul_precision()
+    before = cudnn.benchmark, cudnn.allow_tf32
+    prepare(device, precision)
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.allow_tf32 = before
+        torch.set_float32_matmul_precision(matmul)
+
+
 def resolve_precision(device: torch.device, precision: str, cpu_bf16: bool) -> str:
     """`precision`, with auto resolved to fp32, bf16 or fp16.
 

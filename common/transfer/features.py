@@ -31,7 +31,7 @@ from ..models import build
 from ..models.registry import Backbone
 from ..models.state_dict import load_state_dict
 from ..spec import Preprocess
-from ..training.device import is_out_of_memory, prepare
+from ..training.device import is_out_of_memory, prepared
 
 FORMAT = 1  # of the files and their computation: increase it to invalidate older ones
 MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; larger is not faster
@@ -128,21 +128,20 @@ def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, preci
     Raises:
         UserError: out of memory for one image, or features that are not finite.
     """
-    device = batches.device
-    prepare(device, precision)
+    device, dtype = batches.device, DTYPES.get(precision)
     net = remove_head(net, backbone.head).to(device, memory_format=batches.memory_format).eval()
-    dtype = DTYPES.get(precision)
     features = None
-    while features is None:
-        try:
-            with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
-                features = _forward(net, batches, backbone.name)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if batches.batch_size == 1:
-                raise UserError("out of memory for a single image: use a smaller --image_size") from None
-            batches = replace(batches, batch_size=batches.batch_size // 2)
+    with prepared(device, precision), torch.inference_mode():
+        while features is None:
+            try:
+                with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                    features = _forward(net, batches, backbone.name)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if batches.batch_size == 1:
+                    raise UserError("out of memory for a single image: use a smaller --image_size") from None
+                batches = replace(batches, batch_size=batches.batch_size // 2)
     if not np.isfinite(features.values).all():
         raise UserError(f"its features are NaN or infinite in {precision}")
     return features

@@ -10,6 +10,7 @@ from common.data.loader import Batches
 from common.errors import UserError
 from common.metrics import cost
 from common.models import build
+from common.training.device import prepared
 from common.transfer import features
 from common.transfer.features import Features
 
@@ -75,3 +76,11 @@ def test_a_busy_machine_does_not_change_the_rate(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(cost, "time", clock)
     found = features.forward_features(net, row, ten_images(2), "fp32")
     assert found.images_per_second == 8 / (4 * 2)
+
+
+def test_the_precision_of_a_run_stays() -> None:
+    """Features in float32, between the setup of a run in bfloat16 and its training."""
+    row = build.get_backbone("timm:test_resnet")
+    with prepared(torch.device("cuda"), "bf16"):
+        features.forward_features(build.create_model(row, 2, None), row, ten_images(8), "fp32")
+        assert torch.get_float32_matmul_precision() == "high" and torch.backends.cudnn.allow_tf32

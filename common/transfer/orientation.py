@@ -13,6 +13,9 @@ from .features import Extractor, extract_features
 TURNS = 4  # quarter turns: chance is 1/4
 MAX_ROTATION = 0.32  # accuracy; flowers, the hardest photographs tried, have 0.34 (docs/training.md)
 MIN_RATIO = 0.95  # of the accuracy on turned images to that on the images as they are
+MIN_CLASS_RATIO = 0.5  # the same for each class: a class of vertical lines keeps a third
+MIN_HITS = 10  # images of a class that are right as they are: fewer say little
+MIN_LEAD = 0.1  # of the accuracy over the largest class: a probe that fails cannot notice that turns change classes
 
 
 class Orientation(TypedDict):
@@ -22,10 +25,18 @@ class Orientation(TypedDict):
     rotation: float  # of the number of quarter turns
     top1: float  # of the class, of images as they are
     top1_turned: float  # by the same probe, turned by one, two or three quarters
+    class_ratio: float  # the lowest of any class, see `MIN_CLASS_RATIO`; 1 without `MIN_HITS` in any
+    largest_class: float  # fraction of the images
 
 
 def has_orientation(found: Orientation) -> bool:
-    return found["rotation"] > MAX_ROTATION or found["top1_turned"] < MIN_RATIO * found["top1"]
+    """Whether quarter turns change the images or their classes, or may do so unnoticed."""
+    return (
+        found["rotation"] > MAX_ROTATION
+        or found["top1_turned"] < MIN_RATIO * found["top1"]
+        or found["class_ratio"] < MIN_CLASS_RATIO
+        or found["top1"] < found["largest_class"] + MIN_LEAD
+    )
 
 
 def turned_features(extractor: Extractor, pixels: np.ndarray) -> np.ndarray:
@@ -50,5 +61,17 @@ def measure(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None)
             for turn in range(TURNS):
                 hits[turn, held_out] = probe.logits(features[turn, held_out]).argmax(1) == labels[held_out]
     return Orientation(
-        n=n, rotation=float((turns == turned).mean()), top1=float(hits[0].mean()), top1_turned=float(hits[1:].mean())
+        n=n,
+        rotation=float((turns == turned).mean()),
+        top1=float(hits[0].mean()),
+        top1_turned=float(hits[1:].mean()),
+        class_ratio=_class_ratio(hits, labels),
+        largest_class=float(np.bincount(labels).max() / n),
     )
+
+
+def _class_ratio(hits: np.ndarray, labels: np.ndarray) -> float:
+    """`hits`: (4, N) bool of images turned by 0 to 3 quarters."""
+    upright, *turned = (np.bincount(labels, weights=each) for each in hits)
+    tested = upright >= MIN_HITS
+    return float((np.mean(turned, axis=0)[tested] / upright[tested]).min(initial=1.0))

@@ -8,12 +8,12 @@ N, CLASSES = 400, 4
 LABELS = np.arange(N) % CLASSES
 
 
-def turned_features(of_class: float, of_turn: float, turning_class: bool = False) -> np.ndarray:
-    """(4, N, 16): noise, the class and the number of turns; with `turning_class` a turn makes one class of another."""
+def turned_features(of_class: float, of_turn: float, seen: np.ndarray = LABELS) -> np.ndarray:
+    """(4, N, 16): noise, the class and the number of turns; `seen`: (N,) or (4, N), the classes that images look like."""
     generator = np.random.default_rng(0)
     content = generator.normal(size=(N, 8))
     turns = np.arange(TURNS)
-    labels = (LABELS + turning_class * turns[:, None]) % CLASSES
+    labels = np.broadcast_to(seen, (TURNS, N))
     parts = [
         of_class * np.eye(CLASSES)[labels],
         of_turn * np.broadcast_to(np.eye(TURNS)[turns][:, None], (TURNS, N, TURNS)),
@@ -36,9 +36,24 @@ def test_a_rotation_that_can_be_told_is_an_orientation() -> None:
 
 def test_classes_that_are_orientations_have_one() -> None:
     """Arrows in four directions: the set of images is the same when all are turned, but not the classes."""
-    found = measure(turned_features(of_class=3.0, of_turn=0.0, turning_class=True), LABELS, None)
+    found = measure(turned_features(3.0, 0.0, (LABELS + np.arange(TURNS)[:, None]) % CLASSES), LABELS, None)
     assert found["rotation"] < 0.32  # nothing but the class shows how an image was turned
     assert found["top1"] > 0.95 and found["top1_turned"] < 0.05
+    assert has_orientation(found)
+
+
+def test_two_small_classes_that_are_orientations() -> None:
+    """Vertical and horizontal lines, 14 of each: hardly any of all images, but most of their own classes."""
+    labels = np.where(np.arange(N) < 28, LABELS % 2, 2 + LABELS % 2)
+    odd = np.arange(TURNS)[:, None] % 2
+    found = measure(turned_features(3.0, 0.0, np.where(labels < 2, (labels + odd) % 2, labels)), labels, None)
+    assert found["rotation"] < 0.32 and found["top1_turned"] > 0.95 * found["top1"]
+    assert found["class_ratio"] < 0.4 and has_orientation(found)
+
+
+def test_classes_that_the_probe_does_not_recognise_show_nothing() -> None:
+    found = measure(turned_features(of_class=0.0, of_turn=0.0), LABELS, None)
+    assert found["rotation"] < 0.32 and found["top1"] < 0.35 and found["largest_class"] == 0.25
     assert has_orientation(found)
 
 

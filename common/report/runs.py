@@ -189,8 +189,10 @@ def _setting(result: Mapping[str, Any]) -> Setting:
 
 
 def _hyperparameters(result: Mapping[str, Any]) -> str:
-    """As JSON. A searched learning rate is "auto", because every seed searches separately."""
+    """As JSON. A searched learning rate, or an augmentation that images decide, is "auto": it may differ between seeds."""
     values = {name: result.get(name) for name in HYPERPARAMETERS}
+    if result.get("orientation"):
+        values["augment"] = "auto"
     recipe = values["recipe"] = current_recipe(result["recipe"])
     if results.trials(result):
         recipe["phases"] = [{**phase, "lr": "auto"} for phase in recipe["phases"]]

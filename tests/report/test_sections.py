@@ -75,6 +75,16 @@ def test_tables_mark_several_recipes(tmp_path: Path) -> None:
         assert [row["recipe"] for row in csv.DictReader(file)] == [run.recipe for run in finished]
 
 
+def test_augmentations_that_images_decide_are_one_setting(tmp_path: Path) -> None:
+    """Seeds of `--shots` have other images, which may show no orientation."""
+    for seed, dihedral in enumerate((True, False)):
+        decided = {"augment": {"dihedral": dihedral}, "orientation": {"rotation": 0.32 + seed / 100}}
+        fabricate(tmp_path / str(seed), "folder", "resnet50", seed, 0.8 + seed / 10, **decided)
+    fabricate(tmp_path / "stated", "folder", "resnet50", 2, 0.7, augment={"dihedral": False}, orientation=None)
+    cell = build(tmp_path)[0].datasets[0].cells["resnet50"]
+    assert [run.seed for run in cell.runs] == [0, 1] and (cell.settings, cell.excluded) == (2, 1)
+
+
 def test_the_search_budget_is_stated(tmp_path: Path) -> None:
     """The number of settings of which a cell is the best, and whether its learning rate was searched or measured before."""
     runs, measured = tmp_path / "runs", {"recipe_source": "measured"}

@@ -8,9 +8,11 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+from accelerate.utils import broadcast_object_list
 
 from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
+from ..data.images.decode import decode
 from ..errors import UserError
 from ..files.disk_cache import cached
 from ..training.recipes import AUGMENTS
@@ -26,14 +28,15 @@ MIN_IMAGES, MAX_IMAGES = 400, 600  # outside test; with fewer, flowers look as f
 def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     """The setup with quarter turns if the data sheet leaves them open and the images have no orientation; `log` gets the reason.
 
-    A resumed run keeps its augmentation. Without `MIN_IMAGES` square images and the weights of the small network there are no turns.
+    A resumed run keeps its augmentation. Without `MIN_IMAGES`, a square input and the weights of the small network there are no turns.
     """
     augment, task = setup.config.dataset.augment, setup.task
     if augment.dihedral is not None:
         return setup
     found = setup.settings["orientation"]
     if not found and task.recipe.steps and not setup.config.resume:
-        found = _measure(setup.dataset, cache=not setup.config.no_cache)
+        found = _measure(setup.dataset, cache=not setup.config.no_cache) if setup.main_process else None
+        (found,) = broadcast_object_list([found])  # several processes must not see different caches
     augment = replace(augment, dihedral=False)
     if found and not has_orientation(found):
         augment = AUGMENTS["dihedral"]
@@ -45,21 +48,26 @@ def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup
 
 def _format(found: dict[str, Any]) -> str:
     return (
-        f"the images have no orientation: of {found['n']} a probe finds the rotation of {100 * found['rotation']:.0f} % (chance 25 %), and classifies "
-        f"{100 * found['top1_turned']:.0f} % of the turned ones and {100 * found['top1']:.0f} % of the others; training turns them by quarters, too (--augment dihedral; flip: not)"
+        f"the images have no orientation: of {found['n']} a probe finds the rotation of {100 * found['rotation']:.0f} % (chance 25 %), and classifies {100 * found['top1_turned']:.0f} % "
+        f"of the turned ones and {100 * found['top1']:.0f} % of the others; training adds quarter turns, as --augment dihedral does (without: --augment flip)"
     )
 
 
 def _measure(dataset: LoadedDataset, cache: bool) -> dict[str, Any] | None:
-    """On a sample of training and validation images, the same for all seeds."""
+    """On a sample of training and validation images, decoded for the small network: the same for all networks and sizes.
+
+    It is the same for all seeds, too, unless `--shots` or `--fraction` draw other images.
+    """
     positions = _draw(dataset)
-    height, width = dataset.pixels.shape[1:3]
+    height, width = dataset.preprocess.size
     if len(positions) < MIN_IMAGES or height != width:
         return None
     try:
         extractor = small_extractor()
     except UserError:
         return None
+    images, indices, given = dataset.samples.images, dataset.indices[positions], dataset.preprocess
+    preprocess = replace(extractor.preprocess, value_range=given.value_range, bands=given.bands)
     labels = np.unique(np.asarray(dataset.samples.labels)[positions], return_inverse=True)[1]
     groups = (
         dataset.samples.groups and np.unique([dataset.samples.groups[i] for i in positions], return_inverse=True)[1]
@@ -69,15 +77,15 @@ def _measure(dataset: LoadedDataset, cache: bool) -> dict[str, Any] | None:
 
     def compute() -> dict[str, Any]:
         begin = time.perf_counter()
-        pixels = dataset.pixels[dataset.indices[positions]]
+        pixels, _ = decode([images[i] for i in indices], preprocess, None)
         return {**measure(turned_features(extractor, pixels), labels, groups), "seconds": time.perf_counter() - begin}
 
     if not cache:
         return compute()
     key = {
         "format": FORMAT,
-        "images": content_hash(dataset.samples.images, dataset.pixels.shape[1:3], dataset.preprocess),
-        "sample": hashlib.sha256(np.stack((positions, labels)).tobytes()).hexdigest(),
+        "images": content_hash(images, preprocess.size, preprocess),
+        "sample": hashlib.sha256(np.stack((indices, labels)).tobytes()).hexdigest(),
         "groups": groups is not None and hashlib.sha256(groups.tobytes()).hexdigest(),
         "network": extractor.sha256,
         "versions": [version("scikit-learn"), version("torch")],

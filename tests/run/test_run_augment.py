@@ -39,10 +39,10 @@ def test_they_are_turned(noise: None, quick_intervals: None, capsys, monkeypatch
     augment, found = augment_of("one")
     assert augment == asdict(AUGMENTS["dihedral"]) and found["n"] == 48 and found["top1_turned"] > 0.95
     (line,) = [text for text in capsys.readouterr().err.splitlines() if "no orientation" in text]
-    assert line.endswith("training turns them by quarters, too (--augment dihedral; flip: not)")
+    assert line.endswith("training adds quarter turns, as --augment dihedral does (without: --augment flip)")
 
     monkeypatch.setattr(run_augment, "measure", None)
-    main(folder.DATASET, [*ONE_STEP, "two", "--seed", "1"])  # from the cache, with another validation part
+    main(folder.DATASET, [*ONE_STEP, "two", "--seed", "1", "--image_size", "48"])  # from the cache
     assert augment_of("two") == (augment, found)
     main(folder.DATASET, [*ONE_STEP, "flips", "--augment", "flip"])
     assert augment_of("flips") == (asdict(AUGMENTS["flip"]), None)

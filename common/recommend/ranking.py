@@ -130,12 +130,12 @@ def _compare(
     """The tied ones, and the intervals of the differences to the leader, see `Standing`. `behind`: (R, K)."""
     separate = [_difference_interval(x, behind[:, k], n, ALPHA) for k, x in enumerate(differences)]
     tied = _not_rejected(behind, leader) | {k for k, (low, _) in enumerate(separate) if low <= 0}
-    intervals = separate.copy()
+    together = separate.copy()
     for k in tied - {leader}:
         low, high = _difference_interval(differences[k], behind[:, k], n, ALPHA / (len(tied) - 1))
-        intervals[k] = (min(low, 0.0), high)
-    intervals[leader] = (0.0, 0.0)
-    return tied, intervals
+        together[k] = (min(low, 0.0), high)
+    together[leader] = (0.0, 0.0)
+    return tied, together
 
 
 def _difference_interval(value: float, resampled: ndarray, n: float, alpha: float) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from . import finetune as training
 from . import recipes
 from .task import Task
 
-RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-2, 1e-2, 3e-3, 1e-3)}  # half decades
+RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-3, 1e-3, 3e-4, 1e-4)}  # half decades
 RATES["adam"] = RATES["adamw"]
 GUESS = 0.97  # a destroyed network has an NLL above this fraction of that of a uniform guess
 

@@ -50,8 +50,6 @@ MEASURED_LRS = {  # by the network's name in its library
     "squeezenet1_1": MeasuredLr(7),
 }
 
-SGD_LR = 3e-3  # where there is no search: of half decades the lowest NLL after 25 steps (LOG.md)
-
 # The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
@@ -109,8 +107,7 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
     else:
         pretrained = config.weights != "none"
         found = measured_lr(backbone)
-        usual = SGD_LR if config.optimizer == "sgd" else backbone.lr
-        lr = found.lr if found and source(config, backbone) in ("measured", "taken_over") else usual
+        lr = found.lr if found and source(config, backbone) in ("measured", "taken_over") else backbone.lr
         base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
     phase = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,

@@ -80,12 +80,6 @@ def test_a_rate_is_measured_for_the_default_recipe(options: str, class_tree) -> 
     assert from_options(class_tree(), "efficientnet_lite0", *options.split())[1] == "unmeasured"
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "convnext_tiny"])
-def test_sgd_has_a_usual_rate_of_its_own(name: str, class_tree) -> None:
-    recipe, _ = from_options(class_tree(), name, "--optimizer", "sgd", "--no_search")
-    assert recipe.phases[0].lr == recipes.SGD_LR
-
-
 def test_measured_rates_have_their_evidence() -> None:
     """The best of those compared, in the mean of the datasets."""
     scores: dict[str, dict[str, dict[float, float]]] = defaultdict(lambda: defaultdict(dict))

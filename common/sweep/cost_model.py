@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..recommend.text import format_duration
-from ..run.results import RESULT, read_json
+from ..run.results import RESULT, read_json, trials
 from ..spec import PARTS
+from ..training.recipes import SEARCH_COST
 from .plan import Cell, image_passes
 
 Rates = dict[tuple[str, bool], float]  # (backbone, whether it is trained) -> seconds per image pass and pixel
@@ -41,7 +42,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
             result["last"]["step"] if trained else 0,
             result["batch_size"],
             recipe["eval_every"],
-            bool(result.get("lr_search")),
+            SEARCH_COST if trials(result) else 0.0,
         )
         # of a resumed run, `train_seconds` covers all processes and `total_seconds` the last
         seconds = max(cost["total_seconds"], cost["train_seconds"])

@@ -57,7 +57,7 @@ class Cell:
     args: tuple[str, ...]  # of the script, without --out
     batch_size: int
     micro_bs: int
-    image_passes: int  # forward and backward passes of an image; evaluation counts a third, a probe's features one
+    image_passes: float  # forward and backward passes of an image; evaluation counts a third, a probe's features one
     pixels: int  # of an image
 
     @property
@@ -136,7 +136,7 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
     )
 
 
-def image_passes(sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, search: float) -> int:
+def image_passes(sizes: tuple[int, int, int], steps: int, batch_size: int, eval_every: int, search: float) -> float:
     """See `Cell.image_passes`. `sizes`: images in train, val and test; `search`: its cost as a fraction of the run's."""
     _, val, test = sizes
     if not steps:

@@ -15,8 +15,13 @@ from common.run.predictions import RunPredictions, write_confusion, write_predic
 from common.run.provenance import this_python
 from common.sweep import cost_model, job, priority, state, status, workers
 from common.sweep.sweep import Backend, sweep
+from common.training.recipes import SEARCH_COST
 
 BACKEND = Backend(workers=2, gpus=0, ray=None, cpu_only=True)
+RESULT = {  # of a run, as far as the cost model reads it
+    "backbone": "net", "batch_size": 10, "preprocess": {"size": [8, 8]}, "last": {"step": 9}, "recipe": {"eval_every": 3},
+    "split": {"train": 30, "val": 2, "test": 3}, "cost": {"total_seconds": 93.0, "train_seconds": 50.0}, "protocol": "clean",
+}  # fmt: skip
 
 
 def test_a_locked_run_comes_last(tmp_path: Path, monkeypatch) -> None:
@@ -56,20 +61,28 @@ def test_a_crash_costs_one_run(tmp_path: Path) -> None:
 def test_the_estimate_is_that_of_similar_runs(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "run"
     folder.mkdir(parents=True)
-    result = {
-        "backbone": "net", "batch_size": 10, "preprocess": {"size": [8, 8]}, "last": {"step": 9}, "recipe": {"eval_every": 3},
-        "split": {"train": 30, "val": 2, "test": 3}, "cost": {"total_seconds": 93.0, "train_seconds": 50.0}, "protocol": "clean",
-    }  # fmt: skip
-    (folder / "result.json").write_text(json.dumps(result))
+    (folder / "result.json").write_text(json.dumps(RESULT))
     untrained = folder.with_name("too_few_images")
     untrained.mkdir()
-    (untrained / "result.json").write_text(json.dumps(result | {"last": {"step": 0}}))
+    (untrained / "result.json").write_text(json.dumps(RESULT | {"last": {"step": 0}}))
     rates = cost_model.fit(tmp_path / "out", None)
     passes, path = 90 + (3 * 2 + 3) // 3, script(tmp_path)
     assert cost_model.estimate(cell(path), rates) == pytest.approx(93.0 / passes * 100)
     assert cost_model.estimate(cell(path, backbone="other"), rates) is None
     total = cost_model.format_total([cell(path), cell(path, backbone="other")], rates, 2)
     assert total == "about 50 s with 2 at a time, 1 of unknown cost"
+
+
+@pytest.mark.parametrize("key", ["recipe_search", "lr_search"])
+def test_the_estimate_counts_a_search(tmp_path: Path, key: str) -> None:
+    """A run that searched took a quarter longer; one that does not search is estimated without."""
+    rates = {}
+    for found in (None, [{"lr": 1e-3, "nll": 0.5, "steps": 2, "seconds": 1.0}]):
+        folder = tmp_path / str(bool(found)) / "run"
+        folder.mkdir(parents=True)
+        (folder / "result.json").write_text(json.dumps(RESULT | {key: found}))
+        (rates[bool(found)],) = cost_model.fit(folder.parent, None).values()
+    assert rates[True] == pytest.approx(rates[False] / (1 + SEARCH_COST))
 
 
 @pytest.fixture

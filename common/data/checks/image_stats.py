@@ -35,7 +35,6 @@ def image_stats(images: Sequence, preprocess: Preprocess | None = None) -> list[
 
 def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> ImageStats | str:
     import numpy as np
-    from PIL import Image
 
     try:
         image = open_image(source, preprocess)
@@ -53,5 +52,7 @@ def _stats_of(source: "str | np.ndarray", preprocess: Preprocess | None) -> Imag
             border=border_pixels(pixels)[0],
             colours=colours(pixels)[0],
         )
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except ImportError:
+        raise
+    except Exception as error:  # decoders fail on broken files in every possible way
         return str(error) or type(error).__name__

@@ -62,8 +62,8 @@ class Parser(argparse.ArgumentParser):
             **self._option_string_actions,
             **{name: None for action in self._actions for name in action.choices or ()},
         }
-        unknown = re.findall(r"unrecognized arguments: (-[^\s=]+)|invalid choice: '(\w+)'", message)
-        near = get_close_matches("".join(*unknown), known, 1, cutoff=0.8) if unknown else ()
+        unknown = re.search(r"unrecognized arguments: (-[^\s=]+)|invalid choice: '(\w+)'", message)
+        near = get_close_matches(unknown[1] or unknown[2], known, 1, cutoff=0.8) if unknown else ()
         hint = f"; did you mean {near[0]}?" if near else ""
         self.exit(2, f"error: {message}{hint} ({self.prog} --help)\n")
 

@@ -42,7 +42,8 @@ from common import main
         (("--seed", -1), "--seed -1: expected 0 or more"),
         (("--image_size", "big"), "expected 224 or 448x672"),
         (("--data_dir", "nowhere"), "no data in nowhere (not found): unpack EuroSAT.zip"),
-        (("--epoch", 3), "unrecognized arguments"),
+        (("--epoch", 3), "unrecognized arguments: --epoch 3; did you mean --epochs?"),
+        (("--epoch", "invalid choice: 'x'"), "did you mean --epochs?"),
     ],
 )
 def test_options(tmp_path: Path, options: tuple, expected: str) -> None:

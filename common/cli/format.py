@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models.names import short_name
-from ..run.results import METRICS, PART_NAMES, format_baselines
+from ..run.results import METRICS, PART_NAMES, format_baselines, format_train_size
 from ..spec import RunConfig
 
 LINES = 30  # of evaluations, at most; a run's log.jsonl has all
@@ -142,15 +142,14 @@ def _disjoint(result: dict[str, Any]) -> str:
 
 def _dataset(result: dict[str, Any]) -> str:
     """The dataset, with its differences from the data sheet's in brackets."""
-    differences = {
-        f"fold {result['fold']}": result["fold"],
-        "subset": result["subset"],
-        f"{result['shots']} shots": result["shots"],
-        f"{result['fraction']} of train": result["fraction"],
-        "split from a file": result["split_file"],
-        "the paper's split": result["split"]["kind"] == "paper",
-    }
-    text = ", ".join(text for text, holds in differences.items() if holds)
+    differences = (
+        f"fold {result['fold']}" if result["fold"] else "",
+        "subset" if result["subset"] else "",
+        format_train_size(result["shots"], result["fraction"]),
+        "split from a file" if result["split_file"] else "",
+        "the paper's split" if result["split"]["kind"] == "paper" else "",
+    )
+    text = ", ".join(filter(None, differences))
     return result["dataset"] + (f" ({text})" if text else "")
 
 

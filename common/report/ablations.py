@@ -38,7 +38,7 @@ def low_data(sections: Sequence[Section]) -> tuple[LowData, ...]:
     groups: dict[tuple, dict[tuple[str, str], dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
     metrics: dict[tuple, str] = {}
     for section in sections:
-        shared = replace(section.setting, low_data="", protocol="", chosen_on="")
+        shared = replace(section.setting, train_size="", protocol="", chosen_on="")
         for dataset in section.datasets:
             key = (dataset.name, shared)
             metrics[key] = dataset.metric

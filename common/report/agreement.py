@@ -51,17 +51,27 @@ def read(paths: Iterable[Path]) -> tuple[list[Json], list[Json]]:
         if not path.exists():
             raise UserError(f"no file or folder {path}")
         for file in sorted(path.rglob("result.json")) if path.is_dir() else [path]:
-            content = file.read_text("utf-8")
-            for line in filter(None, content.splitlines() if file.suffix == ".jsonl" else [content]):
-                try:
-                    document = json.loads(line)
-                    (recommendations if "backbones" in document else results).append(document)
-                    document["dataset"], document.get("backbones") or document["test"]  # KeyError
-                except (ValueError, TypeError, KeyError):
-                    raise UserError(
-                        f"{file} is neither a recommendation (recommend --out) nor the result of a run"
-                    ) from None
+            for document in _read_documents(file):
+                (recommendations if "backbones" in document else results).append(document)
     return recommendations, results
+
+
+def _read_documents(file: Path) -> list[Json]:
+    """Raises: UserError: the file, or a line of a .jsonl file, is neither a recommendation nor a result."""
+    try:
+        text = file.read_text("utf-8")
+        documents = [json.loads(part) for part in (text.splitlines() if file.suffix == ".jsonl" else [text]) if part]
+    except ValueError:  # not JSON, not UTF-8
+        documents = [None]
+    if not all(map(_is_recommendation_or_result, documents)):
+        raise UserError(f"{file} is neither a recommendation (recommend --out) nor the result of a run")
+    return documents
+
+
+def _is_recommendation_or_result(document: Any) -> bool:
+    return (
+        isinstance(document, dict) and "dataset" in document and bool(document.get("backbones") or document.get("test"))
+    )
 
 
 def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[Agreement]:

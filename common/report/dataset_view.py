@@ -1,4 +1,4 @@
-"""Template data of a dataset: paired tests, learning curves, calibration, confusions."""
+"""Template data of a dataset: paired tests, learning curves, calibration, confusions, the cost of serving."""
 
 import json
 from base64 import b64encode
@@ -12,12 +12,10 @@ from markupsafe import Markup, escape
 
 from ..metrics import calibration
 from ..run.per_class import class_scores
-from ..run.results import MISTAKES, RESULT, format_baselines
+from ..run.results import METRICS, MISTAKES, RESULT, format_baselines, serving
 from . import charts
 from .predictions import Predictions
-from .runs import METRICS
 from .sections import Cell, DatasetResults
-from .serving import serving_rows
 from .significance import PairedTests
 from .svg import Style
 
@@ -56,7 +54,7 @@ def dataset_view(
         "tested_metric": tests and METRICS[tests.metric],
         "charts": [figure for figure in figures if figure],
         "calibrated": [c for name, cell in dataset.cells.items() if (c := _calibration(name, cell))],
-        "serving": serving_rows(dataset),
+        "serving": _serving(dataset),
         **confusions,
     }
 
@@ -162,3 +160,12 @@ def _calibration(name: str, cell: Cell) -> dict[str, Any] | None:
         "temperature": mean(run.temperature for run in cell.runs),
         **{m: (cell.score(m)[0], mean(run.calibrated[m] for run in cell.runs)) for m in ("nll", "ece")},
     }
+
+
+def _serving(dataset: DatasetResults) -> list[dict[str, Any]]:
+    """A row per backbone and engine, of the first seed that `bench --serve` has measured, see `results.serving`."""
+    return [
+        {"name": name, **row}
+        for name, cell in dataset.cells.items()
+        for row in next(filter(None, (serving(run.folder) for run in cell.runs)), ())
+    ]

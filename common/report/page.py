@@ -7,10 +7,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
+from ..run.results import METRICS
 from ..statistics.posterior import MARGIN
 from . import charts
 from .ablations import LowData, low_data, optimism
-from .runs import METRICS, LoadedRuns, Run
+from .runs import LoadedRuns, Run
 from .section_view import score_table, section_view
 from .sections import Section
 from .svg import Style, make_style
@@ -20,7 +21,7 @@ def render_page(loaded: LoadedRuns, sections: Sequence[Section]) -> str:
     """The page's HTML. Low-data sections are shown on their own if there are others."""
     names = sorted({run.backbone for run in loaded.finished})
     style = make_style(names)
-    main = [section for section in sections if not section.setting.low_data] or sections
+    main = [section for section in sections if not section.setting.train_size] or sections
     rest = [section for section in sections if section not in main]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -84,8 +85,8 @@ def _excluded(loaded: LoadedRuns, sections: Sequence[Section]) -> list[str]:
     lines = [f"{folder}: not finished" for folder in loaded.unfinished]
     lines += [f"{folder}: unreadable ({reason})" for folder, reason in loaded.unreadable]
     lines += [
-        f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more, with a lower validation score, "
-        "a duplicate seed, or the scores of another seed"
+        f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more {'run' if cell.excluded == 1 else 'runs'} "
+        "(lower validation score, repeated seed, or the same scores as another seed)"
         for section in sections
         for dataset in section.datasets
         for name, cell in dataset.cells.items()

@@ -31,7 +31,7 @@ class Setting:
     split: str  # "clean" or "paper"
     pretrained_on: str  # "ImageNet-1k" ..., or `SCRATCH`
     subset: bool
-    low_data: str  # "10 shots", "0.1 of train"; "": all of train
+    train_size: str  # see `results.format_train_size`
 
     @property
     def regime(self) -> str:
@@ -43,7 +43,7 @@ class Setting:
     @property
     def title(self) -> str:
         regime = self.regime + f" from {self.pretrained_on}" * (self.pretrained_on != SCRATCH)
-        conditions = ("the paper's split" * (self.split == "paper"), self.low_data, "subsets" * self.subset)
+        conditions = ("the paper's split" * (self.split == "paper"), self.train_size, "subsets" * self.subset)
         return ", ".join([f"{regime}, protocol {self.protocol}", *filter(None, conditions)])
 
 
@@ -84,11 +84,6 @@ class Run:
     commit: str | None
     command: str
     caveats: tuple[str, ...]
-
-    @property
-    def value(self) -> float:
-        """The headline score."""
-        return self.scores[self.metric][0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,14 +172,13 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
 
 
 def _setting(result: Mapping[str, Any]) -> Setting:
-    shots, fraction = result.get("shots"), result.get("fraction")
     return Setting(
         protocol=result["protocol"],
         chosen_on=result["chosen_on"],
         split=result["split"]["kind"],
         pretrained_on=pretraining(result["backbone"], result["weights"]),
         subset=result["subset"],
-        low_data=f"{shots} shots" if shots else f"{fraction} of train" if fraction else "",
+        train_size=results.format_train_size(result.get("shots"), result.get("fraction")),
     )
 
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from ..run.results import METRICS
 from . import charts
 from .costs import Tradeoff, tradeoffs
 from .dataset_view import dataset_view
 from .predictions import load_predictions
-from .runs import METRICS
 from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking, paired_tests, rank_backbones
 from .summary import summarize

@@ -141,8 +141,8 @@ def build_sections(runs: Sequence[Run], domains: Mapping[str, str]) -> tuple[Sec
     def order(section: Section) -> tuple:
         setting, cells = section.setting, sum(len(dataset.cells) for dataset in section.datasets)
         images = section.datasets[0].first.images[0]
-        title = replace(setting, low_data="").title
-        return bool(setting.low_data), setting.subset, len(section.backbones) < 2, -cells, title, images
+        title = replace(setting, train_size="").title
+        return bool(setting.train_size), setting.subset, len(section.backbones) < 2, -cells, title, images
 
     return tuple(sorted(sections, key=order))
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from ..run.results import METRICS
 from ..statistics import posterior
 from .costs import mean_macs
-from .runs import METRICS
 from .sections import DatasetResults, Section
 from .significance import PairedTests, Ranking
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..files.atomic import atomic_write
 from ..files.csv_text import escape
-from ..run.results import PART_NAMES
-from .runs import METRICS, SCRATCH, Run
+from ..run.results import METRICS, PART_NAMES
+from .runs import SCRATCH, Run
 from .sections import Cell, DatasetResults, Section
 
 SPREAD = "Mean ± standard deviation over seeds (n); for a single run its 95 % interval over test images (1)."
@@ -53,7 +53,7 @@ def run_table(sections: Sequence[Section]) -> str:
 
 def _run_table_row(section: Section, dataset: DatasetResults, name: str, cell: Cell) -> tuple[str, ...]:
     setting, run = section.setting, cell.runs[0]
-    conditions = ("subset" * setting.subset, "the paper's split" * (setting.split == "paper"), setting.low_data)
+    conditions = ("subset" * setting.subset, "the paper's split" * (setting.split == "paper"), setting.train_size)
     other_data = setting.pretrained_on not in (SCRATCH, "ImageNet-1k")
     return (
         _escape(dataset.name) + "".join(f" ({condition})" for condition in conditions if condition),
@@ -148,7 +148,7 @@ def write_csv(path: Path, runs: Sequence[Run], sections: Sequence[Section]) -> N
             setting = run.setting
             scores = [run.scores.get(metric, ("", None)) for metric in METRICS]
             row = [
-                run.dataset, run.fold, run.split_file, setting.split, run.fingerprint, setting.subset, setting.low_data, run.classes, *run.images,
+                run.dataset, run.fold, run.split_file, setting.split, run.fingerprint, setting.subset, setting.train_size, run.classes, *run.images,
                 run.backbone, setting.pretrained_on, *run.size, setting.protocol, setting.chosen_on, run.epochs, run.seed, run.folder in in_tables, run.metric,
                 *(x for value, ends in scores for x in (value, *(ends or ("", "")))), *(run.cost.get(name, "") for name in costs),
                 run.machine, run.versions.get("torch"), run.commit, str(run.folder), run.command, run.recipe,

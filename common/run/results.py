@@ -81,6 +81,11 @@ def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {**_defaults(Recipe), **{RENAMED.get(k, k): v for k, v in recipe.items()}, "phases": phases}
 
 
+def format_train_size(shots: int | None, fraction: float | None) -> str:
+    """ "10 shots" or "0.1 of train"; "" for all training images."""
+    return f"{shots} shots" if shots else f"{fraction} of train" if fraction else ""
+
+
 def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Those of a recipe search; older versions searched only the learning rate."""
     return result.get("recipe_search") or result.get("lr_search") or ()

@@ -12,6 +12,7 @@ from ..errors import UserError
 from ..models import build
 from ..models.names import slug
 from ..models.registry import Backbone
+from ..run.results import format_train_size
 from ..spec import Phase, RunConfig, Samples, Split
 from ..training import recipes
 
@@ -50,7 +51,7 @@ class Cell:
     dataset: str
     backbone: str
     seed: int
-    train_size: str  # "10 shots", "0.1 of train"; "": all of train
+    train_size: str  # see `results.format_train_size`
     protocol: str
     rate: str  # where its learning rate is from, a key of `results.RATE_SOURCES`, or "protocol"
     script: Path
@@ -80,7 +81,7 @@ def make_cells(runs: Iterable[PlannedRun]) -> tuple[list[Cell], dict[str, str]]:
     for run in runs:
         config, sheet = run.config, run.config.dataset
         data = (sheet.name, sheet.fold, config.split, config.data_dir, config.subset, config.split_file)
-        title = " ".join(filter(None, (sheet.name, format_train_size(config))))
+        title = " ".join(filter(None, (sheet.name, format_train_size(config.shots, config.fraction))))
         if sheet.name in left_out or title in left_out:
             continue
         try:
@@ -97,13 +98,6 @@ def make_cells(runs: Iterable[PlannedRun]) -> tuple[list[Cell], dict[str, str]]:
         cell = _make_cell(run, splits[key], len(samples[data].classes))
         cells.setdefault(cell.name, cell)
     return list(cells.values()), left_out
-
-
-def format_train_size(config: RunConfig) -> str:
-    """See `Cell.train_size`."""
-    if config.shots:
-        return f"{config.shots} shots"
-    return f"{config.fraction} of train" if config.fraction else ""
 
 
 def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
@@ -124,7 +118,7 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
         dataset=config.dataset.name,
         backbone=row.name,
         seed=config.seed,
-        train_size=format_train_size(config),
+        train_size=format_train_size(config.shots, config.fraction),
         protocol=config.protocol,
         rate=rate,
         script=run.script,

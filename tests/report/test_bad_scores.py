@@ -27,8 +27,9 @@ def test_seeds_of_the_same_run_count_once(tmp_path: Path) -> None:
     assert [r.seed for r in cell.runs] == [0] and cell.excluded == 1
     assert format_score(cell, "top1").endswith("] (1)")
     assert paired_tests(dataset, load_predictions(dataset)).seeds == 1
-    assert "dtd, swin_t: 1 more, with a lower validation score, a duplicate seed, or the scores" in page_text(
-        tmp_path / "runs"
+    assert (
+        "dtd, swin_t: 1 more run (lower validation score, repeated seed, or the same scores as another seed)"
+        in page_text(tmp_path / "runs")
     )
 
 

@@ -137,13 +137,13 @@ def test_report_of_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     ])  # fmt: skip
     result = json.loads(Path("runs/a/result.json").read_text())
     (run,) = load_runs([Path("runs")]).finished
-    assert isinstance(run, Run) and run.value == result["test"]["top1"]["value"] and run.epochs == 1
+    assert isinstance(run, Run) and run.scores["top1"][0] == result["test"]["top1"]["value"] and run.epochs == 1
     command(["report", "runs"])
     assert Path("runs/a/mistakes.jpg").exists(), "one epoch leaves some mistakes"
     assert 'src="data:image/jpeg;base64,' in Path("report.html").read_text()
     html_text = text(Path("report.html").read_text())
     assert (
-        f"{100 * run.value:.2f}" in html_text
+        f"{100 * run.scores[run.metric][0]:.2f}" in html_text
         and f"python {result['command']}" in html_text
         and "handwriting" in html_text
     )

@@ -29,7 +29,7 @@ def test_settings_are_never_mixed_in_one_table(tmp_path: Path) -> None:
     assert [len(d.cells["resnet50"].runs) for d in sections[0].datasets if d.name == "eurosat"] == [2]
     html = write_page(runs)
     assert [unescape(title) for title in re.findall(r'<h2 id="s\d+-title">(.*?)</h2>', html)] == [
-        s.setting.title for s in sections if not s.setting.low_data
+        s.setting.title for s in sections if not s.setting.train_size
     ]
 
 

@@ -22,7 +22,7 @@ BATCH = 32
 
 
 @dataclass(frozen=True)
-class Classified:
+class Predictions:
     """N images; those that cannot be read are black."""
 
     batches: Batches
@@ -35,7 +35,7 @@ class Classifier:
     model: TrainedModel
     accelerator: Accelerator
 
-    def classify(self, images: Sequence[str]) -> Classified:
+    def predict(self, images: Sequence[str]) -> Predictions:
         """Probabilities, calibrated if the run has a validation set."""
         card = self.model.card
         pixels, unreadable = decode(images, card["preprocess"], card["native"])
@@ -48,12 +48,12 @@ class Classifier:
             device=self.accelerator.device,
         )
         logits = torch.from_numpy(evaluate(self.model.net, batches, self.accelerator))
-        return Classified(batches, (logits / (card.get("temperature") or 1)).softmax(1), unreadable)
+        return Predictions(batches, (logits / (card.get("temperature") or 1)).softmax(1), unreadable)
 
-    def explain(self, found: Classified) -> Iterator[np.ndarray]:
+    def explain(self, predictions: Predictions) -> Iterator[np.ndarray]:
         """(H, W) in 0..1 per image: the regions that support its most likely class."""
-        start, classes = 0, found.probabilities.argmax(1).to(self.accelerator.device)
-        for images, _ in found.batches.eval():
+        start, classes = 0, predictions.probabilities.argmax(1).to(self.accelerator.device)
+        for images, _ in predictions.batches.eval():
             yield from self.explainer.explain(images, classes[start : start + len(images)]).cpu().numpy()
             start += len(images)
 

@@ -48,14 +48,16 @@ class DemoServer(ThreadingHTTPServer):
             file = Path(folder, "image")
             file.write_bytes(content)
             try:
-                found = self.classifier.classify([str(file)])
+                predictions = self.classifier.predict([str(file)])
             except UserError as error:  # too large for the memory
                 return {"error": str(error).replace(str(file), "it")}
-            if found.unreadable:
-                return {"error": f"not an image that can be read ({found.unreadable[0].replace(str(file), 'it')})"}
-            values, labels = found.probabilities[0].topk(min(TOP, found.probabilities.shape[1]))
-            (heat,), png = self.classifier.explain(found), io.BytesIO()
-            picture(found.batches.display(0), heat).save(png, "PNG")
+            if predictions.unreadable:
+                return {
+                    "error": f"not an image that can be read ({predictions.unreadable[0].replace(str(file), 'it')})"
+                }
+            values, labels = predictions.probabilities[0].topk(min(TOP, predictions.probabilities.shape[1]))
+            (heat,), png = self.classifier.explain(predictions), io.BytesIO()
+            picture(predictions.batches.display(0), heat).save(png, "PNG")
         names = self.classifier.model.card["classes"]
         return {
             "classes": [

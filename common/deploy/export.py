@@ -39,8 +39,7 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
     Raises:
         UserError: no finished run, the file exists, its folder does not, or a package is missing.
     """
-    path = run_folder / results.BEST
-    metadata = results.read_model_card(path)
+    card = results.read_model_card(run_folder / results.BEST)
     out = out or run_folder / f"model{SUFFIX[kind]}"
     check_new(out, "-o")
     if kind == "onnx":
@@ -48,7 +47,7 @@ def export(run_folder: Path, kind: str, out: Path | None) -> tuple[Path, float]:
 
     from .load import load_model
 
-    return out, write_verified(load_model(run_folder, metadata).net, metadata, kind, out)
+    return out, write_verified(load_model(run_folder, card).net, card, kind, out)
 
 
 def check_onnx_packages() -> None:
@@ -57,14 +56,14 @@ def check_onnx_packages() -> None:
         raise UserError(f"ONNX export needs more packages: pip install {' '.join(missing)}")
 
 
-def write_verified(net: "nn.Module", metadata: dict[str, Any], kind: str, out: Path) -> float:
+def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path) -> float:
     """Write `net`, in evaluation mode, read the file and compare logits; returns the largest difference.
 
     Raises:
         RuntimeError: a logit differs by more than `TOLERANCE` (a bug); nothing is written.
     """
-    preprocess = metadata["preprocess"]
-    metadata = {**metadata, "preprocess": preprocess.to_dict()}
+    preprocess = card["preprocess"]
+    metadata = {**card, "preprocess": preprocess.to_dict()}
     model = net
     if kind != "safetensors":
         model = with_normalisation(net, preprocess)

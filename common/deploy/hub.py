@@ -34,7 +34,7 @@ def export_hub(run_folder: Path, out: Path | None) -> tuple[Path, float]:
         UserError: no finished run, or the folder exists already.
         RuntimeError: a logit differs by more than `export.TOLERANCE` (a bug); nothing is written.
     """
-    metadata = results.read_model_card(run_folder / results.BEST)
+    card = results.read_model_card(run_folder / results.BEST)
     result = results.read_json(run_folder / results.RESULT)
     out = out or run_folder / "hub"
     check_new(out, "-o")
@@ -43,7 +43,7 @@ def export_hub(run_folder: Path, out: Path | None) -> tuple[Path, float]:
 
     from .hub_card import render_card
 
-    model, preprocess = load_model(run_folder, metadata), metadata["preprocess"]
+    model, preprocess = load_model(run_folder, card), card["preprocess"]
     load = _loader(model)
     with atomic_write(out, "-o") as part:
         part.mkdir()

@@ -15,7 +15,7 @@ from ..run.results import current_recipe, format_baselines
 from .load import TrainedModel
 
 # the metrics of `result.json`: their type on the Hub and their name
-METRICS = {
+HUB_METRICS = {
     "top1": ("accuracy", "Top-1 accuracy (%)"),
     "top5": ("accuracy", "Top-5 accuracy (%)"),
     "macro_f1": ("f1", "Macro F1 (%)"),
@@ -47,7 +47,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         classes=model.card["classes"],
         preprocess=model.card["preprocess"],
         temperature=model.card.get("temperature"),
-        scores=[_score_row(name, score) for name, score in result["test"].items() if name in METRICS],
+        scores=[_score_row(name, score) for name, score in result["test"].items() if name in HUB_METRICS],
         baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,
         per_class=_per_class(run_folder),
         loader=inspect.getsource(load).rstrip(),
@@ -61,19 +61,17 @@ def _recipe_rows(result: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (
             "optimizer",
-            f"{phase['optimizer']}, {phase['steps']:,} steps of {result['batch_size']} images, peak rate {phase['lr']:g}, "
+            f"{phase['optimizer']}, {phase['steps']:,} steps of {result['batch_size']} images, peak learning rate {phase['lr']:g}, "
             f"{phase['schedule']} schedule, weight decay {phase['weight_decay']:g}, layer decay {phase['layer_decay']:g}",
         )
         for phase in recipe["phases"]
     ]
     parts = {
-        "head starts as": {"random": "random weights", "probe": "a linear probe of the frozen features"}[
-            recipe["head_start"]
-        ],
+        "initial head": "linear probe of the frozen features" if recipe["head_start"] == "probe" else "random",
         "batch norm": f"{recipe['batch_norm']} statistics",
         "label smoothing": f"{recipe['label_smoothing']:g}",
         "mixup": f"alpha {recipe['mixup_alpha']:g}" if recipe["mixup_alpha"] else "none",
-        "average of the weights": f"decay {recipe['ema_decay']:g}" if recipe["ema_decay"] else "none",
+        "EMA of the weights": f"decay {recipe['ema_decay']:g}" if recipe["ema_decay"] else "none",
     }
     return [*rows, *parts.items()] if rows else []
 
@@ -86,12 +84,12 @@ def _header(model: TrainedModel, result: dict[str, Any], load: Callable, dataset
             dataset_type=result["dataset"],
             dataset_name=printable(dataset),
             dataset_split="test",
-            metric_type=METRICS[name][0],
+            metric_type=HUB_METRICS[name][0],
             metric_name=name,
             metric_value=round(score["value"], 5),
         )
         for name, score in result["test"].items()
-        if name in METRICS
+        if name in HUB_METRICS
     ]
     return ModelCardData(
         library_name="timm" if load.__name__ == "load_timm" else "pytorch",
@@ -112,7 +110,7 @@ def _score_row(name: str, score: dict[str, Any]) -> tuple[str, str, str]:
     """(name, value, interval) as text."""
     scale, digits = (1, 3) if name == "nll" else (100, 2)
     value, *interval = (f"{scale * x:.{digits}f}" for x in (score["value"], *(score["interval"] or ())))
-    return METRICS[name][1], value, " to ".join(interval) or "none: too few images of a class"
+    return HUB_METRICS[name][1], value, " to ".join(interval) or "none: too few images of a class"
 
 
 def _per_class(run_folder: Path) -> list[tuple[str, ...]]:
@@ -121,13 +119,13 @@ def _per_class(run_folder: Path) -> list[tuple[str, ...]]:
     Raises:
         UserError: the test predictions are missing.
     """
-    found = read_predictions(run_folder)
-    if found is None:
+    predictions = read_predictions(run_folder)
+    if predictions is None:
         raise UserError(f"no test predictions in {run_folder}: a model card needs the files of a finished run")
-    scores = class_scores(found.logits, found.labels, found.groups)
+    scores = class_scores(predictions.logits, predictions.labels, predictions.groups)
     return [
         (name, str(row["images"]), *(_format_percent(row[metric]) for metric in ("recall", "precision", "f1", "auroc")))
-        for name, row in zip(found.classes, scores, strict=True)
+        for name, row in zip(predictions.classes, scores, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from ..spec import Preprocess
 
 if TYPE_CHECKING:
     from ..run.operating_point import OperatingPoint
-    from .classifier import Classified, Classifier
+    from .classifier import Classifier, Predictions
 
 CHUNK = 1024  # images in memory at once
 
@@ -29,54 +29,53 @@ def predict(
     Raises:
         UserError: no finished run, no such image, none that can be read, or `explain` exists.
     """
-    path = run_folder / results.BEST
-    if not path.is_file():
-        raise UserError(f"no trained model in {run_folder}: expected {path.name} of a finished run")
+    card = results.read_model_card(run_folder / results.BEST)
     if top < 1:
         raise UserError(f"--top {top}: expected 1 or more")
     if explain:
         check_new(explain, "--explain")
-    images = [image for given in inputs for image in _images(given)]
-    metadata = results.read_model_card(path)
-    _check_any_opens(images, metadata["preprocess"])  # before torch is imported
+    images = [image for path in inputs for image in _images(path)]
+    _check_any_opens(images, card["preprocess"])  # before torch is imported
 
     from .classifier import load_classifier
 
-    classifier, classes = load_classifier(run_folder, metadata), metadata["classes"]
+    classifier, classes = load_classifier(run_folder, card), card["classes"]
     if explain:
         with disk_errors(explain, "--explain"):
             explain.mkdir()
     for start in range(0, len(images), CHUNK):
         chunk = images[start : start + CHUNK]
-        found = classifier.classify(chunk)
-        probabilities, order = found.probabilities.tolist(), found.probabilities.argsort(1, descending=True)
+        predictions = classifier.predict(chunk)
+        probabilities, order = predictions.probabilities.tolist(), predictions.probabilities.argsort(1, descending=True)
         labels = [point.order(p) for p in probabilities] if point else order.tolist()
         if explain:
-            _write_pictures(explain, classifier, found, chunk, start)
+            _write_pictures(explain, classifier, predictions, chunk, start)
         for i, image in enumerate(chunk):
             ranked = [(classes[label], probabilities[i][label]) for label in labels[i][:top]]
-            yield image, found.unreadable.get(i) or ranked
+            yield image, predictions.unreadable.get(i) or ranked
 
 
-def _write_pictures(folder: Path, classifier: "Classifier", found: "Classified", images: list[str], start: int) -> None:
+def _write_pictures(
+    folder: Path, classifier: "Classifier", predictions: "Predictions", images: list[str], start: int
+) -> None:
     """00001-NAME.png ..., numbered from `start` in the order of the images."""
     from ..models.explain import write_picture
 
-    for i, heat in enumerate(classifier.explain(found)):
-        if i not in found.unreadable:
+    for i, heat in enumerate(classifier.explain(predictions)):
+        if i not in predictions.unreadable:
             name = f"{start + i + 1:05}-{Path(images[i]).stem}.png"
-            write_picture(folder / name, found.batches.display(i), heat)
+            write_picture(folder / name, predictions.batches.display(i), heat)
 
 
-def _images(given: Path) -> list[str]:
-    if given.is_file():
-        return [str(given)]
-    if not given.is_dir():
-        raise UserError(f"no image or folder {given}")
-    found = sorted(path for path, _ in image_files(given))
-    if not found:
-        raise UserError(f"no images in {given}")
-    return found
+def _images(path: Path) -> list[str]:
+    if path.is_file():
+        return [str(path)]
+    if not path.is_dir():
+        raise UserError(f"no image or folder {path}")
+    images = sorted(image for image, _ in image_files(path))
+    if not images:
+        raise UserError(f"no images in {path}")
+    return images
 
 
 def _check_any_opens(images: list[str], preprocess: Preprocess) -> None:

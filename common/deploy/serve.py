@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -136,16 +136,16 @@ def _compare(float_network: Network, int8_network: Network, dataset: LoadedDatas
         images = _images(dataset, positions[start : start + BATCH])
         for network, classes in zip((float_network, int8_network), predicted, strict=True):
             classes.append(network(images).argmax(1))
-    right, int8_right = (np.concatenate(classes) == labels for classes in predicted)
-    found = asdict(paired_bootstrap(int8_right, right))
+    correct, int8_correct = (np.concatenate(classes) == labels for classes in predicted)
+    difference = paired_bootstrap(int8_correct, correct)
     return {
         "n": len(labels),
         "calibration_images": min(N_CALIBRATION, len(dataset.split.train)),
-        "top1": float(right.mean()),
-        "int8_top1": float(int8_right.mean()),
-        "difference": found["difference"],
-        "interval": [found["low"], found["high"]],
-        "p": mcnemar(int8_right, right),
+        "top1": float(correct.mean()),
+        "int8_top1": float(int8_correct.mean()),
+        "difference": difference.difference,
+        "interval": [difference.low, difference.high],
+        "p": mcnemar(int8_correct, correct),
     }
 
 

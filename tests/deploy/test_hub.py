@@ -58,8 +58,8 @@ def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick
     result = json.loads((run / "result.json").read_text())
     card = (hub / "README.md").read_text()
     rate = result["recipe"]["phases"][0]["lr"]
-    assert f"of 8 images, peak rate {rate:g}, cosine schedule, weight decay 0.05, layer decay 1" in card
-    assert "| head starts as | random weights |" in card and "| mixup | alpha 0.2 |" in card
+    assert f"of 8 images, peak learning rate {rate:g}, cosine schedule, weight decay 0.05, layer decay 1" in card
+    assert "| initial head | random |" in card and "| mixup | alpha 0.2 |" in card
     scores = {score.metric_name: score.metric_value for score in ModelCard.load(hub / "README.md").data.eval_results}
     assert scores == pytest.approx({name: score["value"] for name, score in result["test"].items()}, abs=1e-5)
     with pytest.raises(SystemExit) as stop:

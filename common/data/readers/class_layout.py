@@ -19,8 +19,8 @@ SOURCE = "class folders"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """The labelled images of a tree."""
+class LabelledImages:
+    """The images of a tree that have a label, in the order of their names."""
 
     names: list[str]
     labels: list[str]
@@ -32,7 +32,7 @@ class Found:
     missing: tuple[str, ...] = ()
 
 
-def find_classes(tree: Tree) -> Found:
+def find_classes(tree: Tree) -> LabelledImages:
     """`<class>/*`, `<part>/<class>/*` or `<class>/<part>/*`, also in a single folder below the root.
 
     Raises:
@@ -96,15 +96,15 @@ class _Level:
         return [(folder, label) for label, folders in self.inside.items() for folder in folders]
 
 
-def _found(tree: Tree, rows: list[tuple[str, str, str]], **more: object) -> Found:
+def _labelled_images(tree: Tree, rows: list[tuple[str, str, str]], **more: object) -> LabelledImages:
     """All images of (folder, label, part), in the order of their names."""
     columns = [(name, label, part) for folder, label, part in rows for name in tree.images[folder]]
     columns.sort()
     names, labels, parts = (list(column) for column in zip(*columns, strict=True))
-    return Found(names=names, labels=labels, parts=parts if any(parts) else None, **more)
+    return LabelledImages(names=names, labels=labels, parts=parts if any(parts) else None, **more)
 
 
-def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str], notes: list[str]) -> Found:
+def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str], notes: list[str]) -> LabelledImages:
     """`<part>/<class>/*`. A part without class folders is unlabelled and left out."""
     levels = {folder: _part_level(tree, base, folder) for folder in parts}
     tree.skipped[LOOSE] += len(level.loose)
@@ -135,7 +135,7 @@ def _part_folders(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]
         notes = [*notes, f"no test/: {folder}/ is held out as test, validation is carved from train"]
     rows = [(inner, label, part) for part, folder in of_part.items() for inner, label in levels[folder].labelled()]
     ordered = {part: f"{of_part[part]}/" for part in PARTS if part in of_part}
-    return _found(tree, rows, part_names=ordered, notes=tuple(notes))
+    return _labelled_images(tree, rows, part_names=ordered, notes=tuple(notes))
 
 
 def _part_level(tree: Tree, base: str, folder: str) -> _Level:
@@ -148,7 +148,7 @@ def _part_level(tree: Tree, base: str, folder: str) -> _Level:
     return _part_level(tree, level.base, inner) if same and level.nested(inner) else level
 
 
-def _class_folders(level: _Level, base: str, notes: list[str]) -> Found:
+def _class_folders(level: _Level, base: str, notes: list[str]) -> LabelledImages:
     """`<class>/*`, or `<class>/<part>/*` if every class contains only folders named like parts."""
     inner = {label: parts_of(level.subfolders(label)) for label in level.inside}
     if all(len(inner[label]) == len(level.subfolders(label)) for label in inner):
@@ -165,12 +165,12 @@ def _class_folders(level: _Level, base: str, notes: list[str]) -> Found:
         if {"train", "test"} <= parts:
             part_names = {part: f"{part}/" for part in PARTS if part in parts}
             notes = [*notes, "parts are the folders below each class"]
-            return _found(level.tree, rows, part_names=part_names, notes=tuple(notes))
+            return _labelled_images(level.tree, rows, part_names=part_names, notes=tuple(notes))
     elif deep := [label for label in level.inside if level.nested(label)]:
         first = f"{deep[0]}/{min(level.subfolders(deep[0]))}/"
         notes = [*notes, f"classes are the upper folders, not those below them ({first} ...)"]
     rows = [(folder, label, "") for folder, label in level.labelled()]
-    return _found(level.tree, rows, part_names={}, notes=tuple(notes))
+    return _labelled_images(level.tree, rows, part_names={}, notes=tuple(notes))
 
 
 def _mixed(tree: Tree, base: str, level: _Level, parts: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import UserError
 from ...spec import Classes, Samples
-from .class_layout import SOURCE, Found, find_classes
+from .class_layout import SOURCE, LabelledImages, find_classes
 from .label_table import find_tables, read_tables
 from .layout import Layout
 from .part_names import part_of
@@ -37,36 +37,36 @@ def image_folder(
     tree = scan(root)
     tables = find_tables(tree, labels)
     if tables and (labels or _is_flat(tree)):
-        found = read_tables(tree, tables, columns or TableColumns())
+        labelled = read_tables(tree, tables, columns or TableColumns())
     else:
         if named := [f"--{kind}_column {name}" for kind, name in vars(columns or TableColumns()).items() if name]:
             raise UserError(f"{named[0]}: no table of labels in {root}; pass --labels FILE")
-        found = find_classes(tree)
-    dropped = _rare(found.labels, min_images)
+        labelled = find_classes(tree)
+    dropped = _rare(labelled.labels, min_images)
     if dropped:
-        found = _without(found, dropped)
+        labelled = _without(labelled, dropped)
         tree.skipped[RARE] += sum(dropped.values())
-    names = tuple(sorted(set(found.labels), key=_sort_key(found)))
+    names = tuple(sorted(set(labelled.labels), key=_sort_key(labelled)))
     if dropped and not names:
         raise UserError(f"no class has {min_images} images or more: use a smaller --min_images")
     if len(names) < 2:
         raise UserError(f"a single class in {root} ({names[0] if names else 'none'}): expected two classes or more")
     index, folder = {name: i for i, name in enumerate(names)}, tree.path("")
     return Samples(
-        images=[folder + name for name in found.names],
-        names=found.names,
-        labels=[index[label] for label in found.labels],
+        images=[folder + name for name in labelled.names],
+        names=labelled.names,
+        labels=[index[label] for label in labelled.labels],
         classes=names,
-        parts=found.parts,
-        groups=found.groups,
+        parts=labelled.parts,
+        groups=labelled.groups,
         layout=Layout(
-            source=found.source,
-            parts=found.part_names,
-            notes=(*found.notes, *_repeated(tree), *_format_dropped(dropped, min_images)),
+            source=labelled.source,
+            parts=labelled.part_names,
+            notes=(*labelled.notes, *_repeated(tree), *_format_dropped(dropped, min_images)),
             caveats=_format_dropped(dropped, min_images),
             skipped={reason: n for reason, n in tree.skipped.items() if n},
         ),
-        missing=found.missing,
+        missing=labelled.missing,
     )
 
 
@@ -80,14 +80,14 @@ def _rare(labels: Sequence[str], min_images: int | None) -> dict[str, int]:
     return {label: n for label, n in sorted(Counter(labels).items()) if n < (min_images or 0)}
 
 
-def _without(found: Found, dropped: Mapping[str, int]) -> Found:
-    positions = [i for i, label in enumerate(found.labels) if label not in dropped]
+def _without(labelled: LabelledImages, dropped: Mapping[str, int]) -> LabelledImages:
+    positions = [i for i, label in enumerate(labelled.labels) if label not in dropped]
 
     def select(values: list[str] | None) -> list[str] | None:
         return None if values is None else [values[i] for i in positions]
 
-    columns = {name: select(getattr(found, name)) for name in ("names", "labels", "parts", "groups")}
-    return replace(found, **columns)
+    columns = {name: select(getattr(labelled, name)) for name in ("names", "labels", "parts", "groups")}
+    return replace(labelled, **columns)
 
 
 def _format_dropped(dropped: Mapping[str, int], min_images: int | None) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _repeated(tree: Tree) -> list[str]:
     return [f"{a} is the same {'folder' if a.endswith('/') else 'file'} as {b}" for a, b in apart[:1]]
 
 
-def _sort_key(found: Found) -> Callable[[str], Any]:
+def _sort_key(labelled: LabelledImages) -> Callable[[str], Any]:
     """Numbers in a table by value, everything else as text."""
-    numbers = found.source != SOURCE and all(map(str.isdecimal, found.labels))
+    numbers = labelled.source != SOURCE and all(map(str.isdecimal, labelled.labels))
     return int if numbers else str

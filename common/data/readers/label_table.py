@@ -2,13 +2,12 @@
 
 import os
 import posixpath
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import UserError
 from ...spec import PARTS
-from .class_layout import Found
+from .class_layout import LabelledImages
 from .part_names import parts_of
 from .scan import Tree
 from .suffixes import suffix_of
@@ -40,16 +39,16 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
     return found
 
 
-def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Found:
+def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> LabelledImages:
     """The images of the tables with their labels; each of several tables belongs to the part of its folder.
 
     Raises:
         UserError: a table cannot be read, lacks a column, contradicts itself, or none of its images exists.
     """
     find = _Finder(tree)
-    found: dict[str, tuple[str, str, str]] = {}  # {image: (label, part, group)}
+    rows_of: dict[str, tuple[str, str, str]] = {}  # {image: (label, part, group)}
     missing: list[str] = []
-    unlabelled: Counter[str] = Counter()
+    unlabelled: set[str] = set()
     for table in tables:
         folder = posixpath.dirname(table)
         rows = read_rows(Path(tree.path(table)), table, columns)
@@ -57,37 +56,38 @@ def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> Fou
             if name is None:
                 missing.append(row.image)
             elif not row.label:
-                unlabelled[name] += 1
+                unlabelled.add(name)
             else:
-                new = (row.label, folder if len(tables) > 1 else row.split, row.group)
-                if (old := found.setdefault(name, new)) != new:
-                    what, one, two = next(
-                        (what, a, b)
-                        for what, a, b in zip(("labels", "splits", "groups"), old, new, strict=True)
-                        if a != b
-                    )
-                    raise UserError(f"{table}: {name} has two {what} ({one!r} and {two!r}): expected one per image")
-    if not found:
+                values = (row.label, folder if len(tables) > 1 else row.split, row.group)
+                _check_equal(table, name, rows_of.setdefault(name, values), values)
+    if not rows_of:
         reason = f"is in {tree.root}, the first is {missing[0]!r}" if missing else "has a label"
         raise UserError(f"none of the images in {', '.join(tables)} {reason}")
     source = posixpath.basename(tables[0])
-    _count_skipped(tree, tables, source, len(found), len(unlabelled.keys() - found.keys()))
-    names = sorted(found)
-    if any(part for _, part, _ in found.values()):
-        names = [name for name in names if found[name][1]]
-        tree.skipped[f"without a split in {source}"] += len(found) - len(names)
-    parts, part_names, notes = _parts([found[name][1] for name in names], source)
-    groups = [found[name][2] or name for name in names]
-    return Found(
+    _count_skipped(tree, tables, source, len(rows_of), len(unlabelled - rows_of.keys()))
+    names = sorted(rows_of)
+    if any(part for _, part, _ in rows_of.values()):
+        names = [name for name in names if rows_of[name][1]]
+        tree.skipped[f"without a split in {source}"] += len(rows_of) - len(names)
+    labels, splits, groups = ([rows_of[name][column] for name in names] for column in range(3))
+    parts, part_names, notes = _parts(splits, source)
+    return LabelledImages(
         names=names,
-        labels=[found[name][0] for name in names],
+        labels=labels,
         parts=parts,
         part_names=part_names,
         source=source,
         notes=notes,
-        groups=groups if any(found[name][2] for name in names) else None,
+        groups=[group or name for group, name in zip(groups, names, strict=True)] if any(groups) else None,
         missing=tuple(missing),
     )
+
+
+def _check_equal(table: str, name: str, first: tuple[str, str, str], again: tuple[str, str, str]) -> None:
+    """Raises: UserError: two rows of an image differ."""
+    for what, one, two in zip(("labels", "splits", "groups"), first, again, strict=True):
+        if one != two:
+            raise UserError(f"{table}: {name} has two {what} ({one!r} and {two!r}): expected one per image")
 
 
 def _count_skipped(tree: Tree, tables: Sequence[str], source: str, n_found: int, n_unlabelled: int) -> None:

@@ -33,12 +33,12 @@ def dogs_mat(root: Path, classes: Classes) -> Samples:
     files = ("train_list.mat", "test_list.mat")
     base = folder_with(root, files, "Images/ (images.tar) beside train_list.mat and test_list.mat (lists.tar)")
     lists = [[str(name) for name in _load(base / file, "file_list")[0]] for file in files]
-    found = tuple(sorted({name.split("/")[0] for names in lists for name in names}))
+    breeds = tuple(sorted({name.split("/")[0] for names in lists for name in names}))
     return _samples(
         base,
         [f"Images/{name}" for names in lists for name in names],
-        [found.index(name.split("/")[0]) for names in lists for name in names],
-        found,
+        [breeds.index(name.split("/")[0]) for names in lists for name in names],
+        breeds,
         ["train"] * len(lists[0]) + ["test"] * len(lists[1]),
     )
 

@@ -21,8 +21,7 @@ YEAR = re.compile(r"(?:19|20)\d\d")
 
 def part_of(name: str) -> str | None:
     """The part that a name denotes, in any case, with or without a year or a word such as "set" or "images"."""
-    core = _core(name)
-    return PART_OF.get(core)
+    return PART_OF.get(_core(name))
 
 
 def parts_of(names: Iterable[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..data.readers.table_rows import TableColumns
 from ..errors import UserError
-from ..spec import Reader
+from ..spec import Dataset, Reader
 
 SECONDS = {"s": 1, "m": 60, "h": 3600}
 
@@ -101,6 +101,12 @@ def label_arguments(options: argparse.Namespace) -> list[str]:
     """The options of `add_labels` that are set, as arguments of another command."""
     names = ("labels", "image_column", "label_column", "split_column", "group_column", "min_images")
     return [f"--{name}={value}" for name in names if (value := getattr(options, name)) is not None]
+
+
+def check_labels(sheet: Dataset, options: argparse.Namespace) -> None:
+    """Raises: UserError: options of `add_labels` for a data sheet that has its own labels."""
+    if sheet.classes is not None and (given := label_arguments(options)):
+        raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
 
 
 def learning_rate(text: str) -> float | str:

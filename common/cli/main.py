@@ -37,8 +37,8 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 def report_user_errors(function: Callable[[], Any]) -> Any:
     """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM and SIGHUP exit like Ctrl-C."""
     gc.set_threshold(GC_THRESHOLD)
-    atexit.register(gc.freeze)  # no last search among all of them, which takes more than a second
-    with _kept_open(sys.stderr), _kept_open(sys.stdout) as errors:
+    atexit.register(gc.freeze)  # else the interpreter's last collection takes more than a second
+    with _ignore_write_errors(sys.stderr), _ignore_write_errors(sys.stdout) as errors:
         try:
             with _signals_as_interrupt():
                 return function()
@@ -55,8 +55,8 @@ def report_user_errors(function: Callable[[], Any]) -> Any:
 
 
 @contextmanager
-def _kept_open(stream: TextIO) -> Iterator[list[OSError]]:
-    """Discard what cannot be written to a closed pipe or terminal or a full disk: the command continues; yields the errors.
+def _ignore_write_errors(stream: TextIO) -> Iterator[list[OSError]]:
+    """The command continues if its output goes to a closed pipe or terminal, or to a full disk; yields the errors.
 
     Control characters, and those that do not fit the encoding, are escaped.
     """

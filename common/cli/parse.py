@@ -97,7 +97,9 @@ def make_config(sheets: tuple[Dataset, ...], options: argparse.Namespace) -> Run
     _check_values(options)
     check_pixels(options)
     _check_protocol(options)
-    _check_data(dataset, options)
+    if not options.download:
+        downloadable = any(file.mirrors for file in dataset.sources)
+        check_data(dataset, options.data_dir, "; --download downloads it" if downloadable else "")
     out = _run_folder(dataset, options)
     row = build.get_backbone(options.model)  # slow for timm's
     for name, value in defaults(options.protocol, row, dataset).items():
@@ -176,14 +178,12 @@ def _check_protocol(options: argparse.Namespace) -> None:
         raise UserError("--protocol probe works with a single process only")
 
 
-def _check_data(dataset: Dataset, options: argparse.Namespace) -> None:
-    folder = options.data_dir
-    if options.download or has_data(dataset, folder):
-        return
-    other = "; or pass its folder as --data_dir" if "--data_dir" not in dataset.get else ""
-    download = "; --download downloads it" if any(file.mirrors for file in dataset.sources) else ""
-    state = "empty" if os.path.isdir(folder) else "not found"
-    raise UserError(f"no data in {folder} ({state}): {dataset.get}{other}{download}")
+def check_data(dataset: Dataset, folder: Path, hint: str = "") -> None:
+    """Raises: UserError: the folder has no data; says how to get it, and `hint`."""
+    if not has_data(dataset, folder):
+        state = "empty" if os.path.isdir(folder) else "not found"
+        other = "; or pass its folder as --data_dir" if "--data_dir" not in dataset.get else ""
+        raise UserError(f"no data in {folder} ({state}): {dataset.get}{other}{hint}")
 
 
 def has_data(dataset: Dataset, folder: Path) -> bool:

@@ -86,8 +86,8 @@ class Batches:
             params = augmentation.sample_params(augment, len(self), size, seed, epoch)
             for start in range(step % self.steps, self.steps):
                 batch = np.arange(len(self))[start * self.batch_size : (start + 1) * self.batch_size]
-                even = batch[: max(1, len(batch) // divisor) * divisor][self.rank :: self.world]
-                for positions in np.array_split(even, self.micro_batches):
+                batch = batch[: max(1, len(batch) // divisor) * divisor][self.rank :: self.world]
+                for positions in np.array_split(batch, self.micro_batches):
                     local = order[positions]
                     # an image that is drawn twice is augmented in two ways
                     yield local, params.take(positions if self.balanced else local)

@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import Parser, UserError, printable
+from ...errors import Parser, printable
 from ...files.atomic import check_new
 from ...models.build import get_backbone
+from ...spec import Dataset
 from .. import catalog
-from ..arguments import add_groups, add_labels, add_pixels, bind_groups, bind_labels, check_pixels, label_arguments
+from ..arguments import add_groups, add_labels, add_pixels, bind_groups, bind_labels, check_labels, check_pixels
 from ..main import report_user_errors
 from ..options import DEFAULT_MODEL
-from ..parse import has_data, with_split
+from ..parse import check_data, with_split
 
 if TYPE_CHECKING:
     from ...data.checks.check import Report
@@ -21,51 +22,7 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
-
-    def show() -> None:
-        if not options.data_dir and os.path.exists(options.what):
-            sheet, folder = catalog.find("folder"), Path(options.what)
-        else:
-            sheet = catalog.find(options.what)
-            folder = options.data_dir or Path("data") / sheet.script
-        if sheet.classes is None:
-            sheet = replace(sheet, load=bind_labels(sheet.load, options))
-            options.group_by = options.group_by or "auto"
-        elif given := label_arguments(options):
-            raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
-        sheet = with_split(sheet, options.fold, options.split)
-        if not has_data(sheet, folder):
-            found = "empty" if os.path.exists(folder) else "not found"
-            raise UserError(f"no data in {folder} ({found}): {sheet.get}; or pass its folder as --data_dir")
-        check_pixels(options)
-        sheet = replace(sheet, load=bind_groups(sheet.load, options))
-        _check_outputs(options)
-
-        from ...data.checks.check import check
-        from ...data.checks.report import summary, write
-        from ...run.frozen_probe import frozen_probe
-
-        preprocess = replace(
-            get_backbone(DEFAULT_MODEL).preprocess(sheet.image_size),
-            value_range=options.value_range,
-            bands=options.bands,
-        )
-        report = check(sheet, folder, preprocess)
-        if probe := frozen_probe(report):
-            report = replace(report, baselines=(*report.baselines, probe))
-        print("\n".join(map(printable, summary(report))))
-        if options.out:
-            write(options.out, report)
-            print(f"{len(report.problems):,} findings -> {options.out}")
-        if options.sheet:
-            from ...run.contact_sheet import of_report, write_contact_sheet
-
-            write_contact_sheet(options.sheet, of_report(report), sheet.title, "--sheet")
-            print(f"contact sheet -> {options.sheet}")
-        if options.label_errors:
-            _print_label_errors(options.label_errors, report)
-
-    report_user_errors(show)
+    report_user_errors(lambda: _check(options))
 
 
 def _parser() -> Parser:
@@ -87,6 +44,53 @@ def _parser() -> Parser:
                         help="write the labels that a linear probe contradicts to a new CSV file, and draw them in a JPEG file beside it")
     # fmt: on
     return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    sheet, folder = _dataset(options)
+    check_pixels(options)
+    _check_outputs(options)
+
+    from ...data.checks.check import check
+    from ...data.checks.report import summary, write
+    from ...run.frozen_probe import frozen_probe
+
+    preprocess = get_backbone(DEFAULT_MODEL).preprocess(sheet.image_size)
+    preprocess = replace(preprocess, value_range=options.value_range, bands=options.bands)
+    report = check(replace(sheet, load=bind_groups(sheet.load, options)), folder, preprocess)
+    if probe := frozen_probe(report):
+        report = replace(report, baselines=(*report.baselines, probe))
+    print("\n".join(map(printable, summary(report))))
+    if options.out:
+        write(options.out, report)
+        print(f"{len(report.problems):,} findings -> {options.out}")
+    if options.sheet:
+        from ...run.contact_sheet import of_report, write_contact_sheet
+
+        write_contact_sheet(options.sheet, of_report(report), sheet.title, "--sheet")
+        print(f"contact sheet -> {options.sheet}")
+    if options.label_errors:
+        _print_label_errors(options.label_errors, report)
+
+
+def _dataset(options: argparse.Namespace) -> tuple[Dataset, Path]:
+    """The data sheet and the data folder; your folder is grouped by `auto` unless `--group_by` is set.
+
+    Raises:
+        UserError: no such dataset, fold, split or data.
+    """
+    if not options.data_dir and os.path.exists(options.what):
+        sheet, folder = catalog.find("folder"), Path(options.what)
+    else:
+        sheet = catalog.find(options.what)
+        folder = options.data_dir or Path("data") / sheet.script
+    check_labels(sheet, options)
+    if sheet.classes is None:
+        sheet = replace(sheet, load=bind_labels(sheet.load, options))
+        options.group_by = options.group_by or "auto"
+    sheet = with_split(sheet, options.fold, options.split)
+    check_data(sheet, folder)
+    return sheet, folder
 
 
 def _check_outputs(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from ..arguments import (
     add_labels,
     add_offline,
     add_pixels,
+    check_labels,
     duration,
     image_sizes,
     label_arguments,
@@ -215,10 +216,8 @@ def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
     arguments = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
     if options.data_dir:
         arguments += ["--data_dir", str(options.data_dir)]
-    if sheet.classes is None:
-        arguments += label_arguments(options)
-    elif given := label_arguments(options):
-        raise UserError(f"{given[0]}: {sheet.title} has its own labels; drop it")
+    check_labels(sheet, options)
+    arguments += label_arguments(options)
     if options.group_by is not None:
         arguments.append(f"--group_by={options.group_by}")
     if options.shots is not None:

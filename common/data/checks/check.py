@@ -3,6 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ...errors import UserError
@@ -26,25 +27,22 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
     Raises:
         UserError: there are no images.
     """
-    folder = folder and data_folder(folder)
+    folder = data_folder(folder)
     samples = dataset.load(folder, dataset.classes)
     errors: list[str] = []
-    caveats: tuple[str, ...] = ()
-    for check_data in (lambda: check_missing(samples, folder), lambda: requirements.check_counts(dataset, samples)):
-        try:
-            check_data()
-        except UserError as error:
-            errors.append(str(error))
+    with _collect(errors):
+        check_missing(samples, folder)
+    with _collect(errors):
+        requirements.check_counts(dataset, samples)
     samples = splits.present_classes(samples)
     parts = list(samples.parts or [""] * len(samples))
-    try:
+    caveats: tuple[str, ...] = ()
+    with _collect(errors):
         split = splits.split(dataset, samples, SEED)
         caveats = split.caveats
         for part in PARTS:
             for i in getattr(split, part):
                 parts[i] = part
-    except UserError as error:
-        errors.append(str(error))
     outside_test = [i for i, part in enumerate(parts) if part != "test"]
     preprocess = with_value_range(preprocess, samples.images, outside_test)
 
@@ -77,6 +75,15 @@ def check(dataset: Dataset, folder: Path, preprocess: Preprocess) -> Report:
         caveats=caveats,
         problems=tuple(problems),
     )
+
+
+@contextmanager
+def _collect(errors: list[str]) -> Iterator[None]:
+    """Append the message of a `UserError` in the block to `errors`, and continue after the block."""
+    try:
+        yield
+    except UserError as error:
+        errors.append(str(error))
 
 
 def _unusual(readable: Mapping[int, ImageStats]) -> Iterator[Problem]:

@@ -37,7 +37,7 @@ class Baselines:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Statement:
+class _Association:
     """How much more often the images of one class have a value than the others."""
 
     field: str
@@ -74,7 +74,7 @@ def find_shortcuts(samples: Samples, readable: Mapping[int, ImageStats]) -> tupl
         return None, []
     files = read_metadata([samples.images[i] for i in positions]) if isinstance(samples.images, list) else []
     headers = [{k: v for k, v in file.items() if k != BYTES_PER_PIXEL} for file in files]
-    best = max(_statements(headers, labels), key=lambda s: s.difference, default=None)
+    best = max(_associations(headers, labels), key=lambda s: s.difference, default=None)
     serious = best is not None and _exclusive(best, labels)
     baselines = None
     if len(positions) >= MIN_FIT:
@@ -108,7 +108,7 @@ def _balanced_accuracy(features: "np.ndarray", labels: "np.ndarray", n_folds: in
     return (hits / n).mean(), np.sqrt((smoothed * (1 - smoothed) / (n + 2)).sum()) / len(n)
 
 
-def _statements(headers: Sequence[Metadata], labels: "np.ndarray") -> Iterator[_Statement]:
+def _associations(headers: Sequence[Metadata], labels: "np.ndarray") -> Iterator[_Association]:
     """About every class and every value; of numbers, above and up to each decile."""
     import numpy as np
 
@@ -116,7 +116,7 @@ def _statements(headers: Sequence[Metadata], labels: "np.ndarray") -> Iterator[_
     for (field, value), holds in _indicators(headers).items():
         having = np.bincount(labels, holds, len(n))
         for label in np.flatnonzero(n):
-            yield _Statement(
+            yield _Association(
                 field=field,
                 value=value,
                 label=int(label),
@@ -143,26 +143,26 @@ def _indicators(headers: Sequence[Metadata]) -> "dict[tuple[str, str], np.ndarra
     return found
 
 
-def _exclusive(statement: _Statement, labels: "np.ndarray") -> bool:
+def _exclusive(association: _Association, labels: "np.ndarray") -> bool:
     return (
-        (labels == statement.label).sum() >= MIN_IMAGES
-        and statement.of_class >= NEARLY_ALL
-        and statement.of_others <= 1 - NEARLY_ALL
+        (labels == association.label).sum() >= MIN_IMAGES
+        and association.of_class >= NEARLY_ALL
+        and association.of_others <= 1 - NEARLY_ALL
     )
 
 
 def _problems(
-    statement: _Statement, samples: Samples, positions: Sequence[int], headers: Sequence[Metadata]
+    association: _Association, samples: Samples, positions: Sequence[int], headers: Sequence[Metadata]
 ) -> Iterator[Problem]:
     """A problem per image of the class that has the value."""
-    holds = _indicators(headers)[statement.field, statement.value]
+    holds = _indicators(headers)[association.field, association.value]
     labels = [samples.labels[i] for i in positions]
-    others = [h.get(statement.field) for h, y in zip(headers, labels, strict=True) if y != statement.label]
+    others = [h.get(association.field) for h, y in zip(headers, labels, strict=True) if y != association.label]
     other, n = Counter(others).most_common(1)[0]
     is_common = n >= NEARLY_ALL * len(others) and isinstance(other, str)
-    detail = statement.text(samples.classes, other if is_common else None)
+    detail = association.text(samples.classes, other if is_common else None)
     for i, label, has_value in zip(positions, labels, holds, strict=True):
-        if has_value and label == statement.label:
+        if has_value and label == association.label:
             yield Problem(kind="file metadata", position=i, detail=detail, serious=True)
 
 

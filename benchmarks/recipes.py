@@ -91,6 +91,7 @@ class Form:
     batch_size: int = 32
     shots: int | None = None  # training images per class; None: all
     weights: str = "imagenet"  # or none
+    crop_pct: float | None = None  # of evaluation
 
 
 FULL = Form()
@@ -110,6 +111,7 @@ def load(
         mean=mean,
         std=std,
         interpolation=interpolation,
+        crop_pct=form.crop_pct,
     )
     parts, start = {}, 0
     for part in ("train", "val", "test"):
@@ -281,6 +283,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "augment": (
         BATCH_NORM[:2], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, augment=name) for name in ("flip", "dihedral")],
     ),
+    "crop_pct": (tuple(NETWORKS), tuple(BENCHMARKS), [PROBE | {"crop_pct": 0.875}, config(*PRETRAINED, 3e-4, crop_pct=0.875)]),
     "layer_decay": (
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, layer_decay=decay) for decay in (0.8, 0.9)],
     ),

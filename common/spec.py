@@ -144,7 +144,8 @@ class Preprocess:
     """From an image file to the network's input; stored with the weights for predictions."""
 
     size: tuple[int, int]  # (H, W) in pixels
-    crop: float  # fraction of the shorter side kept by the centre crop
+    crop: float  # fraction of the shorter side kept by the centre crop, when images are decoded
+    crop_pct: float | None = None  # fraction of the decoded sides that evaluation sees, enlarged to `size`; None: 1
     interpolation: Literal["bilinear", "bicubic"]
     squash: bool = False  # resize to `size` without keeping the aspect ratio
     mean: tuple[float, float, float]  # of pixel values in 0..1
@@ -221,6 +222,7 @@ class RunConfig:
     label_smoothing: float | None
     mixup_alpha: float | None
     ema_decay: float | None
+    crop_pct: float | None  # see `Preprocess`; None: the recipe's
     head_start: Literal["random", "probe"] | None
     batch_norm: Literal["batch", "pretrained"] | None
     class_weights: bool

@@ -126,7 +126,7 @@ def test_options_are_frozen() -> None:
     common = {
         "--help", "--model", "--weights", "--image_size", "--data_dir", "--download", "--subset", "--skip_bad", "--drop_conflicts", "--no_cache", "--value_range", "--bands", "--batch_size", "--micro_bs",
         "--epochs", "--lr", "--seed", "--device", "--precision", "--offline", "--out",
-        "--shots", "--fraction", "--split_file", "--group_by", "--augment", "--compile", "--tune", "--protocol", "--steps", "--optimizer", "--weight_decay", "--layer_decay", "--label_smoothing", "--mixup_alpha", "--ema_decay",
+        "--shots", "--fraction", "--split_file", "--group_by", "--augment", "--compile", "--tune", "--protocol", "--steps", "--optimizer", "--weight_decay", "--layer_decay", "--label_smoothing", "--mixup_alpha", "--ema_decay", "--crop_pct",
         "--eval_every", "--save_every", "--resume", "--config", "--class_weights", "--balanced_sampling", "--head_start", "--batch_norm", "--no_search", "--track",
     }  # fmt: skip
     papers = ("breakhis", "dtd", "flowers102", "galaxy10", "plantvillage", "rsna_pneumonia")

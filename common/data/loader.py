@@ -112,7 +112,7 @@ class Batches:
         step = max(1, 2 * self.batch_size // (self.micro_batches * self.world))
         batches = ((local[start : start + step],) for start in range(0, len(local), step))
         for positions, images in self._load(batches):
-            yield self._normalise(augmentation.resize(images, self.preprocess.size)), self._labels(positions)
+            yield self._normalise(augmentation.eval_transform(images, self.preprocess)), self._labels(positions)
 
     def display(self, i: int) -> np.ndarray:
         """(H, W, 3) uint8 of an image, as a network receives it in evaluation."""
@@ -120,7 +120,7 @@ class Batches:
         if isinstance(pixels, np.ndarray):
             pixels = torch.from_numpy(pixels.copy())  # a memory map is read-only
         image = pixels.permute(2, 0, 1)[None].float()
-        resized = augmentation.resize(image, self.preprocess.size)[0].clamp(0, 255).byte()
+        resized = augmentation.eval_transform(image, self.preprocess)[0].clamp(0, 255).byte()
         return resized.permute(1, 2, 0).cpu().numpy()
 
     def _load(self, batches: Iterable[tuple]) -> Iterator[tuple]:

@@ -10,6 +10,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
         RuntimeError: a logit differs by more than `TOLERANCE` (a bug); nothing is written.
     """
     preprocess = card["preprocess"]
-    metadata = {**card, "preprocess": preprocess.to_dict()}
+    metadata = {**card, "preprocess": with_one_crop(preprocess).to_dict()}
     model = net
     if kind != "safetensors":
         model = with_normalisation(net, preprocess)
@@ -77,6 +78,11 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
         warnings.simplefilter("ignore")  # constants of a trace, which is verified; TorchScript's deprecation
         write(model, preprocess.size, json.dumps(metadata), part)
         return check_difference(model, read(part), preprocess)
+
+
+def with_one_crop(preprocess: Preprocess) -> Preprocess:
+    """For programs that crop once: the same part of an image in `crop` alone, without `crop_pct`."""
+    return replace(preprocess, crop=preprocess.crop * (preprocess.crop_pct or 1), crop_pct=None)
 
 
 def with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":

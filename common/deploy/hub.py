@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..files.atomic import atomic_write, check_new
 from ..run import results
 from . import hub_loaders
-from .export import check_difference, with_normalisation
+from .export import check_difference, with_normalisation, with_one_crop
 from .load import TrainedModel, load_model
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
     from ..models.build import library_args
 
     net, backbone, card = model.net, model.backbone, model.card
-    preprocess, classes = card["preprocess"], card["classes"]
+    preprocess, classes = with_one_crop(card["preprocess"]), card["classes"]
     timm_config = getattr(net, "pretrained_cfg", {})
     return {
         "architecture": timm_config.get("architecture", backbone.arch),

@@ -12,6 +12,7 @@ from ..errors import UserError, printable
 from ..run.per_class import class_scores
 from ..run.predictions import read_predictions
 from ..run.results import current_recipe, format_baselines
+from .export import with_one_crop
 from .load import TrainedModel
 
 # the metrics of `result.json`: their type on the Hub and their name
@@ -45,7 +46,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         weights=_weights_name(result["weights"]),
         recipe=_recipe_rows(result),
         classes=model.card["classes"],
-        preprocess=model.card["preprocess"],
+        preprocess=with_one_crop(model.card["preprocess"]),
         temperature=model.card.get("temperature"),
         scores=[_score_row(name, score) for name, score in result["test"].items() if name in HUB_METRICS],
         baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.augment.augment import resize
+from ..data.augment.augment import eval_transform
 from ..data.dataset import LoadedDataset
 from ..run import provenance, results
 from ..statistics.paired import mcnemar, paired_bootstrap
@@ -157,4 +157,4 @@ def _sample(positions: tuple[int, ...], n: int) -> np.ndarray:
 def _images(dataset: LoadedDataset, positions: np.ndarray) -> np.ndarray:
     """(N, 3, H, W) float32 in 0..1 of the samples at `positions`."""
     pixels = torch.from_numpy(dataset.pixels[dataset.indices[positions]]).permute(0, 3, 1, 2).float()
-    return resize(pixels, dataset.preprocess.size).div(255).numpy()
+    return eval_transform(pixels, dataset.preprocess).div(255).numpy()

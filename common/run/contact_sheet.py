@@ -16,7 +16,7 @@ from ..data.dataset import LoadedDataset
 from ..data.images.decode import decode
 from ..errors import UserError
 from ..files.atomic import atomic_write
-from ..spec import Augment, RunConfig
+from ..spec import Augment, Preprocess, RunConfig
 from .fonts import font_for
 
 PER_CLASS = ((12, 4), (60, 2))  # (up to this many classes, images of each); one image for more classes
@@ -32,7 +32,7 @@ class SheetImages:
     pixels: np.ndarray  # (N, h, w, 3) uint8, as decoded
     labels: np.ndarray  # (N,) int, sorted
     classes: Sequence[str]
-    size: tuple[int, int]  # (H, W) of the network's input
+    preprocess: Preprocess
     augment: Augment
 
 
@@ -44,7 +44,7 @@ def of_run(config: RunConfig, dataset: LoadedDataset) -> SheetImages:
         pixels=dataset.pixels[dataset.indices[positions]],
         labels=labels[positions],
         classes=dataset.samples.classes,
-        size=dataset.preprocess.size,
+        preprocess=dataset.preprocess,
         augment=Augment() if config.protocol == "probe" else config.dataset.augment,
     )
 
@@ -64,7 +64,7 @@ def of_report(report: Report) -> SheetImages:
         pixels=decode(chosen, report.preprocess, dataset.native)[0],
         labels=labels[positions],
         classes=samples.classes,
-        size=report.preprocess.size,
+        preprocess=report.preprocess,
         augment=dataset.augment,
     )
 
@@ -82,11 +82,11 @@ def sample_positions(labels: Sequence[int], positions: Sequence[int]) -> np.ndar
 def write_contact_sheet(path: Path, sheet: SheetImages, title: str, option: str = "--out") -> None:
     """Write a JPEG. `option` sets the file, for errors."""
     images = torch.from_numpy(np.array(sheet.pixels)).permute(0, 3, 1, 2).float()
-    rows = [tiles(augmentation.resize(images, sheet.size))]
+    rows = [tiles(augmentation.eval_transform(images, sheet.preprocess))]
     augment = sheet.augment
     if augment != Augment():
         params = augmentation.sample_params(augment, len(images), tuple(images.shape[2:]), seed=0, epoch=1)
-        rows.append(tiles(augmentation.apply(images, params, sheet.size)))
+        rows.append(tiles(augmentation.apply(images, params, sheet.preprocess.size)))
         title += "; below each image the same one augmented"
     blocks = []
     for label in np.unique(sheet.labels):

@@ -97,14 +97,20 @@ def describe_rate(result: Mapping[str, Any]) -> str:
 
 
 def describe_recipe(result: Mapping[str, Any]) -> str:
-    """What may differ between two cells of a table: where the rate is from, an older recipe's head, parts added by options."""
+    """What may differ between two cells of a table: where the rate is from, an older recipe's head or crop, parts added by options."""
     recipe = current_recipe(result["recipe"])
     clean = result["protocol"] == "clean"
     random = clean and result["weights"] != "none" and recipe["head_start"] == "random"
     batch = clean and (recipe["head_start"], recipe["batch_norm"]) == ("probe", "batch")
-    return ", ".join(
-        filter(None, (describe_rate(result), "random head" * random, "batch statistics" * batch, *_options(recipe)))
-    )
+    parts = describe_rate(result), "random head" * random, "batch statistics" * batch, _crop(result), *_options(recipe)
+    return ", ".join(filter(None, parts))
+
+
+def _crop(result: Mapping[str, Any]) -> str:
+    """Of evaluation, if it is not the protocol's."""
+    usual = recipes.CROP_PCT if result["protocol"] == "clean" and result["augment"]["crop"] < 1 else 1
+    used = result["preprocess"].get("crop_pct", 1)
+    return f"crop_pct {used:g}" * (used != usual)
 
 
 def _options(recipe: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.dataset import load_dataset
 from ..models.build import get_backbone
 from ..spec import RunConfig
+from ..training import recipes
 from .run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     """
     started = time.perf_counter()
     backbone = get_backbone(config.model)
-    preprocess = replace(backbone.preprocess(config.image_size), squash=config.protocol == "paper")
+    preprocess = replace(
+        backbone.preprocess(config.image_size), squash=config.protocol == "paper", crop_pct=recipes.crop_pct(config)
+    )
     dataset = load_dataset(config, preprocess, log)  # finds all mistakes in the data before torch is imported
 
     from ..training import checkpoint, heartbeat

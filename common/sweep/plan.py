@@ -30,6 +30,7 @@ OPTIONAL_FIELDS = (
     "label_smoothing",
     "mixup_alpha",
     "ema_decay",
+    "crop_pct",
     "no_search",
     "drop_conflicts",
 )  # likewise, if they are set

@@ -21,7 +21,8 @@ AUGMENTS = {
 }
 
 # Increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
-CLEAN_VERSION = 4
+CLEAN_VERSION = 5
+CROP_PCT = 0.875  # of evaluation, where training crops at random (docs/training.md)
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
 TRIAL_STEPS, MIN_TRIALS = 25, 2  # of a recipe search; one trial has nothing to be compared with
@@ -53,7 +54,7 @@ MEASURED_LRS = {  # by the network's name in its library
 # The probe has a closed form; its penalty is chosen on validation
 PROBE = Recipe(name="probe", phases=(), eval_every=0)
 UNUSED_BY_PROBE = (
-    "micro_bs", "epochs", "steps", "optimizer", "lr", "no_search", "weight_decay", "layer_decay", "label_smoothing", "mixup_alpha", "ema_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment",
+    "micro_bs", "epochs", "steps", "optimizer", "lr", "no_search", "weight_decay", "layer_decay", "label_smoothing", "mixup_alpha", "ema_decay", "head_start", "batch_norm", "class_weights", "balanced_sampling", "eval_every", "augment", "crop_pct",
     "compile", "tune", "save_every",
 )  # fmt: skip
 
@@ -123,6 +124,13 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         class_weights=config.class_weights,
         **{name: getattr(config, name) for name in others},
     )
+
+
+def crop_pct(config: RunConfig) -> float | None:
+    """Of evaluation: random crops enlarge objects in training, so the clean recipe crops in evaluation, too (Touvron et al. 2019, arXiv 1906.06423)."""
+    crops = config.protocol == "clean" and config.dataset.augment.crop < 1
+    found = config.crop_pct or (CROP_PCT if crops else 1)
+    return found if found < 1 else None
 
 
 def for_split(recipe: Recipe, config: RunConfig, classes: int, n_train: int, n_val: int) -> Recipe:

@@ -1,11 +1,15 @@
 """Augmentation is reproducible per sample, and every kind does what its name promises."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
 from common import Augment
-from common.data.augment.augment import AugmentParams, _grid, apply, sample_params
+from common.data.augment.augment import AugmentParams, _grid, apply, eval_transform, sample_params
+from common.models.build import get_backbone
 
 ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
 SIZE = (12, 10)
@@ -50,6 +54,14 @@ def test_the_identity_resizes_as_evaluation_does() -> None:
     torch.testing.assert_close(
         apply(images, identity, (24, 24)), F.interpolate(images, (24, 24), mode="bicubic"), atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize(("crop_pct", "top", "left"), [(None, 0, 0), (0.875, 2, 1), (0.5, 8, 5)])
+def test_evaluation_enlarges_the_center(crop_pct: float | None, top: int, left: int) -> None:
+    images = torch.rand(2, 3, 32, 20)
+    preprocess = replace(get_backbone("resnet50").preprocess((32, 20)), crop_pct=crop_pct)
+    center = images[:, :, top : 32 - top, left : 20 - left]
+    torch.testing.assert_close(eval_transform(images, preprocess), F.interpolate(center, (32, 20), mode="bicubic"))
 
 
 def test_flip_mirrors_half_of_the_images() -> None:

@@ -27,7 +27,7 @@ def make_run(folder: Path, model: str, side: int) -> Path:
         "backbone": row.name,
         "classes": CLASSES,
         "native": None,
-        "preprocess": row.preprocess((side, side)).to_dict(),
+        "preprocess": {**row.preprocess((side, side)).to_dict(), "crop_pct": recipes.CROP_PCT},
         "temperature": 1.5,
     }
     results.write_weights(folder / results.BEST, net, card)

@@ -40,7 +40,8 @@ def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.Capt
         assert "largest logit difference from the original" in capsys.readouterr().out
     image = (run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
     pixels = np.asarray(Image.open(Path("images") / image).resize((32, 32), Image.Resampling.BILINEAR))
-    batch = (pixels.transpose(2, 0, 1)[None] / 255).astype(np.float32).repeat(3, axis=0)
+    center = torch.from_numpy(pixels[2:30, 2:30].copy()).permute(2, 0, 1)[None].float()
+    batch = F.interpolate(center, (32, 32), mode="bicubic").div(255).repeat(3, 1, 1, 1).numpy()
 
     import onnxruntime
     from safetensors import safe_open
@@ -57,6 +58,7 @@ def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.Capt
     for about in map(json.loads, told):
         assert about["classes"] == ["ant", "bee", "cow"] and about["backbone"] == "timm:test_resnet"
         assert about["preprocess"]["size"] == [32, 32] and about["temperature"] > 0
+        assert about["preprocess"]["crop"] == 0.875 and "crop_pct" not in about["preprocess"], "one crop for others"
     for about in map(json.loads, told[:2]):
         assert "normalised inside" in about["input"] and "temperature" in about["output"]
     assert "input" not in json.loads(told[2]), "weights alone do not normalise"

@@ -34,7 +34,19 @@ def test_timm_opens_a_runs_folder(tmp_path: Path, monkeypatch, class_tree, quick
     monkeypatch.chdir(tmp_path)
     main(
         folder.DATASET,
-        [*TINY, "--epochs", "1", "--mixup_alpha", "0.2", "--data_dir", str(class_tree()), "--out", "out"],
+        [
+            *TINY,
+            "--epochs",
+            "1",
+            "--mixup_alpha",
+            "0.2",
+            "--crop_pct",
+            "1",
+            "--data_dir",
+            str(class_tree()),
+            "--out",
+            "out",
+        ],
     )
     command(["export", "out", "--format", "hub"])
     hub, run = Path("out/hub"), Path("out")
@@ -96,7 +108,9 @@ def test_the_card(tmp_path: Path) -> None:
     assert r"| &lt;cow> | 0 | no image | 0.0 [0.0, 79.3] | 0.0 [0.0, 79.3] | no image |" in card
     assert "| Top-1 accuracy (%) | 81.82 | 52.00 to 95.00 |" in card and "| NLL | 0.500 | 0.400 to 0.600 |" in card
     assert "\n\n- Invented.\n\n" in card and "(confusion.png)" in card
-    assert json.loads((run / "hub" / "config.json").read_text())["label_names"] == ["ant", "bee | wasp", "<cow>"]
+    config = json.loads((run / "hub" / "config.json").read_text())
+    assert config["label_names"] == ["ant", "bee | wasp", "<cow>"]
+    assert config["pretrained_cfg"]["crop_pct"] == 0.875 and "bleed=0.0625)" in card, "that of evaluation"
 
 
 class Hub(BaseHTTPRequestHandler):

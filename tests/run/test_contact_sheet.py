@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.models.build import get_backbone
 from common.run import fonts, plots
 from common.run.contact_sheet import LINE, MARGIN, SheetImages, sample_positions, write_contact_sheet
 from common.run.fonts import MISSING, drawable, font_for
@@ -17,7 +18,8 @@ def sheet_images(n_classes: int = 3, side: int = 56, augment: Augment = Augment(
     pixels = np.zeros((len(labels), side, side, 3), np.uint8)
     pixels[:, :, : side // 2] = 40 + 60 * labels[:, None, None, None]  # left half: the class
     classes = [f"class {label}" for label in range(n_classes)]
-    return SheetImages(pixels=pixels, labels=labels, classes=classes, size=(side, side), augment=augment)
+    preprocess = get_backbone("resnet50").preprocess((side, side))
+    return SheetImages(pixels=pixels, labels=labels, classes=classes, preprocess=preprocess, augment=augment)
 
 
 def test_every_class_is_shown_with_its_pixels(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tiny import TINY
 
 import folder
 from common import main
+from common.data.augment.augment import eval_transform
 from common.data.images.decode import decode
 from common.models.build import create_model, get_backbone
 from common.models.state_dict import load_state_dict
@@ -100,8 +101,9 @@ def check_one_network(out: Path) -> None:
     with open(out / "evaluated/predictions.csv") as file:
         names = [row["image"] for row in csv.DictReader(file)]
     pixels, _ = decode([str(out / "images" / name) for name in names], about["preprocess"], None)
-    mean, std = (torch.tensor(about["preprocess"].__dict__[key]) for key in ("mean", "std"))
-    inputs = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
+    mean, std = (torch.tensor(about["preprocess"].__dict__[key]).view(3, 1, 1) for key in ("mean", "std"))
+    center = eval_transform(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), about["preprocess"])
+    inputs = (center / 255 - mean) / std
     logits = np.load(out / "evaluated/test_logits.npy")
     with torch.inference_mode():
         torch.testing.assert_close(net(inputs).numpy(), logits, rtol=1e-3, atol=1e-3)

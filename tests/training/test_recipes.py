@@ -99,6 +99,22 @@ def test_measured_rates_have_their_evidence() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "crop_pct"),
+    [
+        ("", 0.875),
+        ("--weights none", 0.875),
+        ("--augment dihedral", 0.875),
+        *((options, None) for options in ("--augment none", "--protocol probe", "--protocol paper", "--protocol scratch", "--crop_pct 1")),
+        ("--augment none --crop_pct 0.9", 0.9),
+    ],
+)  # fmt: skip
+def test_evaluation_crops_where_training_does(options: str, crop_pct: float | None, class_tree) -> None:
+    sheets = (folder.DATASET,)
+    config = make_config(sheets, parse(sheets, ["--data_dir", str(class_tree()), *options.split()]))
+    assert recipes.crop_pct(config) == crop_pct
+
+
+@pytest.mark.parametrize(
     ("options", "n_train", "n_val", "trained"),
     [
         ("", 14, 9, False),

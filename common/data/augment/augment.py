@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...spec import Augment
+from ...spec import Augment, Preprocess
 from ..to_device import to_device
 from . import trivial_augment
 
@@ -98,6 +98,13 @@ def apply(images: Tensor, params: AugmentParams, size: tuple[int, int]) -> Tenso
     grid = _grid(to_device(params.affine, images.device), size)
     images = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False)
     return images * (grid.abs() <= 1).all(-1)[:, None] if params.zero_pad else images
+
+
+def eval_transform(images: Tensor, preprocess: Preprocess) -> Tensor:
+    """(B, 3, h, w) as decoded -> (B, 3, *preprocess.size): the centre crop that evaluation sees, see `Preprocess.crop_pct`."""
+    top, left = (round(side * (1 - (preprocess.crop_pct or 1)) / 2) for side in images.shape[2:])
+    height, width = images.shape[2:]
+    return resize(images[:, :, top : height - top, left : width - left], preprocess.size)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

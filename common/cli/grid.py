@@ -75,8 +75,8 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str,
 
 def _sheets(names: Sequence[str]) -> list[Dataset]:
     """The data sheets of these names; a script with several, such as breakhis, selects all of them."""
-    found = {catalog.find(name).name: name for name in names}  # raises on an unknown name
-    return [sheet for sheet in catalog.datasets() if sheet.name in found or sheet.script in found.values()]
+    known = {catalog.find(name).name for name in names}  # raises on an unknown name
+    return [sheet for sheet in catalog.datasets() if sheet.name in known or sheet.script in names]
 
 
 def _missing(sheet: Dataset, folder: Path) -> str | None:

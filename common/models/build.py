@@ -109,7 +109,7 @@ def create_model(
     return net
 
 
-def library_args(backbone: Backbone, size: tuple[int, int] | None = None) -> dict[str, object]:
+def library_args(backbone: Backbone, size: tuple[int, int] | None) -> dict[str, object]:
     """The arguments, beside name and classes, with which timm or torchvision builds the network for images of (H, W) pixels."""
     if backbone.library == "torchvision":
         return library_rows.torchvision_args(backbone.arch)
@@ -121,7 +121,7 @@ def library_args(backbone: Backbone, size: tuple[int, int] | None = None) -> dic
     return config
 
 
-def _create(backbone: Backbone, size: tuple[int, int] | None = None) -> "nn.Module":
+def _create(backbone: Backbone, size: tuple[int, int] | None) -> "nn.Module":
     """The network as its library builds it, random, with any number of outputs."""
     if backbone.library == "torchvision":
         return library_rows.create_torchvision(backbone.arch)

@@ -39,11 +39,11 @@ def make_explainer(net: nn.Module, size: tuple[int, int]) -> Explainer:
 
 def final_map(net: nn.Module, image: Tensor) -> nn.Module | None:
     """The last layer that computes a map (1, C, h, w); None if tokens or channels-last maps come after it."""
-    found: list[tuple[nn.Module, bool]] = []  # the layers with more than one position, and whether they compute a map
+    layers: list[tuple[nn.Module, bool]] = []  # those with more than one position, and whether they compute a map
 
     def record(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() > 2 and output[0, 0].numel() > 1:
-            found.append((module, _is_map(output, image)))
+            layers.append((module, _is_map(output, image)))
 
     hooks = [module.register_forward_hook(record) for module in net.modules()]
     try:
@@ -52,7 +52,7 @@ def final_map(net: nn.Module, image: Tensor) -> nn.Module | None:
     finally:
         for hook in hooks:
             hook.remove()
-    layer, is_map = found[-1] if found else (None, False)
+    layer, is_map = layers[-1] if layers else (None, False)
     return layer if is_map else None
 
 

@@ -69,10 +69,9 @@ class Backbone:
 
     def preprocess(self, size: tuple[int, int] | None = None) -> Preprocess:
         """For fine-tuning at `size`, without a crop; without `size`, as the weights were evaluated."""
-        crop = 1.0 if size else self.crop
         return Preprocess(
             size=size or (self.size, self.size),
-            crop=crop,
+            crop=1.0 if size else self.crop,
             interpolation=self.interpolation,
             mean=self.mean,
             std=self.std,

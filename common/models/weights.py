@@ -44,10 +44,10 @@ def locate(backbone: Backbone, choice: str, offline: bool) -> Path | None:
         return None  # looked up in its cache when loading
     if not backbone.weights:
         raise UserError(f"{backbone.name} has no ImageNet weights: pass --weights none, or a file")
-    path = hub_dir() / backbone.weights.rsplit("/", 1)[1]
+    path = hub_path(backbone)
     if not path.exists() and offline:
         raise UserError(
-            f"{backbone.name}'s weights are not at {path} and --offline forbids the download: {fetch_hint(backbone)}"
+            f"{backbone.name}'s weights are not at {path} and --offline forbids the download: {_fetch_hint(backbone)}"
         )
     return path if path.exists() else None
 
@@ -59,7 +59,12 @@ def hub_dir() -> Path:
     return Path(os.path.expanduser(home)) / "hub" / "checkpoints"
 
 
-def fetch_hint(backbone: Backbone) -> str:
+def hub_path(backbone: Backbone) -> Path:
+    """Where torch.hub caches weights that are a URL."""
+    return hub_dir() / backbone.weights.rsplit("/", 1)[1]
+
+
+def _fetch_hint(backbone: Backbone) -> str:
     return f"copy {backbone.weights} there from an online machine, or pass --weights FILE or --weights none"
 
 
@@ -104,7 +109,7 @@ def _check_hash(backbone: Backbone, path: Path, digest: str) -> None:
 def _download(backbone: Backbone) -> Path:
     import torch
 
-    path = hub_dir() / backbone.weights.rsplit("/", 1)[1]
+    path = hub_path(backbone)
     print(f"downloading {backbone.weights} -> {path}", file=sys.stderr)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +118,7 @@ def _download(backbone: Backbone) -> Path:
         )
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"cannot download {backbone.name}'s weights to {path} ({error}): {fetch_hint(backbone)}"
+            f"cannot download {backbone.name}'s weights to {path} ({error}): {_fetch_hint(backbone)}"
         ) from None
     return path
 

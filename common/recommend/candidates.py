@@ -72,7 +72,7 @@ def _missing_file(row: Backbone) -> tuple[str | None, str | None]:
     if weights.locate(row, "imagenet", offline=False):
         return None, None
     if not row.weights.startswith("hf:"):
-        return row.weights, str(weights.hub_dir() / row.weights.rsplit("/", 1)[1])
+        return row.weights, str(weights.hub_path(row))
     from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
 
     repo, file = row.weights.removeprefix("hf:"), "model.safetensors"

@@ -90,12 +90,12 @@ def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[A
     ]
     enough = [i for i, scores in enumerate(finetuned) if len(scores) >= MIN_BACKBONES]
     if not enough:
-        found = ", ".join(
+        counts = ", ".join(
             f"{one['dataset']} {len(scores)}" for one, scores in zip(recommendations, finetuned, strict=True)
         )
         raise UserError(
             f"nothing to validate: expected a recommendation and {MIN_BACKBONES} or more of its backbones fine-tuned; "
-            f"found: {found or 'no recommendations'}"
+            f"found: {counts or 'no recommendations'}"
         )
     tests = [(one["dataset"], _test_fingerprint(one)) for one in recommendations]
     return [

@@ -44,7 +44,7 @@ class Cell:
             "precisions": sorted({run.precision for run in self.runs}),
             "micro-batch sizes": sorted({run.micro_bs for run in self.runs}),
         }
-        several = [f"{name} {' and '.join(map(str, found))}" for name, found in values.items() if found[1:]]
+        several = [f"{name} {' and '.join(map(str, different))}" for name, different in values.items() if different[1:]]
         return f"its seeds were trained with {', '.join(several)}" if several else ""
 
     def deviation(self, metric: str) -> float | None:

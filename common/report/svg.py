@@ -103,10 +103,10 @@ def set_tips(artist: Artist, tips: Sequence[str]) -> None:
 def _with_titles(text: str) -> str:
     """The SVG with the texts of `set_tips` as `<title>` of its markers."""
 
-    def insert(found: re.Match) -> str:
-        tips = iter(json.loads(bytes.fromhex(found[1])))
+    def insert(match: re.Match) -> str:
+        tips = iter(json.loads(bytes.fromhex(match[1])))
         return "<g>" + re.sub(
-            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(tips, ''))}</title></use>", found[2]
+            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(tips, ''))}</title></use>", match[2]
         )
 
     return re.sub(r'<g id="tips-([0-9a-f]+)">(.*?)(?=<g id="|</svg>)', insert, text, flags=re.S)
@@ -124,7 +124,7 @@ def to_svg(figure: plt.Figure, alt: str) -> Markup:
     text = re.sub(r' id="[a-zA-Z_0-9]*_\d+"', "", text)  # of groups, never referenced
     text = re.sub(r' (xmlns(:xlink)?|version|width|height)="[^"]*"', "", text, count=5)
     text = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: [^;"<]*; ', "", text)
-    text = re.sub(r' (d|x|y)="[^"]*"', lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text)
+    text = re.sub(r' (d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
     text = re.sub(r"\s*\n\s*", " ", text)
     role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
     return _with_unique_ids(text.replace("<svg", f"<svg {role}", 1))

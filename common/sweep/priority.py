@@ -59,15 +59,15 @@ def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
 
     Backbones without predictions for the same images and classes are left out.
     """
-    found = {name: predictions for name, folder in folders.items() if (predictions := read_predictions(folder, "val"))}
-    if not found:
+    predictions = {name: found for name, folder in folders.items() if (found := read_predictions(folder, "val"))}
+    if not predictions:
         return {}
-    first = next(iter(found.values()))
-    names = [name for name, one in found.items() if (one.images, one.classes) == (first.images, first.classes)]
+    first = next(iter(predictions.values()))
+    names = [name for name, one in predictions.items() if (one.images, one.classes) == (first.images, first.classes)]
     if len(set(first.images if first.groups is None else first.groups.tolist())) < 2:
         return {}
     results = {name: read_json(folders[name] / RESULT) for name in names}
-    predicted = np.stack([found[name].logits.argmax(1) for name in names])
+    predicted = np.stack([predictions[name].logits.argmax(1) for name in names])
     metric, seed = results[names[0]]["metric"], results[names[0]]["seed"]
     metric = "top1" if metric == "top1" else "balanced_accuracy"
     rows = [_row(name, results[name]["weights"]) for name in names]

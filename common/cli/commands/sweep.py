@@ -87,10 +87,10 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or int(found[1]) >= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or int(match[1]) >= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text!r} is not a shard: expected e.g. 0/4, the first of four")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _sweep(options: argparse.Namespace, rest: list[str], argv: list[str]) -> None:

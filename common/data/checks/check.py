@@ -139,8 +139,8 @@ def _near(readable: Mapping[int, ImageStats]) -> list[list[int]]:
     positions = list(first.values())
     if not positions:
         return []
-    found = duplicates.near(np.stack([readable[i].thumbnail for i in positions]))
-    return [[positions[j] for j in members] for members in found]
+    sets = duplicates.near(np.stack([readable[i].thumbnail for i in positions]))
+    return [[positions[j] for j in members] for members in sets]
 
 
 def _all_copies(exact: list[list[int]], near: list[list[int]]) -> list[set[int]]:

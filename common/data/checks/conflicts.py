@@ -19,12 +19,12 @@ def find_conflicts(pixels: "np.ndarray", indices: Sequence[int], labels: Sequenc
     """
     height = pixels.shape[1]
     rows = [(2 * row + 1) * height // (2 * N_ROWS) for row in range(N_ROWS)]
-    found = []
+    sets = []
     for similar in exact([hash(pixels[i][rows].tobytes()) for i in indices]):
         if len({labels[i] for i in similar}) > 1:
             equal = exact([pixels[indices[i]].tobytes() for i in similar])
-            found += [[similar[j] for j in members] for members in equal]
-    return [members for members in found if len({labels[i] for i in members}) > 1]
+            sets += [[similar[j] for j in members] for members in equal]
+    return [members for members in sets if len({labels[i] for i in members}) > 1]
 
 
 def format_conflicts(conflicts: Sequence[Sequence[int]], names: Sequence[str], dropped: bool) -> str:

@@ -129,18 +129,18 @@ def _indicators(headers: Sequence[Metadata]) -> "dict[tuple[str, str], np.ndarra
     """{(field, value): (N,) bool}"""
     import numpy as np
 
-    found = {}
+    indicators = {}
     for field in dict.fromkeys(field for header in headers for field in header):
         values = [header.get(field) for header in headers]
         if any(isinstance(value, float) for value in values):
             numbers = np.array([np.nan if value is None else value for value in values])
             for limit in np.unique(np.nanquantile(numbers, np.arange(1, 10) / 10, method="lower")):
-                found[field, f"above {limit:g}"] = numbers > limit
-                found[field, f"up to {limit:g}"] = numbers <= limit
+                indicators[field, f"above {limit:g}"] = numbers > limit
+                indicators[field, f"up to {limit:g}"] = numbers <= limit
         else:
             for value in dict.fromkeys(value for value in values if value is not None):
-                found[field, value] = np.array([other == value for other in values])
-    return found
+                indicators[field, value] = np.array([other == value for other in values])
+    return indicators
 
 
 def _exclusive(association: _Association, labels: "np.ndarray") -> bool:
@@ -170,9 +170,9 @@ def _share(fraction: float) -> str:
     return "all" if fraction == 1 else "none" if fraction == 0 else f"{100 * fraction:.0f} %"
 
 
-def format_baselines(found: Baselines) -> str:
-    scores = ", ".join(f"{name} {100 * score:.1f} %" for name, score in found.scores.items())
+def format_baselines(baselines: Baselines) -> str:
+    scores = ", ".join(f"{name} {100 * score:.1f} %" for name, score in baselines.scores.items())
     return (
-        f"baselines that do not see the object, balanced accuracy in {found.folds} folds of {found.n:,} images "
-        f"(chance {100 / found.n_classes:.1f} %): {scores}"
+        f"baselines that do not see the object, balanced accuracy in {baselines.folds} folds of {baselines.n:,} images "
+        f"(chance {100 / baselines.n_classes:.1f} %): {scores}"
     )

@@ -154,6 +154,5 @@ def _mismatch(file: File, path: Path) -> str:
         return ""
     algorithm, _, expected = file.digest.partition(":")
     with open(path, "rb") as content:
-        found = hashlib.file_digest(content, partial(hashlib.new, algorithm, usedforsecurity=False))
-    digest = found.hexdigest()
+        digest = hashlib.file_digest(content, partial(hashlib.new, algorithm, usedforsecurity=False)).hexdigest()
     return "" if digest == expected else f"{algorithm} {digest[:12]}..., expected {expected[:12]}..."

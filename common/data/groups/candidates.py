@@ -51,9 +51,9 @@ def folder_candidates(samples: Samples) -> list[Candidate]:
     return _distinct(_folders(_names_below_classes(samples), samples.names))
 
 
-def _distinct(found: Iterable[Candidate]) -> list[Candidate]:
+def _distinct(groupings: Iterable[Candidate]) -> list[Candidate]:
     partitions: dict[tuple[int, ...], Candidate] = {}
-    for candidate in found:
+    for candidate in groupings:
         partition = _partition(candidate.groups)
         if 1 < len(set(partition)) < len(partition):
             partitions.setdefault(partition, candidate)
@@ -125,10 +125,10 @@ def _middle_words(names: Sequence[str], samples: Samples) -> Iterator[Candidate]
     stems = [re.sub(r"[\W_]+\d+$", "", os.path.basename(os.path.splitext(name)[0])) for name in names]
     tokens = [re.split(r"[\W_]+", stem) for stem in stems]
     for k in range(1, MAX_TOKENS + 1):
-        found = [each[k] if len(each) > k else None for each in tokens]
-        shared = Counter(pair for pair in zip(samples.labels, found, strict=True) if pair[1])
+        middle = [each[k] if len(each) > k else None for each in tokens]
+        shared = Counter(pair for pair in zip(samples.labels, middle, strict=True) if pair[1])
         if shared and max(shared.values()) > 1:
-            groups = tuple(word or name for word, name in zip(found, samples.names, strict=True))
+            groups = tuple(word or name for word, name in zip(middle, samples.names, strict=True))
             yield Candidate(kind="word", text=f"that share the word {shared.most_common(1)[0][0][1]}", groups=groups)
 
 

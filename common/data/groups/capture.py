@@ -21,7 +21,7 @@ def captures(files: Sequence[str]) -> list[Capture | None]:
     """Camera and time of each image; empty if few images have them. An EXIF that cannot be read counts as none."""
     first = files[:: max(1, len(files) // N_FIRST)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        if 2 * sum(found is not None for found in pool.map(_capture, first)) < len(first):
+        if 2 * sum(capture is not None for capture in pool.map(_capture, first)) < len(first):
             return []
         return list(pool.map(_capture, files))
 

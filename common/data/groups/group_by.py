@@ -18,10 +18,10 @@ def groups_by(names: Sequence[str], pattern: str) -> list[str]:
         UserError: not a regular expression, a name does not match it, or all have the same match.
     """
     try:
-        found = [re.search(pattern, name) for name in names]
+        matches = [re.search(pattern, name) for name in names]
     except re.error as error:
         raise UserError(f"not a valid regular expression: '{pattern}' ({error})") from None
-    groups = [match and (match[1] if match.re.groups else match[0]) for match in found]
+    groups = [match and (match[1] if match.re.groups else match[0]) for match in matches]
     if None in groups:
         raise UserError(f"no group for {names[groups.index(None)]!r}: '{pattern}' does not match")
     if len(set(groups)) == 1:

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BITS_PER_SAMPLE, ORIENTATION, SAMPLES_PER_PIXEL = 258, 274, 277  # TIFF tags; EXIF has the second, too
-
-
 FULL_16_BITS = (0.0, 65535.0)  # scaled by 1/257
 
 
@@ -114,7 +112,8 @@ def _read_tiff(path: str) -> "np.ndarray":
             page = file.pages[0]
             values = page.asarray()
     except (tifffile.TiffFileError, KeyError, IndexError) as error:
-        if "imagecodecs" in str(error):
-            error = f"its compression needs another package: pip install imagecodecs; {error.args[0]}"
-        raise ValueError(str(error)) from None
+        reason = str(error)
+        if "imagecodecs" in reason:
+            reason = f"its compression needs another package: pip install imagecodecs; {error.args[0]}"
+        raise ValueError(reason) from None
     return np.moveaxis(values, 0, 2) if page.axes == "SYX" else values

@@ -34,23 +34,23 @@ def with_value_range(preprocess: Preprocess, images: Sequence, train: Sequence[i
     sample = [images[i] for i in _sample(train)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         high_depth = [path for path, high in zip(sample, pool.map(is_high_depth_file, sample), strict=True) if high]
-    found: dict[str, Any] = {"range": None}
+    estimate: dict[str, Any] = {"range": None}
     if high_depth:
-        estimate = partial(_estimate, high_depth, preprocess.bands)
+        compute = partial(_estimate, high_depth, preprocess.bands)
         key = {"version": VERSION, "files": files_hash(high_depth), "bands": preprocess.bands} if cache else {}
-        found = cached("value_ranges", key, estimate) if cache else estimate()
-    if found["range"] is None:
+        estimate = cached("value_ranges", key, compute) if cache else compute()
+    if estimate["range"] is None:
         if preprocess.value_range:
             raise UserError("--value_range: the images have 8 bits per channel, used unchanged; drop it")
         return preprocess
     if preprocess.value_range:
         return preprocess
-    if len(found["kinds"]) > 1:
+    if len(estimate["kinds"]) > 1:
         raise UserError(
-            f"the images mix {' and '.join(found['kinds'])} values, which no range fits: convert them to one kind, "
+            f"the images mix {' and '.join(estimate['kinds'])} values, which no range fits: convert them to one kind, "
             "or pass --value_range LOW HIGH"
         )
-    return replace(preprocess, value_range=tuple(found["range"]))
+    return replace(preprocess, value_range=tuple(estimate["range"]))
 
 
 def _sample(train: Sequence[int]) -> Sequence[int]:

@@ -16,8 +16,8 @@ def locate(root: Path, score: Callable[[Path], int], depth: int = 4) -> Path | N
     best, best_score, level = None, 0, [root]
     for _ in range(depth + 1):
         for folder in level:
-            if (found := score(folder)) > best_score:
-                best, best_score = folder, found
+            if (value := score(folder)) > best_score:
+                best, best_score = folder, value
         if best:
             return best
         level = [Path(entry) for folder in level for entry in subfolders(folder)]
@@ -39,8 +39,8 @@ def folder_with(root: Path, files: Sequence[str], expected: str) -> Path:
 def subfolders(folder: Path) -> list[os.DirEntry]:
     """Sorted by name, without hidden and system folders."""
     with os.scandir(folder) as entries:
-        found = [entry for entry in entries if entry.is_dir() and not leftover(entry.name)]
-    return sorted(found, key=lambda entry: entry.name)
+        folders = [entry for entry in entries if entry.is_dir() and not leftover(entry.name)]
+    return sorted(folders, key=lambda entry: entry.name)
 
 
 def is_image(name: str) -> bool:

@@ -31,12 +31,12 @@ def find_tables(tree: Tree, path: Path | None) -> list[str]:
         return [posixpath.relpath(os.path.realpath(path), os.path.realpath(tree.root))]
     if os.path.isfile(tree.path(path.as_posix())):
         return [path.as_posix()]
-    found = [name for name in beside_images if posixpath.basename(name) == path.name]
-    found = [name for name in found if "/" not in name] or found
-    folders = {posixpath.dirname(name) for name in found}
-    if not found or (len(found) > 1 and len(parts_of(folders)) < len(found)):
+    tables = [name for name in beside_images if posixpath.basename(name) == path.name]
+    tables = [name for name in tables if "/" not in name] or tables
+    folders = {posixpath.dirname(name) for name in tables}
+    if not tables or (len(tables) > 1 and len(parts_of(folders)) < len(tables)):
         raise UserError(f"no table of labels {path}: expected a CSV, TSV or JSON lines file, here or in {tree.root}")
-    return found
+    return tables
 
 
 def read_tables(tree: Tree, tables: Sequence[str], columns: TableColumns) -> LabelledImages:
@@ -137,8 +137,8 @@ class _Finder:
 
     def __call__(self, values: Sequence[str], folder: str) -> list[str | None]:
         """The image of every path, or None. The folders of another machine do not matter if no path fits."""
-        found = [self._find(value, folder) for value in values]
-        return found if any(found) else [self._find(value, folder, anywhere=True) for value in values]
+        images = [self._find(value, folder) for value in values]
+        return images if any(images) else [self._find(value, folder, anywhere=True) for value in values]
 
     def _find(self, value: str, folder: str, anywhere: bool = False) -> str | None:
         """The image whose end, or else its file name, a path shares with it alone.

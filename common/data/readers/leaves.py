@@ -23,21 +23,21 @@ def leaf_folders(root: Path, classes: Classes) -> Samples:
     if base is None:
         return samples
     try:
-        leaves = json.loads((base / LEAF_MAP).read_text("utf-8"))
-        found = [_leaf(name, leaves) for name in samples.names]
+        leaf_map = json.loads((base / LEAF_MAP).read_text("utf-8"))
+        leaves = [_leaf(name, leaf_map) for name in samples.names]
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"cannot read {base / LEAF_MAP} ({error}): fetch it again") from None
-    if not any(found):
+    if not any(leaves):
         raise UserError(
             f"{base / LEAF_MAP} has none of the images, such as {samples.names[0]}: it belongs to the edition with "
             f"the original file names (huggingface.co/datasets/mohanty/PlantVillage); use that one, or remove the map"
         )
     fallback = [f"{name.split('/')[0]}/{_identifier(name)}" for name in samples.names]
-    return replace(samples, groups=[leaf or identifier for leaf, identifier in zip(found, fallback, strict=True)])
+    return replace(samples, groups=[leaf or identifier for leaf, identifier in zip(leaves, fallback, strict=True)])
 
 
-def _leaf(name: str, leaves: dict[str, list[str]]) -> str | None:
-    of_class = [leaf for leaf in leaves.get(_identifier(name), []) if leaf.startswith(name.split("/")[0] + ":::")]
+def _leaf(name: str, leaf_map: dict[str, list[str]]) -> str | None:
+    of_class = [leaf for leaf in leaf_map.get(_identifier(name), []) if leaf.startswith(name.split("/")[0] + ":::")]
     return of_class[0] if of_class else None
 
 

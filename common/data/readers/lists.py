@@ -24,10 +24,10 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
     rows: list[tuple[str, str, str]] = []  # (name, wnid, part)
     for wnid in wnids:
         folder = base / "train" / wnid / "images"
-        found = image_files(folder) if folder.is_dir() else []
-        if not found:
+        images = image_files(folder) if folder.is_dir() else []
+        if not images:
             raise UserError(f"class folder without images: {folder}")
-        rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in found]
+        rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in images]
     listed = [line.split("\t") for line in lines(base / "val" / "val_annotations.txt")]
     rows += [(f"val/images/{row[0]}", row[1] if len(row) > 1 else "", "test") for row in listed]
     return _samples(base, rows, tuple(wnids), tuple(f"{wnid} {names[wnid].split(',')[0]}" for wnid in wnids))

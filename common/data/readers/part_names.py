@@ -27,11 +27,11 @@ def part_of(name: str) -> str | None:
 def parts_of(names: Iterable[str]) -> dict[str, str]:
     """{name: part} of the names that denote one; an evaluation set beside a test set is validation."""
     names = list(names)
-    found = {name: part for name in names if (part := part_of(name))} | _affixed(names)
-    evaluation = [name for name in found if _core(name) in EVALUATION]
-    if evaluation and "val" not in found.values() and list(found.values()).count("test") > len(evaluation):
-        found |= dict.fromkeys(evaluation, "val")
-    return dict(sorted(found.items(), key=lambda item: (PARTS.index(item[1]), item[0])))
+    parts = {name: part for name in names if (part := part_of(name))} | _affixed(names)
+    evaluation = [name for name in parts if _core(name) in EVALUATION]
+    if evaluation and "val" not in parts.values() and list(parts.values()).count("test") > len(evaluation):
+        parts |= dict.fromkeys(evaluation, "val")
+    return dict(sorted(parts.items(), key=lambda item: (PARTS.index(item[1]), item[0])))
 
 
 def _affixed(names: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, trees
+from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, extra_trees
 from ..data.checks.file_metadata import read_metadata
 from ..data.images.cache import decode_cached
 from ..models.build import get_backbone
@@ -45,5 +45,7 @@ def _out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, we
     predicted = np.empty_like(labels)
     for fold in np.unique(folds):
         held_out = folds == fold
-        predicted[held_out] = trees(weight).fit(features[~held_out], labels[~held_out]).predict(features[held_out])
+        predicted[held_out] = (
+            extra_trees(weight).fit(features[~held_out], labels[~held_out]).predict(features[held_out])
+        )
     return predicted

@@ -27,7 +27,7 @@ def ranks(ranking: Ranking, style: Style, alt: str) -> Markup:
         for i, (name, rank) in enumerate(zip(ranking.backbones, ranking.mean_ranks, strict=True)):
             axes.plot([1, rank], [i, i], color=LINE, lw=0.8, zorder=1)
             (point,) = axes.plot(rank, i, marker=style[name]["marker"], color=style[name]["color"], ms=7, zorder=3)
-            svg.set_tips(point, [f"{name}: {rank:.2f}"])
+            svg.set_tooltips(point, [f"{name}: {rank:.2f}"])
             at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
             axes.annotate(f"{rank:.2f}", (rank, i), **at, color=SOFT, fontsize=8)
         right, step = 1.16 * k, 0.03 * k  # right of the last label
@@ -66,7 +66,7 @@ def pareto(
                 axes.plot([cost, cost], interval, color=line["color"], lw=1.2, alpha=alpha, zorder=2)
             shown = {"marker": line["marker"], "color": line["color"], "ms": 7.5, "alpha": alpha, "zorder": 3}
             (point,) = axes.plot(cost, value, **shown)
-            svg.set_tips(point, [f"{name}: {cost:,.4g}, {value:.2f} %"])
+            svg.set_tooltips(point, [f"{name}: {cost:,.4g}, {value:.2f} %"])
         axes.margins(x=0.22, y=0.14)
         axes.set(xlabel=labels.x, ylabel=labels.y)
         _format_log_axis(axes)
@@ -82,7 +82,7 @@ def curves(curves: Mapping[str, Curve], style: Style, labels: Labels, log: bool 
         for name, curve in curves.items():
             marker = style[name]["marker"] if len(curve) <= 30 else None
             (line,) = axes.plot(*zip(*curve, strict=True), **{**style[name], "marker": marker}, ms=4.5)
-            svg.set_tips(line, [f"{name}: {x:,.10g}, {y:.2f}" for x, y in curve])
+            svg.set_tooltips(line, [f"{name}: {x:,.10g}, {y:.2f}" for x, y in curve])
         axes.set(xlabel=labels.x, ylabel=labels.y)
         if log:
             axes.set_xscale("log")
@@ -101,7 +101,7 @@ def reliability(points: Mapping[str, tuple[ndarray, ndarray]], style: Style, alt
         for name, (confidence, accuracy) in points.items():
             (line,) = axes.plot(100 * confidence, 100 * accuracy, **style[name], ms=4.5)
             bins = zip(100 * confidence, 100 * accuracy, strict=True)
-            svg.set_tips(line, [f"{name}: confidence {p:.1f} %, accuracy {a:.1f} %" for p, a in bins])
+            svg.set_tooltips(line, [f"{name}: confidence {p:.1f} %, accuracy {a:.1f} %" for p, a in bins])
         axes.set(xlabel="confidence (%)", ylabel="accuracy (%)", xlim=(0, 102), ylim=(0, 102), aspect="equal")
         return svg.to_svg(figure, alt)
 

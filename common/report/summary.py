@@ -64,7 +64,7 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests) -> tuple[str, .
     significance = (
         f"As trained here it is not significantly better than {_enumerate(tests.tied)} on the {tests.images:,} test images."
         if tests.tied
-        else f"As trained here it is significantly better than every other on the {tests.images:,} test images."
+        else f"As trained here it is significantly better than all others on the {tests.images:,} test images."
     )
     if tests.seeds == 1:
         significance += " With one seed of a backbone, the effect of another seed is assumed, not measured."

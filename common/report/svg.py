@@ -95,21 +95,21 @@ def new_figure(height: float, width: float = WIDTH) -> Iterator[tuple[plt.Figure
             plt.close(figure)
 
 
-def set_tips(artist: Artist, tips: Sequence[str]) -> None:
-    """Texts that a browser shows over the markers of a line, one per marker."""
-    artist.set_gid(f"tips-{json.dumps(list(tips)).encode().hex()}")
+def set_tooltips(artist: Artist, texts: Sequence[str]) -> None:
+    """Show a text over each marker of a line when the pointer is on it."""
+    artist.set_gid(f"tooltips-{json.dumps(list(texts)).encode().hex()}")
 
 
 def _with_titles(text: str) -> str:
-    """The SVG with the texts of `set_tips` as `<title>` of its markers."""
+    """The SVG with the texts of `set_tooltips` as `<title>` of its markers."""
 
     def insert(match: re.Match) -> str:
-        tips = iter(json.loads(bytes.fromhex(match[1])))
+        tooltips = iter(json.loads(bytes.fromhex(match[1])))
         return "<g>" + re.sub(
-            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(tips, ''))}</title></use>", match[2]
+            r"(<use [^>]*)/>", lambda use: f"{use[1]}><title>{escape(next(tooltips, ''))}</title></use>", match[2]
         )
 
-    return re.sub(r'<g id="tips-([0-9a-f]+)">(.*?)(?=<g id="|</svg>)', insert, text, flags=re.S)
+    return re.sub(r'<g id="tooltips-([0-9a-f]+)">(.*?)(?=<g id="|</svg>)', insert, text, flags=re.S)
 
 
 def to_svg(figure: plt.Figure, alt: str) -> Markup:

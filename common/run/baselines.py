@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, trees
+from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, extra_trees
 from ..data.checks.file_metadata import read_metadata
 from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
@@ -118,7 +118,7 @@ def _predict(
 
 def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
     n = sample.n_train
-    fitted = trees().fit(features[:n], sample.labels[:n])
+    fitted = extra_trees().fit(features[:n], sample.labels[:n])
     probabilities = np.full((len(features) - n, sample.n_classes), 1e-6)
     probabilities[:, fitted.classes_] += fitted.predict_proba(features[n:])
     return np.log(probabilities)

@@ -62,7 +62,7 @@ def test_markers_have_their_values() -> None:
     style = make_style(names)
     curves = {"a <b>": [(1, 50.0), (2, 61.25)], "swin": [(1, 40.0)]}
     svg = charts.curves(curves, style, charts.Labels("epoch", "top1", "Curves"))
-    assert titles(svg) == ["a <b>: 1, 50.00", "a <b>: 2, 61.25", "swin: 1, 40.00"] and "tips-" not in svg
+    assert titles(svg) == ["a <b>: 1, 50.00", "a <b>: 2, 61.25", "swin: 1, 40.00"] and "tooltips-" not in svg
     points = {"a <b>": (1500.0, 90.0, (89.0, 91.0)), "swin": (200.0, 80.0, None)}
     svg = charts.pareto(points, ("swin",), style, charts.Labels("MACs", "top1", "Costs"), more_is_better=False)
     assert titles(svg) == ["a <b>: 1,500, 90.00 %", "swin: 200, 80.00 %"]

@@ -115,7 +115,7 @@ def test_leader_without_predictions_is_not_replaced(tmp_path: Path) -> None:
     assert "convnext_tiny scores highest" in html_text
     assert "The lead cannot be tested: convnext_tiny (predictions missing or damaged)." in html_text
     html_text = page_text(tmp_path / "resnet50" / "runs")
-    assert "As trained here it is significantly better than every other on the 120 test images." in html_text
+    assert "As trained here it is significantly better than all others on the 120 test images." in html_text
     assert "Not tested: resnet50 (predictions missing or damaged)." in html_text
 
 

@@ -43,7 +43,7 @@ def colours(images: "np.ndarray") -> "np.ndarray":
     return np.concatenate((grid.mean((1, 2)), grid.std((1, 2))), axis=1)
 
 
-def trees(class_weight: str | None = None) -> "ExtraTreesClassifier":
+def extra_trees(class_weight: str | None = None) -> "ExtraTreesClassifier":
     from sklearn.ensemble import ExtraTreesClassifier
 
     return ExtraTreesClassifier(N_TREES, min_samples_leaf=2, class_weight=class_weight, random_state=0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...spec import Samples
-from .baselines import MIN_FIT, encode_metadata, trees
+from .baselines import MIN_FIT, encode_metadata, extra_trees
 from .file_metadata import BYTES_PER_PIXEL, Metadata, read_metadata
 from .image_stats import ImageStats
 from .report import SEED, Problem
@@ -101,7 +101,7 @@ def _balanced_accuracy(features: "np.ndarray", labels: "np.ndarray", n_folds: in
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
     folds = StratifiedKFold(n_folds, shuffle=True, random_state=SEED)
-    predicted = cross_val_predict(trees("balanced"), features, labels, cv=folds)
+    predicted = cross_val_predict(extra_trees("balanced"), features, labels, cv=folds)
     hits, n = (np.bincount(labels, weights) for weights in (predicted == labels, None))
     hits, n = hits[n > 0], n[n > 0]
     smoothed = (hits + 1) / (n + 2)  # never an error of 0

@@ -93,7 +93,7 @@ def check_missing(samples: Samples, folder: Path) -> None:
         )
 
 
-def lines(path: Path) -> list[str]:
+def read_lines(path: Path) -> list[str]:
     """The non-empty lines of a text file."""
     try:
         return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]

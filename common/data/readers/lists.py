@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...spec import PARTS, Classes, Samples
-from .files import folder_with, image_files, lines, listed_samples
+from .files import folder_with, image_files, listed_samples, read_lines
 
 
 def tiny_imagenet(root: Path, classes: Classes) -> Samples:
@@ -17,8 +17,8 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
     """
     tree = "tiny-imagenet-200/{wnids.txt,words.txt,train/,val/}"
     base = folder_with(root, ("wnids.txt", "words.txt", "val/val_annotations.txt"), tree)
-    wnids = sorted(lines(base / "wnids.txt"))
-    names = dict(line.split("\t", 1) for line in lines(base / "words.txt") if "\t" in line)
+    wnids = sorted(read_lines(base / "wnids.txt"))
+    names = dict(line.split("\t", 1) for line in read_lines(base / "words.txt") if "\t" in line)
     if unnamed := [wnid for wnid in wnids if wnid not in names]:
         raise UserError(f"{unnamed[0]} of wnids.txt is not in words.txt in {base}: fetch them again")
     rows: list[tuple[str, str, str]] = []  # (name, wnid, part)
@@ -28,7 +28,7 @@ def tiny_imagenet(root: Path, classes: Classes) -> Samples:
         if not images:
             raise UserError(f"class folder without images: {folder}")
         rows += [(f"train/{wnid}/images/{name}", wnid, "train") for _, name in images]
-    listed = [line.split("\t") for line in lines(base / "val" / "val_annotations.txt")]
+    listed = [line.split("\t") for line in read_lines(base / "val" / "val_annotations.txt")]
     rows += [(f"val/images/{row[0]}", row[1] if len(row) > 1 else "", "test") for row in listed]
     return _samples(base, rows, tuple(wnids), tuple(f"{wnid} {names[wnid].split(',')[0]}" for wnid in wnids))
 
@@ -38,7 +38,7 @@ def cub_lists(root: Path, classes: Classes) -> Samples:
     files = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
     base = folder_with(root, files, f"CUB_200_2011/{{images/,{','.join(files)}}}")
     try:
-        names, labels, train, of_class = (dict(map(str.split, lines(base / file))) for file in files)
+        names, labels, train, of_class = (dict(map(str.split, read_lines(base / file))) for file in files)
         rows = [
             (f"images/{name}", of_class[labels[i]], {"1": "train", "0": "test"}[train[i]]) for i, name in names.items()
         ]
@@ -71,7 +71,7 @@ def dtd_lists(root: Path, classes: Classes, fold: int = 1) -> Samples:
     rows = [
         (f"images/{name}", name.split("/")[0], part)
         for part, file in zip(PARTS, files, strict=True)
-        for name in lines(base / file)
+        for name in read_lines(base / file)
     ]
     return _samples(base, rows, tuple(sorted({row[1] for row in rows})))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import UserError
 from ...spec import Classes, Reader, Samples
-from .files import folder_with, image_files, lines, locate
+from .files import folder_with, image_files, locate, read_lines
 from .folders import class_folders
 
 SLIDE = re.compile(
@@ -53,7 +53,7 @@ def breakhis_slides(magnification: str) -> Reader:
 def _fold(root: Path, fold: int, names: list[str]) -> list[str]:
     file = f"dsfold{fold}.txt"
     base = folder_with(root, (file,), f"the authors' {file} (mkfold.tar.gz) beside the images")
-    rows = [line.split("|") for line in lines(base / file)]
+    rows = [line.split("|") for line in read_lines(base / file)]
     parts = {row[0]: row[3] for row in rows if len(row) == 4 and row[3] in ("train", "test")}
     if missing := [name for name in names if Path(name).name not in parts]:
         raise UserError(f"{base / file} has no part for {len(missing)} images, the first is {missing[0]}")

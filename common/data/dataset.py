@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
@@ -37,10 +37,8 @@ class LoadedDataset:
     indices: "np.ndarray"  # (n,) int64
     split: Split  # positions in `samples`
     preprocess: Preprocess  # of `pixels`
-    n_unreadable: int = 0
-    conflicts: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # images under several labels: {"sets", "images", "dropped"}
+    n_unreadable: int
+    conflicts: Mapping[str, Any]  # images under several labels: {"sets", "images", "dropped"}
 
 
 def load_dataset(config: RunConfig, preprocess: Preprocess, log: Callable[[dict[str, Any]], None]) -> LoadedDataset:
@@ -61,8 +59,7 @@ def load_dataset(config: RunConfig, preprocess: Preprocess, log: Callable[[dict[
     if not config.skip_bad:
         raise_unreadable(bad, samples.images if isinstance(samples.images, list) else samples.names)
     indices = [i for i in range(len(samples)) if i not in bad]
-    conflicts = find_conflicts(pixels, indices, [samples.labels[i] for i in indices])
-    conflicts = [[indices[i] for i in members] for members in conflicts]
+    conflicts = find_conflicts(pixels, samples.labels, indices)
     if conflicts:
         log({"data": format_conflicts(conflicts, samples.names, config.drop_conflicts)})
     in_conflict = {i for members in conflicts for i in members}

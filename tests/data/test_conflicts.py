@@ -63,5 +63,5 @@ def test_equal_rows_are_not_enough() -> None:
     pixels = np.zeros((4, 16, 8, 3), np.uint8)
     pixels[1, 0] = 1  # differs in a row that is not compared first
     assert find_conflicts(pixels, [0, 1], [0, 1]) == []
-    assert find_conflicts(pixels, [0, 1, 2, 3], [0, 1, 1, 0]) == [[0, 2, 3]]
-    assert find_conflicts(pixels, [3, 0], [5, 4]) == [[0, 1]]
+    assert find_conflicts(pixels, [0, 1, 1, 0], [0, 1, 2, 3]) == [[0, 2, 3]]
+    assert find_conflicts(pixels, [4, 9, 9, 5], [3, 0]) == [[3, 0]]

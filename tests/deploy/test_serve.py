@@ -52,6 +52,8 @@ def grey_images() -> LoadedDataset:
         indices=np.arange(40),
         split=Split(train=tuple(i for i in range(40) if i % 4), val=(), test=tuple(range(0, 40, 4)), fingerprint=""),
         preprocess=PLAIN,
+        n_unreadable=0,
+        conflicts={},
     )
 
 

@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 N_ROWS = 4  # of pixels, that images are first compared by
 
 
-def find_conflicts(pixels: "np.ndarray", indices: Sequence[int], labels: Sequence[int]) -> list[list[int]]:
-    """Sets of positions in `labels` whose images are equal and whose labels are not.
+def find_conflicts(pixels: "np.ndarray", labels: Sequence[int], indices: Sequence[int]) -> list[list[int]]:
+    """Sets of `indices` whose images in `pixels` (N, h, w, 3) are equal and whose `labels` (N,) are not."""
 
-    Args:
-        pixels: (N, h, w, 3) uint8; image i is `pixels[indices[i]]`.
-    """
+    def differ(members: Sequence[int]) -> bool:
+        return len({labels[i] for i in members}) > 1
+
     height = pixels.shape[1]
     rows = [(2 * row + 1) * height // (2 * N_ROWS) for row in range(N_ROWS)]
-    sets = []
-    for similar in exact([hash(pixels[i][rows].tobytes()) for i in indices]):
-        if len({labels[i] for i in similar}) > 1:
-            equal = exact([pixels[indices[i]].tobytes() for i in similar])
-            sets += [[similar[j] for j in members] for members in equal]
-    return [members for members in sets if len({labels[i] for i in members}) > 1]
+    sets: list[list[int]] = []
+    for positions in exact([hash(pixels[i][rows].tobytes()) for i in indices]):
+        similar = [indices[j] for j in positions]
+        if differ(similar):
+            sets += [[similar[j] for j in equal] for equal in exact([pixels[i].tobytes() for i in similar])]
+    return list(filter(differ, sets))
 
 
 def format_conflicts(conflicts: Sequence[Sequence[int]], names: Sequence[str], dropped: bool) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import UserError
 from ..models.registry import CIFAR
-from ..run.results import RESULT, current_recipe
+from ..run.results import RESULT, current_recipe, read_json
 
 # github.com/xyfJASON/image-backbones-pytorch at acb3469, README: MACs as stated, and top-1 on CIFAR-10's test set, which
 # also selected the epoch; 64,000 steps, one run each
@@ -35,10 +35,10 @@ def load_results(folders: Iterable[Path]) -> list[dict[str, Any]]:
     """All results of protocol `scratch` in the folders and below.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or a file is damaged.
     """
     paths = sorted({path for folder in folders for path in folder.rglob(RESULT)})
-    results = [json.loads(path.read_text("utf-8")) for path in paths]
+    results = [read_json(path) for path in paths]
     scratch = [result for result in results if result["protocol"] == "scratch"]
     if not scratch:
         raise UserError(

@@ -1,6 +1,5 @@
 """The estimated time of the runs of a sweep."""
 
-import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,7 +19,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
     """The median over the finished runs in `out`; for other backbones, the figure of `bench --out`.
 
     Raises:
-        UserError: `bench` is not such a file.
+        UserError: `bench` is not such a file, or a result is damaged.
     """
     rates: Rates = {}
     if bench:
@@ -32,7 +31,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
             raise UserError(f"{bench} is not an output of python -m common bench --out") from None
     measured: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for path in out.glob(f"*/{RESULT}"):
-        result = json.loads(path.read_text("utf-8"))
+        result = read_json(path)
         trained, cost, recipe = result["protocol"] != "probe", result["cost"], result["recipe"]
         if result.get("features_remembered") or (trained and not result["last"]["step"]):
             continue

@@ -120,7 +120,12 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(UserError, match=r"a run of b on one cannot be used: .* its top1 is nan, not a finite number"):
         agreement.validate([recommendation("one", pair)], finetuned("one", pair | {"b": float("nan")}))
     Path("other.json").write_text('{"some": "thing"}')
-    for path, message in (("nowhere", "no file or folder nowhere"), ("other.json", "neither a recommendation")):
+    Path("binary.json").write_bytes(b"\xff")
+    for path, message in (
+        ("nowhere", "no file or folder nowhere"),
+        ("other.json", "other.json is neither a recommendation"),
+        ("binary.json", "binary.json is neither a recommendation"),
+    ):
         with pytest.raises(SystemExit) as end:
             main(["validate_recommend", path])
         assert end.value.code == 2 and message in capsys.readouterr().err

@@ -91,7 +91,9 @@ def test_best_and_last_scores_in_the_table(cifar_tree: Path, capsys: pytest.Capt
     assert capsys.readouterr().out == printed
 
 
-def test_no_runs_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as stop:
-        command(["table", "scratch", str(tmp_path)])
-    assert stop.value.code == 2 and "no finished run from scratch in" in capsys.readouterr().err
+def test_no_runs_and_a_damaged_one_are_errors(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for message in ("no finished run from scratch in", f"cannot read {tmp_path / 'result.json'}"):
+        with pytest.raises(SystemExit) as stop:
+            command(["table", "scratch", str(tmp_path)])
+        assert stop.value.code == 2 and message in capsys.readouterr().err
+        (tmp_path / "result.json").write_text("{")

@@ -10,6 +10,7 @@ import pytest
 from scripted import cell, config, script
 
 from common.__main__ import main
+from common.errors import UserError
 from common.models.build import get_backbone
 from common.run.predictions import RunPredictions, write_confusion, write_predictions
 from common.run.provenance import this_python
@@ -71,6 +72,9 @@ def test_the_estimate_is_that_of_similar_runs(tmp_path: Path) -> None:
     assert cost_model.estimate(cell(path, backbone="other"), rates) is None
     total = cost_model.format_total([cell(path), cell(path, backbone="other")], rates, 2)
     assert total == "about 50 s with 2 at a time, 1 of unknown cost"
+    (folder / "result.json").write_text("{")
+    with pytest.raises(UserError, match=r"cannot read .*run/result\.json"):
+        cost_model.fit(tmp_path / "out", None)
 
 
 @pytest.mark.parametrize("key", ["recipe_search", "lr_search"])

@@ -66,12 +66,18 @@ def default_recipe(run: RunConfig, classes: int, n_train: int, n_val: int) -> Re
     return recipes.for_split(recipe, run, classes, n_train, n_val)
 
 
-def training_seconds(cost: Cost, recipe: Recipe, start: float, evaluation: float) -> float | None:
-    """Of one run without a search: the start of its head, its steps, and the evaluations on validation. All in seconds."""
+def training_seconds(
+    run: RunConfig, recipe: Recipe, cost: Cost, start: float, n_val: int, images_per_second: float
+) -> float | None:
+    """Of one run: the start of its head (seconds), its steps, its evaluations on validation, and what a search for its rate may cost."""
     if recipe.steps and cost.step_seconds is None:
         return None
+    searched = recipes.is_searched(run, build.get_backbone(run.model)) and not recipes.why_not_searched(
+        recipe, n_val, run.batch_size
+    )
+    steps = recipe.steps * (1 + recipes.SEARCH_COST * searched)
     n_evaluations = 1 + recipe.steps // recipe.eval_every
-    return start + recipe.steps * (cost.step_seconds or 0.0) + n_evaluations * evaluation
+    return start + steps * (cost.step_seconds or 0.0) + n_evaluations * n_val / images_per_second
 
 
 def _estimate(workload: Workload, measure: bool) -> Cost:

@@ -256,5 +256,5 @@ def _row(
         "images_per_second": result.images_per_second,
         "batch_size": run.batch_size,
         "steps": recipe.steps,
-        "training_seconds": cost_model.training_seconds(cost, recipe, start, n_val / result.images_per_second),
+        "training_seconds": cost_model.training_seconds(run, recipe, cost, start, n_val, result.images_per_second),
     }

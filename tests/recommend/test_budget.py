@@ -1,6 +1,7 @@
 """Decisive features are found; under a budget, successive halving drops the others."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -192,13 +193,20 @@ def test_a_cost_on_the_cpu_is_measured_with_few_images(monkeypatch: pytest.Monke
     assert found.peak_memory_bytes == 5_000 + grown + 7 * 1000
 
 
-@pytest.mark.parametrize(("n_val", "seconds"), [(9, 2.0 + 0.5), (10, 2.0 + 500 * 3.0 + 501 * 0.5)])
-def test_training_of_hardly_any_images_takes_a_probe(n_val: int, seconds: float, class_tree) -> None:
+@pytest.mark.parametrize(
+    ("model", "n_val", "seconds"),
+    [
+        ("efficientnet_lite0", 9, 2.0 + 0.9),
+        ("efficientnet_lite0", 10, 2.0 + 500 * 3.0 + 501 * 1.0),
+        ("resnet50", 10, 2.0 + 500 * 1.25 * 3.0 + 501 * 1.0),  # its rate is searched
+    ],
+)
+def test_training_of_hardly_any_images_takes_a_probe(model: str, n_val: int, seconds: float, class_tree) -> None:
     """As in a run, see `recipes.for_split`; else 500 epochs of one step."""
     sheets = (folder.DATASET,)
-    config = make_config(sheets, parse(sheets, ["--data_dir", str(class_tree()), "-model", "efficientnet_lite0"]))
+    config = make_config(sheets, parse(sheets, ["--data_dir", str(class_tree()), "-model", model]))
     recipe = cost_model.default_recipe(config, classes=3, n_train=14, n_val=n_val)
     cost = cost_model.Cost(parameters=1, macs=1, step_seconds=3.0, peak_memory_bytes=1)
-    assert cost_model.training_seconds(cost, recipe, start=2.0, evaluation=0.5) == seconds
-    unmeasured = replace(cost, step_seconds=None)
-    assert cost_model.training_seconds(unmeasured, recipe, 2.0, 0.5) == (None if recipe.steps else seconds)
+    estimate = partial(cost_model.training_seconds, config, recipe, start=2.0, n_val=n_val, images_per_second=10.0)
+    assert estimate(cost=cost) == pytest.approx(seconds)
+    assert estimate(cost=replace(cost, step_seconds=None)) == (None if recipe.steps else pytest.approx(seconds))

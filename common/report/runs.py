@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import UserError
 from ..models import build
 from ..run import results
-from ..run.results import METRICS, RESULT, current_recipe
+from ..run.results import METRICS, OPTIONS, RESULT, current_recipe
 
 SCRATCH = "from scratch"
 # Without precision and micro-batch size: a sweep may retry a seed with others, and it remains a seed of the same cell
@@ -235,9 +235,9 @@ def pretraining(backbone: str, weights: str) -> str:
 
 
 def _run_folders(folder: Path) -> Iterator[Path]:
-    """Folders with a `config.json` or a `result.json`; those below them are not searched."""
+    """Folders with a result or the options of a run; those below them are not searched."""
     for path, subfolders, files in os.walk(folder):
         subfolders.sort()
-        if "config.json" in files or RESULT in files:
+        if OPTIONS in files or RESULT in files:
             subfolders.clear()
             yield Path(path)

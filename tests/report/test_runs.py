@@ -38,7 +38,9 @@ def test_unfinished_and_unreadable_folders_are_reported(tmp_path: Path, capsys: 
         ("broken", "{"), ("other", '{"accuracy": 1}'), ("list", "[]"), ("odd", json.dumps(odd)), ("half", None),
     ):  # fmt: skip
         (runs / name).mkdir()
-        (runs / name / ("config.json" if content is None else "result.json")).write_text(content or "{}")
+        (runs / name / ("options.yaml" if content is None else "result.json")).write_text(content or "{}")
+    (runs / "hub").mkdir()
+    (runs / "hub" / "config.json").write_text("{}")  # of `export --format hub`, not of a run
     html_text = page_text(runs)
     assert capsys.readouterr().out.startswith("22 runs, 1 unfinished, 4 unreadable -> ")
     assert f"{runs / 'half'}: not finished" in html_text and f"{runs / 'other'}: unreadable" in html_text

@@ -88,6 +88,14 @@ def test_a_camera_whose_clock_is_not_set(tmp_path: Path) -> None:
     assert captures([str(tmp_path / "a.jpg")])[0].camera == ""
 
 
+def test_the_exif_of_a_format_that_pillow_loads_late(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "X100"
+    exif.get_ifd(0x8769)[0x9003] = "2024:05:01 12:00:00"
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.avif", exif=exif)
+    assert captures([str(tmp_path / "a.avif")])[0].camera == "X100"
+
+
 def test_copies_exact_and_near_but_not_a_crowd(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     files = []

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from ..images.open import FORMATS
+from ..images.open import open_header
 
 EXIF_IFD, MAKE, MODEL, ORIGINAL, SUBSECONDS = 0x8769, 0x010F, 0x0110, 0x9003, 0x9291
 N_FIRST = 32  # files, evenly spaced, of which half must have a time before all are read
@@ -27,10 +27,8 @@ def captures(files: Sequence[str]) -> list[Capture | None]:
 
 
 def _capture(path: str) -> Capture | None:
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_header(path) as image:
             exif = image.getexif()
             original = exif.get_ifd(EXIF_IFD)
             camera = f"{exif.get(MAKE, '')} {exif.get(MODEL, '')}".strip(" \0")

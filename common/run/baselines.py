@@ -21,7 +21,7 @@ from .trained_on import seen_caveats
 if TYPE_CHECKING:
     from ..transfer.features import Extractor
 
-FORMAT = 1  # of the cached scores: increase it when they would differ
+FORMAT = 2  # of the cached scores: increase it when they would differ
 MAX_TRAIN, MAX_TEST = 1000, 500  # images, sampled
 NOT_SCORES = ("nll", "ece")
 
@@ -74,10 +74,11 @@ def score_baselines(config: RunConfig, dataset: LoadedDataset) -> dict[str, Any]
 
     if config.no_cache:
         return compute()
+    indices = dataset.indices[sample.positions]  # unlike positions, they do not depend on which images were dropped
     key = {
         "format": FORMAT,
         "images": content_hash(dataset.samples.images, dataset.pixels.shape[1:3], dataset.preprocess),
-        "sample": hashlib.sha256(np.concatenate((sample.positions, sample.labels)).tobytes()).hexdigest(),
+        "sample": hashlib.sha256(np.concatenate((indices, sample.labels)).tobytes()).hexdigest(),
         "n_train": sample.n_train,
         "network": extractor and extractor.sha256,
         "versions": [version("scikit-learn"), version("torch")],

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 COMMON = Path(__file__).resolve().parents[1]
-PACKAGES = ("data", "models", "training", "metrics", "transfer")  # that determine a result, and files of this one:
-RUN_FILES = ("run", "setup", "evaluation", "probe_run")
+# The code that determines a result: whole rooms, and files of this one
+ROOMS = ("data", "models", "training", "metrics", "transfer")
+RUN_FILES = ("augment", "config", "evaluation", "head_start", "probe_run", "run", "search", "setup")
 LIBRARIES = (
     "torch", "torchvision", "timm", "accelerate", "safetensors", "numpy", "scipy", "pillow", "scikit-learn",
 )  # fmt: skip
@@ -77,7 +78,7 @@ def code_hash(script: str) -> str:
 def shared_code() -> "hashlib._Hash":
     """The digest of the code that all scripts share, as of the first call in this process."""
     files = [COMMON / "spec.py", *(COMMON / "run" / f"{name}.py" for name in RUN_FILES)]
-    files += sorted(file for package in PACKAGES for file in (COMMON / package).rglob("*.py"))
+    files += sorted(file for room in ROOMS for file in (COMMON / room).rglob("*.py"))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files))
 
 

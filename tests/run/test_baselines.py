@@ -1,17 +1,21 @@
 """What scores without training: the largest class, file metadata, border pixels, colours, a frozen network."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import TINY
+from tiny import PLAIN, TINY
 
 import folder
 from common import main
 from common.__main__ import main as command
+from common.data.dataset import LoadedDataset
 from common.run import baselines
+from common.spec import Samples, Split
 
 NO_EPOCHS = TINY[:-2]
 
@@ -48,3 +52,22 @@ def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatc
     monkeypatch.setattr(baselines, "_predict", None)  # the second run takes them from the cache
     main(folder.DATASET, [*NO_EPOCHS, *options, "--out", "two"])
     assert json.loads(Path("two/result.json").read_text())["baselines"] == found
+
+
+def test_the_cache_knows_which_images_were_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the first image all others move up by one; their positions and labels are the same as without the last."""
+    monkeypatch.setattr(baselines, "_small_extractor", lambda: None)
+    images = np.zeros((81, 8, 8, 3), np.uint8)
+    images[1:60:2] = 255
+    labels = [0, 1] * 30 + [0] * 20
+    dataset = LoadedDataset(
+        samples=Samples(images=images, names=[str(i) for i in range(80)], labels=labels, classes=("dark", "bright")),
+        pixels=images,
+        indices=np.arange(80),
+        split=Split(train=tuple(range(60)), val=(), test=tuple(range(60, 80)), fingerprint=""),
+        preprocess=PLAIN,
+    )
+    config = SimpleNamespace(no_cache=False)
+    assert baselines.score_baselines(config, dataset)["scores"]["colours"]["top1"] == 1
+    dataset = replace(dataset, indices=np.arange(1, 81))
+    assert baselines.score_baselines(config, dataset)["scores"]["colours"]["top1"] == 0

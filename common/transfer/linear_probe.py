@@ -8,6 +8,7 @@ Shapes: features (N, D) float, labels (N,) int, groups (N,) int or None, logits 
 """
 
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -95,8 +96,10 @@ def folds(labels: ndarray, groups: ndarray | None, seed: int) -> ndarray:
     n_splits = max(2, min(FOLDS, np.unique(units, return_counts=True)[1].min()))
     cv = splitter(n_splits, shuffle=True, random_state=seed)
     fold = np.empty(len(labels), int)
-    for i, (_, members) in enumerate(cv.split(labels, labels, groups)):
-        fold[members] = i
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # a class of a single image
+        for i, (_, members) in enumerate(cv.split(labels, labels, groups)):
+            fold[members] = i
     return fold
 
 

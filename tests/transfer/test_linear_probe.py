@@ -1,5 +1,7 @@
 """What frozen features know of the classes, each figure held against another implementation."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -101,8 +103,16 @@ def test_no_group_in_two_folds() -> None:
     assert len(set(few)) == 3  # as many as the smallest class has images
 
 
+def test_a_class_of_one_image_raises_no_warning() -> None:
+    labels = np.array([0, 0, 0, 0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for groups in (None, np.arange(5)):
+            assert set(linear_probe.folds(labels, groups, 0)) == {0, 1}
+
+
 def test_labels_without_meaning_are_chance() -> None:
-    """Nested: to choose the penalty on what is judged would show here."""
+    """Nested: a penalty chosen on the evaluated fold would show here."""
     rng = np.random.default_rng(0)
     shares = []
     for seed in range(40):

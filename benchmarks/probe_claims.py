@@ -97,15 +97,15 @@ def images(title: str, x: np.ndarray, y: np.ndarray) -> Record:
     """The gain that random halves predict for the whole, and the gain of the whole."""
     known = np.flatnonzero(np.bincount(y)[y] >= MIN_PER_CLASS)
     x, y = x[known], np.unique(y[known], return_inverse=True)[1]
-    curve = data_curve.correct(x, y, linear_probe.folds(y, None, 0), None, balanced=False)
+    curve = data_curve.correctness(x, y, linear_probe.folds(y, None, 0), None, balanced=False)
     halves = []
     for seed in range(HALVES):
         order = np.random.default_rng(seed).permutation(len(y))
         parts = [order[y[order] == c] for c in range(int(y.max()) + 1)]
         half = np.concatenate([part[: len(part) // 2] for part in parts])
         folds = linear_probe.folds(y[half], None, seed)
-        scores = data_curve.correct(x[half], y[half], folds, None, balanced=False)
-        gain = learning_curve.gain_of_doubling(scores, np.arange(len(half)))
+        scores = data_curve.correctness(x[half], y[half], folds, None, balanced=False)
+        gain = learning_curve.gain_of_doubling(scores)
         halves.append({"curve": scores.mean(1).tolist(), "gain": gain.mean, "interval": gain.interval})
     return {
         "dataset": title,

@@ -1,4 +1,4 @@
-"""Would more images help? The learning curve of the best probe, and its extrapolation to twice the images."""
+"""The gain of more images: the learning curve of the best probe, extrapolated to twice the images."""
 
 from typing import Any
 
@@ -20,12 +20,11 @@ def estimate(name: str, result: ProbeResult, round_: Round, metric: str) -> dict
     """
     labels, balanced = round_.labels, metric == "balanced_accuracy"
     with_all = np.equal(result.predicted, labels)
-    correct = data_curve.correct(result.features, labels, round_.folds, round_.groups, balanced, with_all)
-    if len(correct) < MIN_STEPS:
+    correctness = data_curve.correctness(result.features, labels, round_.folds, round_.groups, balanced, with_all)
+    if len(correctness) < MIN_STEPS:
         return None
-    scores = correct * ranking.image_weights(labels, metric)
-    units = np.arange(len(labels)) if round_.groups is None else round_.groups
-    gain = learning_curve.gain_of_doubling(scores, units)
+    scores = correctness * ranking.image_weights(labels, metric)
+    gain = learning_curve.gain_of_doubling(scores, round_.groups)
     return {
         "backbone": name,
         "fractions": data_curve.FRACTIONS[-len(scores) :],

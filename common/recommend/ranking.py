@@ -8,7 +8,7 @@ from numpy import ndarray
 from scipy.special import ndtri
 
 from ..statistics import intervals, paired, posterior
-from ..statistics.intervals import stretch
+from ..statistics.intervals import stretch, unit_indices
 
 ALPHA = 0.05  # of a difference, and all of them together
 SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
@@ -117,7 +117,7 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
     """(R, K) scores."""
     if metric == "top1" and groups is None:
         return paired.resample_means(predicted == labels, seed)
-    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = unit_indices(len(labels), groups)
     scorers = [_scorer(row, labels, metric, units) for row in predicted]
     resampled = paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
     centre = np.array([score(np.ones(units.max() + 1)) for score in scorers])

@@ -13,6 +13,7 @@ from numpy import ndarray
 from scipy.special import log_ndtr
 from scipy.stats import truncnorm
 
+from .intervals import unit_indices
 from .posterior import covariance_of_mean
 
 R_MEAN, R_SD = 0.72, 0.12  # prior of r, truncated to (0, 1)
@@ -30,17 +31,17 @@ class Gain:
     interval: tuple[float, float]  # holds 95 %
 
 
-def gain_of_doubling(scores: ndarray, units: ndarray, seed: int = 0) -> Gain:
+def gain_of_doubling(scores: ndarray, groups: ndarray | None = None, seed: int = 0) -> Gain:
     """Extrapolate scores per image (S, N), from classifiers of n, 2n, 4n ... training images, to 2^S n.
 
     Args:
         scores: right or wrong, or fractions of several runs; S >= 3.
-        units: (N,) the group of each image, which are sampled as a whole.
+        groups: (N,) the group of each image; None: images are independent.
         seed: of the draws.
     """
     differences = np.diff(np.asarray(scores, float), axis=0)
     gains = differences.mean(1)
-    covariance = covariance_of_mean(differences, np.unique(units, return_inverse=True)[1])
+    covariance = covariance_of_mean(differences, unit_indices(differences.shape[1], groups))
     covariance += np.diag(NOISE**2 + (MISFIT * gains) ** 2)
     precision = np.linalg.inv(covariance)
     shape = R[:, None] ** np.arange(1 - len(scores), 0)  # (R, S - 1): the gains relative to the next one

@@ -15,6 +15,8 @@ section 5.4). How well calibrated it is: docs/statistics.md.
 import numpy as np
 from numpy import ndarray
 
+from .intervals import unit_indices
+
 # The priors, in points: hundredths of accuracy
 SEED_SD, SEED_LOG_SD = 0.5, 0.6  # median and log-SD of sigma_a
 SPREAD = 3.0  # scale of tau
@@ -46,7 +48,7 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None, poi
     """
     scores = np.asarray(scores, float)
     present = ~np.isnan(scores).all(2)
-    units = np.arange(scores.shape[2]) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = unit_indices(scores.shape[2], groups)
     _check(scores, present, units)
     scale = point or _scale(scores[present])
     scores = scores / scale

@@ -16,7 +16,7 @@ REPEATS = (4, 3, 2, 1)  # random subsets of each fraction
 MANY = 500  # images: one subset of so many is enough
 
 
-def correct(
+def correctness(
     features: ndarray,
     labels: ndarray,
     folds: ndarray,
@@ -24,9 +24,10 @@ def correct(
     balanced: bool,
     with_all: ndarray | None = None,
 ) -> ndarray:
-    """(S, N): the fraction of the repeats in which the image is classified correctly.
+    """(S, N): for each of the `FRACTIONS`, the fraction of its repeats in which an image is classified correctly.
 
-    `with_all` (N,) bool: whether it is with all training images, if known. The last of the S <= 4 fractions is 1; those that leave the smallest class less than an image or group are left out.
+    S <= 4: fractions that leave the smallest class less than an image, or a group, are skipped. `with_all` (N,) bool is the
+    last row, if it is known.
     """
     rng, classes = np.random.default_rng(0), int(labels.max()) + 1
     units = labels if groups is None else np.unique(np.stack((labels, groups)), axis=1)[0]

@@ -20,7 +20,7 @@ def test_the_interval_holds_the_gain(exponent: float) -> None:
     inside, errors = [], []
     for seed in range(12):
         scores, truth = simulate(seed, exponent)
-        gain = gain_of_doubling(scores, np.arange(scores.shape[1]))
+        gain = gain_of_doubling(scores)
         low, high = gain.interval
         inside.append(low <= truth <= high)
         errors.append(gain.mean - truth)
@@ -31,13 +31,13 @@ def test_groups_widen_it() -> None:
     scores, _ = simulate(0, 0.5)
     groups = np.arange(scores.shape[1]) // 15
     scores = np.sort(scores, axis=1)  # images of a group are alike
-    by_image, by_group = (gain_of_doubling(scores, u).interval for u in (np.arange(len(groups)), groups))
+    by_image, by_group = (gain_of_doubling(scores, each).interval for each in (None, groups))
     assert by_group[1] - by_group[0] > 1.2 * (by_image[1] - by_image[0])
 
 
 def test_no_gain_is_small() -> None:
     scores = np.tile(np.random.default_rng(0).random(800) < 0.9, (4, 1))
-    gain = gain_of_doubling(scores, np.arange(800))
+    gain = gain_of_doubling(scores)
     assert gain.interval[0] >= 0 and gain.interval[1] < 0.012
 
 
@@ -47,11 +47,13 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     x = rng.normal(size=(240, 32)) + rng.normal(size=(4, 32))[labels] * 0.3
     groups = np.arange(240) // 4 if grouped else None
     folds = linear_probe.folds(labels, groups, 0)
-    curve = data_curve.correct(x, labels, folds, groups, balanced=False)
+    curve = data_curve.correctness(x, labels, folds, groups, balanced=False)
     assert curve.shape == (4, 240) and curve[-1].mean() > curve[0].mean()
     logits = linear_probe.out_of_fold(x, labels, 4, folds, groups)
     assert (curve[-1] == (logits.argmax(1) == labels)).all()
-    known = data_curve.correct(x, labels, folds, groups, False, with_all=curve[-1])
+    known = data_curve.correctness(x, labels, folds, groups, False, with_all=curve[-1])
     assert (known == curve).all()
     few = labels[:24]
-    assert len(data_curve.correct(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3  # six of a class
+    assert (
+        len(data_curve.correctness(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3
+    )  # six of a class

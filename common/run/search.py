@@ -1,4 +1,4 @@
-"""The recipe of a run, where it is neither given nor measured: searched on validation before training."""
+"""Search the learning rate of a run on validation, where it is neither set nor measured."""
 
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -14,8 +14,6 @@ from ..training.recipes import MIN_VAL
 from .config import determining_settings
 from .setup import Setup, create_net
 
-BY_CHANCE = "select an epoch by chance: the frozen network's probe may be as good (--protocol probe)"
-
 
 def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     """The setup with the rate that a search finds, unless the options state one or it was measured for the network.
@@ -23,32 +21,36 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     A resumed run keeps its rate. `log` gets the trials, or the reason why there are none, or the evidence for a measured rate.
 
     Raises:
-        UserError: every rate destroys the network, or a batch size is not available.
+        UserError: no rate is low enough, or a batch size is not available.
     """
     config, task = setup.config, setup.task
     if not task.recipe.steps:
         return _untrained(setup, log)
-    if config.protocol == "clean" and setup.head is not None and (n := len(setup.loaders["val"].labels)) < MIN_VAL:
-        log({"note": f"{n} validation images {BY_CHANCE}"})
+    n_val = len(setup.dataset.split.val)
+    if config.protocol == "clean" and setup.head is not None and n_val < MIN_VAL:
+        note = f"{n_val} validation images are too few to tell epochs apart: a linear probe may be as good (--protocol probe)"
+        log({"note": note})
     trials = setup.settings["recipe_search"]
     if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        run = task.recipe, len(setup.loaders["val"].labels), config.batch_size
-        if reason := recipes.why_not_searched(*run):
+        if reason := recipes.why_not_searched(task.recipe, n_val, config.batch_size):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
             origin = f"{source.replace('_', ' ')} for this network and recipe"
-            log({"note": f"no search for the learning rate {reason}: {lr:g} ({origin}; --lr X sets another)"})
+            log({"note": f"learning rate {lr:g} ({origin}), not searched: {reason}; --lr X sets another"})
             return setup
+        n_classes, n_trials = (
+            len(setup.dataset.samples.classes),
+            recipes.n_trials(task.recipe, n_val, config.batch_size),
+        )
         with device.batch_errors(config.forward_size):
-            n_classes, build = len(setup.dataset.samples.classes), partial(_initial_net, setup)
-            trials = recipe_search.search(task, n_classes, build, _trial_key(setup), recipes.n_trials(*run))
+            trials = recipe_search.search(task, n_classes, partial(_initial_net, setup), _trial_key(setup), n_trials)
         log({"trials": trials})
     if not trials:
         if evidence := setup.settings["rate_evidence"]:
             log({"note": _format_evidence(evidence)})
         return setup
     recipe = recipe_search.with_rate(task.recipe, recipe_search.best(trials)["lr"])
-    found = {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched", "rate_evidence": None}
-    return replace(setup, task=replace(task, recipe=recipe), settings=setup.settings | found)
+    searched = {"recipe_search": trials, "recipe": asdict(recipe), "recipe_source": "searched", "rate_evidence": None}
+    return replace(setup, task=replace(task, recipe=recipe), settings=setup.settings | searched)
 
 
 def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
@@ -59,17 +61,17 @@ def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         "to fine-tune: the frozen network's probe is the result (to fine-tune nevertheless, pass --steps, --epochs or --lr)"
     )
     log({"note": note})
-    found = {"caveats": [*settings["caveats"], note], "recipe_source": "untrained", "rate_evidence": None}
-    return replace(setup, settings=settings | found)
+    untrained = {"caveats": [*settings["caveats"], note], "recipe_source": "untrained", "rate_evidence": None}
+    return replace(setup, settings=settings | untrained)
 
 
 def _format_evidence(evidence: dict[str, Any]) -> str:
     """`evidence`: fields of `recipes.MeasuredLr`."""
-    other = f", taken over from {evidence['network']}" if evidence["network"] else ""
+    other = f", measured with {evidence['network']}" if evidence["network"] else ""
     compared = ", ".join(f"{lr:g}" for lr in evidence["compared"])
     return (
-        f"learning rate {evidence['lr']:g}{other}: of {compared} the best in the mean of {evidence['datasets']} datasets at 64 pixels, "
-        "in batches of 32; --lr auto searches on these images"
+        f"learning rate {evidence['lr']:g}{other}: the best of {compared} in the mean of {evidence['datasets']} datasets, at 64 pixels "
+        "and batch size 32; --lr auto searches one for these images"
     )
 
 

@@ -17,7 +17,7 @@ from ..files.atomic import atomic_write
 from ..files.disk_cache import CACHE_VARIABLE, cache_dir
 from ..metrics import cost
 from .cpu_kernels import move_to
-from .device import Speed, batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
+from .device import Speed, autocast, batch_errors, fast_precisions, is_compile_error, is_out_of_memory, prepare
 
 FORMAT = 3  # increased when older timings are no longer valid
 
@@ -138,11 +138,10 @@ def step_times(
     optimizer = torch.optim.AdamW(net.parameters(), lr=0.0, fused=True)
     images = torch.randn(batch, device=device).contiguous(memory_format=memory_format)
     labels = torch.zeros(len(images), dtype=torch.int64, device=device)
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(speed.precision)
 
     def step() -> float:
         elapsed = cost.stopwatch(device)
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with autocast(device, speed.precision):
             loss = F.cross_entropy(net(images), labels)
         loss.backward()
         optimizer.step()

@@ -90,8 +90,10 @@ def load(folder: Path, best: bool = False) -> dict[str, Any] | None:
     Raises:
         UserError: a file cannot be read, or has another format.
     """
-    found = [_read(path) for name in ((BEST,) if best else (LAST, BEST)) if (path := folder / FOLDER / name).exists()]
-    return max(found, key=lambda state: state["progress"]["step"], default=None)
+    paths = [folder / FOLDER / name for name in ((BEST,) if best else (LAST, BEST))]
+    return max(
+        (_read(path) for path in paths if path.exists()), key=lambda state: state["progress"]["step"], default=None
+    )
 
 
 def best_weights(folder: Path) -> dict[str, Tensor]:
@@ -115,14 +117,15 @@ def remove(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        format = state["form"]
-        if format == FORMAT and (missing := PARTS - state.keys()):
-            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        if format == FORMAT and not isinstance(Progress(**state["progress"]).step, int):
-            raise ValueError("its step is not an integer")
+        version = state["form"]
+        if version == FORMAT:
+            if missing := PARTS - state.keys():
+                raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+            if not isinstance(Progress(**state["progress"]).step, int):
+                raise ValueError("its step is not an integer")
     except Exception as error:  # a broken file makes torch.load fail in any way
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"cannot resume from {path}: {reason}; remove it to resume from an earlier one") from None
-    if format != FORMAT:
-        raise UserError(f"cannot resume from {path}: format {format}, expected {FORMAT}; start a new run")
+    if version != FORMAT:
+        raise UserError(f"cannot resume from {path}: format {version}, expected {FORMAT}; start a new run")
     return state

@@ -90,18 +90,24 @@ def resolve_precision(device: torch.device, precision: str, cpu_bf16: bool) -> s
     return fast_precisions(device)[-1 if cpu_bf16 else 0] if precision == "auto" else precision
 
 
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Forward passes in `precision`: fp32, bf16 or fp16."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
 def make_accelerator(device: str, precision: str, cpu_bf16: bool, micro_batches: int = 1) -> Accelerator:
     """`device`: auto, cpu, cuda; `precision`: auto, fp32, bf16, fp16, see `resolve_precision`.
 
     Raises:
         UserError: CUDA is requested but not available, or float16 without CUDA.
     """
-    found = find(device)
-    precision = resolve_precision(found, precision, cpu_bf16)
-    prepare(found, precision)
+    torch_device = find(device)
+    precision = resolve_precision(torch_device, precision, cpu_bf16)
+    prepare(torch_device, precision)
     mixed = precision.replace("fp32", "no")
     plugin = GradientAccumulationPlugin(num_steps=micro_batches)  # takes precedence over the environment
-    return Accelerator(cpu=found.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
+    return Accelerator(cpu=torch_device.type == "cpu", mixed_precision=mixed, gradient_accumulation_plugin=plugin)
 
 
 def _keep_freed_memory() -> None:

@@ -19,7 +19,7 @@ from .checkpoint import CheckpointConfig, Progress
 from .heartbeat import progress_writer
 from .signals import Interrupted, StopSignal, stop_signal
 from .task import Task
-from .train_state import TrainState, set_train_mode, start, start_phase
+from .train_state import TrainState, create_state, set_train_mode, start_phase
 from .train_step import steps, train_step
 
 
@@ -51,7 +51,7 @@ def finetune(
         UserError: the loss is NaN or infinite.
         Stopped: a signal was received and a checkpoint written; without `checkpoints` signals are not handled.
     """
-    recipe, state = task.recipe, start(task, checkpoints, saved)
+    recipe, state = task.recipe, create_state(task, checkpoints, saved)
     progress = state.progress
     write_progress = (
         progress_writer(checkpoints.folder, recipe.steps) if checkpoints and checkpoints.write else lambda _: None

@@ -1,7 +1,7 @@
 """Recipe search: the peak rate at which a pretrained network fits validation best after a few steps.
 
 Each trial is a whole schedule, compressed. It needs a network that starts as a soft probe of itself: from a random or a
-confident head the lowest rate always wins, as it destroys least (docs/training.md).
+confident head the lowest rate always wins, as it changes the network least (docs/training.md).
 """
 
 import math
@@ -21,7 +21,7 @@ from .task import Task
 
 RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-3, 1e-3, 3e-4, 1e-4)}  # half decades
 RATES["adam"] = RATES["adamw"]
-GUESS = 0.97  # a destroyed network has an NLL above this fraction of that of a uniform guess
+GUESS = 0.97  # above this fraction of a uniform guess's NLL, a network is no better than that
 
 Trials = list[dict[str, Any]]  # {"lr", "steps", "nll" (None: it diverged), "seconds"}
 
@@ -36,13 +36,13 @@ def search(
 ) -> Trials:
     """Short runs of a task from the same initial network, at falling rates until the NLL on validation rises.
 
-    At most `n_trials`, and as many more as it takes to find a rate that the network survives.
+    At most `n_trials`, and as many more as it takes to find a rate at which the network beats a guess.
 
     `cache_key` is everything that determines a trial except its recipe; with it, trials are cached, so that an
     interrupted search continues.
 
     Raises:
-        UserError: every rate destroys the network.
+        UserError: at every rate the network is no better than a guess.
     """
 
     def trial(lr: float) -> dict[str, Any]:
@@ -59,17 +59,19 @@ def search(
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
         return {"lr": lr, "steps": recipes.TRIAL_STEPS, **(train() if key is None else cached("trials", key, train))}
 
-    def survives() -> bool:
+    rates, trials = RATES[task.recipe.phases[0].optimizer], []
+
+    def beats_guess() -> bool:
         return _nll(best(trials)) < GUESS * math.log(n_classes)
 
-    rates, trials = RATES[task.recipe.phases[0].optimizer], []
     for lr in rates:
         trials.append(trial(lr))
-        if best(trials) is not trials[-1] or (len(trials) >= n_trials and survives()):
+        if best(trials) is not trials[-1] or (len(trials) >= n_trials and beats_guess()):
             break
-    if not survives():
+    if not beats_guess():
         raise UserError(
-            f"the network does not survive {recipes.TRIAL_STEPS} steps at any rate from {rates[0]:g} to {rates[-1]:g}: pass a lower --lr"
+            f"at every learning rate from {rates[0]:g} to {rates[-1]:g} the network is no better than a guess after {recipes.TRIAL_STEPS} steps: "
+            "pass a lower --lr"
         )
     return trials
 

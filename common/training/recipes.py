@@ -43,12 +43,12 @@ class MeasuredLr:
 
 
 MEASURED_LRS = {  # by the network's name in its library
-    "tf_efficientnet_lite0": MeasuredLr(3),
-    "tf_efficientnet_lite1": MeasuredLr(3, "efficientnet_lite0"),
-    "tf_efficientnet_lite2": MeasuredLr(3, "efficientnet_lite0"),
-    "mobilenetv1_100": MeasuredLr(3),
-    "mobilenetv2_100": MeasuredLr(3),
-    "squeezenet1_1": MeasuredLr(7),
+    "tf_efficientnet_lite0": MeasuredLr(datasets=3),
+    "tf_efficientnet_lite1": MeasuredLr(datasets=3, network="efficientnet_lite0"),
+    "tf_efficientnet_lite2": MeasuredLr(datasets=3, network="efficientnet_lite0"),
+    "mobilenetv1_100": MeasuredLr(datasets=3),
+    "mobilenetv2_100": MeasuredLr(datasets=3),
+    "squeezenet1_1": MeasuredLr(datasets=7),
 }
 
 # The probe has a closed form; its penalty is chosen on validation
@@ -107,8 +107,8 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
         base = paper(published(config.dataset), steps_per_epoch)
     else:
         pretrained = config.weights != "none"
-        found = measured_lr(backbone)
-        lr = found.lr if found and source(config, backbone) in ("measured", "taken_over") else backbone.lr
+        is_measured = source(config, backbone) in ("measured", "taken_over")
+        lr = measured_lr(backbone).lr if is_measured else backbone.lr
         base = clean(default_epochs(steps_per_epoch), steps_per_epoch, lr, pretrained)
     phase = {
         "steps": config.epochs * steps_per_epoch if config.epochs else config.steps,
@@ -231,10 +231,10 @@ def is_searched(config: RunConfig, backbone: Backbone) -> bool:
 def why_not_searched(recipe: Recipe, n_val: int, batch_size: int) -> str:
     """Why a search is impossible or too expensive; "": it is neither."""
     if recipe.head_start != "probe":
-        return "from a random head"
+        return "the head starts at random"
     if n_val < MIN_VAL:
-        return f"with {n_val} validation images"
-    return "" if n_trials(recipe, n_val, batch_size) >= MIN_TRIALS else "in so short a run"
+        return f"only {n_val} validation images"
+    return "" if n_trials(recipe, n_val, batch_size) >= MIN_TRIALS else "the run is too short"
 
 
 def n_trials(recipe: Recipe, n_val: int, batch_size: int) -> int:

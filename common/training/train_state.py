@@ -45,7 +45,7 @@ class TrainState:
         }
 
 
-def start(task: Task, checkpoints: CheckpointConfig | None, saved: dict[str, Any] | None) -> TrainState:
+def create_state(task: Task, checkpoints: CheckpointConfig | None, saved: dict[str, Any] | None) -> TrainState:
     accelerator = task.accelerator
     progress = Progress(**saved["progress"]) if saved else Progress()
     if saved:

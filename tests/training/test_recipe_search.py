@@ -81,7 +81,7 @@ def test_a_short_run_tries_the_rates_that_it_can_afford(
 
 
 def test_no_rate_leaves_the_network_intact(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="does not survive 25 steps at any rate from"):
+    with pytest.raises(UserError, match="no better than a guess after 25 steps: pass a lower --lr"):
         search_with(dict.fromkeys(RATES["adamw"], FAILED), monkeypatch)
 
 

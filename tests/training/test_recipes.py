@@ -147,9 +147,9 @@ def test_options_change_parts_of_the_recipe(class_tree) -> None:
 @pytest.mark.parametrize(
     ("head_start", "steps", "n_val", "reason"),
     [
-        ("random", 500, 100, "from a random head"),
-        ("probe", 500, 9, "with 9 validation images"),
-        ("probe", 100, 100, "in so short a run"),
+        ("random", 500, 100, "the head starts at random"),
+        ("probe", 500, 9, "only 9 validation images"),
+        ("probe", 100, 100, "the run is too short"),
         ("probe", 500, 100, ""),
     ],
 )

@@ -70,7 +70,7 @@ def started(
         train = replace(train, pixels=torch.empty(train.pixels.shape, dtype=torch.uint8, device=DEVICE))
     accelerator = make_accelerator("cpu", "fp32", False, train.micro_batches)
     plan = task(net=net.to(DEVICE), head=head, train=train, augment=augment, recipe=recipe, accelerator=accelerator)
-    state = train_state.start(plan, None, None)
+    state = train_state.create_state(plan, None, None)
     train_state.start_phase(plan, state, None)
     train_state.set_train_mode(state.model, recipe)
     train_step(plan, state)

@@ -1,13 +1,11 @@
 """The scores of baselines on the images of a round: the largest class, and predictions that do not see the object."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, extra_trees
-from ..data.checks.file_metadata import read_metadata
+from ..data.checks.baselines import MIN_FIT, baseline_features, extra_trees
 from ..data.images.cache import decode_cached
 from ..models.build import get_backbone
 from ..spec import RunConfig
@@ -24,20 +22,18 @@ def score_baselines(config: RunConfig, data: ProbeData, round_: Round) -> dict[s
     predicted = {"largest_class": np.full(len(labels), np.bincount(labels).argmax())}
     if len(labels) >= MIN_FIT:
         weight = "balanced" if data.metric == "balanced_accuracy" else None
-        for name, values in _features(config, data, positions):
-            predicted[name] = _out_of_fold(values, labels, folds, weight)
+        pixels = _pixels(config, data)[positions]
+        for name, features in baseline_features(data.images, positions, pixels):
+            predicted[name] = _out_of_fold(features, labels, folds, weight)
     scores = {name: float(accuracy(guess, labels, data.metric)) for name, guess in predicted.items()}
     return {"n": len(labels), "scores": scores}
 
 
-def _features(config: RunConfig, data: ProbeData, positions: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(data.images, list):
-        yield "file_metadata", encode_metadata(read_metadata([data.images[i] for i in positions]))
+def _pixels(config: RunConfig, data: ProbeData) -> np.ndarray:
+    """(N, H, W, 3) uint8 of all images, from the cache."""
     preprocess = get_backbone(config.model).preprocess(config.image_size)
     preprocess = replace(preprocess, value_range=data.value_range, bands=config.bands)
-    pixels = decode_cached(data.images, preprocess, config.dataset.native)[0][positions]
-    yield "border_pixels", border_pixels(pixels)
-    yield "colours", colours(pixels)
+    return decode_cached(data.images, preprocess, config.dataset.native)[0]
 
 
 def _out_of_fold(features: np.ndarray, labels: np.ndarray, folds: np.ndarray, weight: str | None) -> np.ndarray:

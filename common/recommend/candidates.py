@@ -28,22 +28,22 @@ def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
 
     Unless `offline`, one request per host checks the network.
     """
-    found = Candidates()
+    candidates = Candidates()
     for row in BACKBONES if rows is None else rows:
         try:
             url, path = _missing_file(row)
         except UserError as error:
-            found.invalid[row.name] = str(error)
+            candidates.invalid[row.name] = str(error)
             continue
         if url and (offline or not is_online(urljoin(url, "/"))):
-            found.missing[row.name] = f"{url} -> {path}"
+            candidates.missing[row.name] = f"{url} -> {path}"
         else:
-            found.usable.append(row)
-    if found.missing and rows is None:
+            candidates.usable.append(row)
+    if candidates.missing and rows is None:
         packaged = find([row for row in MODERN if row.weights.startswith("pip:")], offline).usable
-        found.usable += packaged
-        found.added += [row.name for row in packaged]
-    return found
+        candidates.usable += packaged
+        candidates.added += [row.name for row in packaged]
+    return candidates
 
 
 def format_candidates(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:

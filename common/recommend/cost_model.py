@@ -54,10 +54,10 @@ def estimate(workload: Workload, measure: bool) -> Cost:
     }
     if figures := disk_cache.load("prices", key):
         return Cost(**figures)
-    found = _estimate(workload, measure)
-    if found.step_seconds is not None:  # the memory may suffice another time
-        disk_cache.store("prices", key, asdict(found))
-    return found
+    measured = _estimate(workload, measure)
+    if measured.step_seconds is not None:  # the memory may suffice another time
+        disk_cache.store("prices", key, asdict(measured))
+    return measured
 
 
 def default_recipe(run: RunConfig, classes: int, n_train: int, n_val: int) -> Recipe:

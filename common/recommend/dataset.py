@@ -13,6 +13,7 @@ from ..data.readers.layout import format_layout
 from ..data.splits import splits
 from ..errors import UserError, printable
 from ..models import build
+from ..run.groups import group_indices
 from ..spec import RunConfig, Samples, Split
 from ..transfer import linear_probe
 from .text import SKEW
@@ -70,7 +71,7 @@ def load(config: RunConfig, limit: int | None, several_rounds: bool, log: Callab
     members = sorted(sample.train + sample.val)
     images, decoded = samples.images, range(len(samples))
     if isinstance(images, list) and len(members) < len(split.train) + len(split.val):
-        images, decoded = [images[i] for i in members], members
+        images, decoded = [images[i] for i in members], members  # otherwise all, as a run decodes them
     preprocess = build.get_backbone(config.model).preprocess(config.image_size)
     preprocess = fit_preprocess(config, preprocess, samples, split)
     _, bad = decode_cached(images, preprocess, config.dataset.native)
@@ -79,9 +80,7 @@ def load(config: RunConfig, limit: int | None, several_rounds: bool, log: Callab
     position_of = {i: position for position, i in enumerate(decoded) if position not in bad}
     parts = _nested_parts(samples, sample, config.seed) if several_rounds else [members]
     parts = [[position_of[i] for i in part if i in position_of] for part in parts]
-    labels, groups = np.asarray(samples.labels)[decoded], None
-    if samples.groups:
-        groups = np.unique(np.asarray(samples.groups)[decoded], return_inverse=True)[1]
+    labels, groups = np.asarray(samples.labels)[decoded], group_indices(samples, decoded)
     return ProbeData(
         samples=samples,
         split=split,

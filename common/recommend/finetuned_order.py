@@ -57,8 +57,8 @@ def from_predictions(
 def draw(rows: Sequence[Row], probes: ndarray, n: float, seed: int, fit: Fit = MEASURED) -> ndarray:
     """(R, K) of the fine-tuned scores of the answer's rows, as fractions.
 
-    `probes`: (R, K) draws of the true scores of probes on `n` images. Images can't tell a score from one that errs on half an
-    image more, so draws become the log odds of (n p + 1/2) / (n + 1) (Anscombe 1956), finite at 0 and 1.
+    `probes`: (R, K) draws of the true scores of probes on `n` images. Their log odds are those of (n p + 1/2) / (n + 1)
+    (Anscombe 1956), which are finite at 0 and 1.
     """
     rng = np.random.default_rng(seed)
     probes = logit((n * probes.clip(0, 1) + 0.5) / (n + 1))

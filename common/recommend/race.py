@@ -58,14 +58,14 @@ def race(setup: Race, done: Sequence[Run], failed: Collection[int], log: Callabl
     while True:
         belief = value.infer(_without(setup.field, failed), runs)
         spent = sum(run.seconds for run in runs)
-        keys = [(run.candidate, run.rung, run.seed) for run in runs]
-        allowed = [k for k in value.open_candidates(belief) if k not in failed]
+        allowed = _allowed(belief, failed)
         chosen: list[Key] = []
-        within = posterior.expected_regret(belief.draws).min() <= setup.tolerance
-        if not within:
+        is_certain = posterior.expected_regret(belief.draws).min() <= setup.tolerance
+        if not is_certain:
+            keys = [run.key for run in runs]
             chosen = value.best_set(belief, keys, setup.cost, setup.seconds - spent, allowed)
         if not chosen:
-            return _result(setup, runs, failed, belief, within)
+            return _result(setup, runs, failed, belief, is_certain)
         key = min(chosen, key=setup.cost)
         log(_progress(setup, belief, allowed, spent, key))
         if (run := setup.train(key)) is None:
@@ -81,17 +81,21 @@ def _without(field: Field, failed: Collection[int]) -> Field:
     return replace(field, mean=mean)
 
 
-def _result(setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, within: bool) -> RaceResult:
-    """The outcome, with the expected gain of more time."""
-    keys = [(run.candidate, run.rung, run.seed) for run in runs]
-    allowed = [k for k in value.open_candidates(belief) if k not in failed]
+def _allowed(belief: Belief, failed: Collection[int]) -> list[int]:
+    """The candidates of further runs."""
+    return [k for k in value.open_candidates(belief) if k not in failed]
+
+
+def _result(setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, is_certain: bool) -> RaceResult:
+    """With the expected gain of more time."""
+    keys, allowed = [run.key for run in runs], _allowed(belief, failed)
     steps = list(value.forecast(belief, keys, setup.cost, allowed))
     smallest = value.smallest_cost(belief, keys, setup.cost, allowed)
     return RaceResult(
         runs=runs,
         failed=failed,
         belief=belief,
-        ended="tolerance" if within else "time" if smallest else "exhausted",
+        ended="tolerance" if is_certain else "time" if smallest else "exhausted",
         spent=sum(run.seconds for run in runs),
         smallest=smallest,
         more=next((step for step in steps if step[1] <= setup.tolerance), steps[-1] if steps else None),

@@ -71,7 +71,7 @@ def recommend(config: RecommendConfig, log: Log) -> tuple[dict[str, Any], ProbeD
     runs = {run.model: run for run in config.runs}
     standings = tqdm(_rank(search, data, run.seed), "costs", unit="backbone", leave=False, disable=None)
     backbones = [
-        _row(one, runs[one.name], search.results[one.name], data, device, seconds_left() > 0) for one in standings
+        _row(each, runs[each.name], search.results[each.name], data, device, seconds_left() > 0) for each in standings
     ]
     finetuned = _finetuned_scores(backbones, search, data, run.seed)
     for name, values in finetuned_order.summarize(finetuned).items():
@@ -164,7 +164,7 @@ def _worst(search: _Search, data: ProbeData, seed: int, seconds_left: float) -> 
         name: _seconds([result], rounds) + COST_IMAGES / result.images_per_second
         for name, result in search.results.items()
     }
-    while len(standings) > n_survivors and sum(seconds[one.name] for one in standings) > seconds_left:
+    while len(standings) > n_survivors and sum(seconds[each.name] for each in standings) > seconds_left:
         last = standings.pop()
         worst.append({**asdict(last), "images": len(search.round_), "needed_seconds": seconds[last.name]})
     return worst
@@ -182,12 +182,12 @@ def _full_comparison(search: _Search, data: ProbeData, spent: float) -> dict[str
 
 
 def _later_rounds(search: _Search, data: ProbeData) -> list[Round]:
-    return [one for one in data.rounds if len(one) > len(search.round_)]
+    return [each for each in data.rounds if len(each) > len(search.round_)]
 
 
 def _seconds(results: Iterable[ProbeResult], rounds: Sequence[Round]) -> float:
     """The time that these backbones need for the rounds: features of new images, scores of all."""
-    n_features, n_scored = sum(one.n_new for one in rounds), sum(map(len, rounds))
+    n_features, n_scored = sum(each.n_new for each in rounds), sum(map(len, rounds))
     return sum(result.seconds(n_features, n_scored) for result in results)
 
 

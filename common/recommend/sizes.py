@@ -1,4 +1,4 @@
-"""At which size? The probe of one backbone on the same images at several image sizes, with its speed."""
+"""The probe of one backbone on the same images at several image sizes, with its speed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -37,7 +37,7 @@ def compare(
     predicted = np.array([result.predicted for result in results.values()])
     standings = ranking.rank(names, predicted, round_.labels, data.metric, run.seed, round_.groups)
     rates = dict(zip(names, (result.images_per_second for result in results.values()), strict=True))
-    return [{**asdict(one), "images_per_second": rates[one.name]} for one in standings]
+    return [{**asdict(each), "images_per_second": rates[each.name]} for each in standings]
 
 
 def format_sizes(backbone: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Which short run next: the one by which the expected regret falls most per second.
+"""The value of short fine-tuning runs: by how much the expected regret falls per second.
 
 K candidates, R rungs (lengths of runs; the last is a full run), F folds of held-out images. Scores are in points.
 The score of a run of candidate k at rung r on fold f is y = b[k, r] + h[k, f] + noise:
@@ -16,7 +16,7 @@ for sets of runs too, because one run alone may be worth nothing (Frazier & Powe
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -64,6 +64,10 @@ class Run:
     seconds: float
     groups: ndarray | None = None  # (N,) of these images
 
+    @property
+    def key(self) -> Key:
+        return self.candidate, self.rung, self.seed
+
 
 @dataclass(frozen=True)
 class Belief:
@@ -84,7 +88,7 @@ class Belief:
 
 def infer(field: Field, runs: Sequence[Run], seed: int = 0) -> Belief:
     """The posterior, from at least zero runs."""
-    rows = _rows(field, [(run.candidate, run.rung, run.seed) for run in runs])
+    rows = _rows(field, [run.key for run in runs])
     y = np.array([run.scores.mean() for run in runs])
     single, between_seeds, shared = _image_variances(field, runs)
     settings, logs, means, covariances = [], [], [], []
@@ -133,9 +137,9 @@ def best_set(
     belief: Belief, runs: Sequence[Key], cost: Callable[[Key], float], seconds: float, allowed: Sequence[int]
 ) -> list[Key]:
     """The runs to observe next, of the highest value per second; empty if no set that is worth anything fits into `seconds`."""
-    found = _worthwhile(belief, runs, cost, allowed)
-    fitting = [(gain / total, keys) for gain, total, keys in found if total <= seconds]
-    return max(fitting, default=(0, []), key=lambda one: one[0])[1]
+    sets = _worthwhile(belief, runs, cost, allowed)
+    fitting = [(gain / total, keys) for gain, total, keys in sets if total <= seconds]
+    return max(fitting, default=(0, []), key=lambda rated: rated[0])[1]
 
 
 def smallest_cost(
@@ -166,11 +170,12 @@ def _worthwhile(
 ) -> list[tuple[float, float, list[Key]]]:
     """(value, seconds, runs) of every set of a value of `WORTH` or more."""
     sets = [(value(belief, keys), sum(map(cost, keys)), keys) for keys in _sets(belief, runs, allowed)]
-    return [one for one in sets if one[0] >= WORTH]
+    return [rated for rated in sets if rated[0] >= WORTH]
 
 
 def _sets(belief: Belief, runs: Sequence[Key], allowed: Sequence[int]) -> Iterator[list[Key]]:
-    """One candidate, the leader and another one, or all, at one rung, brought to one or two seeds more than the fewest of them."""
+    """Runs at one rung of one candidate, of the leader and another one, or of all, each of which then has one or two seeds more
+    than the one with the fewest has now."""
     leader = max(allowed, key=lambda k: belief.scores[k])
     others = [k for k in allowed if k != leader]
     groups = [[leader], *([k] for k in others), *([leader, k] for k in others)]
@@ -238,7 +243,7 @@ def _observed(belief: Belief, keys: Sequence[Key]) -> Belief:
     by_run = belief.covariance @ rows.T
     precision = np.linalg.inv(rows @ by_run + belief.noise * np.eye(len(keys)))
     covariance = belief.covariance - by_run @ precision @ by_run.T
-    return Belief(belief.field, belief.mean, covariance, belief.noise, belief.kappa, belief.draws)
+    return replace(belief, covariance=covariance)
 
 
 def _draws(

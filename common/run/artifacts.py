@@ -36,8 +36,8 @@ def write(
     """
     folder, classes = config.out, dataset.samples.classes
     title = f"{config.dataset.title}, {result['backbone']}{', frozen' * (not records)}"
-    found = {part: _predictions(dataset, part, values) for part, values in logits.items()}
-    test = found["test"]
+    predictions = {part: _predictions(dataset, part, values) for part, values in logits.items()}
+    test = predictions["test"]
     confusion = classification.confusion(test.logits, test.labels)
     if records:
         with atomic_write(folder / "curve.png") as part:
@@ -45,12 +45,12 @@ def write(
     with atomic_write(folder / "confusion.png") as part:
         plots.confusion_matrix(part, confusion, classes, title)
     write_mistakes(folder, title, dataset, test, net)
-    for part, predictions in found.items():
-        write_predictions(folder, predictions, part)
+    for part, of_part in predictions.items():
+        write_predictions(folder, of_part, part)
     write_confusion(folder, confusion, classes)
     write_per_class(folder, classes, class_scores(test.logits, test.labels, test.groups))
-    if "val" in found:
-        points = operating_points(found["val"], test, result["temperature"])
+    if "val" in predictions:
+        points = operating_points(predictions["val"], test, result["temperature"])
         result = {**result, "operating_points": points}
     results.write_json(folder / results.RESULT, result)  # last: it marks the run as finished
     return result

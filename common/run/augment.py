@@ -1,4 +1,4 @@
-"""The augmentation of a run, where the data sheet leaves it open: images without an orientation are turned by quarters, too."""
+"""Choose the augmentation of a run where the data sheet leaves it open: quarter turns for images without an orientation."""
 
 import hashlib
 import time
@@ -13,12 +13,12 @@ from accelerate.utils import broadcast_object_list
 from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
 from ..data.images.decode import decode
-from ..errors import UserError
 from ..files.disk_cache import cached
 from ..training.recipes import AUGMENTS
 from ..transfer.linear_probe import FOLDS
 from ..transfer.orientation import has_orientation, measure, turned_features
-from ..transfer.small_network import small_extractor
+from ..transfer.small_network import local_extractor
+from .groups import group_indices
 from .setup import Setup
 
 FORMAT = 2  # of the cached figures: increase it when they would differ
@@ -33,23 +33,24 @@ def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup
     augment, task = setup.config.dataset.augment, setup.task
     if augment.dihedral is not None:
         return setup
-    found = setup.settings["orientation"]
-    if not found and task.recipe.steps and not setup.config.resume:
-        found = _measure(setup.dataset, cache=not setup.config.no_cache) if setup.main_process else None
-        (found,) = broadcast_object_list([found])  # several processes must not see different caches
+    orientation = setup.settings["orientation"]
+    if not orientation and task.recipe.steps and not setup.config.resume:
+        orientation = _measure(setup.dataset, cache=not setup.config.no_cache) if setup.main_process else None
+        (orientation,) = broadcast_object_list([orientation])  # several processes must not see different caches
     augment = replace(augment, dihedral=False)
-    if found and not has_orientation(found):
+    if orientation and not has_orientation(orientation):
         augment = AUGMENTS["dihedral"]
-        log({"note": _format(found)})
+        log({"note": _format(orientation)})
     config = replace(setup.config, dataset=replace(setup.config.dataset, augment=augment))
-    settings = setup.settings | {"augment": asdict(augment), "orientation": found}
+    settings = setup.settings | {"augment": asdict(augment), "orientation": orientation}
     return replace(setup, config=config, task=replace(task, augment=augment), settings=settings)
 
 
-def _format(found: dict[str, Any]) -> str:
+def _format(orientation: dict[str, Any]) -> str:
     return (
-        f"the images have no orientation: of {found['n']} a probe finds the rotation of {100 * found['rotation']:.0f} % (chance 25 %), and classifies {100 * found['top1_turned']:.0f} % "
-        f"of the turned ones and {100 * found['top1']:.0f} % of the others; training adds quarter turns, as --augment dihedral does (without: --augment flip)"
+        f"the images have no orientation: of {orientation['n']} images a probe predicts the rotation of {100 * orientation['rotation']:.0f} % (chance: 25 %), and the class of "
+        f"{100 * orientation['top1_turned']:.0f} % when rotated, of {100 * orientation['top1']:.0f} % as they are; training adds quarter turns (as --augment dihedral; "
+        "--augment flip does not)"
     )
 
 
@@ -60,19 +61,13 @@ def _measure(dataset: LoadedDataset, cache: bool) -> dict[str, Any] | None:
     """
     positions = _draw(dataset)
     height, width = dataset.preprocess.size
-    if len(positions) < MIN_IMAGES or height != width:
-        return None
-    try:
-        extractor = small_extractor()
-    except UserError:
+    if len(positions) < MIN_IMAGES or height != width or not (extractor := local_extractor()):
         return None
     images, indices, given = dataset.samples.images, dataset.indices[positions], dataset.preprocess
     preprocess = replace(extractor.preprocess, value_range=given.value_range, bands=given.bands)
     labels = np.unique(np.asarray(dataset.samples.labels)[positions], return_inverse=True)[1]
-    groups = (
-        dataset.samples.groups and np.unique([dataset.samples.groups[i] for i in positions], return_inverse=True)[1]
-    )
-    if groups is not None and groups.max() < FOLDS:
+    groups = group_indices(dataset.samples, positions)
+    if groups is not None and groups.max() < FOLDS:  # too few to leave out
         groups = None
 
     def compute() -> dict[str, Any]:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.checks.baselines import MIN_FIT, border_pixels, colours, encode_metadata, extra_trees
-from ..data.checks.file_metadata import read_metadata
+from ..data.checks.baselines import MIN_FIT, baseline_features, extra_trees
 from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
-from ..errors import UserError
 from ..files.disk_cache import cached
 from ..metrics import classification
 from ..spec import RunConfig
+from ..transfer.small_network import local_extractor
 from .trained_on import seen_caveats
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def score_baselines(config: RunConfig, dataset: LoadedDataset) -> dict[str, Any]
     Cached on disk. `frozen_probe` needs the weights of a small network on this machine, `file_metadata` files, and all but
     `largest_class` `MIN_FIT` training images.
     """
-    sample, extractor = _draw(dataset), _small_extractor()
+    sample, extractor = _draw(dataset), local_extractor()
 
     def compute() -> dict[str, Any]:
         logits = _predict(dataset, sample, extractor)
@@ -67,8 +66,8 @@ def score_baselines(config: RunConfig, dataset: LoadedDataset) -> dict[str, Any]
             "n_train": sample.n_train,
             "n_test": len(labels),
             "scores": {
-                name: {metric: value for metric, value in found.items() if metric not in NOT_SCORES}
-                for name, found in scores.items()
+                name: {metric: value for metric, value in by_metric.items() if metric not in NOT_SCORES}
+                for name, by_metric in scores.items()
             },
         }
 
@@ -107,12 +106,9 @@ def _predict(
     if sample.n_train < MIN_FIT:
         return
     indices = dataset.indices[sample.positions]
-    if isinstance(dataset.samples.images, list):
-        files = read_metadata([dataset.samples.images[i] for i in indices])
-        yield "file_metadata", _tree_logits(encode_metadata(files), sample)
     pixels = dataset.pixels[indices]
-    yield "border_pixels", _tree_logits(border_pixels(pixels), sample)
-    yield "colours", _tree_logits(colours(pixels), sample)
+    for name, features in baseline_features(dataset.samples.images, indices, pixels):
+        yield name, _tree_logits(features, sample)
     if extractor:
         yield "frozen_probe", _probe_logits(pixels, sample, extractor)
 
@@ -123,16 +119,6 @@ def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
     probabilities = np.full((len(features) - n, sample.n_classes), 1e-6)
     probabilities[:, fitted.classes_] += fitted.predict_proba(features[n:])
     return np.log(probabilities)
-
-
-def _small_extractor() -> "Extractor | None":
-    """None: the network's weights are not on this machine."""
-    from ..transfer.small_network import small_extractor
-
-    try:
-        return small_extractor()
-    except UserError:
-        return None
 
 
 def _probe_logits(pixels: np.ndarray, sample: _Sample, extractor: "Extractor") -> np.ndarray:

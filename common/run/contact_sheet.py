@@ -52,16 +52,12 @@ def of_run(config: RunConfig, dataset: LoadedDataset) -> SheetImages:
 def of_report(report: Report) -> SheetImages:
     """Readable images of a checked dataset outside test; all of them without a split."""
     samples, dataset = report.samples, report.dataset
-    unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
-    readable = [i for i in range(len(samples)) if i not in unreadable]
-    if not readable:
+    if not (readable := report.readable):
         raise UserError("--sheet: none of the images can be read")
     labels = np.asarray(samples.labels)
     positions = sample_positions(labels, [i for i in readable if report.parts[i] != "test"] or readable)
-    images = samples.images
-    chosen = images[positions] if isinstance(images, np.ndarray) else [images[i] for i in positions]
     return SheetImages(
-        pixels=decode(chosen, report.preprocess, dataset.native)[0],
+        pixels=decode([samples.images[i] for i in positions], report.preprocess, dataset.native)[0],
         labels=labels[positions],
         classes=samples.classes,
         preprocess=report.preprocess,

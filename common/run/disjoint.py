@@ -1,4 +1,4 @@
-"""The score on the test images that share no group with training images (no copy, patient, clip) and that are new to the network."""
+"""The scores on test images that are new: of no training image's group (copy, patient, clip), not trained on by the initial weights."""
 
 from typing import Any
 
@@ -14,11 +14,6 @@ def groups_of(dataset: LoadedDataset, part: str) -> np.ndarray | None:
     return None if groups is None else np.asarray([groups[i] for i in getattr(dataset.split, part)])
 
 
-def groups_of_test(dataset: LoadedDataset) -> np.ndarray | None:
-    """(N,) the group of every test image; None without groups."""
-    return groups_of(dataset, "test")
-
-
 def disjoint_scores(dataset: LoadedDataset, logits: np.ndarray, seed: int, seen: np.ndarray) -> dict[str, Any] | None:
     """{"images", "shared", "scores"} without the test images that share a group with train or validation, or were `seen`.
 
@@ -28,7 +23,7 @@ def disjoint_scores(dataset: LoadedDataset, logits: np.ndarray, seed: int, seen:
         logits: (N, C) of the test images.
         seen: (N,) bool, those that the initial weights were trained on.
     """
-    groups, split = groups_of_test(dataset), dataset.split
+    groups, split = groups_of(dataset, "test"), dataset.split
     unshared = ~seen
     if groups is not None:
         trained = {dataset.samples.groups[i] for i in (*split.train, *split.val)}

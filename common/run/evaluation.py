@@ -56,12 +56,11 @@ def _logits(setup: Setup, part: Part) -> np.ndarray:
 def score_with_intervals(
     logits: np.ndarray, labels: np.ndarray, seed: int, groups: np.ndarray | None = None
 ) -> dict[str, dict[str, Any]]:
-    """{metric: {"value", "interval"}} of a part. AUROC has no interval if a class has only a handful of images,
-    or a single group.
+    """{metric: {"value", "interval"}} of a part, with intervals over images or over (N,) `groups`.
 
-    Intervals are over (N,) `groups`, or over images.
+    The interval of AUROC is None if a class has only a handful of images, or a single group.
     """
-    scores = _bootstrapped(logits, labels, seed, groups)
+    scores = _bootstrap_scores(logits, labels, seed, groups)
     values = classification.auroc_values(softmax(np.asarray(logits, np.float64), axis=1), labels)
     if values is not None:
         interval = intervals.of_auroc(values, labels, groups=groups) if _all_classes_drawn(labels) else None
@@ -69,12 +68,12 @@ def score_with_intervals(
     return scores
 
 
-def _bootstrapped(
+def _bootstrap_scores(
     logits: np.ndarray, labels: np.ndarray, seed: int, groups: np.ndarray | None
 ) -> dict[str, dict[str, Any]]:
     scorer = classification.scorer(logits, labels)
-    found = intervals.bootstrap(scorer, len(labels), seed, groups=groups)
-    return {name: {"value": value, "interval": found[name]} for name, value in scorer(np.ones(len(labels))).items()}
+    bounds = intervals.bootstrap(scorer, len(labels), seed, groups=groups)
+    return {name: {"value": value, "interval": bounds[name]} for name, value in scorer(np.ones(len(labels))).items()}
 
 
 def _all_classes_drawn(labels: np.ndarray) -> bool:
@@ -89,5 +88,5 @@ def calibrated_scores(
     """The scores that temperature scaling changes; None without a temperature."""
     if temperature is None:
         return None
-    scores = _bootstrapped(logits / temperature, labels, seed, groups)
+    scores = _bootstrap_scores(logits / temperature, labels, seed, groups)
     return {name: scores[name] for name in ("nll", "ece")}

@@ -8,6 +8,7 @@ from ..data.checks.report import SEED, Report
 from ..errors import UserError
 from ..transfer.grouping import preprocess_for_probe, probe_features
 from ..transfer.small_network import BACKBONE, SIZE
+from .groups import group_indices
 
 MAX_IMAGES = 500  # sampled
 
@@ -23,8 +24,7 @@ def frozen_probe(report: Report) -> str | None:
     from ..transfer import linear_probe
 
     samples, preprocess = report.samples, report.preprocess
-    unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
-    readable = [i for i in range(len(samples)) if i not in unreadable]
+    readable = report.readable
     positions = sorted(random.Random(SEED).sample(readable, min(len(readable), MAX_IMAGES)))
     counts = Counter(samples.labels[i] for i in positions)
     positions = [i for i in positions if counts[samples.labels[i]] > 1]
@@ -32,17 +32,17 @@ def frozen_probe(report: Report) -> str | None:
         return None
     pixels = preprocess_for_probe(preprocess.value_range, preprocess.bands)
     try:
-        found = probe_features(samples.images, positions, pixels, offline=True, cache=True)
+        features = probe_features(samples.images, positions, pixels, offline=True, cache=True)
     except UserError:
         return None
-    values = np.stack([found[i] for i in positions])
+    values = np.stack([features[i] for i in positions])
     labels = np.unique([samples.labels[i] for i in positions], return_inverse=True)[1]
-    groups = samples.groups and np.unique([samples.groups[i] for i in positions], return_inverse=True)[1]
+    groups = group_indices(samples, positions)
     fold = linear_probe.folds(labels, groups, SEED)
     n_classes = labels.max() + 1
     predicted = linear_probe.out_of_fold(values, labels, n_classes, fold, groups, balanced=True).argmax(1)
     recalls = np.bincount(labels, predicted == labels) / np.bincount(labels)
     return (
         f"frozen probe ({BACKBONE} at {SIZE[0]} pixels), balanced accuracy in {fold.max() + 1} folds of {len(positions):,} "
-        f"images{', groups kept apart' if samples.groups else ''}: {100 * recalls.mean():.1f} %"
+        f"images{', groups kept apart' if groups is not None else ''}: {100 * recalls.mean():.1f} %"
     )

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from ..data.dataset import LoadedDataset
 from ..data.loader import Batches
 from ..metrics import calibration
 from ..models.registry import Backbone
@@ -74,11 +73,3 @@ def _sample(labels: np.ndarray, seed: int) -> np.ndarray:
 def _single_units(labels: np.ndarray, groups: np.ndarray | None) -> bool:
     """Whether no class has two images, or all images are one group: nothing can be left out."""
     return np.bincount(labels).max() < 2 or (groups is not None and len(np.unique(groups)) < 2)
-
-
-def train_groups(dataset: LoadedDataset) -> np.ndarray | None:
-    """(N,) int, the group of every training image; None: no groups."""
-    samples, split = dataset.samples, dataset.split
-    if not samples.groups:
-        return None
-    return np.unique(np.asarray(samples.groups)[list(split.train)], return_inverse=True)[1]

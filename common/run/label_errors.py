@@ -20,6 +20,7 @@ from ..transfer.features import Extractor, cached_features
 from ..transfer.linear_probe import FOLDS
 from . import provenance
 from .contact_sheet import GAP, LINE, draw_text, flow, tiles
+from .groups import group_indices
 
 SEED = 0  # of the folds
 MIN_IMAGES = FOLDS  # of a class: each fold then has one
@@ -50,9 +51,7 @@ def find(report: Report, model: str) -> LabelErrors:
     positions = _tested(report)
     features = _features(report, positions, model)
     classes, labels = np.unique(np.asarray(report.samples.labels)[positions], return_inverse=True)
-    groups = None
-    if report.samples.groups:
-        groups = np.unique(np.asarray(report.samples.groups)[positions], return_inverse=True)[1]
+    groups = group_indices(report.samples, positions)
     probabilities = label_errors.probabilities(features, labels, groups, SEED)
     found, suggested = label_errors.find(probabilities, labels)
     return LabelErrors(
@@ -68,8 +67,7 @@ def find(report: Report, model: str) -> LabelErrors:
 
 def _tested(report: Report) -> np.ndarray:
     """The positions of readable images, without classes that have too few."""
-    unreadable = {problem.position for problem in report.problems if problem.kind == "unreadable"}
-    positions = np.asarray([i for i in range(len(report.samples)) if i not in unreadable], int)
+    positions = np.asarray(report.readable, int)
     labels = np.asarray(report.samples.labels)[positions]
     counts = np.bincount(labels, minlength=len(report.samples.classes))
     if (counts >= MIN_IMAGES).sum() < 2:
@@ -132,13 +130,10 @@ def write_csv(path: Path, report: Report, errors: LabelErrors) -> None:
 def write_sheet(path: Path, report: Report, errors: LabelErrors) -> None:
     """Write a JPEG of the first images with the label and the suggested class."""
     samples, positions = report.samples, errors.positions[:MAX_TILES]
-    images = samples.images
-    chosen = images[positions] if isinstance(images, np.ndarray) else [images[i] for i in positions]
-    pixels = decode(chosen, report.preprocess, report.dataset.native)[0]
+    pixels, _ = decode([samples.images[i] for i in positions], report.preprocess, report.dataset.native)
+    images = tiles(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
     blocks = []
-    for tile, i, suggested in zip(
-        tiles(torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float()), positions, errors.suggested, strict=False
-    ):
+    for tile, i, suggested in zip(images, positions, errors.suggested[:MAX_TILES], strict=True):
         block = Image.new("RGB", (max(tile.shape[1], WIDTH) + GAP, 2 * LINE + tile.shape[0]), "white")
         draw_text(block, samples.classes[samples.labels[i]], (0, 1))
         draw_text(block, f"> {samples.classes[suggested]}", (0, LINE - 2))

@@ -107,18 +107,18 @@ def format_point(point: OperatingPoint) -> str:
     return f"{point.name} where its probability is at least {100 * point.threshold:.4g} %{chosen}{tested}"
 
 
-def threshold_for(found: RunPredictions, positive: int, recall: float, temperature: float | None) -> float:
+def threshold_for(predictions: RunPredictions, positive: int, recall: float, temperature: float | None) -> float:
     """The highest threshold that at least this fraction of the images of class `positive` reach; there are such images."""
-    reached = np.sort(_probabilities(found, positive, temperature)[found.labels == positive])[::-1]
+    reached = np.sort(_probabilities(predictions, positive, temperature)[predictions.labels == positive])[::-1]
     return float(reached[math.ceil(recall * len(reached) - 1e-9) - 1])
 
 
-def scores_at(found: RunPredictions, positive: int, threshold: float, temperature: float | None) -> ClassScores:
+def scores_at(predictions: RunPredictions, positive: int, threshold: float, temperature: float | None) -> ClassScores:
     """{"precision", "recall", "f1"} of class `positive` with this threshold, see `per_class.decision_scores`."""
-    decided = _probabilities(found, positive, temperature) >= threshold
-    return decision_scores(decided, found.labels == positive, found.groups)
+    decided = _probabilities(predictions, positive, temperature) >= threshold
+    return decision_scores(decided, predictions.labels == positive, predictions.groups)
 
 
-def _probabilities(found: RunPredictions, positive: int, temperature: float | None) -> ndarray:
+def _probabilities(predictions: RunPredictions, positive: int, temperature: float | None) -> ndarray:
     """(N,) calibrated, of class `positive`."""
-    return softmax(found.logits.astype(np.float64) / (temperature or 1), axis=1)[:, positive]
+    return softmax(predictions.logits.astype(np.float64) / (temperature or 1), axis=1)[:, positive]

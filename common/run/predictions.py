@@ -29,23 +29,23 @@ class RunPredictions:
     groups: ndarray | None = None  # (N,)
 
 
-def write_predictions(folder: Path, found: RunPredictions, part: Part = "test") -> None:
+def write_predictions(folder: Path, predictions: RunPredictions, part: Part = "test") -> None:
     """`predictions.csv` or `val_predictions.csv`, a row per image, and `test_logits.npy` or `val_logits.npy`.
 
     The logits are (N, C) float32 in the same order. The column `group` is there if the images have groups.
     """
-    probabilities, predicted = softmax(found.logits, axis=1), found.logits.argmax(1)
-    classes, groups = list(map(escape, found.classes)), found.groups
+    probabilities, predicted = softmax(predictions.logits, axis=1), predictions.logits.argmax(1)
+    classes, groups = list(map(escape, predictions.classes)), predictions.groups
     with atomic_write(folder / TABLES[part]) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         header = ("image", "label", "predicted", "probability", "probability_of_label")
         rows.writerow(header if groups is None else (*header, "group"))
-        for i, (name, label) in enumerate(zip(found.images, found.labels, strict=True)):
+        for i, (name, label) in enumerate(zip(predictions.images, predictions.labels, strict=True)):
             p, p_label = probabilities[i, predicted[i]], probabilities[i, label]
             row = (escape(name), classes[label], classes[predicted[i]], f"{p:.6g}", f"{p_label:.6g}")
             rows.writerow(row if groups is None else (*row, escape(str(groups[i]))))
     with atomic_write(folder / f"{part}_logits.npy") as temporary:
-        np.save(temporary, found.logits)
+        np.save(temporary, predictions.logits)
 
 
 def write_confusion(folder: Path, counts: ndarray, classes: Sequence[str]) -> None:

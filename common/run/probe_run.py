@@ -19,6 +19,7 @@ from ..models.registry import Backbone
 from ..spec import RunConfig
 from . import provenance, results
 from .config import check_unchanged, choose_metric, model_card, model_config, static_config
+from .groups import group_indices
 from .run_folder import run_folder
 from .trained_on import seen_caveats, seen_in_test, sketch
 
@@ -42,8 +43,8 @@ class ProbeSetup:
 
 
 @dataclass(frozen=True)
-class Part:
-    """The features of train, val or test."""
+class PartFeatures:
+    """Train, val or test, for a linear classifier."""
 
     features: np.ndarray  # (N, D) float32
     labels: np.ndarray  # (N,) int
@@ -77,7 +78,6 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
     from ..metrics import cost
     from . import artifacts
     from .baselines import log_baselines
-    from .head_start import train_groups
 
     setup = _build_setup(config, backbone, dataset)
     split, device = dataset.split, setup.extractor.device
@@ -91,10 +91,12 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         positions = sorted(split.train + split.val)  # the same for all seeds, which draw val from train
         features = _features(setup, positions)
         train, val = (
-            _part(setup, features.values[np.searchsorted(positions, part)], part) for part in (split.train, split.val)
+            _with_labels(setup, features.values[np.searchsorted(positions, part)], part)
+            for part in (split.train, split.val)
         )
+        groups = group_indices(dataset.samples, split.train)
         with cost.Timer(device) as fitting:
-            candidates = _fit(train, val, len(dataset.samples.classes), train_groups(dataset))
+            candidates = _fit(train, val, len(dataset.samples.classes), groups)
         for candidate in candidates:
             write(candidate.record)
         best = _select(candidates, setup.settings["metric"])
@@ -103,7 +105,7 @@ def probe(config: RunConfig, log: Callable[[dict[str, Any]], None]) -> dict[str,
         test_features = _features(setup, split.test)  # the one evaluation on test
         cached = features.cached or test_features.cached
         peak_memory = None if cached else cost.peak_memory(device)
-        result = _result(setup, train, _part(setup, test_features.values, split.test), best, seen)
+        result = _result(setup, train, _with_labels(setup, test_features.values, split.test), best, seen)
         result |= {
             "baselines": baselines,
             "features_remembered": features.cached,  # with the speed measured when they were extracted
@@ -124,13 +126,13 @@ def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) 
     from ..training import device, recipes
     from ..transfer.features import Extractor, seeded_model
 
-    n_classes, found = len(dataset.samples.classes), device.find(config.device)
-    precision = device.resolve_precision(found, config.precision, backbone.cpu_bf16)
+    n_classes, torch_device = len(dataset.samples.classes), device.find(config.device)
+    precision = device.resolve_precision(torch_device, config.precision, backbone.cpu_bf16)
     path, sha256 = weights.fetch(backbone, config.weights, config.offline)
     net = seeded_model(backbone, path, n_classes, config.seed, config.image_size)
     settings = {
         **static_config(config, backbone, recipes.PROBE, dataset),
-        **model_config(config, net, dataset.preprocess.size, sha256, found, precision),
+        **model_config(config, net, dataset.preprocess.size, sha256, torch_device, precision),
         "metric": choose_metric(config, dataset),
         "processes": 1,
         "memory_format": "channels_last",
@@ -141,8 +143,8 @@ def _build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) 
         weights=path,
         sha256=sha256,
         preprocess=dataset.preprocess,
-        device=found,
-        machine=provenance.device_name(found),
+        device=torch_device,
+        machine=provenance.device_name(torch_device),
         precision=precision,
         seed=config.seed,
         batch_size=config.batch_size,
@@ -171,11 +173,11 @@ def _features(setup: ProbeSetup, positions: Sequence[int]) -> "Features":
     return cached_features(setup.extractor, dataset.samples.images, indices, setup.config.dataset.native)
 
 
-def _part(setup: ProbeSetup, features: np.ndarray, positions: Sequence[int]) -> Part:
-    return Part(features, np.asarray(setup.dataset.samples.labels)[list(positions)])
+def _with_labels(setup: ProbeSetup, features: np.ndarray, positions: Sequence[int]) -> PartFeatures:
+    return PartFeatures(features, np.asarray(setup.dataset.samples.labels)[list(positions)])
 
 
-def _fit(train: Part, val: Part, n_classes: int, groups: np.ndarray | None) -> list[FittedProbe]:
+def _fit(train: PartFeatures, val: PartFeatures, n_classes: int, groups: np.ndarray | None) -> list[FittedProbe]:
     """The probe at every penalty, with its logits scaled to the lowest NLL on validation.
 
     A ridge regression predicts about 0 to 1; as logits these have very low confidence.
@@ -200,13 +202,15 @@ def _select(candidates: Sequence[FittedProbe], metric: str) -> FittedProbe:
     return max(candidates, key=lambda c: (c.record[f"val_{metric}"], -c.record["train_left_out"]))
 
 
-def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe, seen: np.ndarray) -> dict[str, Any]:
+def _result(
+    setup: ProbeSetup, train: PartFeatures, test: PartFeatures, best: FittedProbe, seen: np.ndarray
+) -> dict[str, Any]:
     """`result.json` without its cost."""
-    from .disjoint import disjoint_scores, groups_of_test
+    from .disjoint import disjoint_scores, groups_of
     from .evaluation import score_with_intervals
 
     logits, seed = best.logits(test.features), setup.config.seed
-    scores = score_with_intervals(logits, test.labels, seed, groups_of_test(setup.dataset))
+    scores = score_with_intervals(logits, test.labels, seed, groups_of(setup.dataset, "test"))
     return {
         **setup.settings,
         "caveats": [*setup.settings["caveats"], *seen_caveats(setup.config, seen)],
@@ -219,16 +223,16 @@ def _result(setup: ProbeSetup, train: Part, test: Part, best: FittedProbe, seen:
     }
 
 
-def _knn(setup: ProbeSetup, train: Part, test: Part) -> dict[str, Any]:
+def _knn(setup: ProbeSetup, train: PartFeatures, test: PartFeatures) -> dict[str, Any]:
     """Scores of a nearest-neighbour classifier on the same features, for comparison."""
     from ..transfer.linear_probe import N_NEIGHBORS, knn_votes, single_threaded_blas
-    from .disjoint import groups_of_test
+    from .disjoint import groups_of
     from .evaluation import score_with_intervals
 
     n_classes = len(setup.dataset.samples.classes)
     with single_threaded_blas():
         votes = knn_votes(train.features, train.labels, n_classes, test.features)
     fractions = votes / votes.sum(1, keepdims=True)
-    groups = groups_of_test(setup.dataset)
+    groups = groups_of(setup.dataset, "test")
     scores = score_with_intervals(np.log(fractions + 1e-12), test.labels, setup.config.seed, groups)
     return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

@@ -86,12 +86,12 @@ def _result(
 ) -> dict[str, Any]:
     from ..metrics import cost
     from . import trained_on
-    from .disjoint import disjoint_scores, groups_of_test
+    from .disjoint import disjoint_scores, groups_of
     from .evaluation import calibrated_scores, score_with_intervals
 
     seed, logits = setup.config.seed, tested.logits["test"]
     speeds = [record["train_images_per_second"] for record in fitted.records if record["step"]]
-    labels, groups = setup.loaders["test"].labels, groups_of_test(setup.dataset)
+    labels, groups = setup.loaders["test"].labels, groups_of(setup.dataset, "test")
     return {
         **setup.settings,
         "caveats": [*setup.settings["caveats"], *trained_on.seen_caveats(setup.config, seen)],

@@ -27,9 +27,9 @@ def run_folder(
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Create the folder, or continue in it after `records`; yields a function that logs the record of an evaluation.
 
-    Records go to `log.jsonl`, TensorBoard and the tracker of `--track`. The folder is locked within the block. A new run with a `UserError` before
-    its first evaluation or checkpoint leaves no folder behind. Without `write` (in other processes than the first) nothing
-    is written.
+    Records go to `log.jsonl`, TensorBoard and the tracker of `--track`. The folder is locked within the block. A new run with
+    a `UserError` before its first evaluation or checkpoint leaves no folder behind. Without `write` (in all processes but
+    the first) nothing is written.
 
     Raises:
         UserError: the folder exists (a run never overwrites another), cannot be created, or is used by another process.
@@ -57,13 +57,13 @@ def run_folder(
                         split_file.write(part, dataset.samples, dataset.split)
                     write_contact_sheet(folder / CONTACT_SHEET, of_run(config, dataset), config.dataset.title)
 
-                    def count(record: dict[str, Any]) -> None:
+                    def write_record(record: dict[str, Any]) -> None:
                         nonlocal n_records
                         n_records += 1
                         log(record)
                         track(record)
 
-                    yield count
+                    yield write_record
         except UserError:
             if not (config.resume or n_records or (folder / checkpoint.FOLDER).exists()):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -24,7 +24,8 @@ from ..training.task import Task, Validate
 from ..transfer.features import set_head
 from . import provenance, results
 from .config import check_unchanged, choose_metric, list_changes, model_config, static_config, steps_per_epoch
-from .head_start import Head, probe_head, train_groups
+from .groups import group_indices
+from .head_start import Head, probe_head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +50,8 @@ class Setup:
     @property
     def search_seconds(self) -> float:
         """Of the initial head, the trials of a recipe search and the images' orientation, in this run or cached from an earlier one."""
-        found = [*(self.settings["recipe_search"] or ()), *filter(None, [self.settings["orientation"]])]
-        return self.head_seconds + sum(each["seconds"] for each in found)
+        trials, orientation = self.settings["recipe_search"] or [], self.settings["orientation"] or {}
+        return self.head_seconds + sum(trial["seconds"] for trial in trials) + orientation.get("seconds", 0.0)
 
     @property
     def checkpoints(self) -> checkpoint.CheckpointConfig:
@@ -74,11 +75,12 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     precision = accelerator.mixed_precision.replace("no", "fp32")
     head, begin = None, time.perf_counter()
     if recipe.head_start == "probe":
-        frozen = create_net(config, backbone, n_classes, state, head)
-        groups = train_groups(dataset)
+        frozen = create_net(config, backbone, n_classes, state, None)
+        groups = group_indices(dataset.samples, dataset.split.train)
         head = probe_head(frozen, backbone, loaders["train"], n_classes, groups, precision, config.seed)
     head_seconds = time.perf_counter() - begin
     net = create_net(config, backbone, n_classes, state, head)
+    previous = _previous(config)
     selection = loaders[recipe.choose_on]  # val; test with `--protocol paper`, as every result records
     metric, source = choose_metric(config, dataset), recipes.source(config, backbone)
     settings = {
@@ -87,8 +89,8 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         "metric": metric,
         "recipe_source": source,
         "rate_evidence": asdict(recipes.measured_lr(backbone)) if source in ("measured", "taken_over") else None,
-        "recipe_search": _previous(config).get("recipe_search"),
-        "orientation": _previous(config).get("orientation"),
+        "recipe_search": previous.get("recipe_search"),
+        "orientation": previous.get("orientation"),
         "processes": accelerator.num_processes,
         "memory_format": "channels_last" if speed.channels_last else "contiguous",
         "compiled": speed.compile_mode is not None,
@@ -135,12 +137,12 @@ def _speed(config: RunConfig, backbone: Backbone, n_classes: int, steps: int) ->
     """As configured; with `--tune` the fastest for a run of `steps` steps."""
     if not config.tune:
         return device.Speed(precision=config.precision, compile_mode="default" if config.compile else None)
-    found = device.find(config.device)
+    torch_device = device.find(config.device)
     return autotune.tune(
         build=partial(build.create_model, backbone, n_classes, None, size=config.image_size),
         name=backbone.name,
-        device=found,
-        machine=provenance.device_name(found),
+        device=torch_device,
+        machine=provenance.device_name(torch_device),
         precision=config.precision,
         steps=autotune.TrainingSteps(steps, config.micro_batches, (config.forward_size, 3, *config.image_size)),
     )

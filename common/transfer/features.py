@@ -31,11 +31,10 @@ from ..models import build
 from ..models.registry import Backbone
 from ..models.state_dict import load_state_dict
 from ..spec import Preprocess
-from ..training.device import is_out_of_memory, prepared
+from ..training.device import autocast, is_out_of_memory, prepared
 
 FORMAT = 1  # of the files and their computation: increase it to invalidate older ones
 MAX_BATCH = {"cpu": 32, "cuda": 512}  # images; larger is not faster
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,13 +127,13 @@ def forward_features(net: nn.Module, backbone: Backbone, batches: Batches, preci
     Raises:
         UserError: out of memory for one image, or features that are not finite.
     """
-    device, dtype = batches.device, DTYPES.get(precision)
+    device = batches.device
     net = remove_head(net, backbone.head).to(device, memory_format=batches.memory_format).eval()
     features = None
     with prepared(device, precision), torch.inference_mode():
         while features is None:
             try:
-                with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                with autocast(device, precision):
                     features = _forward(net, batches, backbone.name)
             except RuntimeError as error:
                 if not is_out_of_memory(error):

@@ -18,8 +18,8 @@ from scipy.special import stdtrit
 from .linear_probe import Ridge, decompose, leave_out_residuals, single_threaded_blas
 
 MIN_GROUPS = 5  # of a class
-MIN_SHARE = 0.5  # of the images are in classes with so many groups
-MIN_SHARED = 0.1  # of the images share their group
+MIN_ELIGIBLE = 0.5  # of the images, in classes with so many groups
+MIN_SHARED = 0.1  # of the images, that share their group with others
 PERMUTATIONS = 3
 PENALTIES = np.geomspace(1e-5, 10, 7)  # relative to the centred features' sum of squares
 
@@ -51,7 +51,7 @@ def testable(labels: ndarray, groups: ndarray) -> ndarray | None:
     n_groups = np.bincount(pairs[0], minlength=labels.max() + 1)
     eligible = n_groups[labels] >= MIN_GROUPS
     sizes = np.bincount(groups)[groups]
-    if eligible.mean() < MIN_SHARE or len(np.unique(labels[eligible])) < 2 or (sizes > 1).mean() < MIN_SHARED:
+    if eligible.mean() < MIN_ELIGIBLE or len(np.unique(labels[eligible])) < 2 or (sizes > 1).mean() < MIN_SHARED:
         return None
     return eligible
 

@@ -60,20 +60,18 @@ def find_grouping(
     weights.locate(backbone, "imagenet", offline)
 
     def compute() -> dict[str, Any]:
-        drops = drops_of(samples, tried, preprocess, offline, cache)
+        drops = measure_drops(samples, tried, preprocess, offline, cache)
         return {"drops": [drop and asdict(drop) for drop in drops]}
 
-    if cache:
-        key = {
-            "form": FORMAT,
-            "images": content_hash(samples.images, SIZE, preprocess),
-            "candidates": _digest(samples, tried),
-            "weights": backbone.sha256,
-        }
-        found = cached("groupings", key, compute)
-    else:
-        found = compute()
-    return _choose(tried, found["drops"])
+    if not cache:
+        return _choose(tried, compute()["drops"])
+    key = {
+        "form": FORMAT,
+        "images": content_hash(samples.images, SIZE, preprocess),
+        "candidates": _digest(samples, tried),
+        "weights": backbone.sha256,
+    }
+    return _choose(tried, cached("groupings", key, compute)["drops"])
 
 
 def untestable_folder(samples: Samples) -> Candidate | None:
@@ -91,15 +89,14 @@ def untestable_folder(samples: Samples) -> Candidate | None:
     return None
 
 
-def _digest(samples: Samples, tried: Sequence[Candidate]) -> str:
-    content = repr((list(samples.names), list(samples.labels), [candidate.groups for candidate in tried]))
+def _digest(samples: Samples, candidates: Sequence[Candidate]) -> str:
+    content = repr((list(samples.names), list(samples.labels), [candidate.groups for candidate in candidates]))
     return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _choose(tried: Sequence[Candidate], drops: Sequence[dict[str, float] | None]) -> Grouping | None:
-    tested = [
-        Grouping(candidate=candidate, **drop) for candidate, drop in zip(tried, drops, strict=True) if drop is not None
-    ]
+def _choose(candidates: Sequence[Candidate], drops: Sequence[dict[str, float] | None]) -> Grouping | None:
+    pairs = zip(candidates, drops, strict=True)
+    tested = [Grouping(candidate=candidate, **drop) for candidate, drop in pairs if drop]
     certain = [grouping for grouping in tested if grouping.low > MIN_DROP]
     if not certain:
         return None
@@ -107,8 +104,8 @@ def _choose(tried: Sequence[Candidate], drops: Sequence[dict[str, float] | None]
     return next(grouping for grouping in certain if grouping.mixed - grouping.apart >= most)
 
 
-def drops_of(
-    samples: Samples, tried: Sequence[Candidate], preprocess: Preprocess, offline: bool, cache: bool
+def measure_drops(
+    samples: Samples, candidates: Sequence[Candidate], preprocess: Preprocess, offline: bool, cache: bool
 ) -> "list[Drop | None]":
     """The drops on a sample; on a larger one if the first shows a drop that may matter."""
     import numpy as np
@@ -116,8 +113,8 @@ def drops_of(
     from .group_test import test_groupings, testable
 
     labels = np.unique(samples.labels, return_inverse=True)[1]
-    groups = [np.unique(candidate.groups, return_inverse=True)[1] for candidate in tried]
-    drops: list[Drop | None] = [None] * len(tried)
+    groups = [np.unique(candidate.groups, return_inverse=True)[1] for candidate in candidates]
+    drops: list[Drop | None] = [None] * len(candidates)
     features = {}
     for limit in LIMITS:
         sample = sample_blocks(samples, limit)
@@ -129,7 +126,7 @@ def drops_of(
             features |= probe_features(samples.images, new, preprocess, offline, cache)
         readable = [k for k, i in enumerate(sample) if features[i] is not None]
         if not readable:
-            return [None] * len(tried)
+            return [None] * len(candidates)
         values = np.stack([features[sample[k]] for k in readable])
         present = np.unique(present[readable], return_inverse=True)[1]
         part = [np.unique(each[readable], return_inverse=True)[1] for each in part]

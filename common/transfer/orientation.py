@@ -1,4 +1,4 @@
-"""Whether images have an orientation: whether a probe finds out how they are turned, or takes turned ones for other classes.
+"""Test whether images have an orientation: a probe recognises their rotation, or misclassifies rotated ones.
 
 Rotations are predicted as by Gidaris et al. 2018, arXiv 1803.07728, here from frozen features.
 """
@@ -29,13 +29,13 @@ class Orientation(TypedDict):
     largest_class: float  # fraction of the images
 
 
-def has_orientation(found: Orientation) -> bool:
+def has_orientation(orientation: Orientation) -> bool:
     """Whether quarter turns change the images or their classes, or may do so unnoticed."""
     return (
-        found["rotation"] > MAX_ROTATION
-        or found["top1_turned"] < MIN_RATIO * found["top1"]
-        or found["class_ratio"] < MIN_CLASS_RATIO
-        or found["top1"] < found["largest_class"] + MIN_LEAD
+        orientation["rotation"] > MAX_ROTATION
+        or orientation["top1_turned"] < MIN_RATIO * orientation["top1"]
+        or orientation["class_ratio"] < MIN_CLASS_RATIO
+        or orientation["top1"] < orientation["largest_class"] + MIN_LEAD
     )
 
 

@@ -24,18 +24,21 @@ def logme(features: ndarray, labels: ndarray, classes: int) -> float:
         vectors = f @ (vectors / np.sqrt(values.T.clip(TINY * values.max())))
     z2 = (vectors.T @ y) ** 2  # (R, C): the targets in the directions of the features
     unexplained = (np.square(y).sum(0) - z2.sum(0)).clip(0)  # (C,): orthogonal to all features
+
+    def solve(ratio: ndarray) -> tuple[ndarray, ndarray]:
+        """|w|^2 and |F w - y|^2 of the posterior mean, for alpha / beta."""
+        weights = (values * z2 / (values + ratio) ** 2).sum(0)
+        return weights, (z2 * (ratio / (values + ratio)) ** 2).sum(0) + unexplained
+
     alpha, beta = np.ones((2, classes))
     for _ in range(ROUNDS):
         ratio = alpha / beta
         gamma = (values / (values + ratio)).sum(0)  # effective number of parameters
-        weights = (values * z2 / (values + ratio) ** 2).sum(0)  # |w|^2
-        residual = (z2 * (ratio / (values + ratio)) ** 2).sum(0) + unexplained  # |F w - y|^2
+        weights, residual = solve(ratio)
         alpha, beta = gamma / (weights + TINY), (n - gamma) / (residual + TINY)
         if np.all(np.abs(alpha / beta - ratio) <= 1e-6 * ratio):
             break
-    ratio = alpha / beta
-    weights = (values * z2 / (values + ratio) ** 2).sum(0)
-    residual = (z2 * (ratio / (values + ratio)) ** 2).sum(0) + unexplained
+    weights, residual = solve(alpha / beta)
     log_det = np.log(alpha + beta * values).sum(0) + (d - len(values)) * np.log(alpha)
     evidence = (
         d * np.log(alpha) + n * np.log(beta) - log_det - beta * residual - alpha * weights - n * np.log(2 * np.pi)

@@ -56,7 +56,7 @@ def test_every_result_has_them(told_by_format: Path, quick_intervals, monkeypatc
 
 def test_the_cache_knows_which_images_were_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the first image all others move up by one; their positions and labels are the same as without the last."""
-    monkeypatch.setattr(baselines, "_small_extractor", lambda: None)
+    monkeypatch.setattr(baselines, "local_extractor", lambda: None)
     images = np.zeros((81, 8, 8, 3), np.uint8)
     images[1:60:2] = 255
     labels = [0, 1] * 30 + [0] * 20

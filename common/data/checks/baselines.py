@@ -3,10 +3,10 @@
 Border pixels: Noyan 2022, arXiv 2206.04374. The classifier is extremely randomized trees (Geurts et al. 2006).
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-from .file_metadata import Metadata
+from .file_metadata import Metadata, read_metadata
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 N_TREES = 50
 MIN_FIT = 50  # images: fitted to fewer, a score would be noise
 GRID = 32  # pixels per side that `colours` reads
+
+
+def baseline_features(images: Any, indices: Sequence[int], pixels: "np.ndarray") -> "Iterator[tuple[str, np.ndarray]]":
+    """(baseline, (N, F) features) for these of the `images` (`Samples.images`) and their (N, H, W, 3) `pixels`."""
+    if isinstance(images, list):  # files
+        yield "file_metadata", encode_metadata(read_metadata([images[i] for i in indices]))
+    yield "border_pixels", border_pixels(pixels)
+    yield "colours", colours(pixels)
 
 
 def encode_metadata(files: Sequence[Metadata]) -> "np.ndarray":

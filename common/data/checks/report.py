@@ -36,6 +36,12 @@ class Report:
     caveats: tuple[str, ...]  # of the split
     problems: tuple[Problem, ...]
 
+    @property
+    def readable(self) -> list[int]:
+        """The positions of the images that can be read."""
+        unreadable = {problem.position for problem in self.problems if problem.kind == "unreadable"}
+        return [i for i in range(len(self.samples)) if i not in unreadable]
+
 
 def summary(report: Report) -> list[str]:
     """The report in a few lines; the last one is the conclusion."""

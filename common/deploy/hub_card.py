@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ..errors import UserError, printable
 from ..run.per_class import class_scores
 from ..run.predictions import read_predictions
-from ..run.results import current_recipe, format_baselines
+from ..run.recorded_recipe import current_recipe
+from ..run.results import format_baselines
 from .export import with_one_crop
 from .load import TrainedModel
 

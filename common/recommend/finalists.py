@@ -7,13 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..data.splits import split_file
 from ..errors import disk_errors
 from ..files.atomic import atomic_write
 from ..models.names import slug
 from ..run import results
+from ..run.recorded_recipe import describe_rate
 from ..spec import RunConfig
 from ..training import recipes
 from . import finetuning, ranking
@@ -60,10 +59,7 @@ def run(
     finished = [json.loads((out / results.RESULT).read_text("utf-8")) for out in folders]
     names = [result["backbone"] for result in finished]
     images, labels, predicted = finetuning.predictions(folders)
-    groups = None
-    if data.samples.groups:
-        group_of = dict(zip(data.samples.names, data.samples.groups, strict=True))
-        groups = np.asarray([group_of[image] for image in images])
+    groups = finetuning.groups_of(data.samples, images)
     standings = ranking.rank(names, predicted, labels, data.metric, runs[0].seed, groups)
     return {
         "metric": data.metric,
@@ -71,7 +67,7 @@ def run(
         "split": str(split),
         "backbones": [asdict(standing) for standing in standings],
         "runs": dict(zip(names, map(str, folders), strict=True)),
-        "rates": dict(zip(names, map(results.describe_rate, finished), strict=True)),
+        "rates": dict(zip(names, map(describe_rate, finished), strict=True)),
         "latency_ms": {name: _latency(out) for name, out in zip(names, folders, strict=True)},
     }
 

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import UserError
 from ..files.csv_text import unescape
 from ..run import results
-from ..spec import RunConfig
+from ..spec import RunConfig, Samples
 
 USERS_MISTAKE = 2  # exit status
 
@@ -62,3 +62,11 @@ def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndar
     labels = np.asarray([classes[row["label"]] for row in tables[0]])
     predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
     return [unescape(row["image"]) for row in tables[0]], labels, predicted
+
+
+def groups_of(samples: Samples, names: Sequence[str]) -> np.ndarray | None:
+    """(N,) the groups of the images of these names; None without groups."""
+    if not samples.groups:
+        return None
+    group_of = dict(zip(samples.names, samples.groups, strict=True))
+    return np.asarray([group_of[name] for name in names])

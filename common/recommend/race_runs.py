@@ -20,6 +20,7 @@ from ..files.atomic import atomic_write
 from ..models.build import get_backbone
 from ..models.names import slug
 from ..run import results
+from ..run.groups import group_indices
 from ..spec import RunConfig
 from ..training import recipes
 from ..transfer import linear_probe
@@ -100,8 +101,8 @@ class RaceRuns:
 
     def _search(self, candidate: int, rung: int) -> Sequence[float]:
         """The rate measured for the network, or several; lower ones follow if they fail or improve nothing."""
-        row, pretrained = (get_backbone(self.configs[candidate].model), self.configs[candidate].weights != "none")
-        measured = recipes.measured_lr(row) if pretrained else None
+        config = self.configs[candidate]
+        measured = recipes.measured_lr(get_backbone(config.model)) if config.weights != "none" else None
         start = RATES.index(PEAKS[rung])
         return (min(measured.lr, PEAKS[rung]),) if measured else RATES[start : start + SEARCHED]
 
@@ -130,12 +131,8 @@ class RaceRuns:
         candidate, rung, seed = key
         names, labels, predicted = finetuning.predictions([self._out(key, lr)])
         scores = 100 * (predicted[0] == labels) * ranking.image_weights(labels, self.data.metric)
-        groups = None
-        if self.data.samples.groups:
-            group_of = dict(zip(self.data.samples.names, self.data.samples.groups, strict=True))
-            groups = np.asarray([group_of[name] for name in names])
         seconds = sum(e.seconds for e in self._tried(candidate, rung) if e.seed == seed)
-        return Run(candidate, rung, seed, scores, seconds, groups)
+        return Run(candidate, rung, seed, scores, seconds, finetuning.groups_of(self.data.samples, names))
 
     def _finetune(self, key: Key, lr: float) -> None:
         """A run folder and its log entry. Its weights are deleted: they are of a part of the images."""
@@ -168,9 +165,11 @@ class RaceRuns:
         path, split = self.folder / f"fold{fold}.csv", self.data.finetune_split
         if not path.exists():
             pool = np.array(sorted(split.train + split.val))
-            parts = (tuple(pool[self.fold_of != fold].tolist()), (), tuple(pool[self.fold_of == fold].tolist()))
+            others, held_out = (
+                tuple(pool[members].tolist()) for members in (self.fold_of != fold, self.fold_of == fold)
+            )
             with disk_errors(self.folder), atomic_write(path) as part:
-                split_file.write(part, self.data.samples, replace(split, train=parts[0], val=(), test=parts[2]))
+                split_file.write(part, self.data.samples, replace(split, train=others, val=(), test=held_out))
         return path
 
     def _estimate(self, candidate: int, steps: int) -> float:
@@ -193,20 +192,20 @@ def run(
 
     `prior`: (R, K) draws of their fine-tuned scores, as fractions.
     """
-    field, made = _prepare(rows, prior, configs, script, data, log)
+    field, runs = _prepare(rows, prior, configs, script, data, log)
     setup = race.Race(
         names=[config.model for config in configs],
         field=field,
-        train=made.train,
-        cost=made.cost,
-        describe=made.describe,
+        train=runs.train,
+        cost=runs.cost,
+        describe=runs.describe,
         seconds=budget.seconds,
         tolerance=budget.tolerance,
     )
-    found = race.as_json(setup, race.race(setup, *made.finished(), log), FRACTIONS)
-    for row in found["backbones"]:
-        row["rates"] = made.n_rates(setup.names.index(row["name"]))
-    return found
+    answer = race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
+    for row in answer["backbones"]:
+        row["rates"] = runs.n_rates(setup.names.index(row["name"]))
+    return answer
 
 
 def _prepare(
@@ -227,8 +226,7 @@ def _prepare(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     pool = np.array(sorted(data.finetune_split.train + data.finetune_split.val))
-    groups = data.samples.groups and np.unique(np.asarray(data.samples.groups)[pool], return_inverse=True)[1]
-    fold_of = linear_probe.folds(np.asarray(data.samples.labels)[pool], groups, seed)
+    fold_of = linear_probe.folds(np.asarray(data.samples.labels)[pool], group_indices(data.samples, pool), seed)
     n_folds, batch = int(fold_of.max()) + 1, configs[0].batch_size
     n_train = (1 - splits.VAL_FRACTION) * (1 - 1 / n_folds) * len(pool)
     per_epoch = max(1, int(n_train) // batch)

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..run.results import METRICS, RATE_SOURCES
+from ..run.recorded_recipe import RATE_SOURCES
+from ..run.results import METRICS
 from ..statistics.posterior import EQUIVALENT, MARGIN
 
 Row = Mapping[str, Any]

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..models import build
-from ..run import results
-from ..run.results import METRICS, OPTIONS, RESULT, current_recipe
+from ..run.recorded_recipe import current_recipe, describe_rate, describe_recipe, trials
+from ..run.results import METRICS, OPTIONS, RESULT, format_train_size
 
 SCRATCH = "from scratch"
 # Without precision and micro-batch size: a sweep may retry a seed with others, and it remains a seed of the same cell
@@ -31,7 +31,7 @@ class Setting:
     split: str  # "clean" or "paper"
     pretrained_on: str  # "ImageNet-1k" ..., or `SCRATCH`
     subset: bool
-    train_size: str  # see `results.format_train_size`
+    train_size: str  # see `format_train_size`
 
     @property
     def regime(self) -> str:
@@ -66,8 +66,8 @@ class Run:
     epochs: int
     seed: int
     hyperparameters: str  # JSON; equal for runs that differ only in their seed
-    recipe: str  # see `results.describe_recipe`
-    rate: str  # see `results.describe_rate`
+    recipe: str  # see `describe_recipe`
+    rate: str  # see `describe_rate`
     metric: str  # the headline metric, a key of `scores`
     scores: Mapping[str, Score]
     last: float | None  # headline score after the last epoch
@@ -150,8 +150,8 @@ def parse_result(result: Mapping[str, Any], folder: Path) -> Run:
         epochs=_epochs(result),
         seed=result["seed"],
         hyperparameters=_hyperparameters(result),
-        recipe=results.describe_recipe(result),
-        rate=results.describe_rate(result),
+        recipe=describe_recipe(result),
+        rate=describe_rate(result),
         metric=metric,
         scores=scores,
         last=(result.get("test_last") or {}).get(metric),
@@ -178,7 +178,7 @@ def _setting(result: Mapping[str, Any]) -> Setting:
         split=result["split"]["kind"],
         pretrained_on=pretraining(result["backbone"], result["weights"]),
         subset=result["subset"],
-        train_size=results.format_train_size(result.get("shots"), result.get("fraction")),
+        train_size=format_train_size(result.get("shots"), result.get("fraction")),
     )
 
 
@@ -188,7 +188,7 @@ def _hyperparameters(result: Mapping[str, Any]) -> str:
     if result.get("orientation"):
         values["augment"] = "auto"
     recipe = values["recipe"] = current_recipe(result["recipe"])
-    if results.trials(result):
+    if trials(result):
         recipe["phases"] = [{**phase, "lr": "auto"} for phase in recipe["phases"]]
     return json.dumps(values, sort_keys=True)
 

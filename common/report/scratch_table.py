@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import UserError
 from ..models.registry import CIFAR
-from ..run.results import RESULT, current_recipe, read_json
+from ..run.recorded_recipe import current_recipe
+from ..run.results import RESULT, read_json
 
 # github.com/xyfJASON/image-backbones-pytorch at acb3469, README: MACs as stated, and top-1 on CIFAR-10's test set, which
 # also selected the epoch; 64,000 steps, one run each

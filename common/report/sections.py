@@ -23,7 +23,7 @@ class Cell:
 
     @property
     def setup(self) -> str:
-        """Image size, epochs, and what is special about the recipe (see `results.describe_recipe`)."""
+        """Image size, epochs, and what is special about the recipe (see `recorded_recipe.describe_recipe`)."""
         run = self.runs[0]
         height, width = run.size
         epochs = "" if run.setting.protocol == "probe" else f", {run.epochs} epochs"

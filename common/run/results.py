@@ -1,15 +1,13 @@
 """The files of a run folder. Each is written atomically; `result.json` is the last one."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files.atomic import atomic_write
-from ..spec import Phase, Preprocess, Recipe
-from ..training import recipes
+from ..spec import Preprocess
 
 if TYPE_CHECKING:
     import torch
@@ -30,15 +28,6 @@ METRICS = {  # as in text
     "ece": "ECE",
 }
 PART_NAMES = {"train": "training", "val": "validation", "test": "test"}
-RATE_SOURCES = {  # `recipe_source` of a result, as in text
-    "searched": "rate searched",
-    "measured": "rate measured before",
-    "taken_over": "rate taken over from a similar network",
-    "unmeasured": "rate not measured",
-    "options": "rate by hand",
-    "untrained": "not fine-tuned",
-}
-RENAMED = {"within": "tolerance"}  # former names of a recipe's fields
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -60,8 +49,8 @@ def serving(run: Path) -> list[dict[str, Any]]:
     No rows if it did not measure the run, or its file is damaged.
     """
     try:
-        found = json.loads((run / SERVE).read_bytes())
-        compared, machine = found["int8"], str(found["device"])
+        content = json.loads((run / SERVE).read_bytes())
+        compared, machine = content["int8"], str(content["device"])
         difference = compared and {"value": compared["difference"], "interval": tuple(compared["interval"])}
         return [
             {
@@ -69,66 +58,10 @@ def serving(run: Path) -> list[dict[str, Any]]:
                 "machine": machine,
                 "difference": difference if "int8" in engine["engine"] else None,
             }
-            for engine in found["engines"]
+            for engine in content["engines"]
         ]
     except (OSError, ValueError, LookupError, TypeError):
         return []
-
-
-def current_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded recipe with the fields of this version: renamed ones under their new name, new ones with their default."""
-    phases = [_defaults(Phase) | phase for phase in recipe["phases"]]
-    return {**_defaults(Recipe), **{RENAMED.get(k, k): v for k, v in recipe.items()}, "phases": phases}
-
-
-def format_train_size(shots: int | None, fraction: float | None) -> str:
-    """ "10 shots" or "0.1 of train"; "" for all training images."""
-    return f"{shots} shots" if shots else f"{fraction} of train" if fraction else ""
-
-
-def trials(result: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Those of a recipe search; older versions searched only the learning rate."""
-    return result.get("recipe_search") or result.get("lr_search") or ()
-
-
-def describe_rate(result: Mapping[str, Any]) -> str:
-    """Where the learning rate is from, a value of `RATE_SOURCES`; "" in older results, and of probes and other protocols."""
-    return RATE_SOURCES.get("searched" if trials(result) else result.get("recipe_source"), "")
-
-
-def describe_recipe(result: Mapping[str, Any]) -> str:
-    """What may differ between two cells of a table: where the rate is from, an older recipe's head or crop, parts added by options."""
-    recipe = current_recipe(result["recipe"])
-    clean = result["protocol"] == "clean"
-    random = clean and result["weights"] != "none" and recipe["head_start"] == "random"
-    batch = clean and (recipe["head_start"], recipe["batch_norm"]) == ("probe", "batch")
-    parts = describe_rate(result), "random head" * random, "batch statistics" * batch, _crop(result), *_options(recipe)
-    return ", ".join(filter(None, parts))
-
-
-def _crop(result: Mapping[str, Any]) -> str:
-    """Of evaluation, if it is not the protocol's."""
-    usual = recipes.CROP_PCT if result["protocol"] == "clean" and result["augment"].get("crop", 1) < 1 else 1
-    used = result["preprocess"].get("crop_pct", 1)
-    return f"crop_pct {used:g}" * (used != usual)
-
-
-def _options(recipe: Mapping[str, Any]) -> list[str]:
-    """The parts of a recipe that are not those of its protocol."""
-    texts = {"layer_decay": "layer decay {:g}", "mixup_alpha": "mixup {:g}", "ema_decay": "EMA {:g}"}
-    if recipe["name"] == "clean":
-        texts |= {"optimizer": "{}", "weight_decay": "weight decay {:g}", "label_smoothing": "label smoothing {:g}"}
-    usual, used = _flat(asdict(recipes.clean(1, 1, lr=1.0, pretrained=True))), _flat(recipe)
-    return [text.format(used[name]) for name, text in texts.items() if used[name] != usual[name]]
-
-
-def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """With the fields of its first phase."""
-    return {**recipe, **recipe["phases"][0]} if recipe["phases"] else {**_defaults(Phase), **recipe}
-
-
-def _defaults(record: type) -> dict[str, Any]:
-    return {field.name: field.default for field in fields(record) if field.default is not MISSING}
 
 
 def write_weights(path: Path, net: "torch.nn.Module", card: dict[str, Any], trained_on: str = "") -> None:
@@ -178,10 +111,15 @@ def read_model_card(path: Path) -> dict[str, Any]:
     return card
 
 
+def format_train_size(shots: int | None, fraction: float | None) -> str:
+    """ "10 shots" or "0.1 of train"; "" for all training images."""
+    return f"{shots} shots" if shots else f"{fraction} of train" if fraction else ""
+
+
 def format_baselines(baselines: Mapping[str, Any], metric: str) -> str:
     """`baselines` of a result on one line; balanced accuracy where not all have the metric, as AUROC with few images."""
     scores = baselines["scores"]
-    if any(metric not in found for found in scores.values()):
+    if any(metric not in by_metric for by_metric in scores.values()):
         metric = "balanced_accuracy"
-    listed = (f"{name.replace('_', ' ')} {100 * found[metric]:.1f} %" for name, found in scores.items())
+    listed = (f"{name.replace('_', ' ')} {100 * by_metric[metric]:.1f} %" for name, by_metric in scores.items())
     return f"{METRICS[metric]} on {baselines['n_test']:,} test images: {', '.join(listed)}"

@@ -54,7 +54,7 @@ class Cell:
     seed: int
     train_size: str  # see `results.format_train_size`
     protocol: str
-    rate: str  # where its learning rate is from, a key of `results.RATE_SOURCES`, or "protocol"
+    rate: str  # where its learning rate is from, a key of `recorded_recipe.RATE_SOURCES`, or "protocol"
     script: Path
     args: tuple[str, ...]  # of the script, without --out
     batch_size: int

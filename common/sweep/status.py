@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from ..errors import UserError
 from ..recommend.text import format_duration
-from ..run.results import METRICS, PART_NAMES, RATE_SOURCES
+from ..run.recorded_recipe import RATE_SOURCES
+from ..run.results import METRICS, PART_NAMES
 from . import cost_model, state
 from .plan import Cell
 from .state import Failure, UnfinishedRun

@@ -14,7 +14,8 @@ from common.__main__ import main as command
 from common.errors import UserError
 from common.models.build import create_model, get_backbone
 from common.report.runs import load_runs
-from common.run.results import BEST, current_recipe
+from common.run.recorded_recipe import current_recipe
+from common.run.results import BEST
 from common.training import checkpoint
 
 FORMER = Path(__file__).parent / "former_version"

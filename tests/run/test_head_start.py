@@ -15,7 +15,7 @@ from common import main
 from common.models.build import create_model, get_backbone
 from common.report.runs import parse_result
 from common.run import head_start
-from common.run.results import describe_recipe
+from common.run.recorded_recipe import describe_recipe
 
 TINY = ("-model", "timm:test_resnet", "--image_size", "32", "-bs", "8")
 
@@ -93,7 +93,10 @@ def test_too_few_images_are_not_fine_tuned(train, class_tree, pretrained: Path, 
     out, err = capsys.readouterr()
     note = "2 training and 2 validation images of 2 classes are too few to fine-tune: the frozen network's probe is the result"
     assert (
-        note in err and "by chance" not in err and "no search" not in err and any(note in c for c in result["caveats"])
+        note in err
+        and "epochs apart" not in err
+        and "not searched" not in err
+        and any(note in c for c in result["caveats"])
     )
     assert "epoch   0: the frozen network's linear probe, validation AUROC" in err and "epoch   1" not in err
     assert "frozen, linear probe: AUROC" in out and "; too few images to fine-tune; " in out and "img/s" not in out
@@ -103,7 +106,10 @@ def test_too_few_images_are_not_fine_tuned(train, class_tree, pretrained: Path, 
     assert all(torch.equal(values, resumed[name]) for name, values in weights.items())
     assert all(torch.equal(values, before[name]) for name, values in weights.items() if not name.startswith("fc."))
     result, _ = train(*tiny, "--steps", "1")
-    assert result["last"]["step"] == 1 and "2 validation images select an epoch by chance" in capsys.readouterr().err
+    assert (
+        result["last"]["step"] == 1
+        and "2 validation images are too few to tell epochs apart" in capsys.readouterr().err
+    )
 
 
 def test_one_image_per_class_leaves_nothing_to_cross_validate(train) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 import folder
 from common import main
 from common.models.build import create_model, get_backbone
-from common.run.results import describe_recipe
+from common.run.recorded_recipe import describe_recipe
 from common.training import recipe_search, recipes
 from common.training.finetune import finetune
 
@@ -73,7 +73,7 @@ def test_a_network_without_a_measured_rate_is_searched(search, capsys) -> None:
 def test_a_measured_rate_comes_with_its_evidence(search, monkeypatch, capsys) -> None:
     monkeypatch.setitem(recipes.MEASURED_LRS, "test_resnet", recipes.MeasuredLr(7, "resnet18"))
     result = search("--steps", 1)
-    expected = "learning rate 0.0003, taken over from resnet18: of 0.0001, 0.0003, 0.001 the best in the mean of 7 datasets at 64 pixels"
+    expected = "learning rate 0.0003, measured with resnet18: the best of 0.0001, 0.0003, 0.001 in the mean of 7 datasets, at 64 pixels"
     assert expected in capsys.readouterr().err
     assert (result["recipe_source"], result["recipe_search"], result["rate_evidence"]["datasets"]) == (
         "taken_over",
@@ -99,8 +99,8 @@ def test_few_validation_images_select_no_rate(search, class_tree, capsys) -> Non
     assert (result["recipe_search"], result["recipe_source"]) == (None, "unmeasured")
     err = capsys.readouterr().err
     assert (
-        "validation images select an epoch by chance" in err
-        and "no search for the learning rate with 3 validation images: " in err
+        "3 validation images are too few to tell epochs apart" in err
+        and "(unmeasured for this network and recipe), not searched: only 3 validation images; --lr X" in err
     )
 
 
@@ -132,8 +132,11 @@ def test_a_short_run_searches_what_it_can_afford(search) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--steps", 2), "no search for the learning rate in so short a run: 0.0003 (unmeasured for this network"),
-        (("--steps", 1, "--head_start", "random"), "no search for the learning rate from a random head: 0.0003"),
+        (
+            ("--steps", 2),
+            "learning rate 0.0003 (unmeasured for this network and recipe), not searched: the run is too short",
+        ),
+        (("--steps", 1, "--head_start", "random"), "not searched: the head starts at random"),
     ],
 )
 def test_no_search(options: tuple, reason: str, search, capsys) -> None:

@@ -97,7 +97,9 @@ def test_a_folder_of_unreadable_images_has_no_grouping(tmp_path: Path) -> None:
 
 def test_the_frozen_probe_of_check_is_fitted_without_the_images_group(clips: Path) -> None:
     apart, together = (
-        frozen_probe(SimpleNamespace(samples=samples, preprocess=grouping.preprocess_for_probe(), problems=()))
+        frozen_probe(
+            SimpleNamespace(samples=samples, preprocess=grouping.preprocess_for_probe(), readable=range(len(samples)))
+        )
         for samples in (read(clips), image_folder(clips))
     )
     assert f"of {2 * N_CLIPS * N_FRAMES} images, groups kept apart: " in apart and "groups" not in together

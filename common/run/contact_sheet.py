@@ -83,7 +83,7 @@ def write_contact_sheet(path: Path, sheet: SheetImages, title: str, option: str 
     if augment != Augment():
         params = augmentation.sample_params(augment, len(images), tuple(images.shape[2:]), seed=0, epoch=1)
         rows.append(tiles(augmentation.apply(images, params, sheet.preprocess.size)))
-        title += "; below each image the same one augmented"
+        title += "; below each image an augmented version of it"
     blocks = []
     for label in np.unique(sheet.labels):
         chosen = sheet.labels == label

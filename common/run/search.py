@@ -58,7 +58,7 @@ def _untrained(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
     settings = setup.settings
     note = (
         f"{settings['split']['train']} training and {settings['split']['val']} validation images of {settings['classes']} classes are too few "
-        "to fine-tune: the frozen network's probe is the result (to fine-tune nevertheless, pass --steps, --epochs or --lr)"
+        "to fine-tune: the frozen network's probe is the result (--steps, --epochs or --lr fine-tune it anyway)"
     )
     log({"note": note})
     untrained = {"caveats": [*settings["caveats"], note], "recipe_source": "untrained", "rate_evidence": None}

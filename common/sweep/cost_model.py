@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..recommend.text import format_duration
-from ..run.results import RESULT, read_json, trials
+from ..run.recorded_recipe import trials
+from ..run.results import RESULT, read_json
 from ..spec import PARTS
 from ..training.recipes import SEARCH_COST
 from .plan import Cell, image_passes

@@ -54,7 +54,9 @@ def finetune(
     recipe, state = task.recipe, create_state(task, checkpoints, saved)
     progress = state.progress
     write_progress = (
-        progress_writer(checkpoints.folder, recipe.steps) if checkpoints and checkpoints.write else lambda _: None
+        progress_writer(checkpoints.folder, recipe.steps, progress.seconds)
+        if checkpoints and checkpoints.write
+        else lambda _: None
     )
     with stop_signal(task.accelerator) if checkpoints else nullcontext(StopSignal(task.accelerator)) as stop:
 

@@ -18,21 +18,23 @@ FILE = "progress.json"  # in the run folder while it trains
 INTERVAL = 2.0  # seconds
 
 
-def progress_writer(folder: Path, steps: int) -> Callable[["Progress"], None]:
-    """Returns a function that writes the run's progress, at most every `INTERVAL` seconds."""
-    written = float("-inf")
+def progress_writer(folder: Path, steps: int, seconds: float) -> Callable[["Progress"], None]:
+    """Returns a function that writes the run's progress, at most every `INTERVAL` seconds.
+
+    `seconds`: spent before this session. Those of `Progress` are of its last checkpoint.
+    """
+    start, written = time.monotonic() - seconds, float("-inf")
 
     def write(progress: "Progress") -> None:
         nonlocal written
         if (now := time.monotonic()) - written < INTERVAL:
             return
         written = now
-        seconds = progress.train_seconds
         content = {
             "step": progress.step,
             "steps": steps,
-            "seconds": progress.seconds + seconds,
-            "images_per_second": progress.images / seconds if seconds else None,
+            "seconds": now - start,
+            "images_per_second": progress.images / progress.train_seconds if progress.train_seconds else None,
             "best": progress.best_score if progress.best else None,  # on the selection set
         }
         with suppress(OSError, UserError), atomic_write(folder / FILE) as part:  # checkpoints report a full disk

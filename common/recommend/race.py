@@ -28,8 +28,13 @@ class Race:
     train: Callable[[Key], Run | None]  # None: the candidate's runs fail
     cost: Callable[[Key], float]  # expected seconds
     describe: Callable[[Key], str]  # of a run
-    seconds: float  # for all runs, finished ones included
+    seconds: float  # for all runs, finished and failed ones included
     tolerance: float = TOLERANCE  # points
+    failed_seconds: Callable[[], float] = lambda: 0.0  # taken so far by runs that failed
+
+    def spent(self, runs: Sequence[Run]) -> float:
+        """Seconds of these runs and of failed ones."""
+        return sum(run.seconds for run in runs) + self.failed_seconds()
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def race(setup: Race, done: Sequence[Run], failed: Collection[int], log: Callabl
     runs, failed = list(done), set(failed)
     while True:
         belief = value.infer(_without(setup.field, failed), runs)
-        spent = sum(run.seconds for run in runs)
+        spent = setup.spent(runs)
         allowed = _allowed(belief, failed)
         chosen: list[Key] = []
         is_certain = posterior.expected_regret(belief.draws).min() <= setup.tolerance
@@ -96,7 +101,7 @@ def _result(setup: Race, runs: Sequence[Run], failed: Collection[int], belief: B
         failed=failed,
         belief=belief,
         ended="tolerance" if is_certain else "time" if smallest else "exhausted",
-        spent=sum(run.seconds for run in runs),
+        spent=setup.spent(runs),
         smallest=smallest,
         more=next((step for step in steps if step[1] <= setup.tolerance), steps[-1] if steps else None),
     )

@@ -86,6 +86,11 @@ class RaceRuns:
         """Learning rates that are tried at each length if none fails: the measured one, or `SEARCHED`."""
         return len(self._search(candidate, 0))
 
+    def failed_seconds(self) -> float:
+        """Of the lengths at which a candidate has failed at every rate so far; they are no `Run`."""
+        lengths = np.ndindex(len(self.configs), len(self.steps))
+        return sum(e.seconds for at in lengths if self._best_rate(*at) is None for e in self._tried(*at))
+
     def finished(self) -> tuple[list[Run], set[int]]:
         """Those of an interrupted race, and the candidates whose runs fail."""
         runs, failed = [], set()
@@ -201,6 +206,7 @@ def run(
         describe=runs.describe,
         seconds=budget.seconds,
         tolerance=budget.tolerance,
+        failed_seconds=runs.failed_seconds,
     )
     answer = race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
     for row in answer["backbones"]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,6 +131,18 @@ def test_a_candidate_whose_runs_fail_is_out() -> None:
     )
     shown = race.as_json(_setup(simulated), result, RUNGS)
     assert "net0 out: its runs fail" in race_text.format_race(shown, "top1", 60)
+
+
+def test_runs_that_fail_take_their_time() -> None:
+    simulated = Simulated([95, 85, 84], [10] * 3, 0)
+    train = simulated.train
+    simulated.train = lambda key: None if key[0] == 0 else train(key)
+    lines: list[str] = []
+    setup = replace(
+        _setup(simulated, 50), failed_seconds=lambda: 100.0 * any("its runs fail" in line for line in lines)
+    )
+    result = race.race(setup, [], set(), lines.append)
+    assert result.failed == {0} and result.ended == "time" and result.spent == 100 + sum(r.seconds for r in result.runs)
 
 
 def test_scores_name_their_images_and_runs() -> None:

@@ -149,7 +149,9 @@ def test_lower_rates_follow_where_none_improves(data: str, monkeypatch: pytest.M
     assert [float(o["--lr"]) for o in fake.options] == [3e-4, 1e-4, 3e-5]
     fake = FakeRuns({}, failing=tuple((name, lr) for lr in race_runs.RATES))
     monkeypatch.setattr(finetuning, "finetune", fake)
+    assert runs.failed_seconds() == 0
     assert runs.train((0, 2, 0)) is None and len(fake.options) == 4 and runs.finished()[1] == {0}
+    assert runs.failed_seconds() == sum(entry.seconds for entry in runs.entries[3:]) > 0
 
 
 def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,8 @@ def test_the_cache_knows_which_images_were_dropped(monkeypatch: pytest.MonkeyPat
         indices=np.arange(80),
         split=Split(train=tuple(range(60)), val=(), test=tuple(range(60, 80)), fingerprint=""),
         preprocess=PLAIN,
+        n_unreadable=0,
+        conflicts={},
     )
     config = SimpleNamespace(no_cache=False)
     assert baselines.score_baselines(config, dataset)["scores"]["colours"]["top1"] == 1

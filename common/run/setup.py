@@ -75,9 +75,7 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
     precision = accelerator.mixed_precision.replace("no", "fp32")
     head, begin = None, time.perf_counter()
     if recipe.head_start == "probe":
-        frozen = create_net(config, backbone, n_classes, state, None)
-        groups = group_indices(dataset.samples, dataset.split.train)
-        head = probe_head(frozen, backbone, loaders["train"], n_classes, groups, precision, config.seed)
+        head = _probe_head(config, backbone, dataset, state, loaders["train"], precision)
     head_seconds = time.perf_counter() - begin
     net = create_net(config, backbone, n_classes, state, head)
     previous = _previous(config)
@@ -120,6 +118,21 @@ def build_setup(config: RunConfig, backbone: Backbone, dataset: LoadedDataset) -
         head=head,
         head_seconds=head_seconds,
     )
+
+
+def _probe_head(
+    config: RunConfig,
+    backbone: Backbone,
+    dataset: LoadedDataset,
+    state: dict[str, Any] | None,
+    train: Batches,
+    precision: str,
+) -> Head:
+    """The initial head, from the features of the network before its first step."""
+    n_classes = len(dataset.samples.classes)
+    groups = group_indices(dataset.samples, dataset.split.train)
+    net = create_net(config, backbone, n_classes, state, None)
+    return probe_head(net, backbone, train, n_classes, groups, precision, config.seed)
 
 
 def create_net(

@@ -43,10 +43,10 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str,
     """
     checked: list[tuple[Dataset, tuple[str, ...], RunConfig]] = []
     left_out: dict[str, str] = {}
-    every = list(grid.datasets) == [ALL]
-    for sheet in catalog.datasets() if every else _sheets(grid.datasets):
+    all_datasets = list(grid.datasets) == [ALL]
+    for sheet in catalog.datasets() if all_datasets else _sheets(grid.datasets):
         if missing := _missing(sheet, grid.data / sheet.script):
-            if not every:
+            if not all_datasets:
                 raise UserError(missing)
             left_out[sheet.name] = missing
             continue
@@ -55,10 +55,10 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str,
             try:
                 runnable.append((sheet, *_config(sheet, model, train_size, grid, probe)))
             except UserError as error:
-                if named and not every:
+                if named and not all_datasets:
                     raise
                 reason = left_out[f"{sheet.name} {model}"] = str(error)
-        if not (runnable or every):
+        if not (runnable or all_datasets):
             raise UserError(f"{sheet.name}: none of the backbones can run: {reason}")
         checked += runnable
     return [
@@ -66,7 +66,7 @@ def expand(grid: Grid, probe: bool = False) -> tuple[list[PlannedRun], dict[str,
             config=replace(config, seed=seed),
             script=catalog.ROOT / f"{sheet.script}.py",
             args=(*argv, "--seed", str(seed)),
-            named=not every,
+            named=not all_datasets,
         )
         for seed in (grid.seeds[:1] if probe else grid.seeds)
         for sheet, argv, config in checked

@@ -75,7 +75,7 @@ def bench_each(models: Sequence[str], size: tuple[int, int] | None, *settings: A
 
 
 def bench(
-    model: str, size: tuple[int, int] | None, batch_size: int, steps: int, where: str, precision: str
+    model: str, size: tuple[int, int] | None, batch_size: int, steps: int, device_name: str, precision: str
 ) -> dict[str, Any]:
     """Throughput of training on random pixels, with the input pipeline of a run, and on one batch in memory.
 
@@ -88,7 +88,7 @@ def bench(
     """
     backbone = build.get_backbone(model)
     size = size or (backbone.size, backbone.size)
-    accelerator = device.make_accelerator(where, precision, backbone.cpu_bf16)
+    accelerator = device.make_accelerator(device_name, precision, backbone.cpu_bf16)
     net = build.create_model(backbone, CLASSES, None, size=size)
     macs = cost.macs(net, size)
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
@@ -122,19 +122,19 @@ def bench(
 
 
 def _random_batches(
-    file: IO[bytes], preprocess: Preprocess, batch_size: int, steps: int, where: torch.device
+    file: IO[bytes], preprocess: Preprocess, batch_size: int, steps: int, target: torch.device
 ) -> Batches:
     """An epoch of `steps` steps, its pixels in `file`."""
     n = steps * batch_size
     pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
     pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
     return Batches(
-        pixels=pixels_to_device(pixels, where),
+        pixels=pixels_to_device(pixels, target),
         indices=np.arange(n),
         labels=np.arange(n) % CLASSES,
         preprocess=preprocess,
         batch_size=batch_size,
-        device=where,
+        device=target,
     )
 
 

@@ -6,6 +6,7 @@ import shlex
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -138,13 +139,10 @@ def _progress(process: Process, folder: Path) -> tuple[int, int]:
     """A value that changes as the run advances: the time of its heartbeat, or CPU time before the first one."""
     try:
         root = psutil.Process(process.pid)
-        modified = (folder / heartbeat.FILE).stat().st_mtime_ns
-        if modified > 1e9 * root.create_time():  # else an earlier process wrote it
-            return modified, 0
-    except (OSError, psutil.Error):
-        pass
-    try:
-        root = psutil.Process(process.pid)
+        with suppress(OSError):
+            modified = (folder / heartbeat.FILE).stat().st_mtime_ns
+            if modified > 1e9 * root.create_time():  # else an earlier process wrote it
+                return modified, 0
         times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
     except psutil.Error:
         return -1, 0

@@ -21,19 +21,11 @@ IDENTITY_FIELDS = (
     "protocol", "batch_size", "micro_bs", "epochs", "steps", "optimizer", "lr", "weight_decay", "class_weights", "balanced_sampling",
     "eval_every", "image_size", "precision", "compile", "tune", "device", "seed", "skip_bad",
 )  # fmt: skip
+# likewise, if they are set
 OPTIONAL_FIELDS = (
-    "value_range",
-    "bands",
-    "head_start",
-    "batch_norm",
-    "layer_decay",
-    "label_smoothing",
-    "mixup_alpha",
-    "ema_decay",
-    "crop_pct",
-    "no_search",
+    "value_range", "bands", "head_start", "batch_norm", "layer_decay", "label_smoothing", "mixup_alpha", "ema_decay", "crop_pct", "no_search",
     "drop_conflicts",
-)  # likewise, if they are set
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,7 +177,7 @@ class Phase:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is trained. Variation is `dataclasses.replace`."""
+    """How a network is trained. Variants are made with `dataclasses.replace`."""
 
     name: str
     phases: tuple[Phase, ...]  # each starts from the best weights so far; none: nothing is trained

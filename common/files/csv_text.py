@@ -1,7 +1,7 @@
 """Text in CSV files, written so that no spreadsheet takes it for a formula.
 
-A cell that begins with = + - @, a tab or a carriage return gets an apostrophe in front (OWASP, "CSV Injection"), and so does one
-in which apostrophes come before these; `unescape` takes exactly that one away. Numbers are written as they are.
+A cell that begins with = + - @, a tab or a carriage return, possibly after apostrophes, gets an apostrophe in front (OWASP, "CSV
+Injection"); `unescape` removes exactly that one. Numbers are written as they are.
 """
 
 import re

@@ -8,7 +8,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-BLOCK = 8192  # items that wait for a thread; each takes a kilobyte
+BLOCK = 8192  # items submitted at once; each takes a kilobyte until it is done
 
 
 def thread_map(
@@ -16,7 +16,7 @@ def thread_map(
 ) -> Iterator[Result]:
     """The results in the order of the items. Threads run in parallel where libraries release the interpreter's lock.
 
-    What waits is dropped if a result raises or is not used.
+    Pending items are cancelled if a result raises or the iteration stops.
     """
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,

@@ -76,7 +76,7 @@ def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
 
 
 def _row(name: str, weights: str) -> dict[str, Any]:
-    """What `finetuned_order` knows of a backbone: ImageNet's top-1 if the weights are those that have it."""
+    """A backbone as a row of `finetuned_order`; ImageNet's figures are those of its published weights, of other weights None."""
     backbone = build.get_backbone(name)
     pretrained = weights == backbone.weights
     known = published.find(backbone) if pretrained else None

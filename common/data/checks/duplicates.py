@@ -118,7 +118,7 @@ def _pairs(hashes: "np.ndarray", component: "np.ndarray") -> "Iterator[tuple[np.
 
 
 def _several_components(key: "np.ndarray", component: "np.ndarray") -> "np.ndarray":
-    """(N,) bool: whether the images of this key, of which (N,) are sorted, are of several components."""
+    """(N,) bool: whether the images with the same key as this one are of several components; `key` (N,) is sorted."""
     import numpy as np
 
     starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the cached sets: increase it to invalidate older ones
 SIDE = 2 * duplicates.SIDE  # pixels at which images are compared
-LARGEST_SET = 0.05  # of the images: more near copies of one image are similar scenes
+LARGEST_SET = 0.05  # of the images; a larger set of near copies counts as similar scenes
 SMALL_SET = 20  # images; a smaller set of near copies is never too large
 
 

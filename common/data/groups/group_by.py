@@ -1,4 +1,4 @@
-"""Groups of images by a regular expression, by a found grouping, and by copies: each image in one of them."""
+"""Groups of images, by a regular expression or by sets of copies; each image is in one."""
 
 import re
 from collections import defaultdict

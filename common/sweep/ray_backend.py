@@ -17,6 +17,7 @@ from ..errors import UserError
 from . import state
 from .job import JobConfig, JobResult, run_job, shell_command
 from .plan import Cell
+from .process import ROOT
 from .workers import count_signals
 
 POLL_SECONDS = 1.0
@@ -24,7 +25,6 @@ MAX_RETRIES = 5  # of a task whose machine is lost
 CONNECT_TIMEOUT = 5.0  # seconds
 TOKEN_FILE = Path("~/.ray/auth_token")
 TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(cells: Sequence[Cell], config: JobConfig, address: str, gpu: bool) -> Iterator[tuple[Cell, JobResult] | None]:

@@ -28,6 +28,6 @@ def find(name: str) -> Dataset:
     sheets = {name: sheet for sheet in reversed(datasets()) for name in (sheet.name, sheet.script)}
     if name not in sheets:
         close = get_close_matches(name.lower(), sheets, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sheets)}"
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(sheets))}"
         raise UserError(f"no dataset {name!r}: {hint}")
     return sheets[name]

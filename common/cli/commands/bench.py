@@ -1,4 +1,4 @@
-"""training speed of the networks on this machine, and whether data loading keeps up; or a run's cost to serve"""
+"""measure the training speed of networks on this machine, or the cost of serving a finished run's network"""
 
 import sys
 from argparse import Namespace

@@ -1,4 +1,4 @@
-"""a page on this machine to try a finished run's network on images or the camera"""
+"""serve a local page to try a finished run's network on images or the camera"""
 
 from pathlib import Path
 

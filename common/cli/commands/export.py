@@ -1,4 +1,4 @@
-"""a finished run's network as ONNX, TorchScript, safetensors or a folder of the Hugging Face Hub"""
+"""export a finished run's network as ONNX, TorchScript, safetensors or a folder for the Hugging Face Hub"""
 
 from pathlib import Path
 

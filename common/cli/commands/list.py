@@ -1,4 +1,4 @@
-"""the backbones and the datasets"""
+"""list the backbones and the datasets"""
 
 from ...errors import Parser
 from ...models.registry import BACKBONES, CIFAR, MODERN, REFERENCES

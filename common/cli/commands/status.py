@@ -1,4 +1,4 @@
-"""progress of the runs in a folder, such as a sweep's"""
+"""show the progress of the runs in a folder, such as a sweep's"""
 
 from pathlib import Path
 

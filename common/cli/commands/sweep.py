@@ -1,4 +1,4 @@
-"""many runs, on one or many machines: finished runs are skipped, and a crash costs only one run"""
+"""train many networks, on one or many machines: finished runs are skipped, and a crash costs only one run"""
 
 import argparse
 import os

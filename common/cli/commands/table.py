@@ -1,4 +1,4 @@
-"""table of the networks trained from scratch, from their run folders"""
+"""print a table of the networks trained from scratch, from their run folders"""
 
 from pathlib import Path
 

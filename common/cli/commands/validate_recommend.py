@@ -1,4 +1,4 @@
-"""how well the scores of `recommend` predict the fine-tuned ranking"""
+"""measure how well the scores of `recommend` predict the fine-tuned ranking"""
 
 from pathlib import Path
 

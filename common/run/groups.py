@@ -99,7 +99,7 @@ def format_grouping(grouping: Grouping, split_is_given: bool) -> str:
 def _format_copies(sets: list[list[int]], split_is_given: bool) -> str:
     n = sum(map(len, sets)) - len(sets)
     effect = "" if split_is_given else ", kept together"
-    return f"{n:,} {'images are copies' if n > 1 else 'image is a copy'} of others (exact or nearly){effect}"
+    return f"{n:,} {'images are copies' if n > 1 else 'image is a copy'} of others (exact or near duplicates){effect}"
 
 
 def group_indices(samples: Samples, positions: Iterable[int]) -> "np.ndarray | None":

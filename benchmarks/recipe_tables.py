@@ -98,7 +98,7 @@ def few(shots: int) -> str:
 
 
 def cropped() -> str:
-    """What evaluation gains on test by its centre crop: points and NLL of the default, seed 0."""
+    """What evaluation gains on test by its center crop: points and NLL of the default, seed 0."""
     crop, whole = runs_of(**DEFAULT, crop_pct=CROP_PCT), runs_of(**DEFAULT)
     datasets, networks = (list(dict.fromkeys(names)) for names in zip(*crop, strict=True))
     gains = {

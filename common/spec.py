@@ -144,7 +144,7 @@ class Preprocess:
     """From an image file to the network's input; stored with the weights for predictions."""
 
     size: tuple[int, int]  # (H, W) in pixels
-    crop: float  # fraction of the shorter side kept by the centre crop, when images are decoded
+    crop: float  # fraction of the shorter side kept by the center crop, when images are decoded
     crop_pct: float | None = None  # fraction of the decoded sides that evaluation sees, enlarged to `size`; None: 1
     interpolation: Literal["bilinear", "bicubic"]
     squash: bool = False  # resize to `size` without keeping the aspect ratio

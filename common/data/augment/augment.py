@@ -101,7 +101,7 @@ def apply(images: Tensor, params: AugmentParams, size: tuple[int, int]) -> Tenso
 
 
 def eval_transform(images: Tensor, preprocess: Preprocess) -> Tensor:
-    """(B, 3, h, w) as decoded -> (B, 3, *preprocess.size): the centre crop that evaluation sees, see `Preprocess.crop_pct`."""
+    """(B, 3, h, w) as decoded -> (B, 3, *preprocess.size): the center crop that evaluation sees, see `Preprocess.crop_pct`."""
     top, left = (round(side * (1 - (preprocess.crop_pct or 1)) / 2) for side in images.shape[2:])
     height, width = images.shape[2:]
     return resize(images[:, :, top : height - top, left : width - left], preprocess.size)

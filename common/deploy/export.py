@@ -1,6 +1,6 @@
 """Export of a finished run's network, with classes and preprocessing, verified against the original.
 
-ONNX and TorchScript map images (batch, 3, H, W) float32 to logits (batch, classes). Images are resized as in
+ONNX and TorchScript map images (batch, 3, H, W) float32 to logits (batch, classes). Images are cropped and resized as in
 `preprocess`, RGB in 0..1 or, for a run with a value range, as stored; range and normalisation are applied inside. A
 safetensors file contains only the weights. Classes, preprocessing and temperature are JSON under "about": in ONNX's
 metadata, an extra file of TorchScript, the header of safetensors.
@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.images.decode import eval_margins, stored_size
 from ..errors import UserError
 from ..files.atomic import atomic_write, check_new
 from ..run import results
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 SUFFIX = {"onnx": ".onnx", "torchscript": ".pt", "safetensors": ".safetensors"}
 BATCH_SIZES = (1, 7)  # of the verification
 TOLERANCE = 1e-4
-INPUT = "images: float32 (batch, 3, H, W), RGB in 0..1, resized as in `preprocess`; normalised inside"
+VIEW = "resized and center-cropped as in `preprocess` (`crop`: the fraction kept of the shorter side, with `squash` of both)"
+INPUT = f"images: float32 (batch, 3, H, W), RGB in 0..1, {VIEW}; normalised inside"
 STORED_INPUT = (
-    "images: float32 (batch, 3, H, W), values and bands as stored, resized as in `preprocess`; "
+    f"images: float32 (batch, 3, H, W), values and bands as stored, {VIEW}; "
     "`value_range` becomes 0..1, then normalised inside"
 )
 OUTPUT = "logits: float32 (batch, classes); probabilities are the softmax of logits / temperature (null: 1)"
@@ -64,7 +66,7 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
         RuntimeError: a logit differs by more than `TOLERANCE` (a bug); nothing is written.
     """
     preprocess = card["preprocess"]
-    metadata = {**card, "preprocess": with_one_crop(preprocess).to_dict()}
+    metadata = {**card, "preprocess": with_one_crop(card).to_dict()}
     model = net
     if kind != "safetensors":
         model = with_normalisation(net, preprocess)
@@ -80,9 +82,12 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
         return check_difference(model, read(part), preprocess)
 
 
-def with_one_crop(preprocess: Preprocess) -> Preprocess:
-    """For programs that crop once: the same part of an image in `crop` alone, without `crop_pct`."""
-    return replace(preprocess, crop=preprocess.crop * (preprocess.crop_pct or 1), crop_pct=None)
+def with_one_crop(card: dict[str, Any]) -> Preprocess:
+    """For programs that crop once: the part of an image that evaluation sees in `crop` alone, without `crop_pct`."""
+    preprocess = card["preprocess"]
+    size = stored_size(preprocess, card["native"])
+    seen = 1 - 2 * min(eval_margins(size, preprocess)) / min(size)  # in whole pixels
+    return replace(preprocess, crop=preprocess.crop * seen, crop_pct=None)
 
 
 def with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":

@@ -74,7 +74,7 @@ def _config(model: TrainedModel) -> dict[str, Any]:
     from ..models.build import library_args
 
     net, backbone, card = model.net, model.backbone, model.card
-    preprocess, classes = with_one_crop(card["preprocess"]), card["classes"]
+    preprocess, classes = with_one_crop(card), card["classes"]
     timm_config = getattr(net, "pretrained_cfg", {})
     return {
         "architecture": timm_config.get("architecture", backbone.arch),

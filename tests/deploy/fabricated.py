@@ -15,7 +15,7 @@ from common.training import recipes
 CLASSES = ("ant", "bee | wasp", "<cow>")
 
 
-def make_run(folder: Path, model: str, side: int) -> Path:
+def make_run(folder: Path, model: str, side: int, squash: bool = False, native: tuple[int, int] | None = None) -> Path:
     """The files that a run leaves, of a network for images of `side` pixels."""
     folder.mkdir()
     torch.manual_seed(0)
@@ -26,8 +26,8 @@ def make_run(folder: Path, model: str, side: int) -> Path:
     card = {
         "backbone": row.name,
         "classes": CLASSES,
-        "native": None,
-        "preprocess": {**row.preprocess((side, side)).to_dict(), "crop_pct": recipes.CROP_PCT},
+        "native": native,
+        "preprocess": {**row.preprocess((side, side)).to_dict(), "squash": squash, "crop_pct": recipes.CROP_PCT},
         "temperature": 1.5,
     }
     results.write_weights(folder / results.BEST, net, card)

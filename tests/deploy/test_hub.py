@@ -14,11 +14,14 @@ import timm
 import torch
 from fabricated import make_run
 from huggingface_hub import ModelCard
+from PIL import Image
 from tiny import TINY
 
 import folder
 from common import main
 from common.__main__ import main as command
+from common.data.augment.augment import eval_transform
+from common.data.images.decode import decode
 from common.deploy.load import load_model
 from common.deploy.predict import predict
 from common.run.results import read_model_card
@@ -111,6 +114,34 @@ def test_the_card(tmp_path: Path) -> None:
     config = json.loads((run / "hub" / "config.json").read_text())
     assert config["label_names"] == ["ant", "bee | wasp", "<cow>"]
     assert config["pretrained_cfg"]["crop_pct"] == 0.875 and "bleed=0.0625)" in card, "that of evaluation"
+    assert "probabilities differ a little" in card
+
+
+@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("native", [None, (8, 8)])
+def test_the_cards_code_shows_what_evaluation_sees(
+    tmp_path: Path, squash: bool, native: tuple[int, int] | None
+) -> None:
+    """A ramp of two grays: the mean of the network's input depends on the crop alone."""
+    run = make_run(tmp_path / "run", "timm:test_resnet", 32, squash=squash, native=native)
+    card, net = read_model_card(run / "best.safetensors"), Recorder()
+    image = Image.new("RGB", native or (60, 40))
+    image.paste("white", (image.width - image.width // 8, 0, image.width, image.height))
+    image.save(tmp_path / "photo.png")
+    pixels, _ = decode([str(tmp_path / "photo.png")], card["preprocess"], native)
+    expected = eval_transform(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, card["preprocess"])
+    command(["export", str(run), "--format", "hub", "-o", str(tmp_path / "hub")])
+    exec(blocks(tmp_path / "hub")[1].replace("photo.jpg", str(tmp_path / "photo.png")), {"net": net})
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (card["preprocess"].mean, card["preprocess"].std))
+    assert (net.images[0] * std + mean).mean() == pytest.approx(expected.mean().item(), abs=0.01)
+
+
+class Recorder:
+    """A network that records its input."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        self.images = images
+        return torch.zeros(1, 3)
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...spec import Augment, Preprocess
+from ..images.decode import eval_margins
 from ..to_device import to_device
 from . import trivial_augment
 
@@ -102,8 +103,8 @@ def apply(images: Tensor, params: AugmentParams, size: tuple[int, int]) -> Tenso
 
 def eval_transform(images: Tensor, preprocess: Preprocess) -> Tensor:
     """(B, 3, h, w) as decoded -> (B, 3, *preprocess.size): the center crop that evaluation sees, see `Preprocess.crop_pct`."""
-    top, left = (round(side * (1 - (preprocess.crop_pct or 1)) / 2) for side in images.shape[2:])
     height, width = images.shape[2:]
+    top, left = eval_margins((height, width), preprocess)
     return resize(images[:, :, top : height - top, left : width - left], preprocess.size)
 
 

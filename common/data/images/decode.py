@@ -100,6 +100,12 @@ def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple
     return native if native and native[0] <= preprocess.size[0] and native[1] <= preprocess.size[1] else preprocess.size
 
 
+def eval_margins(size: tuple[int, int], preprocess: Preprocess) -> tuple[int, int]:
+    """(top, left): whole pixels that evaluation crops on each side of images of (H, W), see `Preprocess.crop_pct`."""
+    top, left = (round(side * (1 - (preprocess.crop_pct or 1)) / 2) for side in size)
+    return top, left
+
+
 def fit(image: "Image.Image", size: tuple[int, int], preprocess: Preprocess) -> "np.ndarray":
     """An image -> (H, W, 3) uint8: resized to cover `size / crop`, then center-cropped. The aspect ratio is kept, unless
     `squash`."""

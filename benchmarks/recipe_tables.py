@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache, partial
 
 from benchmarks.default_runs import PROBE, RECIPE, RECIPES, RESULTS
-from common.training.recipes import CROP_PCT
+from common.training.recipes import mean_crop
 
 CLASSES = {"flowers102": 102, "tiny50": 50, "eurosat": 10, "cub": 100, "cifar10": 10, "plants": 8, "ucmerced": 21}
 DEFAULT = {**RECIPE, "steps": 300}
@@ -73,7 +73,7 @@ def search() -> str:
 def default() -> str:
     """Test top-1 of the frozen probe and of the default; how far it is behind what validation prefers, without the crop of evaluation."""
     gains, behind = [], []
-    probes, ours, pairs = runs_of(**PROBE), runs_of(**DEFAULT), seeds_of(DEFAULT | {"crop_pct": CROP_PCT})
+    probes, ours, pairs = runs_of(**PROBE), runs_of(**DEFAULT), cropped_runs()
     for pair in probes.keys() & pairs.keys():
         gains.append(mean_test(pairs[pair]) - 100 * probes[pair]["test_top1"])
         tried = full_runs(pair)
@@ -99,7 +99,7 @@ def few(shots: int) -> str:
 
 def cropped() -> str:
     """What evaluation gains on test by its center crop: points and NLL of the default, seed 0."""
-    crop, whole = runs_of(**DEFAULT, crop_pct=CROP_PCT), runs_of(**DEFAULT)
+    crop, whole = {pair: runs[0] for pair, runs in cropped_runs().items()}, runs_of(**DEFAULT)
     datasets, networks = (list(dict.fromkeys(names)) for names in zip(*crop, strict=True))
     gains = {
         pair: (100 * (run["test_top1"] - whole[pair]["test_top1"]), run["test_nll"] - whole[pair]["test_nll"])
@@ -186,6 +186,15 @@ def seeds_of(config: dict) -> dict[Pair, list[Run]]:
         if run["config"] == config:
             found[run["data"], run["network"]].append(run)
     return found
+
+
+def cropped_runs() -> dict[Pair, list[Run]]:
+    """Those of the default with its crop of evaluation, which depends on the crops of the data sheet."""
+    runs: dict[Pair, list[Run]] = {}
+    for smallest in (0.5, 0.7):
+        of_crop = seeds_of(DEFAULT | {"crop_pct": mean_crop(smallest)})
+        runs |= {pair: found for pair, found in of_crop.items() if (pair[0] in TURNED) == (smallest == 0.7)}
+    return runs
 
 
 def full_runs(pair: Pair) -> list[Run]:

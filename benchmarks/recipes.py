@@ -134,8 +134,9 @@ def load(
 
 
 def is_possible(form: Form, bench: str) -> bool:
-    """Whether it is not the same as all images."""
-    return form.shots is None or form.shots < BENCHMARKS[bench].train
+    """Whether it is not the same as all images, and crops as the default does after the crops of the data sheet."""
+    crops = (None, recipes.mean_crop(BENCHMARKS[bench].sheet.augment.crop))
+    return (form.shots is None or form.shots < BENCHMARKS[bench].train) and form.crop_pct in crops
 
 
 def initial_weights(network: str, form: Form) -> dict[str, torch.Tensor] | None:
@@ -283,7 +284,10 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "augment": (
         BATCH_NORM[:2], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, augment=name) for name in ("flip", "dihedral")],
     ),
-    "crop_pct": (tuple(NETWORKS), tuple(BENCHMARKS), [PROBE | {"crop_pct": 0.875}, config(*PRETRAINED, 3e-4, crop_pct=0.875)]),
+    "crop_pct": (
+        tuple(NETWORKS), tuple(BENCHMARKS),
+        [conf | {"crop_pct": crop} for conf in (PROBE, config(*PRETRAINED, 3e-4)) for crop in (0.875, 0.925)],
+    ),
     "layer_decay": (
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, layer_decay=decay) for decay in (0.8, 0.9)],
     ),

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..transfer.linear_probe import FOLDS
 from ..transfer.orientation import has_orientation, measure, turned_features
 from ..transfer.small_network import local_extractor
 from .groups import group_indices
-from .setup import Setup
+from .setup import Setup, with_augment
 
 FORMAT = 2  # of the cached figures: increase it when they would differ
 MIN_IMAGES, MAX_IMAGES = 400, 600  # outside test; with fewer, flowers look as free of an orientation as aerial images
@@ -41,9 +41,8 @@ def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup
     if orientation and not has_orientation(orientation):
         augment = AUGMENTS["dihedral"]
         log({"note": _format(orientation)})
-    config = replace(setup.config, dataset=replace(setup.config.dataset, augment=augment))
-    settings = setup.settings | {"augment": asdict(augment), "orientation": orientation}
-    return replace(setup, config=config, task=replace(task, augment=augment), settings=settings)
+    setup = with_augment(setup, augment)
+    return replace(setup, settings=setup.settings | {"orientation": orientation})
 
 
 def _format(orientation: dict[str, Any]) -> str:

@@ -95,7 +95,8 @@ def summary(report: Report, errors: LabelErrors) -> list[str]:
     """The findings, and the recall and precision of the method on changed labels."""
     samples, n = report.samples, len(errors.positions)
     planted, percent = errors.planted, f"{100 * n / errors.n_tested:.1f} %"
-    lines = [f"labels: {n:,} of {errors.n_tested:,} ({percent}) contradict a linear probe, whose accuracy is "
+    height, width = report.preprocess.size
+    lines = [f"labels: {n:,} of {errors.n_tested:,} ({percent}) contradict a linear probe at {height}x{width} pixels, whose accuracy is "
              f"{100 * errors.accuracy:.0f} %"]  # fmt: skip
     if n:
         i, suggested = errors.positions[0], samples.classes[errors.suggested[0]]

@@ -47,7 +47,7 @@ def describe_recipe(result: Mapping[str, Any]) -> str:
 
 def _crop(result: Mapping[str, Any]) -> str:
     """Of evaluation, if it is not the protocol's."""
-    usual = recipes.CROP_PCT if result["protocol"] == "clean" and result["augment"].get("crop", 1) < 1 else 1
+    usual = recipes.mean_crop(result["augment"].get("crop", 1)) if result["protocol"] == "clean" else 1
     used = result["preprocess"].get("crop_pct", 1)
     return f"crop_pct {used:g}" * (used != usual)
 

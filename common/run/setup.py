@@ -16,7 +16,7 @@ from ..data.loader import Batches
 from ..metrics import classification, cost
 from ..models import build, weights
 from ..models.registry import Backbone
-from ..spec import RunConfig
+from ..spec import Augment, RunConfig
 from ..training import autotune, checkpoint, device, heartbeat, recipes
 from ..training.cpu_kernels import move_to
 from ..training.evaluate import evaluate
@@ -172,6 +172,24 @@ def _validation(config: RunConfig, part: str, selection: Batches, metric: str, a
         return scores[metric], {f"{part}_{name}": value for name, value in scores.items()}
 
     return validate
+
+
+def with_augment(setup: Setup, augment: Augment) -> Setup:
+    """The setup with another augmentation, and the crop of evaluation that goes with it."""
+    config, recipe = replace(setup.config, dataset=replace(setup.config.dataset, augment=augment)), setup.task.recipe
+    preprocess = replace(setup.dataset.preprocess, crop_pct=recipes.crop_pct(config))
+    loaders = {part: replace(batches, preprocess=preprocess) for part, batches in setup.loaders.items()}
+    validate = _validation(
+        config, recipe.choose_on, loaders[recipe.choose_on], setup.settings["metric"], setup.task.accelerator
+    )
+    return replace(
+        setup,
+        config=config,
+        dataset=replace(setup.dataset, preprocess=preprocess),
+        loaders=loaders,
+        task=replace(setup.task, augment=augment, train=loaders["train"], validate=validate),
+        settings=setup.settings | {"augment": asdict(augment), "preprocess": preprocess.to_dict()},
+    )
 
 
 def resume(setup: Setup) -> Setup:

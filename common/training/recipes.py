@@ -22,7 +22,6 @@ AUGMENTS = {
 
 # Increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
 CLEAN_VERSION = 5
-CROP_PCT = 0.875  # of evaluation, where training crops at random (docs/training.md)
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
 TRIAL_STEPS, MIN_TRIALS = 25, 2  # of a recipe search; one trial has nothing to be compared with
@@ -127,10 +126,14 @@ def from_config(config: RunConfig, backbone: Backbone, steps_per_epoch: int) -> 
 
 
 def crop_pct(config: RunConfig) -> float | None:
-    """Of evaluation: random crops enlarge objects in training, so the clean recipe crops in evaluation, too (Touvron et al. 2019, arXiv 1906.06423)."""
-    crops = config.protocol == "clean" and config.dataset.augment.crop < 1
-    found = config.crop_pct or (CROP_PCT if crops else 1)
-    return found if found < 1 else None
+    """Of evaluation; None: 1. The clean recipe shows objects in the mean size of training, which enlarges random crops (Touvron et al. 2019, arXiv 1906.06423)."""
+    side = config.crop_pct or (mean_crop(config.dataset.augment.crop) if config.protocol == "clean" else 1)
+    return side if side < 1 else None
+
+
+def mean_crop(smallest: float) -> float:
+    """The mean side of random crops of at least this fraction of the area, as a fraction of the image's: the first order of a square root."""
+    return 1 - (1 - smallest) / 4
 
 
 def for_split(recipe: Recipe, config: RunConfig, classes: int, n_train: int, n_val: int) -> Recipe:

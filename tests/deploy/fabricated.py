@@ -27,7 +27,7 @@ def make_run(folder: Path, model: str, side: int, squash: bool = False, native: 
         "backbone": row.name,
         "classes": CLASSES,
         "native": native,
-        "preprocess": {**row.preprocess((side, side)).to_dict(), "squash": squash, "crop_pct": recipes.CROP_PCT},
+        "preprocess": {**row.preprocess((side, side)).to_dict(), "squash": squash, "crop_pct": recipes.mean_crop(0.5)},
         "temperature": 1.5,
     }
     results.write_weights(folder / results.BEST, net, card)

@@ -12,6 +12,7 @@ from tiny import TINY
 import folder
 from common import main
 from common.run import augment as run_augment
+from common.run.results import read_model_card
 from common.training.recipes import AUGMENTS
 
 ONE_STEP = [*TINY[:-2], "--steps", "1", "--data_dir", "photos", "--out"]
@@ -46,6 +47,8 @@ def test_they_are_turned(noise: None, quick_intervals: None, capsys, monkeypatch
     assert augment_of("two") == (augment, found)
     main(folder.DATASET, [*ONE_STEP, "flips", "--augment", "flip"])
     assert augment_of("flips") == (asdict(AUGMENTS["flip"]), None)
+    crops = [read_model_card(Path(out, "best.safetensors"))["preprocess"].crop_pct for out in ("one", "two", "flips")]
+    assert crops == [0.925, 0.925, 0.875], "of evaluation: the mean side of those of training"
 
 
 def test_few_images_are_not(noise: None, quick_intervals: None, capsys) -> None:

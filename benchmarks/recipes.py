@@ -292,7 +292,9 @@ STAGES = {  # name: (networks, benchmarks, configurations)
         tuple(NETWORKS)[-1:], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, layer_decay=decay) for decay in (0.8, 0.9)],
     ),
     "rate": (BATCH_NORM[:1], tuple(BENCHMARKS), [config(*PRETRAINED, 5e-4)]),
-    "seeds": (tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)]),
+    "seeds": (
+        tuple(NETWORKS), tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4)] + [config(*PRETRAINED, 3e-4, shots=n) for n in (5, 20)],
+    ),
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],
     ),

@@ -7,6 +7,7 @@ metadata, an extra file of TorchScript, the header of safetensors.
 """
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,11 +84,14 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
 
 
 def with_one_crop(card: dict[str, Any]) -> Preprocess:
-    """For programs that crop once: the part of an image that evaluation sees in `crop` alone, without `crop_pct`."""
+    """For programs that crop once: the part of an image that evaluation sees in `crop` alone, without `crop_pct`.
+
+    Rounded down a little: timm resizes to the whole pixels of size / crop.
+    """
     preprocess = card["preprocess"]
     size = stored_size(preprocess, card["native"])
-    seen = 1 - 2 * min(eval_margins(size, preprocess)) / min(size)  # in whole pixels
-    return replace(preprocess, crop=preprocess.crop * seen, crop_pct=None)
+    seen = 1 - 2 * min(eval_margins(size, preprocess)) / min(size)
+    return replace(preprocess, crop=preprocess.crop * math.floor(1e4 * seen) / 1e4, crop_pct=None)
 
 
 def with_normalisation(net: "nn.Module", preprocess: Preprocess) -> "nn.Module":

@@ -48,7 +48,6 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         recipe=_recipe_rows(result),
         classes=model.card["classes"],
         preprocess=with_one_crop(model.card),
-        crop_pct=model.card["preprocess"].crop_pct,
         temperature=model.card.get("temperature"),
         scores=[_score_row(name, score) for name, score in result["test"].items() if name in HUB_METRICS],
         baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,

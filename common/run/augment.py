@@ -14,7 +14,6 @@ from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
 from ..data.images.decode import decode
 from ..files.disk_cache import cached
-from ..training.recipes import AUGMENTS
 from ..transfer.linear_probe import FOLDS
 from ..transfer.orientation import has_orientation, measure, turned_features
 from ..transfer.small_network import local_extractor
@@ -37,19 +36,18 @@ def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup
     if not orientation and task.recipe.steps and not setup.config.resume:
         orientation = _measure(setup.dataset, cache=not setup.config.no_cache) if setup.main_process else None
         (orientation,) = broadcast_object_list([orientation])  # several processes must not see different caches
-    augment = replace(augment, dihedral=False)
-    if orientation and not has_orientation(orientation):
-        augment = AUGMENTS["dihedral"]
+    turns = orientation is not None and not has_orientation(orientation)
+    if turns:
         log({"note": _format(orientation)})
-    setup = with_augment(setup, augment)
+    setup = with_augment(setup, replace(augment, dihedral=turns))
     return replace(setup, settings=setup.settings | {"orientation": orientation})
 
 
 def _format(orientation: dict[str, Any]) -> str:
     return (
         f"the images have no orientation: of {orientation['n']} images a probe predicts the rotation of {100 * orientation['rotation']:.0f} % (chance: 25 %), and the class of "
-        f"{100 * orientation['top1_turned']:.0f} % when rotated, of {100 * orientation['top1']:.0f} % as they are; training adds quarter turns (as --augment dihedral; "
-        "--augment flip does not)"
+        f"{100 * orientation['top1_turned']:.0f} % when rotated, of {100 * orientation['top1']:.0f} % as they are; training adds quarter turns "
+        "(--augment flip: none)"
     )
 
 

@@ -175,20 +175,11 @@ def _validation(config: RunConfig, part: str, selection: Batches, metric: str, a
 
 
 def with_augment(setup: Setup, augment: Augment) -> Setup:
-    """The setup with another augmentation, and the crop of evaluation that goes with it."""
-    config, recipe = replace(setup.config, dataset=replace(setup.config.dataset, augment=augment)), setup.task.recipe
-    preprocess = replace(setup.dataset.preprocess, crop_pct=recipes.crop_pct(config))
-    loaders = {part: replace(batches, preprocess=preprocess) for part, batches in setup.loaders.items()}
-    validate = _validation(
-        config, recipe.choose_on, loaders[recipe.choose_on], setup.settings["metric"], setup.task.accelerator
-    )
     return replace(
         setup,
-        config=config,
-        dataset=replace(setup.dataset, preprocess=preprocess),
-        loaders=loaders,
-        task=replace(setup.task, augment=augment, train=loaders["train"], validate=validate),
-        settings=setup.settings | {"augment": asdict(augment), "preprocess": preprocess.to_dict()},
+        config=replace(setup.config, dataset=replace(setup.config.dataset, augment=augment)),
+        task=replace(setup.task, augment=augment),
+        settings=setup.settings | {"augment": asdict(augment)},
     )
 
 

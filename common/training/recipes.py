@@ -21,7 +21,7 @@ AUGMENTS = {
 }
 
 # Increase it when the default recipe changes: finished runs of a sweep are then not its runs any more
-CLEAN_VERSION = 5
+CLEAN_VERSION = 6
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
 TRIAL_STEPS, MIN_TRIALS = 25, 2  # of a recipe search; one trial has nothing to be compared with

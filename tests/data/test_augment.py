@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from common import Augment
 from common.data.augment.augment import AugmentParams, _grid, apply, eval_transform, sample_params
+from common.data.images.decode import stored_size
 from common.models.build import get_backbone
 
 ALL = Augment(crop=0.5, dihedral=True, shift=0.1, trivial=True)
@@ -57,11 +58,21 @@ def test_the_identity_resizes_as_evaluation_does() -> None:
 
 
 @pytest.mark.parametrize(("crop_pct", "top", "left"), [(None, 0, 0), (0.875, 2, 1), (0.5, 8, 5)])
-def test_evaluation_enlarges_the_center(crop_pct: float | None, top: int, left: int) -> None:
+def test_evaluation_enlarges_the_center_of_small_images(crop_pct: float | None, top: int, left: int) -> None:
     images = torch.rand(2, 3, 32, 20)
     preprocess = replace(get_backbone("resnet50").preprocess((32, 20)), crop_pct=crop_pct)
     center = images[:, :, top : 32 - top, left : 20 - left]
     torch.testing.assert_close(eval_transform(images, preprocess), F.interpolate(center, (32, 20), mode="bicubic"))
+
+
+@pytest.mark.parametrize("crop_pct", [0.5, 0.875, 0.925, None])
+def test_evaluation_crops_decoded_images_without_resizing(crop_pct: float | None) -> None:
+    for side in range(8, 300):
+        preprocess = replace(get_backbone("resnet50").preprocess((side, 24)), crop_pct=crop_pct)
+        height, width = stored_size(preprocess, None)
+        images = torch.rand(1, 3, height, width)
+        top, left = (height - side) // 2, (width - 24) // 2
+        assert torch.equal(eval_transform(images, preprocess), images[:, :, top : top + side, left : left + 24])
 
 
 def test_flip_mirrors_half_of_the_images() -> None:

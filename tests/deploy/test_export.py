@@ -1,18 +1,20 @@
 """What is exported says the same as the run's own network, and all that a user must know."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import nn
 
 import folder
 from common import main
 from common.__main__ import main as command
+from common.data.images.decode import stored_size
 from common.deploy import export
 from common.models.build import create_model, get_backbone
 from common.spec import Preprocess
@@ -39,9 +41,9 @@ def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.Capt
         command(["export", "out", "--format", kind])
         assert "largest logit difference from the original" in capsys.readouterr().out
     image = (run / "predictions.csv").read_text().splitlines()[1].split(",")[0]
-    pixels = np.asarray(Image.open(Path("images") / image).resize((32, 32), Image.Resampling.BILINEAR))
-    center = torch.from_numpy(pixels[2:30, 2:30].copy()).permute(2, 0, 1)[None].float()
-    batch = F.interpolate(center, (32, 32), mode="bicubic").div(255).repeat(3, 1, 1, 1).numpy()
+    pixels = np.array(ImageOps.fit(Image.open(Path("images") / image), (36, 36), Image.Resampling.BILINEAR))
+    center = torch.from_numpy(pixels[2:34, 2:34]).permute(2, 0, 1)[None].float()
+    batch = center.div(255).repeat(3, 1, 1, 1).numpy()
 
     import onnxruntime
     from safetensors import safe_open
@@ -51,17 +53,25 @@ def test_exported_files_reproduce_the_runs_logits(run: Path, capsys: pytest.Capt
     script = torch.jit.load("out/model.pt", _extra_files=extra)
     outputs = session.run(None, {"images": batch})[0], script(torch.from_numpy(batch)).detach().numpy()
     for logits in outputs:
-        np.testing.assert_allclose(logits, np.tile(expected(run, image), (3, 1)), atol=2e-2)  # Pillow rounds the crop
+        np.testing.assert_allclose(logits, np.tile(expected(run, image), (3, 1)), atol=1e-5)
     np.testing.assert_allclose(*outputs, atol=1e-5)
     with safe_open("out/model.safetensors", "pt") as file:
         told = [session.get_modelmeta().custom_metadata_map["about"], extra["about"], file.metadata()["about"]]
     for about in map(json.loads, told):
         assert about["classes"] == ["ant", "bee", "cow"] and about["backbone"] == "timm:test_resnet"
         assert about["preprocess"]["size"] == [32, 32] and about["temperature"] > 0
-        assert about["preprocess"]["crop"] == 0.875 and "crop_pct" not in about["preprocess"], "one crop for others"
+        assert about["preprocess"]["crop"] == 0.8888 and "crop_pct" not in about["preprocess"], "one crop for others"
     for about in map(json.loads, told[:2]):
         assert "normalised inside" in about["input"] and "temperature" in about["output"]
     assert "input" not in json.loads(told[2]), "weights alone do not normalise"
+
+
+@pytest.mark.parametrize("crop_pct", [0.5, 0.875, 0.925, None])
+def test_others_resize_to_the_size_of_decoded_images(crop_pct: float | None) -> None:
+    for side in range(8, 400):
+        preprocess = replace(get_backbone("resnet50").preprocess((side, side)), crop_pct=crop_pct)
+        crop = export.with_one_crop({"preprocess": preprocess, "native": None}).crop
+        assert int(side / crop) == stored_size(preprocess, None)[0], "as timm rounds it"
 
 
 class Windows(nn.Module):

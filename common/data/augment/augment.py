@@ -109,8 +109,10 @@ def eval_transform(images: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) -> (B, 3, *size), the input size of the network, with the resampling of training."""
-    return images if images.shape[2:] == size else F.interpolate(images, size, mode="bicubic")
+    """(B, 3, h, w) -> (B, 3, *size), the input size of the network, with the resampling of training where it enlarges."""
+    if images.shape[2:] == size:
+        return images
+    return F.interpolate(images, size, mode="bicubic", antialias=images.shape[2] > size[0])
 
 
 def _grid(affine: Tensor, size: tuple[int, int]) -> Tensor:

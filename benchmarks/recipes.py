@@ -6,8 +6,9 @@ Every run starts from ImageNet weights and is a line of `--out`: the score on va
 which chose nothing. Runs already there are skipped, so an interrupted benchmark continues. One thread; about six hours.
 The head `confident` is that of an earlier version: a probe of standardised features, its logits not softened.
 
-`--data` holds flowers102/ (complete), tiny/folder/ (50 class folders of Tiny ImageNet), eurosat/ and, for other stages, cub200_small/,
-cifar10_small/, plantvillage_sequence/ and ucmerced/ (complete).
+`--data` holds flowers102/ (complete), tiny/folder/ (class folders of Tiny ImageNet's first 50 classes with 70 training images each, class by
+class `rng.sample(sorted(names), 70)` of `rng = random.Random(0)`), eurosat/ and, for other stages, cub200_small/, cifar10_small/,
+plantvillage_sequence/ and ucmerced/ (complete).
 """
 
 import argparse

@@ -10,7 +10,7 @@ from ..metrics import cost
 from ..models import build
 from ..models.registry import Backbone
 from ..spec import Recipe, RunConfig
-from ..training import recipes
+from ..training import recipes, search_budget
 from ..training.autotune import Timing, step_times
 from ..training.device import Speed, is_out_of_memory
 
@@ -72,10 +72,7 @@ def training_seconds(
     """Of one run: the start of its head (seconds), its steps, its evaluations on validation, and what a search for its rate may cost."""
     if recipe.steps and cost.step_seconds is None:
         return None
-    searched = recipes.is_searched(run, build.get_backbone(run.model)) and not recipes.why_not_searched(
-        recipe, n_val, run.batch_size
-    )
-    steps = recipe.steps * (1 + recipes.SEARCH_COST * searched)
+    steps = recipe.steps * (1 + search_budget.expected_cost(run, build.get_backbone(run.model), recipe, n_val))
     n_evaluations = 1 + recipe.steps // recipe.eval_every
     return start + steps * (cost.step_seconds or 0.0) + n_evaluations * n_val / images_per_second
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..data.images.cache import content_hash
-from ..training import device, recipe_search, recipes
+from ..training import device, recipe_search, search_budget
 from ..training.cpu_kernels import move_to
 from ..training.recipes import MIN_VAL
 from .config import determining_settings
@@ -31,15 +31,15 @@ def search_recipe(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup:
         note = f"{n_val} validation images are too few to tell epochs apart: a linear probe may be as good (--protocol probe)"
         log({"note": note})
     trials = setup.settings["recipe_search"]
-    if trials is None and not config.resume and recipes.is_searched(config, setup.backbone):
-        if reason := recipes.why_not_searched(task.recipe, n_val, config.batch_size):
+    if trials is None and not config.resume and search_budget.is_wanted(config, setup.backbone):
+        if reason := search_budget.why_impossible(task.recipe, n_val, config.batch_size):
             lr, source = task.recipe.phases[0].lr, setup.settings["recipe_source"]
             origin = f"{source.replace('_', ' ')} for this network and recipe"
             log({"note": f"learning rate {lr:g} ({origin}), not searched: {reason}; --lr X sets another"})
             return setup
         n_classes, n_trials = (
             len(setup.dataset.samples.classes),
-            recipes.n_trials(task.recipe, n_val, config.batch_size),
+            search_budget.n_trials(task.recipe, n_val, config.batch_size),
         )
         with device.batch_errors(config.forward_size):
             trials = recipe_search.search(task, n_classes, partial(_initial_net, setup), _trial_key(setup), n_trials)

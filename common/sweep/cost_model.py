@@ -10,7 +10,7 @@ from ..recommend.text import format_duration
 from ..run.recorded_recipe import trials
 from ..run.results import RESULT, read_json
 from ..spec import PARTS
-from ..training.recipes import SEARCH_COST
+from ..training.search_budget import MAX_COST
 from .plan import Cell, image_passes
 
 Rates = dict[tuple[str, bool], float]  # (backbone, whether it is trained) -> seconds per image pass and pixel
@@ -42,7 +42,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
             result["last"]["step"] if trained else 0,
             result["batch_size"],
             recipe["eval_every"],
-            SEARCH_COST if trials(result) else 0.0,
+            MAX_COST if trials(result) else 0.0,
         )
         # of a resumed run, `train_seconds` covers all processes and `total_seconds` the last
         seconds = max(cost["total_seconds"], cost["train_seconds"])

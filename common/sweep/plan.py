@@ -14,7 +14,7 @@ from ..models.names import slug
 from ..models.registry import Backbone
 from ..run.results import format_train_size
 from ..spec import Phase, RunConfig, Samples, Split
-from ..training import recipes
+from ..training import recipes, search_budget
 
 # fields of `RunConfig` that determine the result, besides the data sheet, the split and the weights
 IDENTITY_FIELDS = (
@@ -100,11 +100,10 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     recipe = recipes.for_split(recipe, config, classes, *sizes[:2])
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    searched = recipes.is_searched(config, row) and not recipes.why_not_searched(recipe, sizes[1], config.batch_size)
-    rate = "searched" if searched else recipes.source(config, row)
+    search = search_budget.expected_cost(config, row, recipe, sizes[1])
+    rate = "searched" if search else recipes.source(config, row)
     if config.protocol == "clean" and not steps:
         rate = "untrained"
-    search = recipes.SEARCH_COST if rate == "searched" else 0.0
     model = slug(row.name).replace(".", "_")
     return Cell(
         name=f"{config.dataset.name}-{model}-s{config.seed}-{_identity(config, row, split.fingerprint)}",

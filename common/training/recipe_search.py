@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..files.disk_cache import cached
 from ..spec import Recipe
 from . import finetune as training
-from . import recipes
+from . import search_budget
 from .task import Task
 
 RATES = {"adamw": (1e-3, 3e-4, 1e-4, 3e-5), "sgd": (3e-3, 1e-3, 3e-4, 1e-4)}  # half decades
@@ -48,7 +48,9 @@ def search(
     def trial(lr: float) -> dict[str, Any]:
         recipe = with_rate(task.recipe, lr)
         recipe = replace(
-            recipe, phases=(replace(recipe.phases[0], steps=recipes.TRIAL_STEPS),), eval_every=recipes.TRIAL_STEPS
+            recipe,
+            phases=(replace(recipe.phases[0], steps=search_budget.TRIAL_STEPS),),
+            eval_every=search_budget.TRIAL_STEPS,
         )
 
         def train() -> dict[str, float | None]:
@@ -57,7 +59,11 @@ def search(
             return {"nll": nll, "seconds": time.perf_counter() - begin}
 
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
-        return {"lr": lr, "steps": recipes.TRIAL_STEPS, **(train() if key is None else cached("trials", key, train))}
+        return {
+            "lr": lr,
+            "steps": search_budget.TRIAL_STEPS,
+            **(train() if key is None else cached("trials", key, train)),
+        }
 
     rates, trials = RATES[task.recipe.phases[0].optimizer], []
 
@@ -70,7 +76,7 @@ def search(
             break
     if not beats_guess():
         raise UserError(
-            f"at every learning rate from {rates[0]:g} to {rates[-1]:g} the network is no better than a guess after {recipes.TRIAL_STEPS} steps: "
+            f"at every learning rate from {rates[0]:g} to {rates[-1]:g} the network is no better than a guess after {search_budget.TRIAL_STEPS} steps: "
             "pass a lower --lr"
         )
     return trials

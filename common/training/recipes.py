@@ -24,8 +24,6 @@ AUGMENTS = {
 CLEAN_VERSION = 6
 MIN_SHOTS = 5  # training images per class, in the mean: fine-tuning was not measured with fewer (docs/training.md)
 MIN_VAL = 10  # validation images: fewer rank learning rates and epochs by chance
-TRIAL_STEPS, MIN_TRIALS = 25, 2  # of a recipe search; one trial has nothing to be compared with
-SEARCH_COST = 1 / 4  # of a recipe search, at most, as a fraction of the run
 
 
 @dataclass(frozen=True)
@@ -225,26 +223,6 @@ def source(config: RunConfig, backbone: Backbone) -> str:
     if not measured or config.weights == "none" or other != ("adamw", "probe", "pretrained"):
         return "unmeasured"
     return "taken_over" if measured.network else "measured"
-
-
-def is_searched(config: RunConfig, backbone: Backbone) -> bool:
-    return config.lr == "auto" or (source(config, backbone) == "unmeasured" and not config.no_search)
-
-
-def why_not_searched(recipe: Recipe, n_val: int, batch_size: int) -> str:
-    """Why a search is impossible or too expensive; "": it is neither."""
-    if recipe.head_start != "probe":
-        return "the head starts at random"
-    if n_val < MIN_VAL:
-        return f"only {n_val} validation images"
-    return "" if n_trials(recipe, n_val, batch_size) >= MIN_TRIALS else "the run is too short"
-
-
-def n_trials(recipe: Recipe, n_val: int, batch_size: int) -> int:
-    """How many trials cost at most `SEARCH_COST` of the run; an evaluation costs a third of a step per batch."""
-    eval_steps = n_val / (3 * batch_size)
-    run = recipe.steps * (1 + eval_steps / recipe.eval_every)
-    return int(SEARCH_COST * run / (TRIAL_STEPS + eval_steps))
 
 
 def default_epochs(steps_per_epoch: int) -> int:

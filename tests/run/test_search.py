@@ -14,7 +14,7 @@ import folder
 from common import main
 from common.models.build import create_model, get_backbone
 from common.run.recorded_recipe import describe_recipe
-from common.training import recipe_search, recipes
+from common.training import recipe_search, recipes, search_budget
 from common.training.finetune import finetune
 
 N_TRIALS = 4
@@ -29,7 +29,7 @@ def search(
     torch.manual_seed(0)
     save_file(create_model(get_backbone("timm:test_resnet"), 3, None).state_dict(), tmp_path / "net.safetensors")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(recipes, "TRIAL_STEPS", 1)
+    monkeypatch.setattr(search_budget, "TRIAL_STEPS", 1)
     monkeypatch.setattr(recipe_search, "_nll", lambda trial: abs(trial["lr"] - 1e-4))
     images = class_tree(n=50)
 

@@ -16,7 +16,7 @@ from common.run.predictions import RunPredictions, write_confusion, write_predic
 from common.run.provenance import this_python
 from common.sweep import cost_model, job, priority, state, status, workers
 from common.sweep.sweep import Backend, sweep
-from common.training.recipes import SEARCH_COST
+from common.training.search_budget import MAX_COST
 
 BACKEND = Backend(workers=2, gpus=0, ray=None, cpu_only=True)
 RESULT = {  # of a run, as far as the cost model reads it
@@ -86,7 +86,7 @@ def test_the_estimate_counts_a_search(tmp_path: Path, key: str) -> None:
         folder.mkdir(parents=True)
         (folder / "result.json").write_text(json.dumps(RESULT | {key: found}))
         (rates[bool(found)],) = cost_model.fit(folder.parent, None).values()
-    assert rates[True] == pytest.approx(rates[False] / (1 + SEARCH_COST))
+    assert rates[True] == pytest.approx(rates[False] / (1 + MAX_COST))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from tiny import net, task
 
 from common.errors import UserError
 from common.spec import Phase, Recipe
-from common.training import recipe_search, recipes
+from common.training import recipe_search, search_budget
 from common.training.recipe_search import RATES, search
 from common.training.task import Task
 
@@ -21,7 +21,7 @@ FAILED, GOOD = 0.69, 0.5  # NLL of two classes; a guess has 0.693
 )
 def test_the_budget_is_a_quarter_of_the_run(steps: int, n_val: int, n_trials: int) -> None:
     recipe = Recipe(name="t", phases=(Phase(steps=steps, lr=1.0),), eval_every=30)
-    assert recipes.n_trials(recipe, n_val, batch_size=10) == n_trials
+    assert search_budget.n_trials(recipe, n_val, batch_size=10) == n_trials
 
 
 def search_with(
@@ -33,8 +33,8 @@ def search_with(
     def finetune(task: Task, log: object) -> SimpleNamespace:
         (phase,) = task.recipe.phases
         assert (phase.steps, task.recipe.eval_every, task.evaluate_first) == (
-            recipes.TRIAL_STEPS,
-            recipes.TRIAL_STEPS,
+            search_budget.TRIAL_STEPS,
+            search_budget.TRIAL_STEPS,
             False,
         )
         scales.append(scaler.get_scale())

@@ -18,7 +18,7 @@ from common.cli import catalog
 from common.cli.parse import make_config, parse
 from common.models.build import get_backbone
 from common.spec import Published, Recipe
-from common.training import recipes
+from common.training import recipes, search_budget
 
 
 def test_settings_of_the_published_code() -> None:
@@ -155,4 +155,4 @@ def test_options_change_parts_of_the_recipe(class_tree) -> None:
 )
 def test_what_is_not_searched_says_why(head_start: str, steps: int, n_val: int, reason: str) -> None:
     recipe = replace(recipes.clean(1, steps, 1e-3, pretrained=True), head_start=head_start)
-    assert recipes.why_not_searched(recipe, n_val, batch_size=32) == reason
+    assert search_budget.why_impossible(recipe, n_val, batch_size=32) == reason

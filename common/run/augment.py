@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..transfer.linear_probe import FOLDS
 from ..transfer.orientation import has_orientation, measure, turned_features
 from ..transfer.small_network import local_extractor
 from .groups import group_indices
-from .setup import Setup, with_augment
+from .setup import Setup
 
 FORMAT = 2  # of the cached figures: increase it when they would differ
 MIN_IMAGES, MAX_IMAGES = 400, 600  # outside test; with fewer, flowers look as free of an orientation as aerial images
@@ -39,8 +39,13 @@ def choose_augment(setup: Setup, log: Callable[[dict[str, Any]], None]) -> Setup
     turns = orientation is not None and not has_orientation(orientation)
     if turns:
         log({"note": _format(orientation)})
-    setup = with_augment(setup, replace(augment, dihedral=turns))
-    return replace(setup, settings=setup.settings | {"orientation": orientation})
+    augment = replace(augment, dihedral=turns)
+    return replace(
+        setup,
+        config=replace(setup.config, dataset=replace(setup.config.dataset, augment=augment)),
+        task=replace(task, augment=augment),
+        settings=setup.settings | {"augment": asdict(augment), "orientation": orientation},
+    )
 
 
 def _format(orientation: dict[str, Any]) -> str:

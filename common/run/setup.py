@@ -16,7 +16,7 @@ from ..data.loader import Batches
 from ..metrics import classification, cost
 from ..models import build, weights
 from ..models.registry import Backbone
-from ..spec import Augment, RunConfig
+from ..spec import RunConfig
 from ..training import autotune, checkpoint, device, heartbeat, recipes
 from ..training.cpu_kernels import move_to
 from ..training.evaluate import evaluate
@@ -172,15 +172,6 @@ def _validation(config: RunConfig, part: str, selection: Batches, metric: str, a
         return scores[metric], {f"{part}_{name}": value for name, value in scores.items()}
 
     return validate
-
-
-def with_augment(setup: Setup, augment: Augment) -> Setup:
-    return replace(
-        setup,
-        config=replace(setup.config, dataset=replace(setup.config.dataset, augment=augment)),
-        task=replace(setup.task, augment=augment),
-        settings=setup.settings | {"augment": asdict(augment)},
-    )
 
 
 def resume(setup: Setup) -> Setup:

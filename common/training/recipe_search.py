@@ -46,12 +46,8 @@ def search(
     """
 
     def trial(lr: float) -> dict[str, Any]:
-        recipe = with_rate(task.recipe, lr)
-        recipe = replace(
-            recipe,
-            phases=(replace(recipe.phases[0], steps=search_budget.TRIAL_STEPS),),
-            eval_every=search_budget.TRIAL_STEPS,
-        )
+        recipe, steps = with_rate(task.recipe, lr), search_budget.TRIAL_STEPS
+        recipe = replace(recipe, phases=(replace(recipe.phases[0], steps=steps),), eval_every=steps)
 
         def train() -> dict[str, float | None]:
             begin = time.perf_counter()
@@ -59,11 +55,7 @@ def search(
             return {"nll": nll, "seconds": time.perf_counter() - begin}
 
         key = cache_key and {**cache_key, "recipe": asdict(recipe)}
-        return {
-            "lr": lr,
-            "steps": search_budget.TRIAL_STEPS,
-            **(train() if key is None else cached("trials", key, train)),
-        }
+        return {"lr": lr, "steps": steps, **(train() if key is None else cached("trials", key, train))}
 
     rates, trials = RATES[task.recipe.phases[0].optimizer], []
 

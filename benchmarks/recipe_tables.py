@@ -127,7 +127,7 @@ def mirrored() -> str:
         if (
             "test_mirrored_top1" in run
             and run["config"]["steps"] == DEFAULT["steps"]
-            and "weights" not in run["config"]
+            and not {"weights", "crop_pct"} & run["config"].keys()
         ):
             found[run["data"]].append(run)
     rows, every = [], []

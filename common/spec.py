@@ -145,7 +145,7 @@ class Preprocess:
 
     size: tuple[int, int]  # (H, W) in pixels
     crop: float  # fraction of the shorter side kept by the center crop, when images are decoded
-    crop_pct: float | None = None  # fraction of the decoded sides that evaluation sees, up to whole pixels; None: 1
+    crop_pct: float | None = None  # fraction of the decoded sides that evaluation sees, in whole pixels; None: 1
     interpolation: Literal["bilinear", "bicubic"]
     squash: bool = False  # resize to `size` without keeping the aspect ratio
     mean: tuple[float, float, float]  # of pixel values in 0..1

@@ -139,7 +139,7 @@ def _add_recipe(group: argparse._ArgumentGroup) -> None:
                        help="data augmentation: the data sheet's, none, TrivialAugmentWide, CIFAR's, or random crops, mirrored (flip) or with all "
                             "symmetries of the square (dihedral), for aerial images and microscopy (default: the data sheet's; from scratch CIFAR's)")
     group.add_argument("--crop_pct", type=float, metavar="X",
-                       help="center crop in evaluation, as a fraction of both sides, enlarged to the input size "
+                       help="center crop in evaluation, as a fraction of both sides; images are decoded larger by its margins "
                             "(default: the mean side of training's crops: 0.875, 0.925 or 1)")
     group.add_argument("--seed", type=int, default=0, metavar="N",
                        help="seed of validation split, order, augmentation, random weights and bootstrap (default: %(default)s)")

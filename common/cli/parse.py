@@ -29,7 +29,7 @@ RANGES = {
     "weight_decay": (lambda x: 0 <= x < 100, "0 or more, such as 5e-4"),
     "layer_decay": (lambda x: 0 < x <= 1, "more than 0 and at most 1, such as 0.75"),
     "label_smoothing": (lambda x: 0 <= x < 1, "0 or more and less than 1, such as 0.1"),
-    "crop_pct": (lambda x: 0.5 <= x <= 1, "0.5 to 1, such as 0.875"),
+    "crop_pct": (lambda x: 0.8 <= x <= 1, "0.8 to 1, such as 0.875"),
     "mixup_alpha": (lambda x: 0 <= x < 100, "0 or more, such as 0.2"),
     "ema_decay": (lambda x: 0 <= x < 1, "0 or more and less than 1, such as 0.99"),
     "fraction": (lambda x: 0 < x <= 1, "more than 0 and at most 1, such as 0.1"),

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ..data.images.decode import stored_size
 from ..data.loader import Batches, pixels_to_device
 from ..errors import UserError
 from ..metrics import cost
@@ -91,8 +92,9 @@ def bench(
     accelerator = device.make_accelerator(device_name, precision, backbone.cpu_bf16)
     net = build.create_model(backbone, CLASSES, None, size=size)
     macs = cost.macs(net, size)
+    preprocess = replace(backbone.preprocess(size), crop_pct=recipes.mean_crop(AUGMENT.crop))
     with tempfile.TemporaryFile() as file, device.batch_errors(batch_size):
-        real = _random_batches(file, backbone.preprocess(size), batch_size, steps, accelerator.device)
+        real = _random_batches(file, preprocess, batch_size, steps, accelerator.device)
         synthetic_records, real_records = _train_alternately(net, backbone, (SyntheticBatches(real), real), accelerator)
         peak = cost.peak_memory(accelerator.device)
     rates, synthetic_rates = (
@@ -126,7 +128,7 @@ def _random_batches(
 ) -> Batches:
     """An epoch of `steps` steps, its pixels in `file`."""
     n = steps * batch_size
-    pixels = np.memmap(file, np.uint8, "w+", shape=(n, *preprocess.size, 3))
+    pixels = np.memmap(file, np.uint8, "w+", shape=(n, *stored_size(preprocess, None), 3))
     pixels[:] = np.random.default_rng(0).integers(0, 256, pixels.shape[1:], np.uint8)
     return Batches(
         pixels=pixels_to_device(pixels, target),

@@ -86,7 +86,7 @@ def write_verified(net: "nn.Module", card: dict[str, Any], kind: str, out: Path)
 def with_one_crop(card: dict[str, Any]) -> Preprocess:
     """For programs that crop once: the part of an image that evaluation sees in `crop` alone, without `crop_pct`.
 
-    Rounded down a little: timm resizes to the whole pixels of size / crop.
+    Rounded down, so that timm, which truncates size / crop, resizes to exactly `stored_size`.
     """
     preprocess = card["preprocess"]
     size = stored_size(preprocess, card["native"])

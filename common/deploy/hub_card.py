@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from ..data.images.decode import eval_margins, stored_size
 from ..errors import UserError, printable
 from ..run.per_class import class_scores
 from ..run.predictions import read_predictions
@@ -48,6 +49,7 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         recipe=_recipe_rows(result),
         classes=model.card["classes"],
         preprocess=with_one_crop(model.card),
+        enlarged_from=_enlarged_from(model.card),
         temperature=model.card.get("temperature"),
         scores=[_score_row(name, score) for name, score in result["test"].items() if name in HUB_METRICS],
         baselines=format_baselines(result["baselines"], result["metric"]) if "baselines" in result else None,
@@ -55,6 +57,13 @@ def render_card(run_folder: Path, model: TrainedModel, result: dict[str, Any], l
         loader=inspect.getsource(load).rstrip(),
         load=load.__name__,
     )
+
+
+def _enlarged_from(card: dict[str, Any]) -> tuple[int, int] | None:
+    """(H, W) of the images whose center evaluation enlarges; None: it crops without resizing."""
+    preprocess = card["preprocess"]
+    stored = tuple(stored_size(preprocess, card["native"]))
+    return stored if any(eval_margins(stored, preprocess)) and stored != stored_size(preprocess, None) else None
 
 
 def _recipe_rows(result: dict[str, Any]) -> list[tuple[str, str]]:

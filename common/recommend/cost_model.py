@@ -72,7 +72,8 @@ def training_seconds(
     """Of one run: the start of its head (seconds), its steps, its evaluations on validation, and what a search for its rate may cost."""
     if recipe.steps and cost.step_seconds is None:
         return None
-    steps = recipe.steps * (1 + search_budget.expected_cost(run, build.get_backbone(run.model), recipe, n_val))
+    searched = search_budget.is_expected(run, build.get_backbone(run.model), recipe, n_val)
+    steps = recipe.steps * (1 + search_budget.MAX_COST * searched)
     n_evaluations = 1 + recipe.steps // recipe.eval_every
     return start + steps * (cost.step_seconds or 0.0) + n_evaluations * n_val / images_per_second
 

@@ -20,7 +20,7 @@ from .trained_on import seen_caveats
 if TYPE_CHECKING:
     from ..transfer.features import Extractor
 
-FORMAT = 2  # of the cached scores: increase it when they would differ
+FORMAT = 3  # of the cached scores: increase it when they would differ
 MAX_TRAIN, MAX_TEST = 1000, 500  # images, sampled
 NOT_SCORES = ("nll", "ece")
 

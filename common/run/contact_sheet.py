@@ -1,7 +1,7 @@
 """A contact sheet: images of every class as the network receives them, above the same images augmented."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..data.images.decode import decode
 from ..errors import UserError
 from ..files.atomic import atomic_write
 from ..spec import Augment, Preprocess, RunConfig
+from ..training.recipes import mean_crop
 from .fonts import font_for
 
 PER_CLASS = ((12, 4), (60, 2))  # (up to this many classes, images of each); one image for more classes
@@ -56,11 +57,12 @@ def of_report(report: Report) -> SheetImages:
         raise UserError("--sheet: none of the images can be read")
     labels = np.asarray(samples.labels)
     positions = sample_positions(labels, [i for i in readable if report.parts[i] != "test"] or readable)
+    preprocess = replace(report.preprocess, crop_pct=mean_crop(dataset.augment.crop))
     return SheetImages(
-        pixels=decode([samples.images[i] for i in positions], report.preprocess, dataset.native)[0],
+        pixels=decode([samples.images[i] for i in positions], preprocess, dataset.native)[0],
         labels=labels[positions],
         classes=samples.classes,
-        preprocess=report.preprocess,
+        preprocess=preprocess,
         augment=dataset.augment,
     )
 

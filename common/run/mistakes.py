@@ -1,5 +1,6 @@
 """The most confident mistakes on the test images, each beside the regions that support the wrong class."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from .results import MISTAKES
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from ..data.loader import Batches
 
 N_MISTAKES = 12  # shown
 
@@ -33,26 +36,31 @@ def write_mistakes(
     if not len(wrong):
         return
     captions = [f"{names[test.labels[i]]}\npred: {names[predicted[i]]}, {100 * confidence[i]:.0f} %" for i in wrong]
-    if net is None:
-        images = [dataset.pixels[i] for i in positions[wrong]]
-    else:
-        images = _explained(net, dataset, positions[wrong], predicted[wrong])
+    batches = _batches(dataset, positions[wrong], predicted[wrong])
+    images = [batches.display(i) for i in range(len(wrong))] if net is None else _explained(net, batches)
     with atomic_write(folder / MISTAKES) as part:
         plots.mistakes(part, images, captions, f"Most confident errors: {title}")
 
 
-def _explained(net: "nn.Module", dataset: LoadedDataset, indices: np.ndarray, classes: np.ndarray) -> list[np.ndarray]:
-    """(H, 2 W, 3) uint8 per image, one at a time: a gradient of more may need more memory than a training step."""
-    from ..data.loader import Batches
-    from ..models.explain import explained_pictures
+def _batches(dataset: LoadedDataset, indices: np.ndarray, classes: np.ndarray) -> "Batches":
+    """One image at a time: a gradient of more may need more memory than a training step."""
+    import torch
 
-    device = next(net.parameters()).device
-    batches = Batches(
+    from ..data.loader import Batches
+
+    return Batches(
         pixels=dataset.pixels,
         indices=indices,
         labels=classes,
         preprocess=dataset.preprocess,
         batch_size=1,
-        device=device,
+        device=torch.device("cpu"),
     )
+
+
+def _explained(net: "nn.Module", batches: "Batches") -> list[np.ndarray]:
+    """(H, 2 W, 3) uint8 per image."""
+    from ..models.explain import explained_pictures
+
+    batches = replace(batches, device=next(net.parameters()).device)
     return [np.asarray(picture) for picture in explained_pictures(net.eval(), batches)]

@@ -52,7 +52,7 @@ def run(config: RunConfig, log: Log) -> dict[str, Any] | None:
     setup = build_setup(config, backbone, dataset)
     log = log if setup.main_process else lambda record: None
     setup = search_recipe(choose_augment(setup, log), log)
-    config, dataset = setup.config, setup.dataset
+    config = setup.config
     if config.resume:
         setup = resume(setup)
     records = setup.saved["progress"]["records"] if setup.saved else []

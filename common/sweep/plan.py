@@ -100,8 +100,8 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
     recipe = recipes.from_config(config, row, max(1, len(split.train) // config.batch_size))
     recipe = recipes.for_split(recipe, config, classes, *sizes[:2])
     steps = sum(_expected_steps(phase, recipe.eval_every) for phase in recipe.phases)
-    search = search_budget.expected_cost(config, row, recipe, sizes[1])
-    rate = "searched" if search else recipes.source(config, row)
+    searched = search_budget.is_expected(config, row, recipe, sizes[1])
+    rate = "searched" if searched else recipes.source(config, row)
     if config.protocol == "clean" and not steps:
         rate = "untrained"
     model = slug(row.name).replace(".", "_")
@@ -117,7 +117,9 @@ def _make_cell(run: PlannedRun, split: Split, classes: int) -> Cell:
         args=run.args,
         batch_size=config.batch_size,
         micro_bs=config.micro_bs or config.batch_size,
-        image_passes=image_passes(sizes, steps, config.batch_size, recipe.eval_every, search),
+        image_passes=image_passes(
+            sizes, steps, config.batch_size, recipe.eval_every, search_budget.MAX_COST * searched
+        ),
         pixels=config.image_size[0] * config.image_size[1],
     )
 

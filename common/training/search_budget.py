@@ -5,7 +5,7 @@ from ..spec import Recipe, RunConfig
 from . import recipes
 
 TRIAL_STEPS, MIN_TRIALS = 25, 2  # one trial has nothing to be compared with
-MAX_COST = 1 / 4  # of all trials, as a fraction of the run's
+MAX_COST = 1 / 4  # of all trials, as a fraction of the run's cost
 
 
 def is_wanted(config: RunConfig, backbone: Backbone) -> bool:
@@ -22,10 +22,9 @@ def why_impossible(recipe: Recipe, n_val: int, batch_size: int) -> str:
     return "" if n_trials(recipe, n_val, batch_size) >= MIN_TRIALS else "the run is too short"
 
 
-def expected_cost(config: RunConfig, backbone: Backbone, recipe: Recipe, n_val: int) -> float:
-    """Of the search that a run will make, at most, as a fraction of the run's; 0: it makes none."""
-    searched = is_wanted(config, backbone) and not why_impossible(recipe, n_val, config.batch_size)
-    return MAX_COST if searched else 0.0
+def is_expected(config: RunConfig, backbone: Backbone, recipe: Recipe, n_val: int) -> bool:
+    """Whether a run will search."""
+    return is_wanted(config, backbone) and not why_impossible(recipe, n_val, config.batch_size)
 
 
 def n_trials(recipe: Recipe, n_val: int, batch_size: int) -> int:

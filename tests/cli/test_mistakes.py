@@ -26,7 +26,7 @@ from common import main
         (("--weight_decay", -1), "--weight_decay -1.0: expected 0 or more"),
         (("--layer_decay", 0), "--layer_decay 0.0: expected more than 0 and at most 1"),
         (("--label_smoothing", 1), "--label_smoothing 1.0: expected 0 or more and less than 1"),
-        (("--crop_pct", 0.4), "--crop_pct 0.4: expected 0.5 to 1"),
+        (("--crop_pct", 0.4), "--crop_pct 0.4: expected 0.8 to 1"),
         (("--mixup_alpha", -0.2), "--mixup_alpha -0.2: expected 0 or more"),
         (("--ema_decay", "nan"), "--ema_decay nan: expected 0 or more and less than 1"),
         (("--resume", "runs/none"), "no run to resume in runs/none: expected its options.yaml"),

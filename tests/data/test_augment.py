@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from common import Augment
-from common.data.augment.augment import AugmentParams, _grid, apply, eval_transform, sample_params
+from common.data.augment.augment import AugmentParams, _grid, apply, eval_transform, resize, sample_params
 from common.data.images.decode import stored_size
 from common.models.build import get_backbone
 
@@ -73,6 +73,14 @@ def test_evaluation_crops_decoded_images_without_resizing(crop_pct: float | None
         images = torch.rand(1, 3, height, width)
         top, left = (height - side) // 2, (width - 24) // 2
         assert torch.equal(eval_transform(images, preprocess), images[:, :, top : top + side, left : left + 24])
+
+
+@pytest.mark.parametrize("size", [(16, 8), (8, 16)])
+def test_reducing_averages(size: tuple[int, int]) -> None:
+    """Stripes of one pixel become gray."""
+    stripes = torch.tensor([0.0, 1.0]).repeat(8).expand(1, 3, 16, 16)
+    stripes = stripes if size == (16, 8) else stripes.mT
+    assert resize(stripes, size)[:, :, 2:-2, 2:-2].sub(0.5).abs().max() < 0.1
 
 
 def test_flip_mirrors_half_of_the_images() -> None:

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 import pytest
 import timm
 import torch
@@ -117,22 +118,48 @@ def test_the_card(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("squash", [False, True])
-@pytest.mark.parametrize("native", [None, (8, 8)])
+@pytest.mark.parametrize("native", [None, (16, 16)])
 def test_the_cards_code_shows_what_evaluation_sees(
     tmp_path: Path, squash: bool, native: tuple[int, int] | None
 ) -> None:
-    """A ramp of two grays: the mean of the network's input depends on the crop alone."""
     run = make_run(tmp_path / "run", "timm:test_resnet", 32, squash=squash, native=native)
     card, net = read_model_card(run / "best.safetensors"), Recorder()
-    image = Image.new("RGB", native or (60, 40))
-    image.paste("white", (image.width - image.width // 8, 0, image.width, image.height))
-    image.save(tmp_path / "photo.png")
-    pixels, _ = decode([str(tmp_path / "photo.png")], card["preprocess"], native)
-    expected = eval_transform(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, card["preprocess"])
+    waves(*(native or (60, 40))).save(tmp_path / "photo.png")
     command(["export", str(run), "--format", "hub", "-o", str(tmp_path / "hub")])
     exec(blocks(tmp_path / "hub")[1].replace("photo.jpg", str(tmp_path / "photo.png")), {"net": net})
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (card["preprocess"].mean, card["preprocess"].std))
-    assert (net.images[0] * std + mean).mean() == pytest.approx(expected.mean().item(), abs=0.01)
+    difference = net.images[0] * std + mean - seen_in_evaluation(tmp_path / "photo.png", card)
+    assert difference.abs().mean() < (0.03 if native else 0.01), "half a pixel at the edge: 0.02"
+    sentence = "images of 16x16 pixels whose center was enlarged"
+    assert (sentence in (tmp_path / "hub" / "README.md").read_text("utf-8")) == bool(native)
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [((90, 90), 1e-5), ((90, 60), 0.1)])
+def test_timms_transform_shows_what_evaluation_sees(tmp_path: Path, size: tuple[int, int], tolerance: float) -> None:
+    """Of a rectangle timm crops whole pixels, half a pixel off."""
+    run = make_run(tmp_path / "run", "timm:test_resnet", 32)
+    waves(*size).save(tmp_path / "photo.png")
+    command(["export", str(run), "--format", "hub", "-o", str(tmp_path / "hub")])
+    net = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True)
+    config = timm.data.resolve_model_data_config(net)
+    images = timm.data.create_transform(**config | {"mean": (0, 0, 0), "std": (1, 1, 1)})(
+        Image.open(tmp_path / "photo.png")
+    )
+    expected = seen_in_evaluation(tmp_path / "photo.png", read_model_card(run / "best.safetensors"))
+    assert (images - expected).abs().mean() < tolerance
+
+
+def waves(width: int, height: int) -> Image.Image:
+    """A picture that differs from itself a pixel on."""
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    gray = 127.5 + 127.5 * np.sin(2 * np.pi * (x + y) / 14)
+    return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+
+
+def seen_in_evaluation(path: Path, card: dict) -> torch.Tensor:
+    """(3, H, W) in 0..1."""
+    pixels, _ = decode([str(path)], card["preprocess"], card["native"])
+    return eval_transform(torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255, card["preprocess"])[0]
 
 
 class Recorder:

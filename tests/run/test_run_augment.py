@@ -12,6 +12,7 @@ from tiny import TINY
 import folder
 from common import main
 from common.run import augment as run_augment
+from common.run.results import read_model_card
 from common.training.recipes import AUGMENTS
 
 ONE_STEP = [*TINY[:-2], "--steps", "1", "--data_dir", "photos", "--out"]
@@ -39,13 +40,15 @@ def test_they_are_turned(noise: None, quick_intervals: None, capsys, monkeypatch
     augment, found = augment_of("one")
     assert augment == asdict(AUGMENTS["flip"]) | {"dihedral": True} and found["n"] == 48 and found["top1_turned"] > 0.95
     (line,) = [text for text in capsys.readouterr().err.splitlines() if "no orientation" in text]
-    assert line.endswith("training adds quarter turns (--augment flip: none)")
+    assert line.endswith("training adds quarter turns (--augment flip trains without)")
 
     monkeypatch.setattr(run_augment, "measure", None)
     main(folder.DATASET, [*ONE_STEP, "two", "--seed", "1", "--image_size", "48"])  # from the cache
     assert augment_of("two") == (augment, found)
     main(folder.DATASET, [*ONE_STEP, "flips", "--augment", "flip"])
     assert augment_of("flips") == (asdict(AUGMENTS["flip"]), None)
+    crops = {read_model_card(Path(out, "best.safetensors"))["preprocess"].crop_pct for out in ("one", "two", "flips")}
+    assert crops == {0.875}, "turns do not change what was decoded"
 
 
 def test_few_images_are_not(noise: None, quick_intervals: None, capsys) -> None:

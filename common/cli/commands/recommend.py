@@ -89,7 +89,7 @@ def _add_effort(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tolerance", type=float, default=0.3, metavar="X",
                        help="expected loss against the best, in points, at which the fine-tuning of --budget ends (default: %(default)s)")
     group.add_argument("--finetune", type=int, metavar="K",
-                       help="then fine-tune the K of the lowest expected loss and compare them on the test images, beyond the time of --budget")
+                       help="then fine-tune the K of the lowest expected loss and compare them on the test images; this takes time in addition to --budget")
     group.add_argument("--seed", type=int, default=0, metavar="N",
                        help="of folds, samples and random weights (default: 0)")
 # fmt: on

@@ -1,7 +1,7 @@
 """Data augmentation of a whole batch on its device, reproducible per sample.
 
-TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size: before upsampling, as in the
-paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
+TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size, which CIFAR's native one
+is, as in the paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
 together with the resize to the network's input size. The parameters of sample i in epoch e depend only on (seed, e, i),
 not on the batch size, the device or the number of processes.
 
@@ -109,10 +109,11 @@ def eval_transform(images: Tensor, preprocess: Preprocess) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """(B, 3, h, w) -> (B, 3, *size), the input size of the network, with the resampling of training where it enlarges."""
+    """(B, 3, h, w) -> (B, 3, *size), the input size of the network, with the resampling of training; antialiased where it reduces."""
     if images.shape[2:] == size:
         return images
-    return F.interpolate(images, size, mode="bicubic", antialias=images.shape[2] > size[0])
+    reduces = any(old > new for old, new in zip(images.shape[2:], size, strict=True))
+    return F.interpolate(images, size, mode="bicubic", antialias=reduces)
 
 
 def _grid(affine: Tensor, size: tuple[int, int]) -> Tensor:

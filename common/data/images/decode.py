@@ -96,9 +96,9 @@ def _allocate(shape: tuple[int, ...]) -> "np.ndarray":
 
 
 def stored_size(preprocess: Preprocess, native: tuple[int, int] | None) -> tuple[int, int]:
-    """(H, W) of decoded images: the input size of the network and the margins that evaluation crops.
+    """(H, W) of decoded images: the input size of the network plus the margins that evaluation crops.
 
-    The `native` size where that is smaller: batches are then resized on the device, which keeps 60,000 CIFAR images at 184 MB.
+    The `native` size if it is no larger than that: batches are then resized on the device, which keeps 60,000 CIFAR images at 184 MB.
     """
     seen = preprocess.crop_pct or 1
     height, width = (side + 2 * round(side * (1 / seen - 1) / 2) for side in preprocess.size)

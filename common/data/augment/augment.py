@@ -1,7 +1,7 @@
 """Data augmentation of a whole batch on its device, reproducible per sample.
 
-TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size, which CIFAR's native one
-is, as in the paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
+TrivialAugmentWide, where the data sheet or the user sets it, comes first, at the stored size: CIFAR's own 32 x 32 pixels, as
+in the paper. Flips, symmetries, shifts and crops are affine maps of the image's coordinates (-1..1): one resampling applies them
 together with the resize to the network's input size. The parameters of sample i in epoch e depend only on (seed, e, i),
 not on the batch size, the device or the number of processes.
 

@@ -52,7 +52,7 @@ def _format(orientation: dict[str, Any]) -> str:
     return (
         f"the images have no orientation: of {orientation['n']} images a probe predicts the rotation of {100 * orientation['rotation']:.0f} % (chance: 25 %), and the class of "
         f"{100 * orientation['top1_turned']:.0f} % when rotated, of {100 * orientation['top1']:.0f} % as they are; training adds quarter turns "
-        "(--augment flip trains without)"
+        "(--augment flip trains without them)"
     )
 
 

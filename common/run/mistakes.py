@@ -43,7 +43,7 @@ def write_mistakes(
 
 
 def _batches(dataset: LoadedDataset, indices: np.ndarray, classes: np.ndarray) -> "Batches":
-    """One image at a time: a gradient of more may need more memory than a training step."""
+    """The images as batches of one: the gradient of more may need more memory than a training step."""
     import torch
 
     from ..data.loader import Batches

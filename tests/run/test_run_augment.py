@@ -40,7 +40,7 @@ def test_they_are_turned(noise: None, quick_intervals: None, capsys, monkeypatch
     augment, found = augment_of("one")
     assert augment == asdict(AUGMENTS["flip"]) | {"dihedral": True} and found["n"] == 48 and found["top1_turned"] > 0.95
     (line,) = [text for text in capsys.readouterr().err.splitlines() if "no orientation" in text]
-    assert line.endswith("training adds quarter turns (--augment flip trains without)")
+    assert line.endswith("training adds quarter turns (--augment flip trains without them)")
 
     monkeypatch.setattr(run_augment, "measure", None)
     main(folder.DATASET, [*ONE_STEP, "two", "--seed", "1", "--image_size", "48"])  # from the cache

@@ -16,10 +16,10 @@ from ..models import build
 from ..run.groups import group_indices
 from ..spec import RunConfig, Samples, Split
 from ..transfer import linear_probe
-from .text import SKEW
 
 ROUND_FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # of the images, in the rounds before the last
 MIN_PER_CLASS = 10  # images of a class in a round, on average
+SKEW = 1.5  # largest class, relative to the mean class, above which balanced accuracy is the metric
 MIN_GROUPS = 3  # in a round, for nested cross-validation
 
 

@@ -1,13 +1,10 @@
 """A race as text: its runs, the backbone to use, the expected gain of more time."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ..run.results import METRICS
-from .text import format_budget, format_duration
+from .text import Row, format_budget, format_duration, points
 from .value import OPEN
-
-Row = Mapping[str, Any]
 
 
 def format_race(race: Row, metric: str, budget: float) -> str:
@@ -21,7 +18,7 @@ def format_race(race: Row, metric: str, budget: float) -> str:
         runs = ", ".join(f"{n} of {float(part) * 100:.0f} %" for part, n in row["runs"].items() if n)
         lines.append(
             f"   {row['name']:{width}} {100 * row['score']:5.1f} % {_longest(row)}; P(best) {row['p_best']:.2f}, expected loss "
-            f"{_points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
+            f"{points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
         )
     lines += [f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None]
     return "\n".join([*lines, advice(race)])
@@ -30,13 +27,15 @@ def format_race(race: Row, metric: str, budget: float) -> str:
 def advice(race: Row) -> str:
     """The candidate to take, its expected loss, and what more time would buy."""
     first = race["backbones"][0]
-    take = f"Take {first['name']}: expected loss against the best {_points(first['regret'])}, P(best) {first['p_best']:.2f}"
+    take = (
+        f"Take {first['name']}: expected loss against the best {points(first['regret'])}, P(best) {first['p_best']:.2f}"
+    )
     more = race["more"]
     if race["ended"] == "tolerance":
-        return f"{take}; the tolerance of {_points(race['tolerance'])} is reached."
+        return f"{take}; the tolerance of {points(race['tolerance'])} is reached."
     if race["ended"] == "exhausted" or not more or more["regret"] > 0.95 * first["regret"]:
         return f"{take}; more time would hardly lower it."
-    return f"{take}; {format_duration(more['seconds'])} more would bring it to {_points(more['regret'])}."
+    return f"{take}; {format_duration(more['seconds'])} more would bring it to {points(more['regret'])}."
 
 
 def format_too_small(race: Row, budget: float) -> str:
@@ -59,7 +58,7 @@ def _title(race: Row, metric: str) -> str:
     )
     return (
         f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images "
-        f"held out of each run (no test image); between lengths a network's place changes by about {_points(race['between_rungs'])} ({source}){seeds}. "
+        f"held out of each run (no test image); between lengths a network's place changes by about {points(race['between_rungs'])} ({source}){seeds}. "
         f"{_rates(race['backbones'])}The scores are of runs of different lengths on different images: compare expected losses."
     )
 
@@ -86,7 +85,7 @@ def _reason(row: Row, race: Row) -> str:
     if row["failed"]:
         return "out: its runs fail"
     if row["p_best"] < OPEN:
-        return f"not run: ruled out, P(best) {row['p_best']:.3f}, expected loss {_points(row['regret'])}"
+        return f"not run: ruled out, P(best) {row['p_best']:.3f}, expected loss {points(row['regret'])}"
     p_best = f"P(best) {row['p_best']:.2f}"
     if race["ended"] == "tolerance":
         return f"not run: the tolerance was reached without it; {p_best}"
@@ -98,7 +97,3 @@ def _reason(row: Row, race: Row) -> str:
         return f"not run: {cost}, and the race had {format_duration(max(0, allowed))}; {p_best}"
     until = f", until {format_duration(max(0, left))} were left; {cost}" if needed > left else f"; {cost}"
     return f"not run: others lowered the loss by more per second{until}; {p_best}"
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:.1f} points"

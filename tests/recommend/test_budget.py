@@ -13,7 +13,7 @@ from folders import SMALL, TINY, class_folders, noise, run_recommend
 import folder
 from common.cli.parse import make_config, parse
 from common.models import build
-from common.recommend import cost_model, dataset, probe, recommend
+from common.recommend import cost_model, dataset, halving, probe, recommend
 from common.transfer.features import Features
 
 NO_RACE = ("--tolerance", "100")  # probes have half of the budget
@@ -74,7 +74,7 @@ def test_a_budget_drops_the_worst_but_two(monkeypatch: pytest.MonkeyPatch, capsy
     assert dropped["images"] == 40 and answer["images"] == 320 and answer["race"]["backbones"]
     printed = capsys.readouterr()
     assert "is dropped: probe top-1" in printed.err and "2 of 3 backbones were compared on 320 of 320 " in printed.out
-    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * (280 + 280 + recommend.COST_IMAGES))
+    assert answer["full_comparison"]["budget_seconds"] == pytest.approx(2 * (280 + 280 + halving.COST_IMAGES))
     assert "Only one candidate" not in printed.out
     answer = run_recommend(*options, "--budget", "20h")
     assert len(answer["backbones"]) == 3 and answer["full_comparison"] is None

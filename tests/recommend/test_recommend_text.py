@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from common.models.names import short_names, shorten
-from common.recommend import finalists, text
+from common.recommend import advice_text, finalists, finals_text, table_text, text
 from common.recommend.finetuned_order import format_prediction
 
 ROW = {
@@ -14,7 +14,7 @@ ROW = {
 
 
 def advice(*rows: dict) -> str:
-    return text.format_advice({"metric": "top1", "images": 100, "backbones": [ROW | row for row in rows]})
+    return advice_text.format_advice({"metric": "top1", "images": 100, "backbones": [ROW | row for row in rows]})
 
 
 def test_only_measured_backbones_are_called_cheaper() -> None:
@@ -76,7 +76,7 @@ def test_the_advice_is_that_of_fine_tuning() -> None:
     assert "P(best): b 0.60, a 0.37, c 0.03; expected loss of b against the best 0.4 points" in format_prediction(rows)
     swapped = [rows[0] | {"regret_finetuned": 0.001}, *rows[1:]]
     assert "2.0 points [-1.0, 1.0] ahead of that of b" in advice(*swapped)
-    assert "P(best) of the probe 0.17" in text.format_dropped(
+    assert "P(best) of the probe 0.17" in table_text.format_dropped(
         rows[1] | {"name": "b", "images": 9, "needed_seconds": 1}, "top1"
     )
 
@@ -118,9 +118,9 @@ def test_latencies_where_they_are_measured(tmp_path: Path) -> None:
     ]
     runs, rates = {"a": "runs/a", "b": "runs/b"}, dict.fromkeys("ab", "rate searched")
     finals = {"metric": "top1", "test_images": 20, "backbones": rows, "runs": runs, "rates": rates}
-    printed = text.format_finals({**finals, "latency_ms": latency})
+    printed = finals_text.format_finals({**finals, "latency_ms": latency})
     assert "one seed each; every learning rate searched alike." in printed
-    other = text.format_finals(finals | {"latency_ms": latency, "rates": rates | {"b": "rate not measured"}})
+    other = finals_text.format_finals(finals | {"latency_ms": latency, "rates": rates | {"b": "rate not measured"}})
     assert "one seed each; a: rate searched, b: rate not measured." in other
     assert "a is not distinguishable from b" in printed and "in points: a 0.3, b 1.2." in printed
     first, second = printed.split("\n")[1:3]

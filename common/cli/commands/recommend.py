@@ -106,7 +106,7 @@ def _recommend(options: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from ...recommend import finetuned_order, more_images, sizes, text
+    from ...recommend import advice_text, finetuned_order, more_images, sizes, table_text, text
     from ...recommend.recommend import RecommendConfig, recommend
 
     short = names.short_names(run.model for run in runs)
@@ -121,9 +121,9 @@ def _recommend(options: argparse.Namespace) -> None:
     config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
     answer, data, finetuned = recommend(config, log)
     shown = text.rename(answer, short)
-    answer["advice"] = text.format_advice(shown)
+    answer["advice"] = advice_text.format_advice(shown)
     several = len(answer["backbones"]) > 1
-    print(text.format_table(shown), flush=True)
+    print(table_text.format_table(shown), flush=True)
     if not options.finetune and not (options.budget and several):
         print(answer["advice"])
     if several:
@@ -171,7 +171,7 @@ def _finetune(
     log: Callable[[str], None],
 ) -> None:
     """The race, from `prior` (R, K) draws of the fine-tuned scores, in the time left, then the first backbones on the test images, if they are pending."""
-    from ...recommend import finalists, race_runs, race_text, text
+    from ...recommend import finalists, finals_text, race_runs, race_text, text
 
     config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
     rows = answer["backbones"]
@@ -189,7 +189,7 @@ def _finetune(
     if "finals" in answer:
         chosen = [config_of[name] for name in order[: options.finetune]]
         answer["finals"] = finalists.run(chosen, _script(sheet, options), data, log)
-        print(text.format_finals(text.rename(answer["finals"], short)))
+        print(finals_text.format_finals(text.rename(answer["finals"], short)))
         _write(options.out, answer)
 
 

@@ -23,9 +23,10 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import default_runs
 from benchmarks.default_runs import RESULTS, Dataset
 from benchmarks.finetuned_order import TOP1, fit, own
-from common.recommend import finetuned_order, race
+from common.recommend import finetuned_order
 from common.recommend.finetuned_order import Fit
-from common.recommend.value import Field, Key, Run
+from common.recommend.race import race
+from common.recommend.race.belief import Key, Prior, Run
 from common.statistics.posterior import expected_regret, posterior
 
 OUT, FROZEN = RESULTS / "race.json", RESULTS / "frozen_scores.jsonl"
@@ -72,11 +73,18 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
     def cost(key: Key) -> float:
         return data.rows[row(key)]["seconds"] if row(key) else np.inf
 
+    made: list[Run] = []
+
+    def train(key: Key) -> Run:
+        made.append(Run(*key, 100 * data.right(row(key), "val", rng), cost(key)))
+        return made[-1]
+
     setup = race.Race(
         names=data.names,
-        field=Field(scores.mean(0), np.cov(scores.T), data.steps, 1, len(data.easiness["val"])),
-        train=lambda key: Run(*key, 100 * data.right(row(key), "val", rng), cost(key)),
+        prior=Prior(scores.mean(0), np.cov(scores.T), data.steps, 1, len(data.easiness["val"])),
+        train=train,
         cost=cost,
+        spent=lambda: sum(run.seconds for run in made),
         describe=str,
         seconds=seconds,
     )

@@ -21,8 +21,8 @@ from scipy.stats import sem
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.recommend import race, value
-from common.recommend.value import Field, Key, Run
+from common.recommend.race import belief, race
+from common.recommend.race.belief import Key, Prior, Run
 from common.statistics import posterior
 
 OUT = ROOT / "benchmarks" / "results" / "race_calibration.jsonl"
@@ -40,15 +40,15 @@ class Simulation:
 
     def __init__(self, k: int, world: str, seed: int):
         self.rng = np.random.default_rng([k, WORLDS.index(world), seed])
-        spread = np.exp(self.rng.normal(size=2) * (posterior.SEED_LOG_SD, value.KAPPA_LOG_SD))
-        self.seed_sd, kappa = (posterior.SEED_SD, value.KAPPA) * (spread if world == "as assumed" else np.full(2, 2.0))
+        spread = np.exp(self.rng.normal(size=2) * (posterior.SEED_LOG_SD, belief.KAPPA_LOG_SD))
+        self.seed_sd, kappa = (posterior.SEED_SD, belief.KAPPA) * (spread if world == "as assumed" else np.full(2, 2.0))
         self.truth = ACCURACY + self.rng.normal(0, SPREAD[k], k)
         steps = np.column_stack([np.zeros(k), self.rng.normal(-2, kappa, (k, len(LENGTHS) - 1))])
         self.scores = self.truth[:, None] + steps.cumsum(1)[:, ::-1]
         shared = self.rng.normal(size=(FOLDS, IMAGES)) * 0.5**0.5
         self.images = shared + self.rng.normal(size=(k, FOLDS, IMAGES)) * 0.3**0.5
         self.names = list(map(str, range(k)))
-        self.field = Field(np.full(k, ACCURACY), PRIOR_SD**2 * np.eye(k), LENGTHS, FOLDS, IMAGES)
+        self.prior = Prior(np.full(k, ACCURACY), PRIOR_SD**2 * np.eye(k), LENGTHS, FOLDS, IMAGES)
 
     def cost(self, key: Key) -> float:
         return 10 * LENGTHS[key[1]] * (1 + key[0] / 2)
@@ -61,7 +61,16 @@ class Simulation:
         return Run(candidate, rung, seed, 100.0 * right, self.cost(key))
 
     def race(self, seconds: float, done: Sequence[Run]) -> race.RaceResult:
-        setup = race.Race(self.names, self.field, self.train, self.cost, str, seconds, tolerance=0.0)
+        made = list(done)
+
+        def train(key: Key) -> Run:
+            made.append(self.train(key))
+            return made[-1]
+
+        def spent() -> float:
+            return sum(run.seconds for run in made)
+
+        setup = race.Race(self.names, self.prior, train, self.cost, spent, str, seconds, tolerance=0.0)
         return race.race(setup, done, set(), lambda line: None)
 
     def in_turn(self, seconds: float) -> int:

@@ -24,7 +24,8 @@ from benchmarks import peer_tables, recipe_tables
 from common.cli import catalog
 from common.cli.format import format_result
 from common.models.registry import BACKBONES, CIFAR, MODERN, Backbone
-from common.recommend import race_text, table_text
+from common.recommend import table_text
+from common.recommend.race.text import format_race
 from common.report import agreement, scratch_table
 from common.report.runs import parse_result
 from common.report.sections import build_sections
@@ -185,7 +186,7 @@ def first_run() -> str:
 def answer() -> str:
     """The output of `recommend --budget`."""
     found = json.loads(ANSWER.read_text())
-    race = race_text.format_race(found["race"], found["metric"], found["budget_seconds"])
+    race = format_race(found["race"], found["metric"], found["budget_seconds"])
     return f"```\n{table_text.format_table(found)}\n{race}\n```"
 
 

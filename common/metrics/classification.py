@@ -96,6 +96,22 @@ def _fraction_below(values: ndarray, others: ndarray) -> ndarray:
     return (below + up_to) / 2 / len(others)
 
 
+def image_scores(correct: ndarray, labels: ndarray, metric: str) -> ndarray:
+    """(..., N) values per image of `correct` (..., N), whose mean is top-1 or, for any other metric, balanced accuracy.
+
+    Their variance is that of the score for given class frequencies: an image counts by its difference from the mean of its class.
+    """
+    correct = np.asarray(correct, float)
+    if metric == "top1":
+        return correct
+    counts = np.bincount(labels)
+    sums = np.zeros((*correct.shape[:-1], len(counts)))
+    np.add.at(sums, (..., labels), correct)
+    means = sums / np.maximum(counts, 1)
+    weights = len(labels) / (np.count_nonzero(counts) * counts[labels])
+    return means[..., counts > 0].mean(-1, keepdims=True) + weights * (correct - means[..., labels])
+
+
 def effective_sample_size(metric: str, labels: ndarray) -> float:
     """The number of images whose top-1 would have the standard error of this score; less than N if some classes are rare.
 

@@ -1,32 +1,21 @@
 """The comparison of the top backbones, fine-tuned, on the held-out test images."""
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..data.splits import split_file
-from ..errors import disk_errors
+from ..errors import UserError, disk_errors
 from ..files.atomic import atomic_write
 from ..models.names import slug
 from ..run import results
 from ..run.recorded_recipe import describe_rate
 from ..spec import RunConfig
-from ..training import recipes
 from . import finetuning, ranking
 from .dataset import ProbeData
 
 SEARCH = ("--lr", "auto")  # the same search for every backbone
-
-
-def run_dir(runs: Sequence[RunConfig], script: Sequence[str], data: ProbeData) -> Path:
-    """The folder of these runs, named by a hash of their settings, so that the same command finds it again."""
-    models = [(run.model, run.weights, run.image_size) for run in runs]
-    key = json.dumps([models, *script[1:], data.split.fingerprint, *SEARCH, recipes.CLEAN_VERSION])
-    name = runs[0].dataset.name
-    return Path("runs") / f"recommend-{name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 def run(
@@ -38,9 +27,12 @@ def run(
     resumed.
 
     Raises:
-        UserError: the folder cannot be written to, or a run failed, after its own message.
+        UserError: all test images are of one group, the folder cannot be written to, or a run failed, after its own message.
     """
-    folder = run_dir(runs, script, data)
+    if data.samples.groups and len({data.samples.groups[i] for i in data.split.test}) < 2:
+        raise UserError("all test images are of one group, which is too few to compare networks on; check --group_by")
+    models = [(run.model, run.weights, run.image_size) for run in runs]
+    folder = finetuning.folder("recommend", runs[0], models, script[1:], data.split.fingerprint, SEARCH)
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     split = folder / "split.csv"  # the same test images and groups for all
@@ -56,7 +48,7 @@ def run(
         else:
             log(f"fine-tuning {title}")
             log(finetuning.finetune(config, script, split, folders[-1], *SEARCH))
-    finished = [json.loads((out / results.RESULT).read_text("utf-8")) for out in folders]
+    finished = [results.read_json(out / results.RESULT) for out in folders]
     names = [result["backbone"] for result in finished]
     images, labels, predicted = finetuning.predictions(folders)
     groups = finetuning.groups_of(data.samples, images)

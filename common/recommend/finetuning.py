@@ -1,10 +1,13 @@
 """One fine-tuning run of a candidate, by its data sheet's script in a process of its own."""
 
 import csv
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from ..errors import UserError
 from ..files.csv_text import unescape
 from ..run import results
 from ..spec import RunConfig, Samples
+from ..training import recipes
 
 USERS_MISTAKE = 2  # exit status
 
@@ -24,13 +28,19 @@ class Failed(UserError):
         self.status = status
 
 
+def folder(kind: str, config: RunConfig, *settings: Any) -> Path:
+    """`runs/KIND-DATASET-HASH`: a hash of the settings, by which the same command finds its runs again."""
+    key = hashlib.sha256(json.dumps([*settings, recipes.CLEAN_VERSION]).encode())
+    return Path("runs") / f"{kind}-{config.dataset.name}-{key.hexdigest()[:10]}"
+
+
 def finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path, *options: str) -> str:
     """Start a run, or resume it if its folder exists; returns its output.
 
     `script`: its path and the arguments that all candidates share; `options` replace those of the same name.
 
     Raises:
-        Failed
+        Failed: the run ended with an error, after its own message.
     """
     height, width = config.image_size
     model = ["-model", config.model, "--weights", config.weights, "--image_size", f"{height}x{width}"]
@@ -44,7 +54,7 @@ def finetune(config: RunConfig, script: Sequence[str], split: Path, out: Path, *
 
 
 def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """(N) names, (N,) labels and (K, N) predictions on the same held-out images.
+    """(N,) names, (N,) labels and (K, N) predictions on the same held-out images.
 
     Raises:
         UserError: a run lists other images than the first one.

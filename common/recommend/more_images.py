@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from ..metrics.classification import image_scores
 from ..statistics import learning_curve
 from ..transfer import data_curve
-from . import ranking
 from .dataset import Round
 from .probe import ProbeResult
 
@@ -23,7 +23,7 @@ def estimate(name: str, result: ProbeResult, round_: Round, metric: str) -> dict
     correctness = data_curve.correctness(result.features, labels, round_.folds, round_.groups, balanced, with_all)
     if len(correctness) < MIN_STEPS:
         return None
-    scores = correctness * ranking.image_weights(labels, metric)
+    scores = image_scores(correctness, labels, metric)
     gain = learning_curve.gain_of_doubling(scores, round_.groups)
     return {
         "backbone": name,

@@ -7,6 +7,7 @@ import numpy as np
 from numpy import ndarray
 from scipy.special import ndtri
 
+from ..metrics.classification import effective_sample_size, image_scores
 from ..statistics import intervals, paired, posterior
 from ..statistics.intervals import stretch, unit_indices
 
@@ -45,9 +46,9 @@ def rank(
     scores = [accuracy(row, labels, metric) for row in predicted]
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
-    n, n_units = effective_images(labels, metric), effective_units(labels, metric, groups)
-    per_image = _per_image(predicted, labels, metric)
-    draws = true_scores(predicted, labels, metric, seed, groups)
+    n, n_units = effective_sample_size(metric, labels), effective_units(labels, metric, groups)
+    per_image = image_scores(predicted == labels, labels, metric)
+    draws = posterior.posterior(per_image[:, None], seed, groups, point=0.01)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = posterior.p_equivalent(draws)
     differences = [scores[leader] - score for score in scores]
@@ -76,41 +77,16 @@ def accuracy(predicted: ndarray, labels: ndarray, metric: str) -> float:
     return _scorer(predicted, labels, metric, units)(np.ones(len(labels)))
 
 
-def image_weights(labels: ndarray, metric: str) -> ndarray:
-    """(N,) factors of right or wrong whose mean is the score."""
-    if metric == "top1":
-        return np.ones(len(labels))
-    counts = np.bincount(labels)
-    return len(labels) / (np.count_nonzero(counts) * counts[labels])
-
-
 def true_scores(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None = None) -> ndarray:
     """(R, K) draws from the posterior of the scores, see `posterior`; arguments as of `rank`."""
-    scores = _per_image(predicted, labels, metric)
+    scores = image_scores(predicted == labels, labels, metric)
     return posterior.posterior(scores[:, None], seed, groups, point=0.01)
 
 
-def effective_images(labels: ndarray, metric: str) -> float:
-    """The number of images whose top-1 is as precise as this score: fewer than N if the mean of classes counts."""
-    counts = np.bincount(labels)
-    counts = counts[counts > 0]
-    return float(len(labels) if metric == "top1" else len(counts) ** 2 / (1 / counts).sum())
-
-
 def effective_units(labels: ndarray, metric: str, groups: ndarray | None) -> float:
-    """`effective_images`, or as many groups as these images are a part of."""
-    n = effective_images(labels, metric)
+    """`effective_sample_size`, scaled from images to groups."""
+    n = effective_sample_size(metric, labels)
     return n if groups is None else n * len(np.unique(groups)) / len(groups)
-
-
-def _per_image(predicted: ndarray, labels: ndarray, metric: str) -> ndarray:
-    """(K, N) whose means are the scores, and whose variance is theirs for given class frequencies."""
-    right = (predicted == labels).astype(float)
-    if metric == "top1":
-        return right
-    weights = image_weights(labels, metric)
-    recalls = np.array([np.bincount(labels, row) for row in right]) / np.maximum(1, np.bincount(labels))
-    return (right * weights).mean(1, keepdims=True) + weights * (right - recalls[:, labels])
 
 
 def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, groups: ndarray | None) -> ndarray:

@@ -41,10 +41,7 @@ class Predictions:
                     for margin in self.margins[backbone]
                 ]
             )
-        correct = self.correct[backbone].astype(float)
-        if metric == "balanced_accuracy":
-            return np.stack([_class_balanced(seed, self.labels) for seed in correct])
-        return correct
+        return classification.image_scores(self.correct[backbone], self.labels, metric)
 
 
 def load_predictions(dataset: DatasetResults) -> Predictions | None:
@@ -83,11 +80,3 @@ def _why_untested(cell: Cell, seeds: Sequence[RunPredictions | None], first: Run
         return "predictions missing or damaged" if finite else "logits that are NaN or infinite"
     same = all((s.images, s.classes) == (first.images, first.classes) for s in seeds)
     return "" if same else "predictions of other images"
-
-
-def _class_balanced(values: ndarray, labels: ndarray) -> ndarray:
-    """(N,) -> (N,): the mean of the class means of `values`, written as a mean over images."""
-    counts = np.bincount(labels)
-    means = np.bincount(labels, values) / np.maximum(counts, 1)
-    present = np.count_nonzero(counts)
-    return means[counts > 0].mean() + (values - means[labels]) * len(labels) / (counts[labels] * present)

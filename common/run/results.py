@@ -43,6 +43,11 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path} ({error})") from None
 
 
+def seconds(result: Mapping[str, Any]) -> float:
+    """Of a run, at least: of a resumed one, `train_seconds` covers all processes and `total_seconds` the last."""
+    return max(result["cost"]["total_seconds"], result["cost"]["train_seconds"])
+
+
 def serving(run: Path) -> list[dict[str, Any]]:
     """What `bench --serve` measured of a run, a row per engine: `ENGINE`, "machine" and, for int8, "difference" of top-1.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..recommend.text import format_duration
 from ..run.recorded_recipe import trials
-from ..run.results import RESULT, read_json
+from ..run.results import RESULT, read_json, seconds
 from ..spec import PARTS
 from ..training.search_budget import MAX_COST
 from .plan import Cell, image_passes
@@ -33,7 +33,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
     measured: dict[tuple[str, bool], list[float]] = defaultdict(list)
     for path in out.glob(f"*/{RESULT}"):
         result = read_json(path)
-        trained, cost, recipe = result["protocol"] != "probe", result["cost"], result["recipe"]
+        trained, recipe = result["protocol"] != "probe", result["recipe"]
         if result.get("features_remembered") or (trained and not result["last"]["step"]):
             continue
         height, width = result["preprocess"]["size"]
@@ -44,9 +44,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
             recipe["eval_every"],
             MAX_COST if trials(result) else 0.0,
         )
-        # of a resumed run, `train_seconds` covers all processes and `total_seconds` the last
-        seconds = max(cost["total_seconds"], cost["train_seconds"])
-        measured[result["backbone"], trained].append(seconds / (passes * height * width))
+        measured[result["backbone"], trained].append(seconds(result) / (passes * height * width))
     return rates | {key: statistics.median(values) for key, values in measured.items()}
 
 

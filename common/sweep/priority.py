@@ -9,7 +9,7 @@ import numpy as np
 
 from ..models import build
 from ..recommend import finetuned_order, published
-from ..recommend.value import OPEN
+from ..recommend.race.belief import OPEN
 from ..run.predictions import read_predictions
 from ..run.results import RESULT, read_json
 from ..statistics.posterior import p_best

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from common.recommend import race, race_text, value
-from common.recommend.value import Field, Key, Run
+from common.recommend.race import belief as beliefs
+from common.recommend.race import race, value
+from common.recommend.race import text as race_text
+from common.recommend.race.belief import Key, Prior, Run
 from common.statistics import posterior
 
 IMAGES, RUNGS, FOLDS = 200, (0.25, 1.0), 2
@@ -25,9 +27,9 @@ class Simulated:
         self.images = self.rng.normal(size=(k, FOLDS, IMAGES)) * 0.5**0.5 + self.rng.normal(size=(FOLDS, IMAGES))
         self.made: list[Key] = []
 
-    def field(self) -> Field:
+    def prior(self) -> Prior:
         k = len(self.truth)
-        return Field(np.full(k, self.truth.mean()), 2.5**2 * np.eye(k), RUNGS, FOLDS, IMAGES)
+        return Prior(np.full(k, self.truth.mean()), 2.5**2 * np.eye(k), RUNGS, FOLDS, IMAGES)
 
     def train(self, key: Key) -> Run:
         candidate, rung, seed = key
@@ -41,10 +43,24 @@ class Simulated:
         return 1 + RUNGS[key[1]] * self.costs[key[0]]
 
     def race(self, seconds: float, tolerance: float = 0.3, done: list[Run] | None = None) -> race.RaceResult:
-        names = [f"net{k}" for k in range(len(self.truth))]
-        setup = race.Race(names, self.field(), self.train, self.cost, str, seconds, tolerance)
         self.lines: list[str] = []
-        return race.race(setup, done or [], set(), self.lines.append)
+        return race.race(setup(self, seconds, tolerance, done), done or [], set(), self.lines.append)
+
+
+def setup(
+    simulated: Simulated, seconds: float = 200, tolerance: float = 0.3, done: Sequence[Run] | None = None
+) -> race.Race:
+    names, made = [f"net{k}" for k in range(len(simulated.truth))], list(done or [])
+
+    def train(key: Key) -> Run | None:
+        run = simulated.train(key)
+        made.extend([run] if run else [])
+        return run
+
+    def spent() -> float:
+        return sum(run.seconds for run in made)
+
+    return race.Race(names, simulated.prior(), train, simulated.cost, spent, str, seconds, tolerance)
 
 
 def uniform(simulated: Simulated, seconds: float) -> int:
@@ -72,7 +88,7 @@ def test_its_regret_per_second_is_less_than_that_of_uniform_runs() -> None:
 
 def test_the_cheaper_of_equals_runs_first_and_no_run_is_worth_less_than_nothing() -> None:
     simulated = Simulated([85, 85, 85], [40, 10, 20], 0)
-    belief = value.infer(simulated.field(), [])
+    belief = beliefs.infer(simulated.prior(), [])
     chosen = value.best_set(belief, [], simulated.cost, 1e9, [0, 1, 2])
     assert {key[1] for key in chosen} == {0} and min(chosen, key=simulated.cost)[0] == 1
     assert value.value(belief, [(0, 0, 0)]) == pytest.approx(0, abs=0.2), (
@@ -85,14 +101,14 @@ def test_the_cheaper_of_equals_runs_first_and_no_run_is_worth_less_than_nothing(
 def test_the_correlation_of_rungs_is_measured() -> None:
     def kappa(between: float) -> float:
         simulated = Simulated([80, 82, 84, 86, 88], [10] * 5, 1, between, seeds=0.1)
-        return value.infer(simulated.field(), [simulated.train((k, r, 0)) for k in range(5) for r in (0, 1)]).kappa
+        return beliefs.infer(simulated.prior(), [simulated.train((k, r, 0)) for k in range(5) for r in (0, 1)]).kappa
 
     assert kappa(between=0.1) < 2 < 3 < kappa(between=8)
 
 
 def test_its_prior_is_measured() -> None:
     longest = json.loads((ROOT / "benchmarks" / "results" / "short_runs.json").read_text())[-1]
-    assert (round(longest["median"], 1), round(longest["log_sd"], 1)) == (value.KAPPA, value.KAPPA_LOG_SD)
+    assert (round(longest["median"], 1), round(longest["log_sd"], 1)) == (beliefs.KAPPA, beliefs.KAPPA_LOG_SD)
 
 
 def test_an_interrupted_race_continues() -> None:
@@ -129,8 +145,18 @@ def test_a_candidate_whose_runs_fail_is_out() -> None:
     assert (
         result.failed == {0} and result.p_best[0] == 0 and "net0 is out of the race: its runs fail" in simulated.lines
     )
-    shown = race.as_json(_setup(simulated), result, RUNGS)
-    assert "net0 out: its runs fail" in race_text.format_race(shown, "top1", 60)
+    shown = race.as_json(setup(simulated), result, RUNGS)
+    assert "net0 out: a run failed" in race_text.format_race(shown, "top1", 60)
+
+
+def test_what_a_failed_candidate_finished_before_does_not_count() -> None:
+    simulated = Simulated([95, 85, 84], [10] * 3, 0)
+    runs = [simulated.train((k, rung, 0)) for k in range(3) for rung in (0, 1)]
+    result = race.race(setup(simulated, 0, done=runs), runs, {0}, simulated.made.append)
+    others = [run for run in runs if run.candidate]
+    kappa = beliefs.infer(simulated.prior(), others).kappa
+    assert result.p_best[0] == 0 and result.belief.kappa == pytest.approx(kappa, abs=0.05)
+    assert beliefs.infer(replace(simulated.prior(), mean=np.array([-12.0, 88, 88])), runs).kappa > 2 * kappa
 
 
 def test_runs_that_fail_take_their_time() -> None:
@@ -138,19 +164,18 @@ def test_runs_that_fail_take_their_time() -> None:
     train = simulated.train
     simulated.train = lambda key: None if key[0] == 0 else train(key)
     lines: list[str] = []
-    setup = replace(
-        _setup(simulated, 50), failed_seconds=lambda: 100.0 * any("its runs fail" in line for line in lines)
-    )
-    result = race.race(setup, [], set(), lines.append)
+    base = setup(simulated, 50)
+    failing = replace(base, spent=lambda: base.spent() + 100 * any("its runs fail" in line for line in lines))
+    result = race.race(failing, [], set(), lines.append)
     assert result.failed == {0} and result.ended == "time" and result.spent == 100 + sum(r.seconds for r in result.runs)
 
 
 def test_scores_name_their_images_and_runs() -> None:
     simulated = Simulated([85, 84], [10] * 2, 0)
     runs = [simulated.train(key) for key in ((0, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0, 0))]
-    belief = value.infer(simulated.field(), runs)
+    belief = beliefs.infer(simulated.prior(), runs)
     result = race.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
-    shown = race.as_json(_setup(simulated), result, RUNGS)
+    shown = race.as_json(setup(simulated), result, RUNGS)
     printed = race_text.format_race(shown, "top1", 60)
     assert "learning rate" not in printed
     for row, rates in zip(shown["backbones"], (1, 2), strict=True):
@@ -184,16 +209,11 @@ def test_the_advice_claims_nothing_about_more_images() -> None:
     assert printed.endswith("; more time would hardly lower it.") and "images" not in printed
 
 
-def _setup(simulated: Simulated, seconds: float = 200) -> race.Race:
-    names = [f"net{k}" for k in range(len(simulated.truth))]
-    return race.Race(names, simulated.field(), simulated.train, simulated.cost, str, seconds)
-
-
 def test_a_budget_too_small_says_what_would_be_enough() -> None:
     simulated = Simulated([85, 85], [100, 200], 0)
     result = simulated.race(20)
     assert result.ended == "time" and not result.runs and result.smallest > 20
-    text = race_text.format_race(race.as_json(_setup(simulated, 20), result, RUNGS), "top1", 60)
+    text = race_text.format_race(race.as_json(setup(simulated, 20), result, RUNGS), "top1", 60)
     assert "No network was fine-tuned: 20 s of --budget" in text and "--budget 2m would be enough" in text
 
 
@@ -201,7 +221,7 @@ def test_what_more_time_would_buy() -> None:
     simulated = Simulated([85, 85.5, 84], [10, 10, 30], 3)
     result = simulated.race(60)
     assert result.ended == "time" and result.more[0] > 0 and result.more[1] < result.regret.min()
-    text = race_text.format_race(race.as_json(_setup(simulated, 60), result, RUNGS), "top1", 60)
+    text = race_text.format_race(race.as_json(setup(simulated, 60), result, RUNGS), "top1", 60)
     assert "Take net" in text and "more would bring it to 0." in text and "no test image" in text
     assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
     two = {key[0] for key in simulated.made if key[1] == 0} & {key[0] for key in simulated.made if key[1] == 1}

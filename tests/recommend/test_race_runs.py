@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +19,10 @@ import folder
 from common.__main__ import main
 from common.cli.parse import make_config, parse
 from common.errors import UserError
-from common.recommend import cost_model, dataset, finetuning, race_log, race_runs
-from common.recommend.race_log import Entry
+from common.recommend import cost_model, dataset, finetuning
+from common.recommend.race import log as race_log
+from common.recommend.race import runs as race_runs
+from common.recommend.race.log import Entry
 from common.spec import RunConfig
 from common.sweep.process import Process
 from common.training import recipes
@@ -39,6 +42,7 @@ class FakeRuns:
 
     def __init__(self, accuracy: dict[str, float], failing: tuple = (), untuned: tuple = (), stop_after: int = 10**9):
         self.accuracy, self.failing, self.untuned, self.stop_after = accuracy, failing, untuned, stop_after
+        self.seconds = 0.0  # that a result records
         self.options: list[dict[str, str]] = []
         self.held_out: list[set[str]] = []
 
@@ -64,7 +68,8 @@ class FakeRuns:
         (out / "predictions.csv").write_text("image,label,predicted\n" + "".join(lines))
         best = {"step": 0 if (config.model, lr) in self.untuned else 9, "val_top1": 0.5 + lr}
         (out / "best.safetensors").write_text("weights")
-        (out / "result.json").write_text(json.dumps({"best": best}))
+        cost = {"total_seconds": self.seconds, "train_seconds": 0.0}
+        (out / "result.json").write_text(json.dumps({"best": best, "cost": cost}))
         return ""
 
 
@@ -149,9 +154,19 @@ def test_lower_rates_follow_where_none_improves(data: str, monkeypatch: pytest.M
     assert [float(o["--lr"]) for o in fake.options] == [3e-4, 1e-4, 3e-5]
     fake = FakeRuns({}, failing=tuple((name, lr) for lr in race_runs.RATES))
     monkeypatch.setattr(finetuning, "finetune", fake)
-    assert runs.failed_seconds() == 0
+    before = runs.spent()
     assert runs.train((0, 2, 0)) is None and len(fake.options) == 4 and runs.finished()[1] == {0}
-    assert runs.failed_seconds() == sum(entry.seconds for entry in runs.entries[3:]) > 0
+    assert runs.spent() == before + sum(entry.seconds for entry in runs.entries[3:]) > before
+
+
+def test_a_run_that_ended_before_it_was_logged(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its time is that of its result."""
+    fake = FakeRuns(dict.fromkeys(TINY, 0.7))
+    fake.seconds = 25.0
+    runs = prepared(monkeypatch, data, fake)
+    runs.train((0, 0, 0))
+    again = replace(runs, entries=[])
+    assert again.train((0, 0, 0)).seconds == again.spent() == runs.spent() == 50 and len(fake.options) == 2
 
 
 def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,14 +180,17 @@ def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
-    entry, lines = Entry("a", 125, 1e-3, 0, 5.0, 0.8, True), []
-    for one in (entry, entry, Entry("b", 125, 1e-3, 0, 5.0)):
+    """Of another image size or other weights it is another one."""
+    config = SimpleNamespace(model="a", weights="imagenet", image_size=(64, 64))
+    entry, lines = Entry("a", "imagenet", (64, 64), 125, 1e-3, 0, 5.0, 0.8, True), []
+    others = replace(entry, backbone="b"), replace(entry, image_size=(96, 96)), replace(entry, weights="none")
+    for one in (entry, entry, *others):
         race_log.append(tmp_path, one)
-    assert race_log.read(tmp_path, ["a"], lines.append) == [entry]
+    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 1
     assert "lists seed 0 of a twice: it counts once" in lines[0]
     (tmp_path / race_log.FILE).write_text("{")
     with pytest.raises(UserError, match="delete it"):
-        race_log.read(tmp_path, ["a"], lines.append)
+        race_log.read(tmp_path, [config], lines.append)
 
 
 def test_a_real_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:

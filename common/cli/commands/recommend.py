@@ -171,7 +171,9 @@ def _finetune(
     log: Callable[[str], None],
 ) -> None:
     """The race, from `prior` (R, K) draws of the fine-tuned scores, in the time left, then the first backbones on the test images, if they are pending."""
-    from ...recommend import finalists, finals_text, race_runs, race_text, text
+    from ...recommend import finalists, finals_text, text
+    from ...recommend.race import runs as race_runs
+    from ...recommend.race import text as race_text
 
     config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
     rows = answer["backbones"]

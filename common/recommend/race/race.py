@@ -6,14 +6,15 @@ those of `train`, a plain function, so a race can be simulated. No test image is
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 
-from ..statistics import posterior
+from ...statistics import posterior
 from . import value
-from .value import Belief, Field, Key, Run
+from .belief import Belief, Key, Prior, Run, infer, open_candidates
 
 TOLERANCE = 0.3  # points
 FAILED = 100.0  # expected loss in points of a candidate whose runs failed
@@ -24,17 +25,13 @@ class Race:
     """K candidates and how their runs are made."""
 
     names: Sequence[str]
-    field: Field
+    prior: Prior
     train: Callable[[Key], Run | None]  # None: the candidate's runs fail
     cost: Callable[[Key], float]  # expected seconds
+    spent: Callable[[], float]  # seconds of all runs so far, failed ones included
     describe: Callable[[Key], str]  # of a run
     seconds: float  # for all runs, finished and failed ones included
     tolerance: float = TOLERANCE  # points
-    failed_seconds: Callable[[], float] = lambda: 0.0  # taken so far by runs that failed
-
-    def spent(self, runs: Sequence[Run]) -> float:
-        """Seconds of these runs and of failed ones."""
-        return sum(run.seconds for run in runs) + self.failed_seconds()
 
 
 @dataclass(frozen=True)
@@ -44,15 +41,15 @@ class RaceResult:
     belief: Belief
     ended: str  # tolerance, time or exhausted
     spent: float  # seconds
-    smallest: float | None  # seconds of the cheapest runs of positive value; None: there are none
+    smallest: float | None  # seconds of the cheapest set of runs that is worth anything; None: there is none
     more: tuple[float, float] | None  # seconds, and the expected regret after them
 
-    @property
+    @cached_property
     def regret(self) -> ndarray:
         """(K,) expected loss against the best, in points."""
         return posterior.expected_regret(self.belief.draws)
 
-    @property
+    @cached_property
     def p_best(self) -> ndarray:
         return posterior.p_best(self.belief.draws)
 
@@ -61,8 +58,8 @@ def race(setup: Race, done: Sequence[Run], failed: Collection[int], log: Callabl
     """Run after run; `done` and `failed` are of an interrupted race."""
     runs, failed = list(done), set(failed)
     while True:
-        belief = value.infer(_without(setup.field, failed), runs)
-        spent = setup.spent(runs)
+        belief = _infer(setup.prior, runs, failed)
+        spent = setup.spent()
         allowed = _allowed(belief, failed)
         chosen: list[Key] = []
         is_certain = posterior.expected_regret(belief.draws).min() <= setup.tolerance
@@ -80,28 +77,29 @@ def race(setup: Race, done: Sequence[Run], failed: Collection[int], log: Callabl
             runs.append(run)
 
 
-def _without(field: Field, failed: Collection[int]) -> Field:
-    mean = field.mean.copy()
+def _infer(prior: Prior, runs: Sequence[Run], failed: Collection[int]) -> Belief:
+    """The posterior, in which those that failed are far behind, whatever runs they finished before."""
+    mean = prior.mean.copy()
     mean[list(failed)] -= FAILED
-    return replace(field, mean=mean)
+    return infer(replace(prior, mean=mean), [run for run in runs if run.candidate not in failed])
 
 
 def _allowed(belief: Belief, failed: Collection[int]) -> list[int]:
     """The candidates of further runs."""
-    return [k for k in value.open_candidates(belief) if k not in failed]
+    return [k for k in open_candidates(belief) if k not in failed]
 
 
 def _result(setup: Race, runs: Sequence[Run], failed: Collection[int], belief: Belief, is_certain: bool) -> RaceResult:
-    """With the expected gain of more time."""
+    """With the expected gain of more time, unless the tolerance is reached."""
     keys, allowed = [run.key for run in runs], _allowed(belief, failed)
-    steps = list(value.forecast(belief, keys, setup.cost, allowed))
-    smallest = value.smallest_cost(belief, keys, setup.cost, allowed)
+    steps = [] if is_certain else list(value.forecast(belief, keys, setup.cost, allowed))
+    smallest = None if is_certain else value.smallest_cost(belief, keys, setup.cost, allowed)
     return RaceResult(
         runs=runs,
         failed=failed,
         belief=belief,
         ended="tolerance" if is_certain else "time" if smallest else "exhausted",
-        spent=setup.spent(runs),
+        spent=setup.spent(),
         smallest=smallest,
         more=next((step for step in steps if step[1] <= setup.tolerance), steps[-1] if steps else None),
     )

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..run.results import METRICS
-from .text import Row, format_budget, format_duration, points
-from .value import OPEN
+from ...run.results import METRICS
+from ..text import Row, format_budget, format_duration, points
+from .belief import OPEN
 
 
 def format_race(race: Row, metric: str, budget: float) -> str:
@@ -83,7 +83,7 @@ def _longest(row: Row) -> str:
 
 def _reason(row: Row, race: Row) -> str:
     if row["failed"]:
-        return "out: its runs fail"
+        return "out: a run failed"
     if row["p_best"] < OPEN:
         return f"not run: ruled out, P(best) {row['p_best']:.3f}, expected loss {points(row['regret'])}"
     p_best = f"P(best) {row['p_best']:.2f}"

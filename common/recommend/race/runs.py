@@ -4,8 +4,6 @@ Every run is a whole short run, with its own warm-up and cosine, on all folds bu
 scored on the fold left out. Test images are in none of the splits.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,24 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from ..data.splits import split_file, splits
-from ..errors import disk_errors
-from ..files.atomic import atomic_write
-from ..models.build import get_backbone
-from ..models.names import slug
-from ..run import results
-from ..run.groups import group_indices
-from ..spec import RunConfig
-from ..training import recipes
-from ..transfer import linear_probe
-from . import finetuning, race, race_log, ranking
-from .dataset import ProbeData
-from .race_log import Entry
-from .value import Field, Key, Run
+from ...data.splits import split_file, splits
+from ...errors import disk_errors
+from ...files.atomic import atomic_write
+from ...metrics.classification import image_scores
+from ...models.build import get_backbone
+from ...models.names import slug
+from ...run import results
+from ...run.groups import group_indices
+from ...spec import RunConfig
+from ...training import recipe_search, recipes
+from ...transfer import linear_probe
+from .. import finetuning
+from ..dataset import ProbeData
+from . import log as race_log
+from . import race
+from .belief import Key, Prior, Run
+from .log import Entry
 
 FRACTIONS = (1 / 4, 1 / 2, 1.0)  # of the steps of the default recipe
 PEAKS = (3e-4, 1e-3, 1e-3)  # of the learning rate, at most: a shorter run needs a lower one
-RATES = (1e-3, 3e-4, 1e-4, 3e-5)
+RATES = recipe_search.RATES["adamw"]
 SEARCHED = 2  # rates of a network whose own was never measured
 FORWARDS = 3.5  # forward passes as costly as a training step of an image
 STARTUP = 10.0  # seconds, before any run was timed
@@ -71,7 +72,7 @@ class RaceRuns:
     def cost(self, key: Key) -> float:
         """Expected seconds, the search for a rate included."""
         candidate, rung, _ = key
-        of_candidate = [e for e in self.entries if e.backbone == self.configs[candidate].model]
+        of_candidate = [e for e in self.entries if e.is_of(self.configs[candidate])]
         timed = of_candidate or self.entries
         expected = sum(self._estimate(self._position(e), e.steps) for e in timed)
         ratio = sum(e.seconds for e in timed) / expected if timed else 1.0
@@ -86,10 +87,9 @@ class RaceRuns:
         """Learning rates that are tried at each length if none fails: the measured one, or `SEARCHED`."""
         return len(self._search(candidate, 0))
 
-    def failed_seconds(self) -> float:
-        """Of the lengths at which a candidate has failed at every rate so far; they are no `Run`."""
-        lengths = np.ndindex(len(self.configs), len(self.steps))
-        return sum(e.seconds for at in lengths if self._best_rate(*at) is None for e in self._tried(*at))
+    def spent(self) -> float:
+        """Seconds of all runs so far, failed ones included."""
+        return sum(entry.seconds for entry in self.entries)
 
     def finished(self) -> tuple[list[Run], set[int]]:
         """Those of an interrupted race, and the candidates whose runs fail."""
@@ -126,8 +126,7 @@ class RaceRuns:
         return max(scored, key=lambda e: e.val).lr if scored else None
 
     def _tried(self, candidate: int, rung: int) -> list[Entry]:
-        at = (self.configs[candidate].model, self.steps[rung])
-        return [e for e in self.entries if (e.backbone, e.steps) == at]
+        return [e for e in self.entries if e.is_of(self.configs[candidate]) and e.steps == self.steps[rung]]
 
     def _entry(self, key: Key, lr: float) -> Entry | None:
         return next((e for e in self._tried(*key[:2]) if (e.seed, e.lr) == (key[2], lr)), None)
@@ -135,7 +134,7 @@ class RaceRuns:
     def _run(self, key: Key, lr: float) -> Run:
         candidate, rung, seed = key
         names, labels, predicted = finetuning.predictions([self._out(key, lr)])
-        scores = 100 * (predicted[0] == labels) * ranking.image_weights(labels, self.data.metric)
+        scores = 100 * image_scores(predicted == labels, labels, self.data.metric)[0]
         seconds = sum(e.seconds for e in self._tried(candidate, rung) if e.seed == seed)
         return Run(candidate, rung, seed, scores, seconds, finetuning.groups_of(self.data.samples, names))
 
@@ -143,7 +142,7 @@ class RaceRuns:
         """A run folder and its log entry. Its weights are deleted: they are of a part of the images."""
         candidate, rung, seed = key
         config, out = self.configs[candidate], self._out(key, lr)
-        entry = Entry(config.model, self.steps[rung], lr, seed, 0.0)
+        entry = Entry(config.model, config.weights, config.image_size, self.steps[rung], lr, seed, 0.0)
         options = {"--lr": lr, "--steps": entry.steps, "--seed": config.seed + seed}
         split, begin = self._split(seed % (int(self.fold_of.max()) + 1)), time.perf_counter()
         try:
@@ -155,15 +154,19 @@ class RaceRuns:
                 raise
             self.log(f"{self.describe(key)}, failed at a learning rate of {lr:g}")
         else:
-            best = json.loads((out / results.RESULT).read_text("utf-8"))["best"]
-            entry = replace(entry, val=best[f"val_{self.data.metric}"], tuned=best["step"] > 0)
+            result = results.read_json(out / results.RESULT)
+            best, seconds = result["best"], results.seconds(result)
+            entry = replace(entry, val=best[f"val_{self.data.metric}"], tuned=best["step"] > 0, seconds=seconds)
             (out / results.BEST).unlink(missing_ok=True)
-        self.entries.append(replace(entry, seconds=time.perf_counter() - begin))
+        self.entries.append(replace(entry, seconds=max(entry.seconds, time.perf_counter() - begin)))
         race_log.append(self.folder, self.entries[-1])
 
     def _out(self, key: Key, lr: float) -> Path:
         candidate, rung, seed = key
-        return self.folder / f"{slug(self.configs[candidate].model)}-{self.steps[rung]}steps-lr{lr:g}-s{seed}"
+        config = self.configs[candidate]
+        height, width = config.image_size
+        name = slug(config.model) + ("-random" if config.weights == "none" else "")
+        return self.folder / f"{name}-{height}x{width}-{self.steps[rung]}steps-lr{lr:g}-s{seed}"
 
     def _split(self, fold: int) -> Path:
         """The split file in which this fold is held out."""
@@ -181,12 +184,12 @@ class RaceRuns:
         return STARTUP + self.full_seconds[candidate] * steps / self.steps[-1]
 
     def _position(self, entry: Entry) -> int:
-        return next(k for k, config in enumerate(self.configs) if config.model == entry.backbone)
+        return next(k for k, config in enumerate(self.configs) if entry.is_of(config))
 
 
 def run(
     rows: Sequence[dict[str, Any]],
-    prior: np.ndarray,
+    finetuned: np.ndarray,
     configs: Sequence[RunConfig],
     script: Sequence[str],
     data: ProbeData,
@@ -195,18 +198,18 @@ def run(
 ) -> dict[str, Any]:
     """The race of the candidates of an answer (its rows); returns the answer's field `race`.
 
-    `prior`: (R, K) draws of their fine-tuned scores, as fractions.
+    `finetuned`: (R, K) draws of their fine-tuned scores, as fractions.
     """
-    field, runs = _prepare(rows, prior, configs, script, data, log)
+    prior, runs = _prepare(rows, finetuned, configs, script, data, log)
     setup = race.Race(
         names=[config.model for config in configs],
-        field=field,
+        prior=prior,
         train=runs.train,
         cost=runs.cost,
+        spent=runs.spent,
         describe=runs.describe,
         seconds=budget.seconds,
         tolerance=budget.tolerance,
-        failed_seconds=runs.failed_seconds,
     )
     answer = race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
     for row in answer["backbones"]:
@@ -216,19 +219,18 @@ def run(
 
 def _prepare(
     rows: Sequence[dict[str, Any]],
-    prior: np.ndarray,
+    finetuned: np.ndarray,
     configs: Sequence[RunConfig],
     script: Sequence[str],
     data: ProbeData,
     log: Callable[[str], None],
-) -> tuple[Field, RaceRuns]:
-    """The field and its runs; creates or opens the folder of the race.
+) -> tuple[Prior, RaceRuns]:
+    """The prior of the candidates and their runs; creates or opens the folder of the race.
 
     The folder is named by a hash of what all runs share, so that the same command, with any budget, finds it again.
     """
-    key = json.dumps([*script[1:], data.finetune_split.fingerprint, data.metric, recipes.CLEAN_VERSION])
-    name = f"race-{configs[0].dataset.name}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-    folder, seed = Path("runs") / name, configs[0].seed
+    folder = finetuning.folder("race", configs[0], script[1:], data.finetune_split.fingerprint, data.metric)
+    seed = configs[0].seed
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     pool = np.array(sorted(data.finetune_split.train + data.finetune_split.val))
@@ -246,7 +248,7 @@ def _prepare(
         steps=[round(fraction * full) for fraction in FRACTIONS],
         fold_of=fold_of,
         log=log,
-        entries=race_log.read(folder, [config.model for config in configs], log),
+        entries=race_log.read(folder, configs, log),
     )
-    scores = 100 * prior
-    return Field(scores.mean(0), np.cov(scores.T), FRACTIONS, n_folds, len(pool) // n_folds), runs
+    scores = 100 * finetuned
+    return Prior(scores.mean(0), np.cov(scores.T), FRACTIONS, n_folds, len(pool) // n_folds), runs

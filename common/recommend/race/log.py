@@ -1,12 +1,13 @@
 """The log of a race: a line per fine-tuning run, from which an interrupted race continues."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ..errors import UserError, disk_errors
-from ..files.atomic import atomic_write
+from ...errors import UserError, disk_errors
+from ...files.atomic import atomic_write
+from ...spec import RunConfig
 
 FILE = "race.jsonl"
 
@@ -16,12 +17,17 @@ class Entry:
     """A finished run."""
 
     backbone: str
+    weights: str
+    image_size: tuple[int, int]  # (H, W)
     steps: int
     lr: float
     seed: int
     seconds: float
     val: float | None = None  # the score that selected its weights; None: the run failed
     tuned: bool = False  # the selected weights are not the initial ones
+
+    def is_of(self, config: RunConfig) -> bool:
+        return (self.backbone, self.weights, self.image_size) == (config.model, config.weights, config.image_size)
 
 
 def append(folder: Path, entry: Entry) -> None:
@@ -31,8 +37,8 @@ def append(folder: Path, entry: Entry) -> None:
         part.write_text(f"{before}{json.dumps(asdict(entry))}\n", encoding="utf-8")
 
 
-def read(folder: Path, models: Collection[str], log: Callable[[str], None]) -> list[Entry]:
-    """The entries of these models, each run once.
+def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None]) -> list[Entry]:
+    """The entries of these backbones, each run once.
 
     Raises:
         UserError: not such a file.
@@ -40,12 +46,13 @@ def read(folder: Path, models: Collection[str], log: Callable[[str], None]) -> l
     path, entries = folder / FILE, {}
     for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         try:
-            entry = Entry(**json.loads(line))
-        except (ValueError, TypeError):
+            fields = json.loads(line)
+            entry = Entry(**fields | {"image_size": tuple(fields["image_size"])})
+        except (ValueError, TypeError, LookupError):
             raise UserError(f"{path}: no race log; delete it to start the race anew") from None
-        key = (entry.backbone, entry.steps, entry.lr, entry.seed)
+        key = (entry.backbone, entry.weights, entry.image_size, entry.steps, entry.lr, entry.seed)
         if key in entries:
             log(f"{path} lists seed {entry.seed} of {entry.backbone} twice: it counts once")
-        elif entry.backbone in models:
+        elif any(map(entry.is_of, configs)):
             entries[key] = entry
     return list(entries.values())

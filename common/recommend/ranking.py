@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
-from scipy.special import ndtri
 
 from ..metrics.classification import effective_sample_size, image_scores
 from ..statistics import intervals, paired, posterior
@@ -30,7 +29,7 @@ class Standing:
     behind: float  # the leader's score minus this one
     behind_error: float  # its standard error
     behind_interval: tuple[float, float]
-    tied: bool  # not significantly different from the leader, by Holm's procedure at 5 %; the leader itself is
+    tied: bool  # not significantly different from the leader, corrected for all pairs, at 5 %; the leader itself is
     p_equivalent: float  # P(it is at most half a point below the best), by the posterior
     equivalent: bool  # whether that is `posterior.EQUIVALENT` or more
 
@@ -43,7 +42,7 @@ def rank(
     Images, or whole groups of them, are resampled alike for all backbones; few groups widen the intervals, see `stretch`.
     """
     resampled = _resample(predicted, labels, metric, seed, groups)
-    scores = [accuracy(row, labels, metric) for row in predicted]
+    scores = np.array([accuracy(row, labels, metric) for row in predicted])
     leader = int(np.argmax(scores))
     behind = resampled[:, [leader]] - resampled
     n, n_units = effective_sample_size(metric, labels), effective_units(labels, metric, groups)
@@ -51,16 +50,15 @@ def rank(
     draws = posterior.posterior(per_image[:, None], seed, groups, point=0.01)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = posterior.p_equivalent(draws)
-    differences = [scores[leader] - score for score in scores]
-    tied, behind_intervals = _compare(differences, behind, leader, n_units)
+    tied, behind_intervals = _compare(scores, resampled, leader, n_units)
     return [
         Standing(
             name=names[k],
-            score=scores[k],
+            score=float(scores[k]),
             interval=intervals.of_mean(per_image[k], groups, n),
             p_best=float(p_best[k]),
             regret=float(regret[k]),
-            behind=differences[k],
+            behind=float(scores[leader] - scores[k]),
             behind_error=float(np.hypot(behind[:, k].std(), 1 / (n_units + 2))),
             behind_interval=behind_intervals[k],
             tied=k in tied,
@@ -100,35 +98,21 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
     return centre + stretch(groups) * (resampled - centre)
 
 
-def _compare(
-    differences: Sequence[float], behind: ndarray, leader: int, n: float
-) -> tuple[set[int], list[tuple[float, float]]]:
-    """The tied ones, and the intervals of the differences to the leader, see `Standing`. `behind`: (R, K)."""
-    separate = [_difference_interval(x, behind[:, k], n, ALPHA) for k, x in enumerate(differences)]
-    tied = _not_rejected(behind, leader) | {k for k, (low, _) in enumerate(separate) if low <= 0}
-    together = separate.copy()
+def _compare(scores: ndarray, resampled: ndarray, leader: int, n: float) -> tuple[set[int], list[tuple[float, float]]]:
+    """The tied ones, and the intervals of the differences to the leader, see `Standing`. `resampled`: (R, K)."""
+    differences, behind = scores[leader] - scores, resampled[:, [leader]] - resampled
+
+    def interval(k: int, alpha: float) -> tuple[float, float]:
+        return paired.interval(differences[k], behind[:, k], n, alpha)
+
+    intervals = [interval(k, ALPHA) for k in range(len(scores))]
+    p = paired.p_of_all_pairs(scores, resampled, leader, n)
+    tied = {k for k, (low, _) in enumerate(intervals) if p[k] > ALPHA or low <= 0}
     for k in tied - {leader}:
-        low, high = _difference_interval(differences[k], behind[:, k], n, ALPHA / (len(tied) - 1))
-        together[k] = (min(low, 0.0), high)
-    together[leader] = (0.0, 0.0)
-    return tied, together
-
-
-def _difference_interval(value: float, resampled: ndarray, n: float, alpha: float) -> tuple[float, float]:
-    """With the variance of half an image in each cell of the paired table (Agresti & Min 2005): never of no width."""
-    low, high = np.quantile(resampled, (alpha / 2, 1 - alpha / 2))
-    extra = ndtri(1 - alpha / 2) / (n + 2)
-    return max(-1.0, float(value - np.hypot(value - low, extra))), min(
-        1.0, float(value + np.hypot(high - value, extra))
-    )
-
-
-def _not_rejected(behind: ndarray, leader: int) -> set[int]:
-    """By Holm's procedure at 5 %, and the leader; p-values as in `paired.paired_bootstrap`. `behind`: (R, K)."""
-    others = [k for k in range(behind.shape[1]) if k != leader]
-    tails = np.minimum((behind <= paired.ROUNDING).sum(0), (behind >= -paired.ROUNDING).sum(0))
-    p_values = paired.holm(np.minimum(1, 2 * (tails[others] + 1) / (len(behind) + 1)))
-    return {leader} | {k for k, p in zip(others, p_values, strict=True) if p > ALPHA}
+        low, high = interval(k, ALPHA / (len(tied) - 1))
+        intervals[k] = (min(low, 0.0), high)
+    intervals[leader] = (0.0, 0.0)
+    return tied, intervals
 
 
 def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:

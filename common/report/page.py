@@ -86,7 +86,7 @@ def _excluded(loaded: LoadedRuns, sections: Sequence[Section]) -> list[str]:
     lines += [f"{folder}: unreadable ({reason})" for folder, reason in loaded.unreadable]
     lines += [
         f"{section.setting.title}, {dataset.name}, {name}: {cell.excluded} more {'run' if cell.excluded == 1 else 'runs'} "
-        "(lower validation score, repeated seed, or the same scores as another seed)"
+        "(lower validation score, or repeated seed)"
         for section in sections
         for dataset in section.datasets
         for name, cell in dataset.cells.items()

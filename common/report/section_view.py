@@ -11,25 +11,27 @@ from .costs import Tradeoff, tradeoffs
 from .dataset_view import dataset_view
 from .predictions import load_predictions
 from .sections import DatasetResults, Section
-from .significance import PairedTests, Ranking, paired_tests, rank_backbones
+from .significance import PairedTests, Ranking, paired_tests, rank_backbones, why_untested
 from .summary import summarize
 from .svg import Style
 from .tables import protocol_note, search_note
 
 
 def section_view(section: Section, style: Style) -> dict[str, Any]:
-    ranking, tests, datasets = rank_backbones(section), {}, []
+    ranking, tests, untested, datasets = rank_backbones(section), {}, {}, []
     for dataset in section.datasets:  # one at a time: logits are large
         predictions = load_predictions(dataset)
         tested = predictions and paired_tests(dataset, predictions)
         if tested:
             tests[dataset.name] = tested
+        else:
+            untested[dataset.name] = why_untested(predictions)
         datasets.append(dataset_view(dataset, predictions, tested, style))
     names = _column_order(section, ranking)
     costs = tradeoffs(section, ranking)
     return {
         **score_table(section, names, tests),
-        "summary": summarize(section, ranking, tests),
+        "summary": summarize(section, ranking, tests, untested),
         "legend": style.legend(names),
         "ranks": ranking and _ranks_view(section, ranking, style),
         "costs": [_cost_view(tradeoff, section, style) for tradeoff in costs],

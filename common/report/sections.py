@@ -14,7 +14,10 @@ class Cell:
 
     runs: tuple[Run, ...]  # one per seed
     settings: int  # hyperparameters of the backbone, of which these are the best on validation
-    excluded: int  # other runs of the backbone: of other hyperparameters, repeats of a seed, seeds of the same scores
+    excluded: int  # other runs of the backbone: of other hyperparameters, or repeats of a seed
+    same: tuple[
+        tuple[int, int], ...
+    ]  # (seed, earlier seed) of the same scores: one run, such as a probe of a given split
 
     @property
     def value(self) -> float:
@@ -38,14 +41,15 @@ class Cell:
         return ", ".join(filter(None, (count if self.settings > 1 else "one setting", self.runs[0].rate)))
 
     @property
-    def seed_differences(self) -> str:
-        """The differences between the runs besides their seed; "" if there are none."""
+    def caveats(self) -> tuple[str, ...]:
+        """Differences between the runs besides their seed, and seeds that are the same run."""
         values = {
             "precisions": sorted({run.precision for run in self.runs}),
             "micro-batch sizes": sorted({run.micro_bs for run in self.runs}),
         }
         several = [f"{name} {' and '.join(map(str, different))}" for name, different in values.items() if different[1:]]
-        return f"its seeds were trained with {', '.join(several)}" if several else ""
+        lines = [f"its seeds were trained with {', '.join(several)}"] if several else []
+        return *lines, *(f"seeds {first} and {seed} have the same scores: one run" for seed, first in self.same)
 
     def deviation(self, metric: str) -> float | None:
         """Standard deviation over seeds; None for a single seed."""
@@ -87,8 +91,7 @@ class DatasetResults:
     @property
     def caveats(self) -> tuple[str, ...]:
         of_runs = (c for cell in self.cells.values() for run in cell.runs for c in run.caveats)
-        differences = ((name, cell.seed_differences) for name, cell in self.cells.items())
-        of_cells = (f"{name}: {difference}" for name, difference in differences if difference)
+        of_cells = (f"{name}: {caveat}" for name, cell in self.cells.items() for caveat in cell.caveats)
         return tuple(dict.fromkeys([*of_runs, *of_cells]))
 
     @property
@@ -213,17 +216,23 @@ def build_cells(runs: Sequence[Run]) -> dict[str, Cell]:
 
     cells = {}
     for name in sorted(variants):
-        members = max((_distinct(seeds) for seeds in variants[name].values()), key=quality)
-        cells[name] = Cell(runs=members, settings=len(variants[name]), excluded=counts[name] - len(members))
+        members, same = max(
+            (_distinct(seeds) for seeds in variants[name].values()), key=lambda found: quality(found[0])
+        )
+        excluded = counts[name] - len(members) - len(same)
+        cells[name] = Cell(runs=members, settings=len(variants[name]), excluded=excluded, same=same)
     return cells
 
 
-def _distinct(seeds: Mapping[int, Run]) -> tuple[Run, ...]:
-    """By seed, without those whose test scores are all an earlier one's: the same run, such as a probe of a given split."""
+def _distinct(seeds: Mapping[int, Run]) -> tuple[tuple[Run, ...], tuple[tuple[int, int], ...]]:
+    """Runs by seed, without those whose test scores are all an earlier one's, and the seeds of these, see `Cell.same`."""
     runs: dict[tuple, Run] = {}
+    same = []
     for seed in sorted(seeds):
-        runs.setdefault(tuple(value for value, _ in seeds[seed].scores.values()), seeds[seed])
-    return tuple(runs.values())
+        first = runs.setdefault(tuple(value for value, _ in seeds[seed].scores.values()), seeds[seed])
+        if first.seed != seed:
+            same.append((seed, first.seed))
+    return tuple(runs.values()), tuple(same)
 
 
 def _supersedes(run: Run, earlier: Run) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class Ranking:
     mean_ranks: tuple[float, ...]  # 1 is best
     friedman: float  # p of "all backbones are equal"
     cd: float  # critical difference of mean ranks (Nemenyi, 5 %)
-    cliques: tuple[tuple[int, ...], ...]  # positions of backbones whose ranks differ by less than `cd`
+    cliques: tuple[tuple[int, ...], ...]  # positions of backbones whose ranks span at most `cd`
     against_first: Mapping[str, tuple[float, float, float]]  # by backbone: P(worse), P(equivalent), P(better)
     unranked: tuple[str, ...]  # backbones and datasets that are left out because cells are missing
 
@@ -40,8 +41,8 @@ class Comparison:
 
     backbone: str
     difference: paired.Difference  # its score minus the leader's
-    p: float  # of the paired bootstrap, Holm-corrected over the dataset's comparisons
-    mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected likewise
+    p: float  # of the paired bootstrap, corrected for all pairs of backbones
+    mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected for all pairs
     standing: Standing
 
 
@@ -60,7 +61,7 @@ class PairedTests:
     @property
     def tied(self) -> tuple[str, ...]:
         """Backbones that do not differ significantly from the leader at 5 %."""
-        return tuple(c.backbone for c in self.comparisons if c.p >= 0.05)
+        return tuple(c.backbone for c in self.comparisons if c.p > 0.05)
 
 
 def rank_backbones(section: Section, domain: str | None = None) -> Ranking | None:
@@ -94,7 +95,7 @@ def rank_backbones(section: Section, domain: str | None = None) -> Ranking | Non
 
 
 def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTests | None:
-    """Compare the leader with every other backbone; None if fewer than two have predictions.
+    """Compare the leader with every other backbone; None if fewer than two have predictions, or all images are of one group.
 
     The metric is the headline if it is a mean over images (see `Predictions.values`), else top-1.
     """
@@ -110,17 +111,20 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     if groups is not None and len(np.unique(groups)) < 2:
         return None
     draws = paired.resample_means(values, groups=groups)  # the same images for all backbones
+    scores, n = values.mean(1), len(predictions.labels if groups is None else np.unique(groups))
     standings = _standings(runs, groups)
-    others = [k for k in range(len(names)) if k != leader]
-    differences = [
-        paired.difference(values[k].mean() - values[leader].mean(), draws[:, k] - draws[:, leader]) for k in others
-    ]
-    first_seeds = [predictions.correct[name][0] for name in names]
-    bootstrap = paired.holm([d.p for d in differences])
-    mcnemar = paired.holm([paired.mcnemar(first_seeds[k], first_seeds[leader], groups) for k in others])
+    p = paired.p_of_all_pairs(scores, draws, leader, n)
+    mcnemar = _mcnemar([predictions.correct[name][0] for name in names], leader, groups)
     comparisons = [
-        Comparison(backbone=names[k], difference=d, p=float(p), mcnemar=float(m), standing=standings[k])
-        for k, d, p, m in zip(others, differences, bootstrap, mcnemar, strict=True)
+        Comparison(
+            backbone=names[k],
+            difference=paired.difference(scores[k] - scores[leader], draws[:, k] - draws[:, leader], n),
+            p=float(p[k]),
+            mcnemar=mcnemar[k],
+            standing=standings[k],
+        )
+        for k in range(len(names))
+        if k != leader
     ]
     return PairedTests(
         leader=names[leader],
@@ -133,12 +137,26 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     )
 
 
+def why_untested(predictions: Predictions | None) -> str:
+    """Why there are no `paired_tests` of several backbones."""
+    if predictions is None:
+        return "the predictions of its runs are missing or damaged"
+    return predictions.why_untested or "all test images are of one group"
+
+
+def _mcnemar(correct: Sequence[np.ndarray], leader: int, groups: np.ndarray | None) -> dict[int, float]:
+    """{backbone: p of its difference to the leader}, Holm-corrected for all pairs. `correct`: (N,) bool of each."""
+    pairs = list(combinations(range(len(correct)), 2))
+    p = paired.holm([paired.mcnemar(correct[i], correct[j], groups) for i, j in pairs]).tolist()
+    return {i + j - leader: value for (i, j), value in zip(pairs, p, strict=True) if leader in (i, j)}
+
+
 def _standings(runs: Sequence[np.ndarray], groups: np.ndarray | None) -> list[Standing]:
     """One per backbone. `runs`: (S, N) values of each, S may differ; `groups`: (N,)."""
     scores = np.full((len(runs), max(map(len, runs)), runs[0].shape[1]), np.nan)
     for k, seeds in enumerate(runs):
         scores[k, : len(seeds)] = seeds
-    draws = posterior.posterior(scores, groups=groups)
+    draws = posterior.posterior(scores, groups=groups, point=0.01)
     columns = posterior.p_best(draws), posterior.p_equivalent(draws), posterior.expected_regret(draws)
     return [Standing(*map(float, row)) for row in zip(*columns, strict=True)]
 

@@ -11,10 +11,12 @@ from .significance import PairedTests, Ranking
 MARGIN = f"{100 * posterior.MARGIN:g} points"
 
 
-def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, PairedTests]) -> tuple[str, ...]:
+def summarize(
+    section: Section, ranking: Ranking | None, tests: Mapping[str, PairedTests], untested: Mapping[str, str]
+) -> tuple[str, ...]:
     """Two or three sentences: over datasets if there is a ranking, else on the dataset with the most backbones.
 
-    `tests`: by dataset.
+    `tests` by dataset, and why there are none (`untested`).
     """
     if ranking:
         return _over_datasets(section, ranking)
@@ -26,10 +28,8 @@ def summarize(section: Section, ranking: Ranking | None, tests: Mapping[str, Pai
     paired_tests = tests.get(dataset.name)
     compared = {paired_tests.leader, *(c.backbone for c in paired_tests.comparisons)} if paired_tests else set()
     if leader not in compared:
-        why = " because its predictions, or those of all others, are missing, NaN or infinite, or all images are of one group"
-        if paired_tests:
-            why = f": {paired_tests.untested}"
-        return f"{leader} scores highest: {score}.", f"The lead cannot be tested{why}."
+        why = paired_tests.untested if paired_tests else untested[dataset.name]
+        return f"{leader} scores highest: {score}.", f"The lead cannot be tested: {why}."
     return _on_one_dataset(dataset, paired_tests)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
+from scipy.special import ndtri
 from scipy.stats import binomtest, chi2
 
 from .intervals import image_weights, stretch, unit_indices
@@ -20,7 +21,7 @@ BLOCK = 4_000_000  # numbers in memory at a time
 
 @dataclass(frozen=True)
 class Difference:
-    """The score of one classifier less that of another."""
+    """The score of one classifier minus that of another."""
 
     difference: float
     low: float
@@ -75,18 +76,48 @@ def paired_bootstrap(
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"{a.shape[1]} images against {b.shape[1]}: a paired comparison needs the same")
     by_image = a.mean(0) - b.mean(0)
-    return difference(by_image.mean(), resample_means(by_image[None], seed, resamples, groups)[:, 0])
+    draws = resample_means(by_image[None], seed, resamples, groups)[:, 0]
+    return difference(by_image.mean(), draws, unit_indices(len(by_image), groups).max() + 1)
 
 
-def difference(estimate: float, draws: ndarray) -> Difference:
-    """A difference and (R,) resamples of it -> its 95 % percentile interval and p.
+def difference(estimate: float, draws: ndarray, n: float) -> Difference:
+    """A difference and (R,) resamples of it -> its 95 % interval and p.
 
-    p inverts the interval: twice the smaller fraction of resamples on either side of zero, with zero on both sides and
+    The interval is that of percentiles, see `interval`. p inverts the interval: twice the smaller fraction of resamples on either side of zero, with zero on both sides and
     the sample itself counted as a resample (Davison & Hinkley 1997, section 4.2).
     """
-    low, high = np.quantile(draws, (0.025, 0.975)).tolist()
+    low, high = interval(estimate, draws, n)
     sides = (draws <= ROUNDING).sum(), (draws >= -ROUNDING).sum()
     return Difference(float(estimate), low, high, float(min(1, 2 * (min(sides) + 1) / (len(draws) + 1))))
+
+
+def interval(estimate: float, draws: ndarray, n: float, alpha: float = 0.05) -> tuple[float, float]:
+    """Percentiles of (R,) resampled differences of scores in 0 to 1, at the level 1 - `alpha`.
+
+    With the variance of half of the `n` images in each cell of the paired table, so it is never of no width (Agresti & Min 2005).
+    """
+    low, high = np.quantile(draws, (alpha / 2, 1 - alpha / 2))
+    extra = ndtri(1 - alpha / 2) / (n + 2)
+    return max(-1.0, float(estimate - np.hypot(estimate - low, extra))), min(
+        1.0, float(estimate + np.hypot(high - estimate, extra))
+    )
+
+
+def p_of_all_pairs(scores: ndarray, draws: ndarray, leader: int, n: float) -> ndarray:
+    """(K,) p of the differences to the candidate `leader`, corrected for all pairs: the leader was chosen by its score.
+
+    Each is the fraction of resamples in which the largest difference of any two candidates, in standard errors and about that of
+    the sample, is as large as this one (max-T: Westfall & Young 1993, section 2.6; Hothorn, Bretz & Westfall 2008, Biom. J. 50:346).
+    `scores` (K,), `draws` (R, K) of `n` images; a standard error is at least that of one of them.
+    """
+    covariance = np.atleast_2d(np.cov(draws.T))
+    variances = np.diag(covariance)
+    errors = np.sqrt((variances[:, None] + variances - 2 * covariance).clip(0) + 1 / (n + 2) ** 2)
+    centred, largest = draws - scores, np.zeros(len(draws))
+    for k in range(len(scores)):
+        largest = np.maximum(largest, (np.abs(centred - centred[:, [k]]) / errors[k]).max(1))
+    observed = np.abs(scores - scores[leader]) / errors[leader]
+    return (1 + (largest[:, None] >= observed - ROUNDING).sum(0)) / (1 + len(draws))
 
 
 def mcnemar(a_right: ndarray, b_right: ndarray, groups: ndarray | None = None) -> float:

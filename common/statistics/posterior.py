@@ -23,6 +23,7 @@ SPREAD = 3.0  # scale of tau
 SIGMA_A = np.geomspace(0.05, 5, 15)
 TAU = np.geomspace(0.1, 30, 15)
 ACCURACY_SD = 0.357  # over images, at 85 %
+ROUNDING = 1e-9  # relative SD below which scores are constant
 PSEUDO_IMAGES = 0.5  # that only this candidate gets wrong: no accuracy is certain
 DRAWS = 20_000
 MARGIN = 0.005  # half a point
@@ -34,7 +35,7 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None, poi
 
     Args:
         scores: (K, S, N) score per image, higher is better: 0 or 1 for wrong or right, or any other, such as minus the
-            loss. Where a slice [k, s] is NaN, candidate k has no such seed.
+            loss. Where a slice [k, s] is NaN, candidate k has no such seed. Copies of a run are no further seeds: leave them out.
         seed: of the draws.
         groups: (N,) the group of each image; None: images are independent.
         point: the size of a point of these scores, the unit of the priors; None: 0.01 if they are 0 or 1, else the same
@@ -44,12 +45,14 @@ def posterior(scores: ndarray, seed: int = 0, groups: ndarray | None = None, poi
         (R, K) draws of mu.
 
     Raises:
-        ValueError: fewer than two images or groups; a candidate without a seed; a score that is not finite.
+        ValueError: other shapes; a point that is not positive; fewer than two images or groups; a candidate without a seed; a
+            score that is not finite.
     """
     scores = np.asarray(scores, float)
+    _check_arguments(scores, groups, point)
     present = ~np.isnan(scores).all(2)
     units = unit_indices(scores.shape[2], groups)
-    _check(scores, present, units)
+    _check_scores(scores, present, units)
     scale = point or _scale(scores[present])
     scores = scores / scale
     by_image = np.nanmean(scores, axis=1)
@@ -81,11 +84,22 @@ def expected_regret(draws: ndarray) -> ndarray:
     return (draws.max(1, keepdims=True) - draws).mean(0)
 
 
-def _check(scores: ndarray, present: ndarray, units: ndarray) -> None:
+def _check_arguments(scores: ndarray, groups: ndarray | None, point: float | None) -> None:
+    if scores.ndim != 3 or not scores.size:
+        raise ValueError(f"expected scores of shape (K, S, N), found {scores.shape}")
+    if groups is not None and np.shape(groups) != scores.shape[2:]:
+        raise ValueError(f"expected a group for each of {scores.shape[2]} images, found {np.shape(groups)}")
+    if point is not None and not point > 0:
+        raise ValueError(f"expected a positive point, found {point}")
+
+
+def _check_scores(scores: ndarray, present: ndarray, units: ndarray) -> None:
     if not present.any(1).all():
         raise ValueError(f"candidate {int(present.any(1).argmin())} has no seed")
-    if not np.isfinite(scores[present]).all():
-        raise ValueError(f"{int((~np.isfinite(scores[present])).sum())} scores are not finite")
+    bad = ~np.isfinite(scores) & present[..., None]
+    if bad.any():
+        candidate, seed, _ = np.argwhere(bad)[0]
+        raise ValueError(f"{bad.sum()} scores are not finite, the first of candidate {candidate}, seed {seed}")
     if units.max() < 1:
         raise ValueError("one image, or one group of images, gives no variance: at least two are needed")
 
@@ -93,7 +107,8 @@ def _check(scores: ndarray, present: ndarray, units: ndarray) -> None:
 def _scale(scores: ndarray) -> float:
     """The size of a point of these (M, N) scores: 0.01 if they are 0 or 1, else the same fraction of their SD."""
     sd = scores.std(1).mean()
-    return 0.01 if np.isin(scores, (0, 1)).all() or not sd else 0.01 * sd / ACCURACY_SD
+    is_constant = sd <= ROUNDING * (1 + np.abs(scores).max())
+    return 0.01 if np.isin(scores, (0, 1)).all() or is_constant else 0.01 * sd / ACCURACY_SD
 
 
 def covariance_of_mean(scores: ndarray, units: ndarray) -> ndarray:

@@ -24,13 +24,10 @@ def test_seeds_of_the_same_run_count_once(tmp_path: Path) -> None:
     (tmp_path / "runs" / "swin_t0" / "result.json").write_text(json.dumps(run | {"seed": 0}))
     (dataset,) = build(tmp_path / "runs")[0].datasets
     cell = dataset.cells["swin_t"]
-    assert [r.seed for r in cell.runs] == [0] and cell.excluded == 1
+    assert [r.seed for r in cell.runs] == [0] and (cell.excluded, cell.same) == (0, ((1, 0),))
     assert format_score(cell, "top1").endswith("] (1)")
     assert paired_tests(dataset, load_predictions(dataset)).seeds == 1
-    assert (
-        "dtd, swin_t: 1 more run (lower validation score, repeated seed, or the same scores as another seed)"
-        in page_text(tmp_path / "runs")
-    )
+    assert "dtd: swin_t: seeds 0 and 1 have the same scores: one run" in page_text(tmp_path / "runs")
 
 
 def test_networks_without_a_mistake(tmp_path: Path) -> None:

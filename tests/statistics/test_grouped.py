@@ -109,5 +109,5 @@ def test_the_interval_of_the_calibration_error_is_reflected() -> None:
 
 
 def test_p_counts_the_sample_as_a_resample() -> None:
-    assert paired.difference(1.0, np.ones(99)).p == pytest.approx(2 / 100)
-    assert paired.difference(1.0, np.array([-1.0] * 4 + [1.0] * 95)).p == pytest.approx(2 * 5 / 100)
+    assert paired.difference(1.0, np.ones(99), 99).p == pytest.approx(2 / 100)
+    assert paired.difference(1.0, np.array([-1.0] * 4 + [1.0] * 95), 99).p == pytest.approx(2 * 5 / 100)

@@ -97,6 +97,12 @@ def test_other_scores_have_another_scale() -> None:
     assert posterior(1_000 * losses) == pytest.approx(1_000 * posterior(losses))
 
 
+@pytest.mark.parametrize("score", [0.1, 0.3, 0.7, -2.3, 1e6])
+def test_constant_scores_are_not_certainty(score: float) -> None:
+    """Their SD may be a rounding error instead of 0."""
+    assert p_best(posterior(np.full((3, 2, 401), score))) == pytest.approx(1 / 3, abs=0.02)
+
+
 def test_all_correct_is_not_certainty() -> None:
     draws = posterior(np.ones((3, 2, 60)))
     assert np.isfinite(draws).all() and draws.std(0).min() > 0.005
@@ -120,7 +126,14 @@ def test_one_candidate_has_an_interval() -> None:
     ("y", "groups", "message"),
     [
         (np.array([[[1, 0, 1.0]], [[np.nan] * 3]]), None, "candidate 1 has no seed"),
-        (np.array([[[1, np.nan, 1.0]]]), None, "1 scores are not finite"),
+        (
+            np.array([[[1, 0, 1.0], [1, np.nan, 1.0]]]),
+            None,
+            "1 scores are not finite, the first of candidate 0, seed 1",
+        ),
+        (np.ones((2, 4)), None, r"expected scores of shape \(K, S, N\), found \(2, 4\)"),
+        (np.ones((0, 1, 4)), None, "expected scores of shape"),
+        (np.ones((2, 1, 4)), np.zeros(3), "a group for each of 4 images"),
         (np.ones((2, 1, 1)), None, "at least two"),
         (np.ones((2, 1, 4)), np.zeros(4), "at least two"),
     ],

@@ -124,7 +124,10 @@ def test_paired_bootstrap_is_symmetric_and_averages_seeds() -> None:
     assert (one.difference, one.p) == pytest.approx((-other.difference, other.p), abs=0.01)
     assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=0.003)
     assert one == paired.paired_bootstrap(a.mean(0), b.mean(0))
-    assert paired.paired_bootstrap(a, a) == paired.Difference(0, 0, 0, 1)
+    same = paired.paired_bootstrap(a, a)
+    assert (same.difference, same.p) == (0, 1) and (same.low, same.high) == pytest.approx(
+        (-1.96 / 702, 1.96 / 702), 1e-4
+    )
     with pytest.raises(ValueError, match="700 images against 699"):
         paired.paired_bootstrap(a, b[:, 1:])
 
@@ -164,6 +167,25 @@ def test_mcnemar_against_statsmodels(accuracies: list[float]) -> None:
     table = np.array([[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]])
     assert paired.mcnemar(a, b) == pytest.approx(reference_mcnemar(table, exact=True).pvalue)
     assert paired.mcnemar(a, b) == paired.mcnemar(b, a) and paired.mcnemar(a, a) == 1
+
+
+def test_the_leader_of_many_equal_candidates_is_seldom_significant() -> None:
+    """It was chosen by its score: p of its differences alone is too small, even corrected for their number."""
+    rng, wrong, repetitions = np.random.default_rng(0), {"all pairs": 0, "leader": 0}, 100
+    for seed in range(repetitions):
+        scores = (rng.normal(size=60) + 0.65 * rng.normal(size=(12, 60)) < 1.2).astype(float)
+        draws, means = paired.resample_means(scores, seed, 1_000), scores.mean(1)
+        leader = int(means.argmax())
+        p = paired.p_of_all_pairs(means, draws, leader, 60)
+        assert p[leader] == 1
+        others = [k for k in range(12) if k != leader]
+        single = [paired.difference(means[k] - means[leader], draws[:, k] - draws[:, leader], 60).p for k in others]
+        wrong["all pairs"] += (p <= 0.05).any()
+        wrong["leader"] += (paired.holm(single) <= 0.05).any()
+    assert wrong["all pairs"] <= 10 < wrong["leader"]
+    means[leader] += 0.9
+    draws[:, leader] += 0.9
+    assert np.sort(paired.p_of_all_pairs(means, draws, leader, 60)).tolist() == [1 / 1_001] * 11 + [1]
 
 
 def test_holm_against_statsmodels() -> None:

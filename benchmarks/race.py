@@ -82,6 +82,7 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
     setup = race.Race(
         names=data.names,
         prior=Prior(scores.mean(0), np.cov(scores.T), data.steps, 1, len(data.easiness["val"])),
+        rates=[1] * len(data.names),
         train=train,
         cost=cost,
         spent=lambda: sum(run.seconds for run in made),

@@ -70,7 +70,7 @@ class Simulation:
         def spent() -> float:
             return sum(run.seconds for run in made)
 
-        setup = race.Race(self.names, self.prior, train, self.cost, spent, str, seconds, tolerance=0.0)
+        setup = race.Race(self.names, self.prior, [1] * len(self.names), train, self.cost, spent, str, seconds, 0.0)
         return race.race(setup, done, set(), lambda line: None)
 
     def in_turn(self, seconds: float) -> int:

@@ -138,7 +138,7 @@ def duration(text: str) -> float:
     """Seconds, from a number with or without a unit."""
     number, unit = (text[:-1], text[-1]) if text[-1:] in SECONDS else (text, "s")
     try:
-        if (value := float(number) * SECONDS[unit]) > 0:
+        if 0 < (value := float(number) * SECONDS[unit]) < math.inf:
             return value
     except ValueError:
         pass

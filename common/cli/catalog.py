@@ -26,6 +26,8 @@ def find(name: str) -> Dataset:
         UserError: there is none; suggests the nearest name.
     """
     sheets = {name: sheet for sheet in reversed(datasets()) for name in (sheet.name, sheet.script)}
+    if name not in sheets and Path(name).name != name:
+        raise UserError(f"no folder {name}")
     if name not in sheets:
         close = get_close_matches(name.lower(), sheets, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(sheets))}"

@@ -12,13 +12,13 @@ AFFORDABLE = 20  # the largest factor of images to suggest
 
 
 def format_advice(answer: Row) -> str:
-    """The backbone of the lowest expected loss after fine-tuning, a cheaper equivalent, and what would increase the certainty."""
+    """The backbone with the lowest expected loss after fine-tuning, a cheaper equivalent, and what would increase the certainty."""
     first, *others = answer["backbones"]
     if not others:
         return f"Only one candidate, {named(first['backbone'], first['weights'])}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
-    top = "both" if len(others) == 1 else "the three of the lowest expected loss"
+    top = "both" if len(others) == 1 else "the three with the lowest expected loss"
     settle = (
         f"fine-tuning may change the order: --finetune {min(3, 1 + len(others))} compares {top} on the test images."
     )
@@ -50,7 +50,7 @@ def _advice_if_all_tied(answer: Row) -> str:
     return (
         f"The {len(rows)} are not distinguishable on {answer['images']:,} images (the last is {behind(rows[-1])} behind): "
         f"take {named(cheapest['backbone'], cheapest['weights'])} ({_cost(cheapest)}), "
-        f"{'the cheapest' if measured else 'of the fewest operations'} within half a point of the lowest expected loss after fine-tuning "
+        f"{'the cheapest' if measured else 'the one with the fewest multiply-adds'} within half a point of the lowest expected loss after fine-tuning "
         f"({points(cheapest['regret_finetuned'])}, P(best) {cheapest['p_best_finetuned']:.2f}{lowest})"
     )
 
@@ -64,7 +64,8 @@ def _cheaper_alternative(first: Row, others: Sequence[Row]) -> str:
         best = min(cheaper, key=lambda row: row["training_seconds"])
         return (
             f"cheaper, at an expected loss after fine-tuning of {points(best['regret_finetuned'])} instead of {points(first['regret_finetuned'])}: "
-            f"{named(best['backbone'], best['weights'])} ({_cost(best)} instead of {_cost(first)})"
+            f"{named(best['backbone'], best['weights'])} (about {format_duration(best['training_seconds'])} to train instead of "
+            f"{format_duration(seconds)})"
         )
     return "nothing cheaper is within half a point of its expected loss"
 
@@ -75,7 +76,7 @@ def _is_near(row: Row, best: Row) -> bool:
 
 def _cost(row: Row) -> str:
     if row["training_seconds"]:
-        return f"training about {format_duration(row['training_seconds'])}"
+        return f"about {format_duration(row['training_seconds'])} to train"
     return f"{row['macs'] / 1e9:.2f} GMACs, training not measured"
 
 

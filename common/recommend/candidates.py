@@ -49,13 +49,14 @@ def find(rows: Sequence[Backbone] | None, offline: bool) -> Candidates:
 def format_candidates(candidates: Candidates, offline: bool, random_missing: bool, details: bool) -> list[str]:
     """The missing weights, and what is used instead."""
     missing, added = candidates.missing, candidates.added
-    lines = [f"{name} is left out: {reason}" for name, reason in candidates.invalid.items()]
+    effect = "gets random weights" if random_missing else "is left out"
+    lines = [f"{name} {effect}: {reason}" for name, reason in candidates.invalid.items()]
     if missing:
         total = len(candidates.usable) - len(added) + len(candidates.invalid) + len(missing)
         reason = "are not on this machine (--offline)" if offline else "could not be fetched (no network)"
-        use = ", random ones are used" if random_missing else ""
+        use = "; random ones are used" if random_missing else ""
         more = "; copy them from an online machine:" if details else "; --details lists the files"
-        lines.append(f"{len(missing)} of {total} backbones' weights {reason}{use}{more}")
+        lines.append(f"the weights of {len(missing)} of {total} backbones {reason}{use}{more}")
     if details:
         lines += [f"  {name}: {file}" for name, file in missing.items()]
     if added:

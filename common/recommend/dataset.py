@@ -81,13 +81,14 @@ def load(config: RunConfig, limit: int | None, several_rounds: bool, log: Callab
     parts = _nested_parts(samples, sample, config.seed) if several_rounds else [members]
     parts = [[position_of[i] for i in part if i in position_of] for part in parts]
     labels, groups = np.asarray(samples.labels)[decoded], group_indices(samples, decoded)
+    rounds = tuple(_rounds(parts, labels, groups, config.seed))
     return ProbeData(
         samples=samples,
         split=split,
         finetune_split=finetune_split,
         images=images,
-        rounds=tuple(_rounds(parts, labels, groups, config.seed)),
-        metric=_metric(config.dataset.metric, labels),
+        rounds=rounds,
+        metric=_metric(config.dataset.metric, rounds[-1].labels),
         value_range=preprocess.value_range,
     )
 

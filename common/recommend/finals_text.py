@@ -2,11 +2,11 @@
 
 from ..run.recorded_recipe import RATE_SOURCES
 from ..run.results import METRICS
-from .text import Row, behind, format_p_best, interval, mark, name_width, percent
+from .text import Row, behind, enumerate_names, format_p_best, interval, mark, name_width, percent
 
 
 def format_finals(finals: Row) -> str:
-    """The ranking of the fine-tuned networks on the test images."""
+    """The ranking of the fine-tuned networks on the test images, and the advice."""
     rows = finals["backbones"]
     width = name_width(row["name"] for row in rows)
     metric = METRICS[finals["metric"]]
@@ -18,20 +18,22 @@ def format_finals(finals: Row) -> str:
         f"P(best) {format_p_best(row, rows):>4}{_latency(finals['latency_ms'][row['name']])} -> {finals['runs'][row['name']]}"
         for place, row in enumerate(rows, 1)
     ]
+    return "\n".join([*lines, advice(finals)])
+
+
+def advice(finals: Row) -> str:
+    """The best backbone, those it is not distinguishable from, and what each of them is expected to lose."""
+    rows = finals["backbones"]
     first, tied = rows[0], [row["name"] for row in rows[1:] if row["tied"]]
     if len(rows) == 1:
-        lines.append("Only one backbone was fine-tuned: there is nothing to compare it with.")
-    elif tied:
+        return "Only one backbone was fine-tuned: there is nothing to compare it with."
+    if tied:
         losses = ", ".join(f"{row['name']} {100 * row['regret']:.1f}" for row in rows)
-        lines.append(
-            f"On the test images {first['name']} is not distinguishable from {' and '.join(tied)}, which does not mean equal: more "
+        return (
+            f"On the test images {first['name']} is not distinguishable from {enumerate_names(tied)}, which does not mean equal: more "
             f"seeds or images would decide. Expected loss against the best, in points: {losses}."
         )
-    else:
-        lines.append(
-            f"Best on test: {first['name']}, {behind(rows[1])} ahead of {rows[1]['name']}; other seeds may change this."
-        )
-    return "\n".join(lines)
+    return f"Best on test: {first['name']}, {behind(rows[1])} ahead of {rows[1]['name']}; other seeds may change this."
 
 
 def _latency(milliseconds: float | None) -> str:

@@ -15,6 +15,7 @@ from scipy.special import expit, logit
 
 from ..statistics import posterior
 from . import ranking
+from .text import enumerate_names, points
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,11 @@ def format_prediction(rows: Sequence[Row]) -> str:
     shown = ", ".join(f"{row['backbone']} {row['p_best_finetuned']:.2f}" for row in order[:3])
     if len(order) > 3:
         shown += f", {len(order) - 3} others {sum(row['p_best_finetuned'] for row in order[3:]):.2f}"
-    error = 100 * np.mean([row["error_finetuned"] for row in rows])
+    error = points(np.mean([row["error_finetuned"] for row in rows]))
     safest = min(rows, key=lambda row: row["regret_finetuned"])
     line = (
         f"After fine-tuning, P(best): {shown}; expected loss of {safest['backbone']} against the best "
-        f"{100 * safest['regret_finetuned']:.1f} points. Predicted from {_sources(rows)}, "
-        f"with an error of about {error:.1f} points per network"
+        f"{points(safest['regret_finetuned'])}. Predicted from {_sources(rows)}, with an error of about {error} per backbone"
     )
     if order[0]["p_best_finetuned"] < VAGUE / len(rows):
         return line + ": too vague to choose by; fine-tune to compare."
@@ -107,5 +107,5 @@ def _sources(rows: Sequence[Row]) -> str:
         sources.append("ImageNet top-1" if len(known) == len(pretrained) else "ImageNet top-1 where it is known")
     if any(row.get("transfer") for row in rows):
         sources.append("published results")
-    listed = ", ".join(sources[:-1]) + " and " + sources[-1] if len(sources) > 1 else "the probe alone"
+    listed = enumerate_names(sources) if len(sources) > 1 else "the probe alone"
     return listed if len(pretrained) == len(rows) else f"{listed}, random weights being assumed to be worse"

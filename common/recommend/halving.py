@@ -16,6 +16,7 @@ from .dataset import ProbeData, Round
 from .probe import ProbeResult
 
 SHARE = 0.5  # of a budget, at most; the rest is for the race
+TOO_LATE = "the budget ended before its turn"
 MIN_COMPARED = 2  # backbones, whatever the budget
 COST_IMAGES = 3 * 3 * cost_model.CPU_IMAGES  # forward passes as costly as a measurement: 3 training steps
 
@@ -28,7 +29,12 @@ class Probes:
     round_: Round | None = None  # of `results`
     dropped: list[dict[str, Any]] = field(default_factory=list)  # rows of the weak ones
     failed: dict[str, str] = field(default_factory=dict)  # {backbone: reason}
-    too_late: list[str] = field(default_factory=list)  # of `failed`, those that the budget left no time for
+    too_late: list[str] = field(default_factory=list)  # the budget left no time for these
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """{backbone: reason}"""
+        return self.failed | dict.fromkeys(self.too_late, TOO_LATE)
 
 
 def probe_all(
@@ -53,11 +59,12 @@ def probe_all(
         for run in tqdm(runs, "backbones", unit="backbone", leave=False, disable=None):
             if number and run.model not in probes.results:
                 continue
+            if not number and seconds_left() < 0 and len(probes.results) >= MIN_COMPARED:
+                probes.too_late.append(run.model)
+                log(f"{run.model} is left out: {TOO_LATE}")
+                continue
             previous = probes.results.pop(run.model, None)
             try:
-                if not number and seconds_left() < 0 and len(probes.results) >= MIN_COMPARED:
-                    probes.too_late.append(run.model)
-                    raise UserError("the budget ended before its turn")
                 result = probe.evaluate(run, data, round_, previous, device)
             except UserError as error:
                 probes.failed[run.model] = str(error)
@@ -70,7 +77,8 @@ def probe_all(
         if round_ is data.rounds[-1]:
             break
         worst = _worst(probes, data, runs[0].seed, seconds_left())
-        others = [result for name, result in probes.results.items() if name not in {row["name"] for row in worst}]
+        names = {row["name"] for row in worst}
+        others = [result for name, result in probes.results.items() if name not in names]
         if _seconds(others, data.rounds[number + 1 : number + 2]) > seconds_left():
             log(f"the budget allows only {len(round_):,} of {data.n_images:,} images")
             break

@@ -9,6 +9,7 @@ from ..statistics import learning_curve
 from ..transfer import data_curve
 from .dataset import Round
 from .probe import ProbeResult
+from .text import enumerate_names
 
 MIN_STEPS = 3  # training set sizes of a curve
 
@@ -37,9 +38,9 @@ def estimate(name: str, result: ProbeResult, round_: Round, metric: str) -> dict
 def format_gain(curve: dict[str, Any]) -> str:
     """One line."""
     low, high = (100 * bound for bound in curve["interval"])
-    steps = zip(curve["fractions"], curve["scores"], strict=True)
-    scores = ", ".join(f"{'all' if f == 1 else f'1/{1 / f:.0f}'} {100 * s:.1f} %" for f, s in steps)
+    parts = ", ".join(f"1/{1 / fraction:.0f}" for fraction in curve["fractions"] if fraction < 1)
+    scores = enumerate_names([f"{100 * score:.1f}" for score in curve["scores"]])
     return (
         f"Would more images help? Twice as many: {100 * curve['gain']:+.1f} points [{low:.1f}, {high:.1f}] for the probe of "
-        f"{curve['backbone']} (of these images, {scores})."
+        f"{curve['backbone']} (with {parts} and all of these images: {scores} %)."
     )

@@ -31,6 +31,15 @@ def imagenet_top1(backbone: Backbone) -> float | None:
     return known.top1 if known and backbone.top1 is None else backbone.top1
 
 
+def figures(backbone: Backbone, pretrained: bool) -> dict[str, float | None]:
+    """`imagenet_top1` and `transfer` of the published weights; None where unknown, and without these weights."""
+    known = find(backbone) if pretrained else None
+    return {
+        "imagenet_top1": imagenet_top1(backbone) if pretrained else None,
+        "transfer": known.transfer if known else None,
+    }
+
+
 @cache
 def _table() -> dict[str, Published]:
     with open(Path(__file__).with_name("published.csv"), newline="", encoding="utf-8") as file:

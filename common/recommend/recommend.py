@@ -77,7 +77,7 @@ def recommend(config: RecommendConfig, log: Callable[[str], None]) -> tuple[dict
         "budget_seconds": config.budget,
         "backbones": backbones,
         "dropped": probes.dropped,
-        "left_out": {**config.left_out, **probes.failed},
+        "left_out": {**config.left_out, **probes.left_out},
         "full_comparison": full_comparison,
         "more_images": curve,
         "sizes": sizes_of_first,
@@ -124,7 +124,6 @@ def _row(
 ) -> dict[str, Any]:
     """The answer's row of a backbone; without `measure` its cost is taken from the cache."""
     row = build.get_backbone(run.model)
-    known = published.find(row) if run.weights == "imagenet" else None
     workload = cost_model.Workload(
         row=row,
         classes=len(data.samples.classes),
@@ -142,8 +141,7 @@ def _row(
         "backbone": fields.pop("name"),
         "weights": run.weights,
         "pretrained_on": None if run.weights == "none" else row.pretrained_on,
-        "imagenet_top1": published.imagenet_top1(row) if known else row.top1,
-        "transfer": known.transfer if known else None,
+        **published.figures(row, run.weights == "imagenet"),
         "size": run.image_size,
         "precision": workload.precision,
         **fields,

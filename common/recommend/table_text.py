@@ -38,13 +38,13 @@ def _data_lines(answer: Row) -> list[str]:
     ]
     if answer["metric"] == "balanced_accuracy":
         even, largest = percent(1 / answer["classes"]), percent(answer["largest_class"])
-        lines.append(
-            f"Ranked by balanced accuracy (class mean): it is the data sheet's metric, or the largest class has {largest} of "
-            f"the images, more than {SKEW} times the mean class's {even}."
-        )
-    if baselines := answer.get("baselines"):  # older answers have none
-        scores = (f"{name.replace('_', ' ')} {percent(x)}" for name, x in baselines["scores"].items())
-        lines.append(f"Baselines on {baselines['n']:,} images, {METRICS[answer['metric']]}: {', '.join(scores)}.")
+        is_skewed = answer["largest_class"] * answer["classes"] > SKEW
+        why = f"the largest class has {largest} of the images, more than {SKEW} times the mean class's {even}"
+        why = why if is_skewed else "it is the data sheet's metric"
+        lines.append(f"Ranked by balanced accuracy, the mean over classes: {why}.")
+    baselines = answer["baselines"]
+    scores = (f"{name.replace('_', ' ')} {percent(x)}" for name, x in baselines["scores"].items())
+    lines.append(f"Baselines on {baselines['n']:,} images, {METRICS[answer['metric']]}: {', '.join(scores)}.")
     return lines
 
 
@@ -61,8 +61,12 @@ def _table_lines(rows: Sequence[Row], answer: Row) -> list[str]:
         *([marks] if len(rows) > 1 else []),
         f"Probe and kNN by {answer['folds']}-fold cross-validation, 95 % intervals; img/s: features only, measured here; "
         f"memory and training: estimates for the default recipe, batch size {rows[0]['batch_size']}, from a few steps"
-        + ("." if all(row["training_seconds"] for row in rows) else "; -: not measured (out of budget or memory).")
-        + ("" if all(row.get("steps", 1) for row in rows) else " It trains nothing on so few images: a probe's time."),
+        + ("; -: not measured (out of budget or memory)." if None in (row["training_seconds"] for row in rows) else ".")
+        + (
+            ""
+            if all(row["steps"] for row in rows)
+            else " On so few images the recipe trains only the head: the time of a probe."
+        ),
     ]
 
 
@@ -84,7 +88,7 @@ def _omitted_lines(answer: Row) -> list[str]:
     ]
     if answer["left_out"]:
         lines.append(f"left out: {', '.join(answer['left_out'])}")
-    if full := answer.get("full_comparison"):  # older answers have none
+    if full := answer["full_comparison"]:
         lines.append(
             f"Within the budget, {len(answer['backbones'])} of {full['backbones']} backbones were compared on "
             f"{answer['images']:,} of {full['images']:,} images; all on all take about --budget {format_budget(full['budget_seconds'])}."

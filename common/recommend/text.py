@@ -19,6 +19,11 @@ def named(backbone: str, weights: str) -> str:
     return f"{backbone} (random weights)" if weights == "none" else backbone
 
 
+def enumerate_names(names: Sequence[str]) -> str:
+    """As in a sentence: a, b and c."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
 def name_width(names: Iterable[str]) -> int:
     return max(22, *map(len, names))
 

@@ -1,7 +1,7 @@
 """Agreement of each score of a recommendation with the fine-tuned ranking.
 
-Two static rankings are compared, too, because one beats LogME in arXiv 2510.06448: ImageNet's top-1, and the mean of all
-other datasets' fine-tuned scores (leave one dataset out).
+Two static rankings are compared as well, because one of them outperforms LogME in arXiv 2510.06448: ImageNet's top-1, and the
+mean of the fine-tuned scores on all other datasets (leave one dataset out).
 """
 
 import json
@@ -69,9 +69,12 @@ def _read_documents(file: Path) -> list[Json]:
 
 
 def _is_recommendation_or_result(document: Any) -> bool:
-    return (
-        isinstance(document, dict) and "dataset" in document and bool(document.get("backbones") or document.get("test"))
-    )
+    if not isinstance(document, dict) or "dataset" not in document:
+        return False
+    rows = document.get("backbones")
+    if rows is None:
+        return bool(document.get("test")) and "backbone" in document
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) and "backbone" in row for row in rows)
 
 
 def validate(recommendations: Sequence[Json], results: Sequence[Json]) -> list[Agreement]:

@@ -1,7 +1,8 @@
 """The summary at the top of a section: the best backbone, its significance, a cheaper equivalent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+from ..recommend.text import enumerate_names
 from ..run.results import METRICS
 from ..statistics import posterior
 from .costs import mean_macs
@@ -40,7 +41,7 @@ def _over_datasets(section: Section, ranking: Ranking) -> tuple[str, ...]:
     behind = [name for name, rank in ranks if rank - best > ranking.cd]
     lead = f"{first} has the best mean rank: {best:.2f} among {len(ranking.backbones)} backbones on {n} datasets."
     if behind:
-        significance = f"Its rank is significantly better than that of {_enumerate(behind)}."
+        significance = f"Its rank is significantly better than that of {enumerate_names(behind)}."
     else:
         significance = f"Over {n} datasets its lead is not significant: the critical difference is {ranking.cd:.2f}."
     worse, same, better = ranking.against_first[others[0]]
@@ -62,7 +63,7 @@ def _on_one_dataset(dataset: DatasetResults, tests: PairedTests) -> tuple[str, .
         f"against the best is {100 * tests.standing.regret:.1f} points."
     )
     significance = (
-        f"As trained here it is not significantly better than {_enumerate(tests.tied)} on the {tests.images:,} test images."
+        f"As trained here it is not significantly better than {enumerate_names(tests.tied)} on the {tests.images:,} test images."
         if tests.tied
         else f"As trained here it is significantly better than all others on the {tests.images:,} test images."
     )
@@ -88,7 +89,3 @@ def _cheaper(first: str, equivalent: Mapping[str, float], macs: Mapping[str, flo
         f"{name} is practically equivalent, at most {MARGIN} worse with probability {equivalent[name]:.2f}, at "
         f"{macs[name] / macs[first]:.0%} of the multiply-adds."
     )
-
-
-def _enumerate(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

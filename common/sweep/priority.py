@@ -76,9 +76,6 @@ def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
 
 
 def _row(name: str, weights: str) -> dict[str, Any]:
-    """A backbone as a row of `finetuned_order`; ImageNet's figures are those of its published weights, of other weights None."""
+    """A backbone as a row of `finetuned_order`."""
     backbone = build.get_backbone(name)
-    pretrained = weights == backbone.weights
-    known = published.find(backbone) if pretrained else None
-    top1 = published.imagenet_top1(backbone) if pretrained else None
-    return {"weights": weights, "imagenet_top1": top1, "transfer": known and known.transfer}
+    return {"weights": weights, **published.figures(backbone, weights == backbone.weights)}

@@ -44,7 +44,7 @@ def test_no_network_is_said_once(capsys: pytest.CaptureFixture) -> None:
     assert "resnet50-11ad3fa6.pth" in answer["left_out"]["resnet50"]
     printed = capsys.readouterr()
     first, *others = printed.err.splitlines()
-    assert first == "13 of 14 backbones' weights could not be fetched (no network); --details lists the files"
+    assert first == "the weights of 13 of 14 backbones could not be fetched (no network); --details lists the files"
     assert "resnet50" not in "".join(others)
     assert "left out: resnet50, " in printed.out
 
@@ -54,7 +54,7 @@ def test_details_list_the_files(capsys: pytest.CaptureFixture) -> None:
     models = ("-model", "resnet", "efficientnet_lite0")
     run_recommend("--data_dir", data, *models, "--image_size", "32", "--offline", "--details")
     first, second, *_ = capsys.readouterr().err.splitlines()
-    assert first.startswith("1 of 2 backbones' weights are not on this machine (--offline)")
+    assert first.startswith("the weights of 1 of 2 backbones are not on this machine (--offline)")
     assert second.startswith("  resnet50: https://") and second.endswith("resnet50-11ad3fa6.pth")
 
 

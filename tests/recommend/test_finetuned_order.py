@@ -97,7 +97,7 @@ def test_all_images_right_is_no_certainty(correct: tuple[int, ...]) -> None:
     probe = posterior.p_best(ranking.true_scores(right, np.ones(n, int), "top1", 0))
     assert rows[0]["p_best_finetuned"] < probe[0] + 0.01 < 0.6
     assert min(rows[0]["regret_finetuned"], rows[0]["error_finetuned"]) > 0.02 / n
-    assert "0.0 points per network" not in order.format_prediction(rows)
+    assert "0.0 points per backbone" not in order.format_prediction(rows)
 
 
 def test_a_race_does_not_end_by_four_images() -> None:

@@ -60,7 +60,8 @@ def setup(
     def spent() -> float:
         return sum(run.seconds for run in made)
 
-    return race.Race(names, simulated.prior(), train, simulated.cost, spent, str, seconds, tolerance)
+    rates = [1, *[2] * (len(names) - 1)]
+    return race.Race(names, simulated.prior(), rates, train, simulated.cost, spent, str, seconds, tolerance)
 
 
 def uniform(simulated: Simulated, seconds: float) -> int:
@@ -177,11 +178,8 @@ def test_scores_name_their_images_and_runs() -> None:
     result = race.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
     shown = race.as_json(setup(simulated), result, RUNGS)
     printed = race_text.format_race(shown, "top1", 60)
-    assert "learning rate" not in printed
-    for row, rates in zip(shown["backbones"], (1, 2), strict=True):
-        row["rates"] = rates
-    expected = "Networks by learning rate: 1 at a rate measured before, 1 at the best of 2 tried at each length."
-    assert expected in race_text.format_race(shown, "top1", 60)
+    expected = "Learning rates: measured before for 1 of the backbones, the best of 2 tried at each length for 1."
+    assert expected in printed
     assert f" % in its 2 longest runs ({2 * IMAGES} images); P(best)" in printed
     assert f" % in its longest run ({IMAGES} images); P(best)" in printed and "compare expected losses" in printed
 
@@ -214,7 +212,7 @@ def test_a_budget_too_small_says_what_would_be_enough() -> None:
     result = simulated.race(20)
     assert result.ended == "time" and not result.runs and result.smallest > 20
     text = race_text.format_race(race.as_json(setup(simulated, 20), result, RUNGS), "top1", 60)
-    assert "No network was fine-tuned: 20 s of --budget" in text and "--budget 2m would be enough" in text
+    assert "No backbone was fine-tuned: 20 s of --budget" in text and "--budget 2m would be enough" in text
 
 
 def test_what_more_time_would_buy() -> None:
@@ -222,7 +220,7 @@ def test_what_more_time_would_buy() -> None:
     result = simulated.race(60)
     assert result.ended == "time" and result.more[0] > 0 and result.more[1] < result.regret.min()
     text = race_text.format_race(race.as_json(setup(simulated, 60), result, RUNGS), "top1", 60)
-    assert "Take net" in text and "more would bring it to 0." in text and "no test image" in text
+    assert "Take net" in text and "more would bring it to 0." in text and "test images are not used" in text
     assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
     two = {key[0] for key in simulated.made if key[1] == 0} & {key[0] for key in simulated.made if key[1] == 1}
-    assert (f"measured on {len(two)}" if two else "assumed: none has runs of two lengths") in text
+    assert (f"measured on {len(two)} backbones" if two else "assumed: none has runs of two lengths") in text

@@ -17,12 +17,14 @@ from folders import SMALL, TINY, class_folders, noise
 
 import folder
 from common.__main__ import main
+from common.cli.commands import recommend as recommend_command
 from common.cli.parse import make_config, parse
 from common.errors import UserError
 from common.recommend import cost_model, dataset, finetuning
 from common.recommend.race import log as race_log
 from common.recommend.race import runs as race_runs
 from common.recommend.race.log import Entry
+from common.run import provenance
 from common.spec import RunConfig
 from common.sweep.process import Process
 from common.training import recipes
@@ -100,8 +102,8 @@ def test_a_race_is_interrupted_and_continued(
         f"Take {TINY[1]}: expected loss"
     )
     assert (
-        "no test image" in printed.out
-        and "2 at the best of 2 tried at each length" in printed.out
+        "test images are not used" in printed.out
+        and "Learning rates: the best of 2 tried at each length for 2." in printed.out
         and "race, " in printed.err
     )
     settings = [tuple(sorted(options.items())) for options in fake.options]
@@ -113,6 +115,24 @@ def test_a_race_is_interrupted_and_continued(
     with open(folder / "fold0.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == answer["images"] and {row["part"] for row in rows} == {"train", "test"}
+
+
+def test_a_race_out_of_time_is_continued_with_a_larger_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Into the same file; any other command leaves it alone."""
+    line = "common recommend my_images --budget 30m --out a.json"
+    answer = {"command": line, "race": {"ended": "time"}}
+    for race, command, continues in (
+        ({"ended": "time"}, line.replace("30m", "2h"), True),
+        ({"ended": "time"}, f"{line.replace(' --budget 30m', '')} --tolerance 0.1 --budget=3h", True),
+        ({"ended": "time"}, line + " --shots 5", False),
+        ({"ended": "tolerance"}, line, False),
+        (None, line, True),
+    ):
+        Path("a.json").write_text(json.dumps(answer | {"race": race}))
+        monkeypatch.setattr(provenance, "command", lambda command=command: command)
+        assert recommend_command._continues(Path("a.json")) == continues, command
+    Path("a.json").write_text("[]")
+    assert not recommend_command._continues(Path("a.json"))
 
 
 def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> race_runs.RaceRuns:
@@ -186,8 +206,12 @@ def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
     others = replace(entry, backbone="b"), replace(entry, image_size=(96, 96)), replace(entry, weights="none")
     for one in (entry, entry, *others):
         race_log.append(tmp_path, one)
-    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 1
-    assert "lists seed 0 of a twice: it counts once" in lines[0]
+    assert race_log.read(tmp_path, [config], lines.append) == []
+    assert lines == [f"{tmp_path / entry.folder} is gone: the run is repeated"] * 2
+    (tmp_path / entry.folder).mkdir()
+    (tmp_path / entry.folder / "result.json").write_text("{}")
+    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 3
+    assert "lists seed 0 of a twice: it counts once" in lines[2]
     (tmp_path / race_log.FILE).write_text("{")
     with pytest.raises(UserError, match="delete it"):
         race_log.read(tmp_path, [config], lines.append)

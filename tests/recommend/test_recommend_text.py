@@ -27,7 +27,7 @@ def test_only_measured_backbones_are_called_cheaper() -> None:
             for place, (name, score, time, loss) in enumerate(zip("abc", (0.85, 0.84, 0.7), seconds, losses, strict=True))
         ))  # fmt: skip
 
-    expected = "cheaper, at an expected loss after fine-tuning of 1.4 points instead of 1.0 points: b (training about 10 s instead of training about 60 s)"
+    expected = "cheaper, at an expected loss after fine-tuning of 1.4 points instead of 1.0 points: b (about 10 s to train instead of 60 s)"
     assert expected in advise(60, 10, 5)
     nothing = "nothing cheaper is within half a point of its expected loss"
     assert nothing in advise(60, 59, 5) and nothing in advise(60, 10, 5, losses=(0.01, 0.02, 0.1))
@@ -50,11 +50,11 @@ def test_the_cheapest_of_a_low_expected_loss_is_advised() -> None:
 
     printed = advise(60, 50)
     assert "The 2 are not distinguishable on 100 images" in printed and "equal" not in printed
-    assert "take b (training about 50 s), the cheapest within half a point of the lowest expected loss" in printed
+    assert "take b (about 50 s to train), the cheapest within half a point of the lowest expected loss" in printed
     assert "(1.4 points, P(best) 0.50; the lowest is 1.0 points, of a)" in printed
     assert "if their difference is as large as seen, about 200 images would separate a and b" in printed
-    assert "take a (training about 60 s), the cheapest" in advise(60, 50, losses=(0.01, 0.016))
-    assert "take b (1.00 GMACs, training not measured), of the fewest operations" in advise(50, None)
+    assert "take a (about 60 s to train), the cheapest" in advise(60, 50, losses=(0.01, 0.016))
+    assert "take b (1.00 GMACs, training not measured), the one with the fewest multiply-adds" in advise(50, None)
 
 
 def test_the_advice_is_that_of_fine_tuning() -> None:

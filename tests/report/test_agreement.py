@@ -121,10 +121,15 @@ def test_user_errors(capsys: pytest.CaptureFixture) -> None:
         agreement.validate([recommendation("one", pair)], finetuned("one", pair | {"b": float("nan")}))
     Path("other.json").write_text('{"some": "thing"}')
     Path("binary.json").write_bytes(b"\xff")
+    for i, rows in enumerate(("abc", [{}], {"a": 1}, [])):
+        Path(f"rows{i}.json").write_text(json.dumps({"dataset": "one", "backbones": rows}))
+    Path("test.json").write_text('{"dataset": "one", "test": {"top1": 1}}')
     for path, message in (
         ("nowhere", "no file or folder nowhere"),
         ("other.json", "other.json is neither a recommendation"),
         ("binary.json", "binary.json is neither a recommendation"),
+        *((f"rows{i}.json", f"rows{i}.json is neither a recommendation") for i in range(4)),
+        ("test.json", "test.json is neither a recommendation"),
     ):
         with pytest.raises(SystemExit) as end:
             main(["validate_recommend", path])

@@ -2,19 +2,20 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Parser, UserError
 from ...files.atomic import check_new
-from ...models import build, names
-from ...models.registry import BACKBONES
-from ...recommend.candidates import Candidates, find, format_candidates
+from ...models import names
+from ...recommend.candidates import format_candidates
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
-from .. import catalog
+from .. import candidates, catalog
 from ..arguments import (
     add_device,
     add_groups,
@@ -22,13 +23,10 @@ from ..arguments import (
     add_labels,
     add_offline,
     add_pixels,
-    check_labels,
     duration,
     image_sizes,
-    label_arguments,
 )
 from ..main import report_user_errors
-from ..parse import make_config, parse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,16 +78,16 @@ def _add_backbones(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--random_missing", action="store_true",
                        help="use random weights, marked as such, for backbones whose ImageNet weights are missing, instead of skipping them")
     group.add_argument("--image_size", type=image_sizes, metavar="S|HxW",
-                       help="input size in pixels; with several, as in 64,128,224, backbones are ranked at the first, and the best one is probed at all; raised for backbones that need more (default: the data sheet's)")
+                       help="input size in pixels; with several, as in 64,128,224, backbones are ranked at the first, and the best one is also probed at the others; a size too small for a backbone is raised to its minimum (default: the data sheet's)")
 
 
 def _add_effort(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--budget", type=duration, metavar="10m",
-                       help="target time (s, m, h): at most half of it for probes, on fewer images for weak backbones; the rest for short fine-tuning runs where they lower the expected loss most; the same command continues")
-    group.add_argument("--tolerance", type=float, default=0.3, metavar="X",
-                       help="expected loss against the best, in points, at which the fine-tuning of --budget ends (default: %(default)s)")
+                       help="target time (s, m, h): at most half of it for probes, on fewer images for weak backbones; the rest for short fine-tuning runs where they lower the expected loss most; the same command continues an interrupted race")
+    group.add_argument("--tolerance", type=float, metavar="X",
+                       help="expected loss against the best, in points, at which the fine-tuning of --budget ends (default: 0.3)")
     group.add_argument("--finetune", type=int, metavar="K",
-                       help="then fine-tune the K of the lowest expected loss and compare them on the test images; this takes time in addition to --budget")
+                       help="then fine-tune the K backbones with the lowest expected loss and compare them on the test images, in addition to --budget")
     group.add_argument("--seed", type=int, default=0, metavar="N",
                        help="of folds, samples and random weights (default: 0)")
 # fmt: on
@@ -100,13 +98,17 @@ def _recommend(options: argparse.Namespace) -> None:
     if options.dataset and not options.data_dir and Path(options.dataset).exists():
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
-    arguments = _arguments(sheet, options)
-    candidates = _candidates(options)
-    runs = _runs(sheet, arguments, candidates, options)
+    shared = candidates.shared_arguments(sheet, options)
+    found = candidates.usable(options)
+    runs = candidates.configs(sheet, shared, found, options)
+    if options.finetune and len(runs) < 2:
+        raise UserError(
+            f"--finetune compares backbones, and {runs[0].model} is the only one: name others with -model, or fine-tune it with {sheet.script}.py"
+        )
 
     from tqdm import tqdm
 
-    from ...recommend import advice_text, finetuned_order, more_images, sizes, table_text, text
+    from ...recommend import advice_text, text
     from ...recommend.recommend import RecommendConfig, recommend
 
     short = names.short_names(run.model for run in runs)
@@ -114,35 +116,45 @@ def _recommend(options: argparse.Namespace) -> None:
     def log(line: str) -> None:
         tqdm.write(names.shorten(line, short), file=sys.stderr)
 
-    for line in format_candidates(candidates, options.offline, options.random_missing, options.details):
+    for line in format_candidates(found, options.offline, options.random_missing, options.details):
         log(line)
-    left_out = {} if options.random_missing else candidates.invalid | candidates.missing
+    left_out = {} if options.random_missing else found.invalid | found.missing
     more_sizes = tuple((options.image_size or [])[1:])
     config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
     answer, data, finetuned = recommend(config, log)
-    shown = text.rename(answer, short)
-    answer["advice"] = advice_text.format_advice(shown)
-    several = len(answer["backbones"]) > 1
-    print(table_text.format_table(shown), flush=True)
-    if not options.finetune and not (options.budget and several):
-        print(answer["advice"])
-    if several:
-        print(finetuned_order.format_prediction(shown["backbones"]))
-    if shown["more_images"]:
-        print(more_images.format_gain(shown["more_images"]), flush=True)
-    if shown["sizes"]:
-        print(sizes.format_sizes(shown["backbones"][0]["backbone"], shown["sizes"]), flush=True)
-
-    if options.budget and several:
+    answer["advice"] = advice_text.format_advice(text.rename(answer, short))
+    has_race = bool(options.budget and len(answer["backbones"]) > 1)
+    _print(text.rename(answer, short), has_race, bool(options.finetune))
+    if has_race:
         answer["race"] = None  # pending
     if options.finetune:
         answer["finals"] = None
     _write(options.out, answer)
+    by_name = {run.model: run for run in runs}
+    configs = [by_name[row["backbone"]] for row in sorted(answer["backbones"], key=itemgetter("regret_finetuned"))]
     try:
-        _finetune(sheet, runs, answer, data, finetuned, options, log)
+        if has_race:
+            configs = _race(sheet, configs, answer, data, finetuned, options, log)
+        if options.finetune:
+            _finals(sheet, configs[: options.finetune], answer, data, options, log)
     except KeyboardInterrupt:
         log("stopped; run the same command to continue")
         raise
+
+
+def _print(answer: dict[str, Any], has_race: bool, has_finals: bool) -> None:
+    """The table and, unless short runs follow, the advice and what is predicted of fine-tuning."""
+    from ...recommend import finetuned_order, more_images, sizes, table_text
+
+    print(table_text.format_table(answer), flush=True)
+    if not has_race and not has_finals:
+        print(answer["advice"])
+    if not has_race and len(answer["backbones"]) > 1:
+        print(finetuned_order.format_prediction(answer["backbones"]))
+    if answer["more_images"]:
+        print(more_images.format_gain(answer["more_images"]), flush=True)
+    if answer["sizes"]:
+        print(sizes.format_sizes(answer["backbones"][0]["backbone"], answer["sizes"]), flush=True)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -150,10 +162,75 @@ def _check(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and not value >= least:
             raise UserError(f"--{name} {value}: expected {least} or more")
-    if options.out and not _unfinished(options.out):
+    if options.tolerance is not None and not options.budget:
+        raise UserError("--tolerance ends the race of --budget: add --budget, or leave it out")
+    if options.out and not _continues(options.out):
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
+
+
+def _continues(out: Path) -> bool:
+    """Whether the file is an answer of this same command, apart from its budget, that is interrupted or ran out of time."""
+    try:
+        answer = json.loads(out.read_text("utf-8"))
+        unfinished = None in (answer.get("race", ...), answer.get("finals", ...)) or answer["race"]["ended"] == "time"
+        return unfinished and _without_budget(answer["command"]) == _without_budget(provenance.command())
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return False
+
+
+def _without_budget(command: str) -> list[str]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--budget")
+    parser.add_argument("--tolerance")
+    return parser.parse_known_args(shlex.split(command))[1]
+
+
+def _race(
+    sheet: Dataset,
+    configs: Sequence[RunConfig],
+    answer: dict[str, Any],
+    data: "ProbeData",
+    finetuned: "np.ndarray",
+    options: argparse.Namespace,
+    log: Callable[[str], None],
+) -> list[RunConfig]:
+    """Race the backbones of the answer in the time left, from `finetuned` (R, K) draws of their scores; returns the best first, without those that failed."""
+    from ...recommend import text
+    from ...recommend.race import runs as race_runs
+    from ...recommend.race import text as race_text
+    from ...recommend.race.race import TOLERANCE
+
+    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
+    budget = race_runs.Budget(options.budget - answer["seconds"], tolerance)
+    script = _script(sheet, options, shots=None)  # they are in the split
+    by_name = {config.model: config for config in configs}
+    raced = [by_name[row["backbone"]] for row in answer["backbones"]]  # in the order of `finetuned`
+    answer["race"] = race_runs.run(answer["backbones"], finetuned, raced, script, data, budget, log)
+    shown = text.rename(answer["race"], names.short_names(config.model for config in configs))
+    answer["advice"] = race_text.advice(shown)
+    print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)
+    _write(options.out, answer)
+    return [by_name[row["name"]] for row in answer["race"]["backbones"] if not row["failed"]]
+
+
+def _finals(
+    sheet: Dataset,
+    configs: Sequence[RunConfig],
+    answer: dict[str, Any],
+    data: "ProbeData",
+    options: argparse.Namespace,
+    log: Callable[[str], None],
+) -> None:
+    """Fine-tune the finalists and compare them on the test images."""
+    from ...recommend import finalists, finals_text, text
+
+    answer["finals"] = finalists.run(configs, _script(sheet, options), data, log)
+    shown = text.rename(answer["finals"], names.short_names(config.model for config in configs))
+    answer["advice"] = finals_text.advice(shown)
+    print(finals_text.format_finals(shown), flush=True)
+    _write(options.out, answer)
 
 
 def _write(out: Path | None, answer: dict[str, Any]) -> None:
@@ -161,100 +238,6 @@ def _write(out: Path | None, answer: dict[str, Any]) -> None:
         results.write_json(out, answer)
 
 
-def _finetune(
-    sheet: Dataset,
-    runs: Sequence[RunConfig],
-    answer: dict[str, Any],
-    data: "ProbeData",
-    prior: "np.ndarray",
-    options: argparse.Namespace,
-    log: Callable[[str], None],
-) -> None:
-    """The race, from `prior` (R, K) draws of the fine-tuned scores, in the time left, then the first backbones on the test images, if they are pending."""
-    from ...recommend import finalists, finals_text, text
-    from ...recommend.race import runs as race_runs
-    from ...recommend.race import text as race_text
-
-    config_of, short = {run.model: run for run in runs}, names.short_names(run.model for run in runs)
-    rows = answer["backbones"]
-    order = [row["backbone"] for row in sorted(rows, key=lambda row: row["regret_finetuned"])]
-    if "race" in answer:
-        budget = race_runs.Budget(options.budget - answer["seconds"], options.tolerance)
-        script = _script(sheet, options, shots=None)  # they are in the split
-        configs = [config_of[row["backbone"]] for row in rows]
-        answer["race"] = race_runs.run(rows, prior, configs, script, data, budget, log)
-        shown = text.rename(answer["race"], short)
-        answer["advice"] = race_text.advice(shown)
-        print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)
-        _write(options.out, answer)
-        order = [row["name"] for row in answer["race"]["backbones"] if not row["failed"]]
-    if "finals" in answer:
-        chosen = [config_of[name] for name in order[: options.finetune]]
-        answer["finals"] = finalists.run(chosen, _script(sheet, options), data, log)
-        print(finals_text.format_finals(text.rename(answer["finals"], short)))
-        _write(options.out, answer)
-
-
 def _script(sheet: Dataset, options: argparse.Namespace, **changes: Any) -> list[str]:
     changed = argparse.Namespace(**{**vars(options), **changes})
-    return [str(catalog.ROOT / f"{sheet.script}.py"), *_arguments(sheet, changed)]
-
-
-def _unfinished(out: Path) -> bool:
-    """Whether the file is the answer of an interrupted race or `--finetune` of this same command."""
-    try:
-        answer = json.loads(out.read_text("utf-8"))
-    except (OSError, ValueError):
-        return False
-    return (
-        isinstance(answer, dict)
-        and None in (answer.get("race", ...), answer.get("finals", ...))
-        and answer.get("command") == provenance.command()
-    )
-
-
-def _arguments(sheet: Dataset, options: argparse.Namespace) -> list[str]:
-    """The arguments of the sheet's script, the same for all backbones."""
-    arguments = ["--device", options.device, "--precision", options.precision, "--seed", str(options.seed)]
-    if options.data_dir:
-        arguments += ["--data_dir", str(options.data_dir)]
-    check_labels(sheet, options)
-    arguments += label_arguments(options)
-    if options.group_by is not None:
-        arguments.append(f"--group_by={options.group_by}")
-    if options.shots is not None:
-        arguments += ["--shots", str(options.shots)]
-    if sheet.variant:
-        arguments += [f"--{sheet.variant[0]}", sheet.variant[1]]
-    for name in ("value_range", "bands"):
-        if values := getattr(options, name):
-            arguments += [f"--{name}", *map(str, values)]
-    return arguments + [f"--{name}" for name in ("subset", "skip_bad", "offline") if getattr(options, name)]
-
-
-def _candidates(options: argparse.Namespace) -> Candidates:
-    for name in options.model or ():
-        build.check_name(name)
-    rows = [build.get_backbone(name) for name in options.model] if options.model else None
-    if options.weights == "none":
-        return Candidates(usable=rows or list(BACKBONES))
-    return find(rows, options.offline)
-
-
-def _runs(
-    sheet: Dataset, arguments: list[str], candidates: Candidates, options: argparse.Namespace
-) -> tuple[RunConfig, ...]:
-    """A config per backbone."""
-    choices = {row.name: options.weights for row in candidates.usable}
-    if options.random_missing:
-        choices |= dict.fromkeys((*candidates.missing, *candidates.invalid), "none")
-    if not choices:
-        name, reason = next(iter((candidates.invalid | candidates.missing).items()))
-        raise UserError(f"no backbone's weights are available; --random_missing uses random ones. {name}: {reason}")
-    size = options.image_size[0] if options.image_size else sheet.image_size
-    runs = []
-    for name, choice in choices.items():
-        pixels = "x".join(map(str, build.get_backbone(name).supported_size(size)))
-        more = ["-model", name, "--weights", choice, "--image_size", pixels]
-        runs.append(make_config((sheet,), parse((sheet,), [*arguments, *more])))
-    return tuple(runs)
+    return [str(catalog.ROOT / f"{sheet.script}.py"), *candidates.shared_arguments(sheet, changed)]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from ...errors import UserError, disk_errors
 from ...files.atomic import atomic_write
+from ...models.names import slug
+from ...run.results import RESULT
 from ...spec import RunConfig
 
 FILE = "race.jsonl"
@@ -26,6 +28,13 @@ class Entry:
     val: float | None = None  # the score that selected its weights; None: the run failed
     tuned: bool = False  # the selected weights are not the initial ones
 
+    @property
+    def folder(self) -> str:
+        """Of its files, in that of the race."""
+        height, width = self.image_size
+        name = slug(self.backbone) + ("-random" if self.weights == "none" else "")
+        return f"{name}-{height}x{width}-{self.steps}steps-lr{self.lr:g}-s{self.seed}"
+
     def is_of(self, config: RunConfig) -> bool:
         return (self.backbone, self.weights, self.image_size) == (config.model, config.weights, config.image_size)
 
@@ -38,7 +47,7 @@ def append(folder: Path, entry: Entry) -> None:
 
 
 def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None]) -> list[Entry]:
-    """The entries of these backbones, each run once.
+    """The entries of these backbones, each run once, without those whose files are gone.
 
     Raises:
         UserError: not such a file.
@@ -51,8 +60,12 @@ def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None])
         except (ValueError, TypeError, LookupError):
             raise UserError(f"{path}: no race log; delete it to start the race anew") from None
         key = (entry.backbone, entry.weights, entry.image_size, entry.steps, entry.lr, entry.seed)
+        if not any(map(entry.is_of, configs)):
+            continue
+        if entry.val is not None and not (folder / entry.folder / RESULT).exists():
+            log(f"{folder / entry.folder} is gone: the run is repeated")
+            continue
         if key in entries:
             log(f"{path} lists seed {entry.seed} of {entry.backbone} twice: it counts once")
-        elif any(map(entry.is_of, configs)):
-            entries[key] = entry
+        entries[key] = entry
     return list(entries.values())

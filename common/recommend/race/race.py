@@ -26,6 +26,7 @@ class Race:
 
     names: Sequence[str]
     prior: Prior
+    rates: Sequence[int]  # (K,) learning rates tried at each length
     train: Callable[[Key], Run | None]  # None: the candidate's runs fail
     cost: Callable[[Key], float]  # expected seconds
     spent: Callable[[], float]  # seconds of all runs so far, failed ones included
@@ -136,6 +137,7 @@ def as_json(setup: Race, result: RaceResult, fractions: Sequence[float]) -> dict
                 "images": sum(map(len, longest)),
                 "seconds": sum(run.seconds for run in members),
                 "failed": k in result.failed,
+                "rates": setup.rates[k],
                 "run_seconds": float(setup.cost((k, 0, 0))),
             }
         )

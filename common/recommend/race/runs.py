@@ -17,7 +17,6 @@ from ...errors import disk_errors
 from ...files.atomic import atomic_write
 from ...metrics.classification import image_scores
 from ...models.build import get_backbone
-from ...models.names import slug
 from ...run import results
 from ...run.groups import group_indices
 from ...spec import RunConfig
@@ -140,9 +139,8 @@ class RaceRuns:
 
     def _finetune(self, key: Key, lr: float) -> None:
         """A run folder and its log entry. Its weights are deleted: they are of a part of the images."""
-        candidate, rung, seed = key
-        config, out = self.configs[candidate], self._out(key, lr)
-        entry = Entry(config.model, config.weights, config.image_size, self.steps[rung], lr, seed, 0.0)
+        config, seed, entry = self.configs[key[0]], key[2], self._new_entry(key, lr)
+        out = self.folder / entry.folder
         options = {"--lr": lr, "--steps": entry.steps, "--seed": config.seed + seed}
         split, begin = self._split(seed % (int(self.fold_of.max()) + 1)), time.perf_counter()
         try:
@@ -162,11 +160,12 @@ class RaceRuns:
         race_log.append(self.folder, self.entries[-1])
 
     def _out(self, key: Key, lr: float) -> Path:
+        return self.folder / self._new_entry(key, lr).folder
+
+    def _new_entry(self, key: Key, lr: float) -> Entry:
         candidate, rung, seed = key
         config = self.configs[candidate]
-        height, width = config.image_size
-        name = slug(config.model) + ("-random" if config.weights == "none" else "")
-        return self.folder / f"{name}-{height}x{width}-{self.steps[rung]}steps-lr{lr:g}-s{seed}"
+        return Entry(config.model, config.weights, config.image_size, self.steps[rung], lr, seed, 0.0)
 
     def _split(self, fold: int) -> Path:
         """The split file in which this fold is held out."""
@@ -204,6 +203,7 @@ def run(
     setup = race.Race(
         names=[config.model for config in configs],
         prior=prior,
+        rates=list(map(runs.n_rates, range(len(configs)))),
         train=runs.train,
         cost=runs.cost,
         spent=runs.spent,
@@ -211,10 +211,7 @@ def run(
         seconds=budget.seconds,
         tolerance=budget.tolerance,
     )
-    answer = race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
-    for row in answer["backbones"]:
-        row["rates"] = runs.n_rates(setup.names.index(row["name"]))
-    return answer
+    return race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
 
 
 def _prepare(

@@ -33,7 +33,7 @@ def advice(race: Row) -> str:
     more = race["more"]
     if race["ended"] == "tolerance":
         return f"{take}; the tolerance of {points(race['tolerance'])} is reached."
-    if race["ended"] == "exhausted" or not more or more["regret"] > 0.95 * first["regret"]:
+    if race["ended"] == "exhausted" or not more or points(more["regret"]) == points(first["regret"]):
         return f"{take}; more time would hardly lower it."
     return f"{take}; {format_duration(more['seconds'])} more would bring it to {points(more['regret'])}."
 
@@ -42,7 +42,7 @@ def format_too_small(race: Row, budget: float) -> str:
     """For a budget too small for any run."""
     needed = budget + race["smallest_seconds"] - race["seconds_allowed"]
     return (
-        f"No network was fine-tuned: {format_duration(max(0, race['seconds_allowed']))} of --budget were left for the race, and "
+        f"No backbone was fine-tuned: {format_duration(max(0, race['seconds_allowed']))} of --budget were left for the race, and "
         f"the first useful runs take about {format_duration(race['smallest_seconds'])}; --budget {format_budget(needed)} would be enough for them."
     )
 
@@ -50,35 +50,30 @@ def format_too_small(race: Row, budget: float) -> str:
 def _title(race: Row, metric: str) -> str:
     counts = [[n for n in row["runs"].values() if n] for row in race["backbones"]]
     several = sum(len(of_candidate) > 1 for of_candidate in counts)
-    source = f"measured on {several}" if several else "assumed: none has runs of two lengths"
-    seeds = (
-        ""
-        if any(n > 1 for of_candidate in counts for n in of_candidate)
-        else "; one seed each: what seeds change is assumed"
-    )
+    source = f"measured on {several} backbones" if several else "assumed: none has runs of two lengths"
+    has_seeds = any(n > 1 for of_candidate in counts for n in of_candidate)
+    seeds = "" if has_seeds else " One seed each: what seeds change is assumed."
     return (
-        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}, {METRICS[metric]} on the training images "
-        f"held out of each run (no test image); between lengths a network's place changes by about {points(race['between_rungs'])} ({source}){seeds}. "
-        f"{_rates(race['backbones'])}The scores are of runs of different lengths on different images: compare expected losses."
+        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}; {METRICS[metric]} is on the training images "
+        f"that each run holds out, test images are not used. With twice the steps a backbone's score changes by about "
+        f"{points(race['between_rungs'])} relative to the others ({source}).{seeds} {_rates(race['backbones'])}The scores are of runs of "
+        "different lengths on different images: compare expected losses."
     )
 
 
 def _rates(rows: Sequence[Row]) -> str:
-    """How the learning rates of those that ran were chosen; older answers do not say."""
-    rates = [row.get("rates") for row in rows if row["score"] is not None]
-    if None in rates:
-        return ""
+    """How the learning rates of those that ran were chosen."""
+    rates = [row["rates"] for row in rows if row["score"] is not None]
     measured, tried = rates.count(1), [n for n in rates if n > 1]
-    texts = [f"{measured} at a rate measured before"] if measured else []
-    texts += [f"{len(tried)} at the best of {max(tried)} tried at each length"] if tried else []
-    return f"Networks by learning rate: {', '.join(texts)}. "
+    texts = [f"measured before for {measured} of the backbones"] if measured else []
+    texts += [f"the best of {max(tried)} tried at each length for {len(tried)}"] if tried else []
+    return f"Learning rates: {', '.join(texts)}. "
 
 
 def _longest(row: Row) -> str:
     """The runs that the score is the mean of."""
     n = [n for n in row["runs"].values() if n][-1]
-    of = f" ({row['images']:,} images)" if "images" in row else ""  # older answers have none
-    return f"in its {f'{n} longest runs' if n > 1 else 'longest run'}{of}"
+    return f"in its {f'{n} longest runs' if n > 1 else 'longest run'} ({row['images']:,} images)"
 
 
 def _reason(row: Row, race: Row) -> str:

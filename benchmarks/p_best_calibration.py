@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 from common.statistics import paired
 from common.statistics.posterior import expected_regret, p_best, posterior
@@ -28,10 +29,8 @@ GRID = {
     "tails": ("normal", "t(3)"),
 }
 ACCURACY = 0.85
-DIFFICULTY, NETWORK = (
-    0.6,
-    0.2,
-)  # of an image's latent variance: common to all, common to a network's seeds; the rest is a run's
+# Of an image's latent variance: common to all, common to a network's seeds; the rest is a run's
+DIFFICULTY, NETWORK = 0.6, 0.2
 EDGES = np.linspace(0, 1, 11)
 
 
@@ -82,7 +81,8 @@ def table(rows: list[dict]) -> str:
     groups = {
         "seed SD .5, the prior's median": [row for row in rows if row["seed_sd"] == 0.5],
         "seed SD .2 or 1, two or three seeds": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] > 1],
-        "seed SD .2 or 1, one seed": [row for row in rows if row["seed_sd"] != 0.5 and row["seeds"] == 1],
+        "seed SD .2, one seed": [row for row in rows if (row["seed_sd"], row["seeds"]) == (0.2, 1)],
+        "seed SD 1, one seed": [row for row in rows if (row["seed_sd"], row["seeds"]) == (1.0, 1)],
     }
     spreads = {f"candidates' SD {x:g}": [row for row in rows if row["spread"] == x] for x in GRID["spread"]}
     lines = [
@@ -107,7 +107,7 @@ def line(title: str, name: str, rows: list[dict]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/p_best_calibration.jsonl"))
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/p_best_calibration.jsonl")
     parser.add_argument("--table", action="store_true", help="print the table of what is there")
     options = parser.parse_args()
     rows = [json.loads(line) for line in options.out.read_text().splitlines()] if options.out.exists() else []

@@ -1,4 +1,4 @@
-"""Is P(best) right on real networks? Some images show which is the best; the test images, and another seed where there is one, whether it is.
+"""Is P(best) right on real networks? It is predicted from some validation images, and checked on the test images, with another seed where there is one.
 
     python benchmarks/p_best_real.py
 
@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import default_runs
 from benchmarks.default_runs import RESULTS, Dataset
+from common.recommend.text import enumerate_names
 from common.statistics import posterior
 from common.statistics.posterior import SEED_SD, covariance_of_mean, expected_regret, p_best
 
@@ -108,10 +109,10 @@ def sentence(result: dict) -> str:
     """The bins of another seed, without the candidates that are unlikely."""
     found = result["another seed"]
     bins = found["bins"][1:]
-    stated, first = (", ".join(f"{b[i]:.2f}" for b in bins) for i in (2, 3))
+    stated, first = (enumerate_names([f"{100 * b[i]:.0f}" for b in bins]) for i in (2, 3))
     return (
-        f"Trained again with another seed, and allowing for the noise of the test images, networks that should come first with a probability of {stated} "
-        f"did so in {first} of the comparisons ({found['comparisons']:,} on {found['datasets']} datasets)."
+        f"Trained again with another seed, and allowing for the noise of the test images, networks that should come first with a probability of {stated} % "
+        f"did so in {first} % of the comparisons ({found['comparisons']:,}, many of the same runs, on {found['datasets']} datasets)."
     )
 
 

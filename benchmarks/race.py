@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import sem
+from scipy.stats import sem, weightedtau
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -93,33 +93,40 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
 
 
 def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:
-    """The regret of every choice on a dataset, and what the races state, in points."""
-    lost = data.truth.max() - data.truth
+    """Of every way to choose on a dataset: its regret, its weighted tau with the truth, its seconds; what the races state. In points."""
+    truth = data.truth
+    lost = truth.max() - truth
     full = [data.rows[name, data.full, 0] for name in data.names]
     scores = {
         "top1": [top1(name) or 0 for name in data.names],
         "probe": data.probe,
+        "predicted": -expected_regret(predicted(data, 0, prior)),
         "full": [run["val_top1"] for run in full],
     }
     of = {row["network"]: row for row in frozen if (row["data"], row["shots"]) == (data.data, data.shots)}
     if of.keys() >= set(data.names):
         scores |= {score: [of[name][score] for name in data.names] for score in FROZEN_SCORES}
     regret = {"random": lost.mean()} | {name: lost[np.argmax(values)] for name, values in scores.items()}
-    regret["predicted"] = lost[expected_regret(predicted(data, 0, prior)).argmin()]
-    total, stated, runs = sum(run["seconds"] for run in full), {}, {}
+    tau = {name: weightedtau(truth, values).statistic for name, values in scores.items()}
+    total = sum(run["seconds"] for run in full)
+    probes = sum(data.rows[name, 0, 0]["seconds"] for name in data.names)
+    seconds, stated, runs = {"probe": probes, "predicted": probes, "full": total}, {}, {}
     for fraction in FRACTIONS:
-        races = [replay(data, prior, fraction * total, repeat) for repeat in range(REPEATS)]
-        regret[f"race {fraction:g}"] = np.mean([lost[result.regret.argmin()] for result in races])
-        stated[f"race {fraction:g}"] = float(np.mean([result.regret.min() for result in races]))
-        runs[f"race {fraction:g}"] = float(np.mean([len(result.runs) for result in races]))
+        name, races = f"race {fraction:g}", [replay(data, prior, fraction * total, repeat) for repeat in range(REPEATS)]
+        regret[name] = np.mean([lost[result.regret.argmin()] for result in races])
+        tau[name] = np.mean([weightedtau(truth, -result.regret).statistic for result in races])
+        stated[name] = float(np.mean([result.regret.min() for result in races]))
+        runs[name] = float(np.mean([len(result.runs) for result in races]))
+        seconds[name] = float(np.mean([result.spent for result in races])) + probes
     return {
         "data": data.data,
         "shots": data.shots,
         "candidates": list(data.names),
         "seeds": min(len(data.seeds(name, data.full)) for name in data.names),
         "steps": data.steps,
-        "seconds": total,
         "regret": {name: float(value) for name, value in regret.items()},
+        "tau": {name: float(value) for name, value in tau.items()},
+        "seconds": seconds,
         "stated": stated,
         "runs": runs,
     }
@@ -149,6 +156,21 @@ def short_table(result: Sequence[dict]) -> str:
     return "\n".join([*lines, "", paired(parts)])
 
 
+def tau_table(result: Sequence[dict]) -> str:
+    """Weighted tau with the fine-tuned order, and the cost in percent of full training of all, means over datasets."""
+    parts = groups(result)
+    lines = [f"| choice by | tau: {' | '.join(parts)} | cost, all images |", "|---" * (2 + len(parts)) + "|"]
+    for name, title in TITLES.items():
+        if name == "random":
+            continue
+        taus = [[one["tau"].get(name) for one in some] for some in parts.values()]
+        cells = ["" if None in values else f"{np.mean(values):.2f}" for values in taus]
+        costs = [100 * one["seconds"].get(name, np.nan) / one["seconds"]["full"] for one in parts["all images"]]
+        cost = "" if np.isnan(costs).any() else f"{np.mean(costs):.1f} %"
+        lines.append(f"| {title} | {' | '.join(cells)} | {cost} |")
+    return "\n".join(lines)
+
+
 def groups(result: Sequence[dict]) -> dict[str, list[dict]]:
     """By training images; those with variants of the networks last."""
     found: dict[str, list[dict]] = defaultdict(list)
@@ -164,7 +186,7 @@ def paired(parts: dict[str, list[dict]]) -> str:
     for title, some in parts.items():
         more = [one["regret"]["full"] - one["regret"]["race 0.1"] for one in some]
         cells.append(f"{np.mean(more):+.2f} ± {sem(more):.2f} ({title}, {len(more)} datasets)")
-    return f"What full training of all loses beyond a race at a tenth of its cost, in points, paired over datasets: {', '.join(cells)}."
+    return f"How many points more full training of all loses than a race at a tenth of its cost, paired over datasets: {', '.join(cells)}."
 
 
 def has_variants(one: dict) -> bool:

@@ -196,14 +196,6 @@ def validated() -> str:
     return f"```\n{agreement.format_agreements(agreements)}\n```"
 
 
-def p_best() -> str:
-    """How often a stated P(best) comes true, as `p_best_calibration.py` simulates it."""
-    from benchmarks.p_best_calibration import table
-
-    file = BENCHMARKS / "p_best_calibration.jsonl"
-    return table(load_lines(file)) if file.exists() else f"No {file.name} in `benchmarks/results/` yet."
-
-
 def labels_claim() -> str:
     """Precision and recall of the labels that look wrong, as `probe_claims.py` measures them."""
     from benchmarks.probe_claims import labels_table  # imports torch
@@ -227,15 +219,9 @@ def leaks_table(name: str) -> str:
 
 def measured(benchmark: str, table: str = "table") -> str:
     """A table of the benchmark of this name, from its results."""
-    module = importlib.import_module(f"benchmarks.{benchmark}")
-    return getattr(module, table)(json.loads((BENCHMARKS / f"{benchmark}.json").read_text()))
-
-
-def race_calibration() -> str:
-    """What simulated races state, and what is true, as `race_calibration.py` measures it."""
-    from benchmarks.race_calibration import table
-
-    return table(load_lines(BENCHMARKS / "race_calibration.jsonl"))
+    module, path = importlib.import_module(f"benchmarks.{benchmark}"), BENCHMARKS / f"{benchmark}.json"
+    result = json.loads(path.read_text()) if path.exists() else load_lines(path.with_suffix(".jsonl"))
+    return getattr(module, table)(result)
 
 
 def times() -> str:
@@ -349,7 +335,7 @@ TABLES = {
     "scale": scale,
     "sweeps": sweeps,
     "same_accuracy": same_accuracy,
-    "p_best": p_best,
+    "p_best": partial(measured, "p_best_calibration"),
     "labels_claim": labels_claim,
     "images_claim": images_claim,
     "published_order": partial(measured, "finetuned_order"),
@@ -360,7 +346,8 @@ TABLES = {
     },
     "race": partial(measured, "race"),
     "race_short": partial(measured, "race", "short_table"),
-    "race_calibration": race_calibration,
+    "race_tau": partial(measured, "race", "tau_table"),
+    "race_calibration": partial(measured, "race_calibration"),
     "short_runs": partial(measured, "short_runs"),
     "p_best_real": partial(measured, "p_best_real"),
     "p_best_sentence": partial(measured, "p_best_real", "sentence"),

@@ -1,6 +1,6 @@
 """Which recipe? Its parts on real networks and datasets, at equal steps, chosen on validation.
 
-    python benchmarks/recipes.py --data FOLDER --stage parts
+    python benchmarks/recipes.py --data FOLDER --stages parts
 
 Every run starts from ImageNet weights and is a line of `--out`: the score on validation of the last weights, and the one on test,
 which chose nothing. Runs already there are skipped, so an interrupted benchmark continues. One thread; about six hours.
@@ -91,6 +91,7 @@ class Form:
     side: int = 64  # pixels
     batch_size: int = 32
     shots: int | None = None  # training images per class; None: all
+    part: float = 1.0  # of the training images per class
     weights: str = "imagenet"  # or none
     crop_pct: float | None = None  # of evaluation
 
@@ -117,7 +118,7 @@ def load(
     parts, start = {}, 0
     for part in ("train", "val", "test"):
         n = getattr(bench, part)
-        count = min(form.shots or n, n) if part == "train" else n
+        count = round(form.part * min(form.shots or n, n)) if part == "train" else n
         index = np.sort(
             np.concatenate([drawn[labels[drawn] == c][start : start + count] for c in range(len(samples.classes))])
         )
@@ -161,9 +162,9 @@ class Trainer:
         self.parts, self.classes, self.augment = load(bench, data, *pixels, form)
         self.state = initial_weights(network, form)
         self.accelerator = make_accelerator("cpu", "fp32", False)
-        begin = time.perf_counter()
+        begin = time.process_time()
         self.head = probe_head(self.net(0), self.row, self.parts["train"], self.classes, None, "fp32", 0)
-        self.probe_seconds = time.perf_counter() - begin
+        self.probe_seconds = time.process_time() - begin
 
     def net(self, seed: int) -> torch.nn.Module:
         torch.manual_seed(seed)
@@ -299,6 +300,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],
     ),
+    "halves": (BATCH_NORM[:2], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, part=part) for part in (0.125, 0.25, 0.5)]),
     "size": ((BATCH_NORM[1], "torchvision:squeezenet1_1"), tuple(BENCHMARKS), [conf | {"side": 96} for conf in EVERY_LENGTH]),
     "random": (
         (BATCH_NORM[0], "torchvision:squeezenet1_1"), tuple(BENCHMARKS),

@@ -5,8 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..statistics.learning_curve import Gain
+from .more_images import gain
 from .runs import SCRATCH, Setting
-from .sections import DatasetResults, Section
+from .sections import Cell, DatasetResults, Section
 
 Curve = tuple[tuple[float, float], ...]
 
@@ -20,6 +22,7 @@ class LowData:
     metric: str
     curves: Mapping[str, Curve]  # by backbone (and protocol): (training images, score)
     crossovers: tuple[tuple[str, str, float | None], ...]  # backbone, protocol, images where it beats the probe
+    gains: Mapping[str, Gain]  # of twice the images, by the names of the curves that are long enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Optimism:
 
 def low_data(sections: Sequence[Section]) -> tuple[LowData, ...]:
     """One per dataset that was trained with two or more numbers of images. Protocols are shown together, never ranked."""
-    groups: dict[tuple, dict[tuple[str, str], dict[float, float]]] = defaultdict(lambda: defaultdict(dict))
+    groups: dict[tuple, dict[tuple[str, str], dict[float, Cell]]] = defaultdict(lambda: defaultdict(dict))
     metrics: dict[tuple, str] = {}
     for section in sections:
         shared = replace(section.setting, train_size="", protocol="", chosen_on="")
@@ -44,34 +47,35 @@ def low_data(sections: Sequence[Section]) -> tuple[LowData, ...]:
             metrics[key] = dataset.metric
             for name, cell in dataset.cells.items():
                 images = statistics.mean(run.images[0] for run in cell.runs)
-                groups[key][name, section.setting.protocol][images] = cell.value
+                groups[key][name, section.setting.protocol][images] = cell
     results = []
-    for (dataset, shared), scores in groups.items():
-        several = {key: by_images for key, by_images in scores.items() if len(by_images) > 1}
+    for (dataset, shared), cells in groups.items():
+        several = {key: by_images for key, by_images in cells.items() if len(by_images) > 1}
         if several:
             results.append(_low_data(dataset, shared, metrics[dataset, shared], several))
     return tuple(sorted(results, key=lambda low: (low.dataset, low.title)))
 
 
 def _low_data(
-    dataset: str, shared: Setting, metric: str, scores: Mapping[tuple[str, str], Mapping[float, float]]
+    dataset: str, shared: Setting, metric: str, cells: Mapping[tuple[str, str], Mapping[float, Cell]]
 ) -> LowData:
-    """`scores`: {(backbone, protocol): {training images: score}}."""
-    protocols = {protocol for _, protocol in scores}
+    """`cells`: {(backbone, protocol): {training images: runs}}."""
+    protocols = {protocol for _, protocol in cells}
+    names = {(name, protocol): name + f" ({protocol})" * (len(protocols) > 1) for name, protocol in sorted(cells)}
+    scores = {key: {images: cell.value for images, cell in cells[key].items()} for key in names}
+    gains = {name: gain(cells[key], metric if metric == "balanced_accuracy" else "top1") for key, name in names.items()}
     start = shared.pretrained_on if shared.pretrained_on == SCRATCH else f"from {shared.pretrained_on}"
     return LowData(
         dataset=dataset,
         title=start + ", subset" * shared.subset,
         metric=metric,
-        curves={
-            name + f" ({protocol})" * (len(protocols) > 1): tuple(sorted(by_images.items()))
-            for (name, protocol), by_images in sorted(scores.items())
-        },
+        curves={name: tuple(sorted(scores[key].items())) for key, name in names.items()},
         crossovers=tuple(
             (name, protocol, _crossover(by_images, scores[name, "probe"]))
-            for (name, protocol), by_images in sorted(scores.items())
+            for (name, protocol), by_images in scores.items()
             if protocol != "probe" and (name, "probe") in scores
         ),
+        gains={name: found for name, found in gains.items() if found},
     )
 
 

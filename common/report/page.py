@@ -49,6 +49,12 @@ def _low_data_view(low: LowData, style: Style) -> dict[str, Any]:
     for name, protocol, images in low.crossovers:
         crossover = f"from {images:,.0f} images on" if images else "at no training set size that both have"
         notes.append(f"{name}: protocol {protocol} overtakes the probe {crossover}.")
+    of = METRICS["balanced_accuracy" if low.metric == "balanced_accuracy" else "top1"]
+    notes += [
+        f"{name}: twice as many images, {100 * found.mean:+.1f} points of {of} "
+        f"[{100 * found.interval[0]:.1f}, {100 * found.interval[1]:.1f}], extrapolated."
+        for name, found in low.gains.items()
+    ]
     curves = {name: [(x, 100 * y) for x, y in curve] for name, curve in low.curves.items()}
     alt = f"{metric} against training images, {low.dataset}: " + "; ".join(
         f"{name} {curve[0][1]:.1f} % at {curve[0][0]:,.0f}, {curve[-1][1]:.1f} % at {curve[-1][0]:,.0f}"

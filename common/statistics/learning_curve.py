@@ -19,7 +19,7 @@ from .posterior import covariance_of_mean
 R_MEAN, R_SD = 0.72, 0.12  # prior of r, truncated to (0, 1)
 R = np.linspace(0.2, 0.99, 80)
 MISFIT = 0.15  # standard error of a gain, as a fraction of it
-NOISE = 0.003  # standard error of a gain due to the choice of training images, as a fraction
+NOISE = 0.003  # standard error of a probe's gain due to the choice of training images, as a fraction
 DRAWS = 10_000
 
 
@@ -31,18 +31,24 @@ class Gain:
     interval: tuple[float, float]  # holds 95 %
 
 
-def gain_of_doubling(scores: ndarray, groups: ndarray | None = None, seed: int = 0) -> Gain:
+def gain_of_doubling(scores: ndarray, groups: ndarray | None = None, seed: int = 0, noise: float = NOISE) -> Gain:
     """Extrapolate scores per image (S, N), from classifiers of n, 2n, 4n ... training images, to 2^S n.
 
     Args:
         scores: right or wrong, or fractions of several runs; S >= 3.
         groups: (N,) the group of each image; None: images are independent.
         seed: of the draws.
+        noise: standard error of a gain due to the choice of training images and the seed, as a fraction; the default is a probe's.
+
+    Raises:
+        ValueError: fewer than three rows.
     """
+    if len(scores) < 3:
+        raise ValueError(f"expected the scores of three training set sizes or more, found {len(scores)}")
     differences = np.diff(np.asarray(scores, float), axis=0)
     gains = differences.mean(1)
     covariance = covariance_of_mean(differences, unit_indices(differences.shape[1], groups))
-    covariance += np.diag(NOISE**2 + (MISFIT * gains) ** 2)
+    covariance += np.diag(noise**2 + (MISFIT * gains) ** 2)
     precision = np.linalg.inv(covariance)
     shape = R[:, None] ** np.arange(1 - len(scores), 0)  # (R, S - 1): the gains relative to the next one
     information = np.einsum("ri,ij,rj->r", shape, precision, shape)

@@ -55,7 +55,7 @@ def test_the_same_few_images_right_is_no_certain_difference() -> None:
 
 
 def test_what_is_not_distinguishable_has_an_interval_with_zero() -> None:
-    """Although Holm's procedure corrects for the number of comparisons, and an interval of 95 % alone may exclude 0."""
+    """Although p is corrected for all pairs, and an interval of 95 % alone may exclude 0."""
     rng, corrected = np.random.default_rng(0), 0
     for seed in range(8):
         labels = np.zeros(rng.integers(20, 300), int)

@@ -38,9 +38,26 @@ def test_low_data_and_optimism(tmp_path: Path) -> None:
     (low,) = low_data(sections)
     assert [x for x, _ in low.curves["resnet50 (clean)"]] == [15, 60, 80]
     assert low.crossovers == (("resnet50", "clean", 60),)
+    assert not low.gains  # 60 is no half of 80
     (bias,) = optimism(sections)
     assert (bias.best, bias.last) == (best, 0.5) and bias.clean is not None
     html_text = page_text(runs)
     assert "resnet50: protocol clean overtakes the probe from 60 images on." in html_text
     assert all(f"{100 * value:.2f}" in html_text for value in scores)
     assert "Selection on the test set" in html_text
+
+
+def test_the_gain_of_twice_the_images(tmp_path: Path) -> None:
+    """From runs on all images, a half and a quarter, seeds averaged; 60 of 80 images are no half."""
+    runs = tmp_path / "runs"
+    for train, accuracy in ((20, 0.5), (40, 0.7), (60, 0.1), (80, 0.8)):
+        split = {"kind": "clean", "fingerprint": f"{train:016}", "train": train, "val": 6, "test": 120, "unused": 0}
+        for seed in (0, 1):
+            size = {"fraction": train / 80 if train < 80 else None, "split": split}
+            fabricate(runs / f"{train}-{seed}", "dtd", "swin_t", seed, accuracy, **size)
+    (low,) = low_data(build(runs))
+    (found,) = low.gains.values()
+    assert 0 < found.interval[0] < found.mean < found.interval[1] < 0.25 and found.mean < 0.12
+    assert "swin_t: twice as many images, +" in page_text(runs)
+    (runs / "20-0" / "test_logits.npy").unlink()
+    assert not low_data(build(runs))[0].gains

@@ -346,6 +346,7 @@ TABLES = {
     },
     "race": partial(measured, "race"),
     "race_short": partial(measured, "race", "short_table"),
+    "doubling": partial(measured, "doubling"),
     "race_tau": partial(measured, "race", "tau_table"),
     "race_calibration": partial(measured, "race_calibration"),
     "short_runs": partial(measured, "short_runs"),

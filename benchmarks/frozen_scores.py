@@ -23,8 +23,10 @@ import torch
 from benchmarks import recipes
 from benchmarks.default_runs import candidate
 from common.models import build
-from common.transfer import linear_probe, transferability
+from common.transfer import knn, transferability
 from common.transfer.features import MAX_BATCH, forward_features
+from common.transfer.folds import assign_folds
+from common.transfer.ridge import single_threaded_blas
 
 OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
 
@@ -43,8 +45,8 @@ def features(network: str, bench: str, form: recipes.Form, data: Path) -> tuple[
 
 
 def scores(x: np.ndarray, y: np.ndarray, classes: int) -> dict[str, float]:
-    with linear_probe.single_threaded_blas():
-        neighbours = linear_probe.knn_out_of_fold(x, y, classes, linear_probe.folds(y, None, 0)).argmax(1)
+    with single_threaded_blas():
+        neighbours = knn.out_of_fold(x, y, classes, assign_folds(y, None, 0)).argmax(1)
         return {
             "knn": round(float((neighbours == y).mean()), 5),
             "logme": round(transferability.logme(x, y, classes), 5),

@@ -24,8 +24,9 @@ from common.cli import catalog
 from common.models import build, weights
 from common.run import provenance
 from common.statistics import learning_curve
-from common.transfer import data_curve, label_errors, linear_probe
+from common.transfer import data_curve, label_errors
 from common.transfer.features import Extractor, cached_features
+from common.transfer.folds import assign_folds
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODEL, LIMIT, SEEDS = "efficientnet_lite0", 2000, 3
@@ -97,13 +98,13 @@ def images(title: str, x: np.ndarray, y: np.ndarray) -> Record:
     """The gain that random halves predict for the whole, and the gain of the whole."""
     known = np.flatnonzero(np.bincount(y)[y] >= MIN_PER_CLASS)
     x, y = x[known], np.unique(y[known], return_inverse=True)[1]
-    curve = data_curve.correctness(x, y, linear_probe.folds(y, None, 0), None, balanced=False)
+    curve = data_curve.correctness(x, y, assign_folds(y, None, 0), None, balanced=False)
     halves = []
     for seed in range(HALVES):
         order = np.random.default_rng(seed).permutation(len(y))
         parts = [order[y[order] == c] for c in range(int(y.max()) + 1)]
         half = np.concatenate([part[: len(part) // 2] for part in parts])
-        folds = linear_probe.folds(y[half], None, seed)
+        folds = assign_folds(y[half], None, seed)
         scores = data_curve.correctness(x[half], y[half], folds, None, balanced=False)
         gain = learning_curve.gain_of_doubling(scores)
         halves.append({"curve": scores.mean(1).tolist(), "gain": gain.mean, "interval": gain.interval})

@@ -18,6 +18,7 @@ from common.training.device import resolve_precision
 from common.training.evaluate import evaluate
 from common.transfer import linear_probe
 from common.transfer.features import Extractor, extract_features
+from common.transfer.folds import assign_folds
 
 from .shared import CLASSES, DEVICE, Checks, accelerator_of, check, losses, make_batches, precisions
 
@@ -122,7 +123,7 @@ def probe(smoke: bool) -> Checks:
                 machine="", precision=number, seed=0,
             )  # fmt: skip
             found.append(extract_features(extractor, batches.pixels, range(200)).values)
-            folds = linear_probe.folds(batches.labels, None, 0)
+            folds = assign_folds(batches.labels, None, 0)
             logits = linear_probe.out_of_fold(found[-1], batches.labels, CLASSES, folds)
             scores.append(float((logits.argmax(1) == batches.labels).mean()))
         alike = float(np.corrcoef(found[0].ravel(), found[1].ravel())[0, 1])

@@ -15,7 +15,7 @@ from ..errors import UserError, printable
 from ..models import build
 from ..run.groups import group_indices
 from ..spec import RunConfig, Samples, Split
-from ..transfer import linear_probe
+from ..transfer.folds import assign_folds
 
 ROUND_FRACTIONS = (1 / 8, 1 / 4, 1 / 2)  # of the images, in the rounds before the last
 MIN_PER_CLASS = 10  # images of a class in a round, on average
@@ -124,7 +124,7 @@ def _rounds(parts: list[list[int]], labels: np.ndarray, groups: np.ndarray | Non
         folds = np.empty(len(positions), int)
         order = np.argsort(positions)  # the folds of some images do not depend on the rounds before
         sorted_groups = None if of_round is None else of_round[order]
-        folds[order] = linear_probe.folds(labels[positions[order]], sorted_groups, seed)
+        folds[order] = assign_folds(labels[positions[order]], sorted_groups, seed)
         rounds.append(
             Round(positions=positions, n_new=len(new), labels=labels[positions], groups=of_round, folds=folds)
         )

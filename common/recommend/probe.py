@@ -13,8 +13,9 @@ from ..models import build, weights
 from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
-from ..transfer import linear_probe, transferability
+from ..transfer import knn, linear_probe, transferability
 from ..transfer.features import Extractor, cached_features
+from ..transfer.ridge import single_threaded_blas
 from . import ranking
 from .dataset import ProbeData, Round
 
@@ -72,8 +73,8 @@ def _scores(values: np.ndarray, round_: Round, classes: int, metric: str) -> dic
     elapsed = cost.stopwatch(torch.device("cpu"))
     logits = linear_probe.out_of_fold(values, labels, classes, folds, round_.groups, balanced)
     predicted = logits.argmax(1)
-    with linear_probe.single_threaded_blas():
-        neighbours = linear_probe.knn_out_of_fold(values, labels, classes, folds).argmax(1)
+    with single_threaded_blas():
+        neighbours = knn.out_of_fold(values, labels, classes, folds).argmax(1)
         logme = transferability.logme(values, labels, classes)
         h_score = transferability.h_score(values, labels, classes)
     return {

@@ -14,7 +14,7 @@ from ..data.dataset import LoadedDataset
 from ..data.images.cache import content_hash
 from ..data.images.decode import decode
 from ..files.disk_cache import cached
-from ..transfer.linear_probe import FOLDS
+from ..transfer.folds import FOLDS
 from ..transfer.orientation import has_orientation, measure, turned_features
 from ..transfer.small_network import local_extractor
 from .groups import group_indices

@@ -124,8 +124,9 @@ def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
 def _probe_logits(pixels: np.ndarray, sample: _Sample, extractor: "Extractor") -> np.ndarray:
     from ..transfer import linear_probe
     from ..transfer.features import extract_features
+    from ..transfer.ridge import single_threaded_blas
 
     features, n = extract_features(extractor, pixels, range(len(pixels))).values, sample.n_train
-    with linear_probe.single_threaded_blas():
+    with single_threaded_blas():
         probe = linear_probe.fit(features[:n], sample.labels[:n], sample.n_classes)
         return probe.logits(features[n:])

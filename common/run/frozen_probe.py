@@ -22,6 +22,7 @@ def frozen_probe(report: Report) -> str | None:
     import numpy as np
 
     from ..transfer import linear_probe
+    from ..transfer.folds import assign_folds
 
     samples, preprocess = report.samples, report.preprocess
     readable = report.readable
@@ -38,7 +39,7 @@ def frozen_probe(report: Report) -> str | None:
     values = np.stack([features[i] for i in positions])
     labels = np.unique([samples.labels[i] for i in positions], return_inverse=True)[1]
     groups = group_indices(samples, positions)
-    fold = linear_probe.folds(labels, groups, SEED)
+    fold = assign_folds(labels, groups, SEED)
     n_classes = labels.max() + 1
     predicted = linear_probe.out_of_fold(values, labels, n_classes, fold, groups, balanced=True).argmax(1)
     recalls = np.bincount(labels, predicted == labels) / np.bincount(labels)

@@ -13,6 +13,8 @@ from ..metrics import calibration
 from ..models.registry import Backbone
 from ..transfer import linear_probe
 from ..transfer.features import MAX_BATCH, forward_features
+from ..transfer.folds import assign_folds
+from ..transfer.ridge import single_threaded_blas
 
 MAX_IMAGES = 10_000  # more take gigabytes in the cross-validation and hardly change a probe
 ONE_SHOT_TEMPERATURE = 0.05  # not fitted: MobileNetV2's on four real datasets lie between 0.016 and 0.09
@@ -49,11 +51,11 @@ def probe_head(
         world=1,
     )
     features = forward_features(net, backbone, batches, precision).values
-    with linear_probe.single_threaded_blas():
+    with single_threaded_blas():
         probe = linear_probe.fit(features, labels, n_classes, groups)
     if _single_units(labels, groups):
         return probe.layer(SOFTENING * ONE_SHOT_TEMPERATURE)
-    folds = linear_probe.folds(labels, groups, seed)
+    folds = assign_folds(labels, groups, seed)
     logits = linear_probe.out_of_fold(features, labels, n_classes, folds, groups)
     return probe.layer(SOFTENING * calibration.fit_temperature(logits, labels))
 

@@ -17,7 +17,7 @@ from ..models import build, weights
 from ..training import device as devices
 from ..transfer import label_errors
 from ..transfer.features import Extractor, cached_features
-from ..transfer.linear_probe import FOLDS
+from ..transfer.folds import FOLDS
 from . import provenance
 from .contact_sheet import GAP, LINE, draw_text, flow, tiles
 from .groups import group_indices

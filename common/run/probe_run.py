@@ -183,7 +183,8 @@ def _fit(train: PartFeatures, val: PartFeatures, n_classes: int, groups: np.ndar
     A ridge regression predicts about 0 to 1; as logits these have very low confidence.
     """
     from ..metrics import calibration, classification
-    from ..transfer.linear_probe import ridge_path, single_threaded_blas
+    from ..transfer.linear_probe import ridge_path
+    from ..transfer.ridge import single_threaded_blas
 
     fitted = []
     with single_threaded_blas():
@@ -225,14 +226,15 @@ def _result(
 
 def _knn(setup: ProbeSetup, train: PartFeatures, test: PartFeatures) -> dict[str, Any]:
     """Scores of a nearest-neighbour classifier on the same features, for comparison."""
-    from ..transfer.linear_probe import N_NEIGHBORS, knn_votes, single_threaded_blas
+    from ..transfer import knn
+    from ..transfer.ridge import single_threaded_blas
     from .disjoint import groups_of
     from .evaluation import score_with_intervals
 
     n_classes = len(setup.dataset.samples.classes)
     with single_threaded_blas():
-        votes = knn_votes(train.features, train.labels, n_classes, test.features)
+        votes = knn.votes(train.features, train.labels, n_classes, test.features)
     fractions = votes / votes.sum(1, keepdims=True)
     groups = groups_of(setup.dataset, "test")
     scores = score_with_intervals(np.log(fractions + 1e-12), test.labels, setup.config.seed, groups)
-    return {"k": N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}
+    return {"k": knn.N_NEIGHBORS, "test": {name: scores[name] for name in KNN_SCORES if name in scores}}

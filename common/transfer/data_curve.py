@@ -10,6 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import linear_probe
+from .ridge import single_threaded_blas
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 REPEATS = (4, 3, 2, 1)  # random subsets of each fraction
@@ -52,7 +53,7 @@ def correctness(
         for _ in range(repeats)
         for fold in np.unique(folds)
     ]
-    with linear_probe.single_threaded_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with single_threaded_blas(), ThreadPoolExecutor(os.cpu_count()) as pool:
         for (step, fold, _), right in zip(jobs, pool.map(predict, jobs), strict=True):
             curve[step, folds == fold] += right / steps[step][1]
     if with_all is not None:

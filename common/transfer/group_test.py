@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 from scipy.special import stdtrit
 
-from .linear_probe import Ridge, decompose, leave_out_residuals, single_threaded_blas
+from .ridge import Ridge, decompose, leave_out_residuals, single_threaded_blas
 
 MIN_GROUPS = 5  # of a class
 MIN_ELIGIBLE = 0.5  # of the images, in classes with so many groups

@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from ..metrics.calibration import fit_temperature
 from . import linear_probe
+from .folds import assign_folds
 
 PLANTED = 0.05  # of the labels, in `planted_test`
 
@@ -27,7 +28,7 @@ class PlantedTest:
 def probabilities(features: ndarray, labels: ndarray, groups: ndarray | None, seed: int) -> ndarray:
     """(N, C) of a linear probe fitted to the other folds, calibrated by one temperature."""
     classes = int(labels.max()) + 1
-    fold = linear_probe.folds(labels, groups, seed)
+    fold = assign_folds(labels, groups, seed)
     logits = linear_probe.out_of_fold(features, labels, classes, fold, groups)
     return softmax(logits / fit_temperature(logits, labels), axis=1)
 

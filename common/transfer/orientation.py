@@ -9,6 +9,8 @@ import numpy as np
 
 from . import linear_probe
 from .features import Extractor, extract_features
+from .folds import assign_folds
+from .ridge import single_threaded_blas
 
 TURNS = 4  # quarter turns: chance is 1/4
 MAX_ROTATION = 0.32  # accuracy; flowers, the hardest photographs tried, have 0.34 (docs/training.md)
@@ -51,10 +53,10 @@ def measure(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None)
     turned = np.repeat(np.arange(TURNS), n)
     image = np.tile(np.arange(n) if groups is None else groups, TURNS)
     hits = np.empty((TURNS, n), bool)
-    with linear_probe.single_threaded_blas():
-        fold = linear_probe.folds(turned, image, seed=0)
+    with single_threaded_blas():
+        fold = assign_folds(turned, image, seed=0)
         turns = linear_probe.out_of_fold(np.concatenate(features), turned, TURNS, fold, image).argmax(1)
-        fold = linear_probe.folds(labels, groups, seed=0)
+        fold = assign_folds(labels, groups, seed=0)
         for k in np.unique(fold):
             fitted, held_out = fold != k, fold == k
             probe = linear_probe.fit(features[0, fitted], labels[fitted], n_classes)

@@ -79,10 +79,10 @@ def test_whole_groups_are_left_out(class_tree, monkeypatch: pytest.MonkeyPatch) 
         return replace(samples, groups=[f"{label}/{i // 2}" for i, label in enumerate(samples.labels)])
 
     groups_seen = []
-    leave_out_error = linear_probe._leave_out_error
+    leave_out_error = linear_probe.leave_out_error
     monkeypatch.setattr(
         linear_probe,
-        "_leave_out_error",
+        "leave_out_error",
         lambda r, groups, p: groups_seen.append(groups) or leave_out_error(r, groups, p),
     )
     result = probed(replace(folder.DATASET, load=twins), images)

@@ -5,6 +5,7 @@ import pytest
 
 from common.statistics.learning_curve import gain_of_doubling
 from common.transfer import data_curve, linear_probe
+from common.transfer.folds import assign_folds
 
 
 def simulate(seed: int, exponent: float, n: int = 1500) -> tuple[np.ndarray, float]:
@@ -46,7 +47,7 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     rng, labels = np.random.default_rng(0), np.arange(240) % 4
     x = rng.normal(size=(240, 32)) + rng.normal(size=(4, 32))[labels] * 0.3
     groups = np.arange(240) // 4 if grouped else None
-    folds = linear_probe.folds(labels, groups, 0)
+    folds = assign_folds(labels, groups, 0)
     curve = data_curve.correctness(x, labels, folds, groups, balanced=False)
     assert curve.shape == (4, 240) and curve[-1].mean() > curve[0].mean()
     logits = linear_probe.out_of_fold(x, labels, 4, folds, groups)
@@ -54,6 +55,4 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     known = data_curve.correctness(x, labels, folds, groups, False, with_all=curve[-1])
     assert (known == curve).all()
     few = labels[:24]
-    assert (
-        len(data_curve.correctness(x[:24], few, linear_probe.folds(few, None, 0), None, False)) == 3
-    )  # six of a class
+    assert len(data_curve.correctness(x[:24], few, assign_folds(few, None, 0), None, False)) == 3  # six of a class

@@ -11,7 +11,9 @@ from sklearn.linear_model import LogisticRegression, RidgeClassifier, RidgeClass
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from common.transfer import linear_probe, transferability
+from common.transfer import knn, linear_probe, transferability
+from common.transfer.folds import assign_folds
+from common.transfer.ridge import class_weights, decompose, leave_out_residuals
 
 
 def made(n: int, d: int, classes: int = 4, signal: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,8 +30,8 @@ def test_the_probe_is_scikit_learns_ridge(n: int, d: int, balanced: bool) -> Non
     x, y = made(n, d)
     z = x - x.mean(0, dtype=float)
     weight = "balanced" if balanced else None
-    total = np.square(z - np.average(z, axis=0, weights=linear_probe._class_weights(y, 4)) if balanced else z)
-    scale = (total * (linear_probe._class_weights(y, 4)[:, None] if balanced else 1)).sum()
+    total = np.square(z - np.average(z, axis=0, weights=class_weights(y, 4)) if balanced else z)
+    scale = (total * (class_weights(y, 4)[:, None] if balanced else 1)).sum()
     theirs = RidgeClassifierCV(alphas=linear_probe.PENALTIES * scale, class_weight=weight).fit(z, y)
     ours = linear_probe.fit(x, y, 4, balanced=balanced)
     assert ours.penalty == pytest.approx(theirs.alpha_)
@@ -61,10 +63,10 @@ def test_a_whole_group_is_left_out() -> None:
 def test_residuals_without_a_group_are_those_of_a_refit(d: int, size: int) -> None:
     """Groups smaller and larger than the number of features, beside groups of one."""
     x, y = made(90, d)
-    ridge = linear_probe.decompose(x, y, 4)
+    ridge = decompose(x, y, 4)
     penalty = 0.01 * np.square(ridge.x).sum()
     groups = np.where(np.arange(90) < 70, np.arange(90) // size, np.arange(90))
-    found = linear_probe.leave_out_residuals(ridge, groups, penalty)
+    found = leave_out_residuals(ridge, groups, penalty)
     for group in (0, 75):
         rest, left = groups != group, groups == group
         x, y = ridge.x[rest], ridge.y[rest]
@@ -76,7 +78,7 @@ def test_residuals_without_a_group_are_those_of_a_refit(d: int, size: int) -> No
 
 def test_folds_and_out_of_fold() -> None:
     x, y = made(200, 30, signal=0.4)
-    fold = linear_probe.folds(y, None, 0)
+    fold = assign_folds(y, None, 0)
     assert np.bincount(fold).tolist() == [40] * 5
     assert all(abs(np.bincount(y[fold == f], minlength=4) - np.bincount(y) / 5).max() < 1 for f in range(5))
     logits = linear_probe.out_of_fold(x, y, 4, fold)
@@ -97,9 +99,9 @@ def test_folds_and_out_of_fold() -> None:
 def test_no_group_in_two_folds() -> None:
     _, y = made(200, 3)
     groups = np.arange(200) // 4
-    fold = linear_probe.folds(y, groups, 0)
+    fold = assign_folds(y, groups, 0)
     assert all(len(set(fold[groups == g])) == 1 for g in range(50)) and len(set(fold)) == 5
-    few = linear_probe.folds(np.array([0, 0, 0, 1, 1, 1, 1]), None, 0)
+    few = assign_folds(np.array([0, 0, 0, 1, 1, 1, 1]), None, 0)
     assert len(set(few)) == 3  # as many as the smallest class has images
 
 
@@ -108,7 +110,7 @@ def test_a_class_of_one_image_raises_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for groups in (None, np.arange(5)):
-            assert set(linear_probe.folds(labels, groups, 0)) == {0, 1}
+            assert set(assign_folds(labels, groups, 0)) == {0, 1}
 
 
 def test_labels_without_meaning_are_chance() -> None:
@@ -117,15 +119,15 @@ def test_labels_without_meaning_are_chance() -> None:
     shares = []
     for seed in range(40):
         y = np.arange(100) % 2
-        logits = linear_probe.out_of_fold(rng.normal(size=(100, 300)), y, 2, linear_probe.folds(y, None, seed))
+        logits = linear_probe.out_of_fold(rng.normal(size=(100, 300)), y, 2, assign_folds(y, None, seed))
         shares.append((logits.argmax(1) == y).mean())
     assert abs(np.mean(shares) - 0.5) < 0.03
 
 
 def test_neighbours() -> None:
     x, y = made(120, 10, signal=1.0)
-    fold = linear_probe.folds(y, None, 0)
-    votes = linear_probe.knn_out_of_fold(x, y, 4, fold, k=7)
+    fold = assign_folds(y, None, 0)
+    votes = knn.out_of_fold(x, y, 4, fold, k=7)
     for f in range(3):
         rest = fold != f
         theirs = KNeighborsClassifier(
@@ -134,7 +136,7 @@ def test_neighbours() -> None:
         expected = theirs.predict_proba(x[~rest])
         ours = votes[~rest] / votes[~rest].sum(1, keepdims=True)
         assert np.allclose(ours, expected, atol=1e-4)
-    assert linear_probe.knn_out_of_fold(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
+    assert knn.out_of_fold(x[:6], y[:6] * 0, 1, np.arange(6) % 2).shape == (6, 1)  # fewer than k
 
 
 @pytest.mark.parametrize(("n", "d"), [(40, 8), (15, 25)])

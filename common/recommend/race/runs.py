@@ -21,7 +21,7 @@ from ...run import results
 from ...run.groups import group_indices
 from ...spec import RunConfig
 from ...training import recipe_search, recipes
-from ...transfer import linear_probe
+from ...transfer.folds import assign_folds
 from .. import finetuning
 from ..dataset import ProbeData
 from . import log as race_log
@@ -231,7 +231,7 @@ def _prepare(
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     pool = np.array(sorted(data.finetune_split.train + data.finetune_split.val))
-    fold_of = linear_probe.folds(np.asarray(data.samples.labels)[pool], group_indices(data.samples, pool), seed)
+    fold_of = assign_folds(np.asarray(data.samples.labels)[pool], group_indices(data.samples, pool), seed)
     n_folds, batch = int(fold_of.max()) + 1, configs[0].batch_size
     n_train = (1 - splits.VAL_FRACTION) * (1 - 1 / n_folds) * len(pool)
     per_epoch = max(1, int(n_train) // batch)

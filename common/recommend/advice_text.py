@@ -15,7 +15,7 @@ def format_advice(answer: Row) -> str:
     """The backbone with the lowest expected loss after fine-tuning, a cheaper equivalent, and what would increase the certainty."""
     first, *others = answer["backbones"]
     if not others:
-        return f"Only one candidate, {named(first['backbone'], first['weights'])}: there is nothing to compare it with."
+        return f"Only one backbone, {named(first['backbone'], first['weights'])}: there is nothing to compare it with."
     tied = [row for row in others if row["tied"]]
     more = _more_images(first, tied, answer["images"])
     top = "both" if len(others) == 1 else "the three with the lowest expected loss"

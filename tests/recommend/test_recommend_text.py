@@ -83,7 +83,7 @@ def test_the_advice_is_that_of_fine_tuning() -> None:
 
 def test_one_candidate_is_not_compared() -> None:
     one = advice({"backbone": "a", "score": 0.85})
-    assert one == "Only one candidate, a: there is nothing to compare it with."
+    assert one == "Only one backbone, a: there is nothing to compare it with."
 
 
 def test_weights_files_are_shown_by_name() -> None:

@@ -139,6 +139,8 @@ class RaceRuns:
 
     def _finetune(self, key: Key, lr: float) -> None:
         """A run folder and its log entry. Its weights are deleted: they are of a part of the images."""
+        with disk_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         config, seed, entry = self.configs[key[0]], key[2], self._new_entry(key, lr)
         out = self.folder / entry.folder
         options = {"--lr": lr, "--steps": entry.steps, "--seed": config.seed + seed}
@@ -222,14 +224,12 @@ def _prepare(
     data: ProbeData,
     log: Callable[[str], None],
 ) -> tuple[Prior, RaceRuns]:
-    """The prior of the candidates and their runs; creates or opens the folder of the race.
+    """The prior of the candidates and their runs, those of an interrupted race included.
 
-    The folder is named by a hash of what all runs share, so that the same command, with any budget, finds it again.
+    The folder of the race is named by a hash of what all runs share, so that the same command, with any budget, finds it again.
     """
     folder = finetuning.folder("race", configs[0], script[1:], data.finetune_split.fingerprint, data.metric)
     seed = configs[0].seed
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     pool = np.array(sorted(data.finetune_split.train + data.finetune_split.val))
     fold_of = assign_folds(np.asarray(data.samples.labels)[pool], group_indices(data.samples, pool), seed)
     n_folds, batch = int(fold_of.max()) + 1, configs[0].batch_size

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from sklearn import metrics as reference
 
 from common.metrics import classification
-from common.metrics.classification import effective_sample_size, standard_error
+from common.metrics.classification import effective_sample_size, image_scores, standard_error
 from common.statistics import intervals
 
 
@@ -112,3 +112,18 @@ def test_standard_error() -> None:
     """The textbook's for many images; never 0, even of a fraction of 1."""
     assert standard_error(0.9, 10_000) == pytest.approx(math.sqrt(0.9 * 0.1 / 10_000), rel=1e-3)
     assert 0.01 < standard_error(1.0, 70) < 0.02
+
+
+def test_scores_per_image_have_the_mean_and_the_variance_of_the_score() -> None:
+    """Of balanced accuracy for given class frequencies: the mean of the variances of the recalls over C^2."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 3], (90, 30, 12))  # class 2 has no image
+    correct = rng.random((4, 132)) < np.array([0.9, 0.6, 0, 0.5])[labels]
+    found = image_scores(correct, labels, "balanced_accuracy")
+    for row, right in zip(found, correct, strict=True):
+        recalls = np.array([right[labels == c].mean() for c in (0, 1, 3)])
+        variance = sum(r * (1 - r) / n for r, n in zip(recalls, (90, 30, 12), strict=True)) / 9
+        assert row.mean() == pytest.approx(recalls.mean()) and row.var() / 132 == pytest.approx(variance)
+        assert image_scores(right, labels, "balanced_accuracy") == pytest.approx(row)
+    assert np.array_equal(image_scores(correct, labels, "top1"), correct)
+    assert image_scores(np.ones(132, bool), labels, "balanced_accuracy") == pytest.approx(1)

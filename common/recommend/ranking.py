@@ -10,7 +10,6 @@ from ..metrics.classification import effective_sample_size, image_scores
 from ..statistics import intervals, paired, posterior
 from ..statistics.intervals import stretch, unit_indices
 
-ALPHA = 0.05  # of a difference, and all of them together
 SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
 
 
@@ -18,7 +17,7 @@ SLOW_RESAMPLES = 2_000  # if every resample needs a call per backbone
 class Standing:
     """A backbone among others. Scores are fractions, intervals 95 %.
 
-    The intervals of tied backbones hold together, so that each includes 0 (Strassburger & Bretz 2008, Stat. Med. 27:4914).
+    The intervals of differences hold together, see `paired.differences_to`.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Standing:
     behind: float  # the leader's score minus this one
     behind_error: float  # its standard error
     behind_interval: tuple[float, float]
-    tied: bool  # not significantly different from the leader, corrected for all pairs, at 5 %; the leader itself is
+    tied: bool  # not significantly different from the leader at 5 %: `behind_interval` holds 0; the leader itself is
     p_equivalent: float  # P(it is at most half a point below the best), by the posterior
     equivalent: bool  # whether that is `posterior.EQUIVALENT` or more
 
@@ -44,13 +43,12 @@ def rank(
     resampled = _resample(predicted, labels, metric, seed, groups)
     scores = np.array([accuracy(row, labels, metric) for row in predicted])
     leader = int(np.argmax(scores))
-    behind = resampled[:, [leader]] - resampled
-    n, n_units = effective_sample_size(metric, labels), effective_units(labels, metric, groups)
+    behind, n = resampled[:, [leader]] - resampled, effective_sample_size(metric, labels)
     per_image = image_scores(predicted == labels, labels, metric)
     draws = posterior.posterior(per_image[:, None], seed, groups, point=0.01)
     p_best, regret = posterior.p_best(draws), posterior.expected_regret(draws)
     p_equivalent = posterior.p_equivalent(draws)
-    tied, behind_intervals = _compare(scores, resampled, leader, n_units)
+    differences = paired.differences_to(leader, scores, resampled, n)
     return [
         Standing(
             name=names[k],
@@ -59,9 +57,9 @@ def rank(
             p_best=float(p_best[k]),
             regret=float(regret[k]),
             behind=float(scores[leader] - scores[k]),
-            behind_error=float(np.hypot(behind[:, k].std(), 1 / (n_units + 2))),
-            behind_interval=behind_intervals[k],
-            tied=k in tied,
+            behind_error=float(np.hypot(behind[:, k].std(), 1 / (n + 2))),
+            behind_interval=(-differences[k].high, -differences[k].low),
+            tied=not differences[k].is_significant,
             p_equivalent=float(p_equivalent[k]),
             equivalent=bool(p_equivalent[k] >= posterior.EQUIVALENT),
         )
@@ -96,23 +94,6 @@ def _resample(predicted: ndarray, labels: ndarray, metric: str, seed: int, group
     resampled = paired.resample_scores(scorers, units.max() + 1, seed, SLOW_RESAMPLES)
     centre = np.array([score(np.ones(units.max() + 1)) for score in scorers])
     return centre + stretch(groups) * (resampled - centre)
-
-
-def _compare(scores: ndarray, resampled: ndarray, leader: int, n: float) -> tuple[set[int], list[tuple[float, float]]]:
-    """The tied ones, and the intervals of the differences to the leader, see `Standing`. `resampled`: (R, K)."""
-    differences, behind = scores[leader] - scores, resampled[:, [leader]] - resampled
-
-    def interval(k: int, alpha: float) -> tuple[float, float]:
-        return paired.interval(differences[k], behind[:, k], n, alpha)
-
-    intervals = [interval(k, ALPHA) for k in range(len(scores))]
-    p = paired.p_of_all_pairs(scores, resampled, leader, n)
-    tied = {k for k, (low, _) in enumerate(intervals) if p[k] > ALPHA or low <= 0}
-    for k in tied - {leader}:
-        low, high = interval(k, ALPHA / (len(tied) - 1))
-        intervals[k] = (min(low, 0.0), high)
-    intervals[leader] = (0.0, 0.0)
-    return tied, intervals
 
 
 def _scorer(predicted: ndarray, labels: ndarray, metric: str, units: ndarray) -> Callable[[ndarray], float]:

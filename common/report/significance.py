@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ..metrics import classification
 from ..statistics import paired, posterior, ranks
 from .predictions import Predictions
 from .sections import DatasetResults, Section
@@ -40,8 +41,7 @@ class Comparison:
     """A backbone compared with the leader of a dataset: these trained networks, on the same test images."""
 
     backbone: str
-    difference: paired.Difference  # its score minus the leader's
-    p: float  # of the paired bootstrap, corrected for all pairs of backbones
+    difference: paired.Difference  # its score minus the leader's, corrected for all pairs of backbones
     mcnemar: float  # p of McNemar's test on the first seeds, Holm-corrected for all pairs
     standing: Standing
 
@@ -61,7 +61,7 @@ class PairedTests:
     @property
     def tied(self) -> tuple[str, ...]:
         """Backbones that do not differ significantly from the leader at 5 %."""
-        return tuple(c.backbone for c in self.comparisons if c.p > 0.05)
+        return tuple(c.backbone for c in self.comparisons if not c.difference.is_significant)
 
 
 def rank_backbones(section: Section, domain: str | None = None) -> Ranking | None:
@@ -111,18 +111,11 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
     if groups is not None and len(np.unique(groups)) < 2:
         return None
     draws = paired.resample_means(values, groups=groups)  # the same images for all backbones
-    scores, n = values.mean(1), len(predictions.labels if groups is None else np.unique(groups))
-    standings = _standings(runs, groups)
-    p = paired.p_of_all_pairs(scores, draws, leader, n)
+    standings, n = _standings(runs, groups), classification.effective_sample_size(metric, predictions.labels)
+    differences = paired.differences_to(leader, values.mean(1), draws, n)
     mcnemar = _mcnemar([predictions.correct[name][0] for name in names], leader, groups)
     comparisons = [
-        Comparison(
-            backbone=names[k],
-            difference=paired.difference(scores[k] - scores[leader], draws[:, k] - draws[:, leader], n),
-            p=float(p[k]),
-            mcnemar=mcnemar[k],
-            standing=standings[k],
-        )
+        Comparison(backbone=names[k], difference=differences[k], mcnemar=mcnemar[k], standing=standings[k])
         for k in range(len(names))
         if k != leader
     ]
@@ -140,7 +133,7 @@ def paired_tests(dataset: DatasetResults, predictions: Predictions) -> PairedTes
 def why_untested(predictions: Predictions | None) -> str:
     """Why there are no `paired_tests` of several backbones."""
     if predictions is None:
-        return "the predictions of its runs are missing or damaged"
+        return "no backbone has usable predictions (missing, damaged, NaN or infinite)"
     return predictions.why_untested or "all test images are of one group"
 
 

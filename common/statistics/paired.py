@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest, chi2
 
 from .intervals import image_weights, stretch, unit_indices
 
 RESAMPLES = 10_000
 ROUNDING = 1e-9  # scores that differ by less are equal
+NORMAL = float(ndtri(0.975))
 BLOCK = 4_000_000  # numbers in memory at a time
 
 
@@ -26,7 +27,12 @@ class Difference:
     difference: float
     low: float
     high: float
-    p: float  # two-sided, from the resamples on either side of zero
+    p: float  # two-sided
+
+    @property
+    def is_significant(self) -> bool:
+        """At 5 %: the interval does not hold 0."""
+        return not self.low <= 0 <= self.high
 
 
 def resample_means(
@@ -77,7 +83,7 @@ def paired_bootstrap(
         raise ValueError(f"{a.shape[1]} images against {b.shape[1]}: a paired comparison needs the same")
     by_image = a.mean(0) - b.mean(0)
     draws = resample_means(by_image[None], seed, resamples, groups)[:, 0]
-    return difference(by_image.mean(), draws, unit_indices(len(by_image), groups).max() + 1)
+    return difference(by_image.mean(), draws, len(by_image))
 
 
 def difference(estimate: float, draws: ndarray, n: float) -> Difference:
@@ -91,24 +97,31 @@ def difference(estimate: float, draws: ndarray, n: float) -> Difference:
     return Difference(float(estimate), low, high, float(min(1, 2 * (min(sides) + 1) / (len(draws) + 1))))
 
 
-def interval(estimate: float, draws: ndarray, n: float, alpha: float = 0.05) -> tuple[float, float]:
-    """Percentiles of (R,) resampled differences of scores in 0 to 1, at the level 1 - `alpha`.
+def interval(estimate: float, draws: ndarray, n: float) -> tuple[float, float]:
+    """95 % percentiles of (R,) resampled differences of scores in 0 to 1, from `n` images.
 
-    With the variance of half of the `n` images in each cell of the paired table, so it is never of no width (Agresti & Min 2005).
+    With the variance of half an image in each cell of the paired table, so never of no width (Agresti & Min 2005).
     """
-    low, high = np.quantile(draws, (alpha / 2, 1 - alpha / 2))
-    extra = ndtri(1 - alpha / 2) / (n + 2)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    extra = NORMAL / (n + 2)
     return max(-1.0, float(estimate - np.hypot(estimate - low, extra))), min(
         1.0, float(estimate + np.hypot(high - estimate, extra))
     )
 
 
-def p_of_all_pairs(scores: ndarray, draws: ndarray, leader: int, n: float) -> ndarray:
-    """(K,) p of the differences to the candidate `leader`, corrected for all pairs: the leader was chosen by its score.
+def differences_to(leader: int, scores: ndarray, draws: ndarray, n: float) -> list[Difference]:
+    """Each candidate's score minus that of `leader`, p and 95 % intervals corrected for all pairs: the leader was chosen by its score.
 
-    Each is the fraction of resamples in which the largest difference of any two candidates, in standard errors and about that of
-    the sample, is as large as this one (max-T: Westfall & Young 1993, section 2.6; Hothorn, Bretz & Westfall 2008, Biom. J. 50:346).
-    `scores` (K,), `draws` (R, K) of `n` images; a standard error is at least that of one of them.
+    p is the fraction of resamples in which the largest difference of any two candidates, in standard errors and about that of the
+    sample, is as large as this one, and the intervals hold together (max-T: Westfall & Young 1993, section 2.6; Hothorn, Bretz &
+    Westfall 2008, Biom. J. 50:346). Neither is bolder than a normal distribution, with the variance of half an image in each cell of
+    the paired table.
+
+    Args:
+        leader: its position.
+        scores: (K,) in 0 to 1.
+        draws: (R, K) resampled scores.
+        n: images.
     """
     covariance = np.atleast_2d(np.cov(draws.T))
     variances = np.diag(covariance)
@@ -116,8 +129,13 @@ def p_of_all_pairs(scores: ndarray, draws: ndarray, leader: int, n: float) -> nd
     centred, largest = draws - scores, np.zeros(len(draws))
     for k in range(len(scores)):
         largest = np.maximum(largest, (np.abs(centred - centred[:, [k]]) / errors[k]).max(1))
-    observed = np.abs(scores - scores[leader]) / errors[leader]
-    return (1 + (largest[:, None] >= observed - ROUNDING).sum(0)) / (1 + len(draws))
+    estimates, margins = scores - scores[leader], max(float(np.quantile(largest, 0.95)), NORMAL) * errors[leader]
+    t = np.abs(estimates) / errors[leader]
+    p = np.maximum((1 + (largest[:, None] >= t - ROUNDING).sum(0)) / (1 + len(draws)), 2 * ndtr(-t))
+    ends = (estimates - margins).clip(-1), (estimates + margins).clip(max=1)
+    found = [Difference(*map(float, row)) for row in zip(estimates, *ends, p, strict=True)]
+    found[leader] = Difference(0.0, 0.0, 0.0, 1.0)
+    return found
 
 
 def mcnemar(a_right: ndarray, b_right: ndarray, groups: ndarray | None = None) -> float:

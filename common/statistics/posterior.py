@@ -23,7 +23,7 @@ SPREAD = 3.0  # scale of tau
 SIGMA_A = np.geomspace(0.05, 5, 15)
 TAU = np.geomspace(0.1, 30, 15)
 ACCURACY_SD = 0.357  # over images, at 85 %
-ROUNDING = 1e-9  # relative SD below which scores are constant
+ROUNDING = 1e-9  # SD, relative to the largest score, below which scores are constant
 PSEUDO_IMAGES = 0.5  # that only this candidate gets wrong: no accuracy is certain
 DRAWS = 20_000
 MARGIN = 0.005  # half a point
@@ -107,7 +107,7 @@ def _check_scores(scores: ndarray, present: ndarray, units: ndarray) -> None:
 def _scale(scores: ndarray) -> float:
     """The size of a point of these (M, N) scores: 0.01 if they are 0 or 1, else the same fraction of their SD."""
     sd = scores.std(1).mean()
-    is_constant = sd <= ROUNDING * (1 + np.abs(scores).max())
+    is_constant = sd <= ROUNDING * np.abs(scores).max()
     return 0.01 if np.isin(scores, (0, 1)).all() or is_constant else 0.01 * sd / ACCURACY_SD
 
 

@@ -36,7 +36,7 @@ def test_networks_without_a_mistake(tmp_path: Path) -> None:
     (dataset,) = build(tmp_path / "runs")[0].datasets
     tests = paired_tests(dataset, load_predictions(dataset))
     assert dataset.cells["swin_t"].value == 1 and tests.standing.p_best == pytest.approx(0.5, abs=0.02)
-    assert 0.001 < tests.standing.regret < 0.02 and np.isfinite(tests.comparisons[0].p)
+    assert 0.001 < tests.standing.regret < 0.02 and np.isfinite(tests.comparisons[0].difference.p)
     assert "best of 2 with probability 0.5" in page_text(tmp_path / "runs")
 
 

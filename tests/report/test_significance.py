@@ -1,6 +1,7 @@
 """Rankings over datasets and paired tests within a dataset."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -58,7 +59,9 @@ def test_paired_tests(tmp_path: Path) -> None:
         assert comparison.difference.difference == pytest.approx(difference)
         assert comparison.difference.low <= difference <= comparison.difference.high
     assert tests.seeds == 2 and 0 <= tests.standing.regret < 0.02
-    assert tests.tied == tuple(comparison.backbone for comparison in tests.comparisons if comparison.p >= 0.05)
+    assert tests.tied == tuple(
+        comparison.backbone for comparison in tests.comparisons if comparison.difference.p > 0.05
+    )
     assert "swin_t" not in tests.tied and tests.standing.p_best + sum(
         comparison.standing.p_best for comparison in tests.comparisons
     ) == pytest.approx(1)
@@ -141,3 +144,36 @@ def test_a_cheaper_equivalent_comes_with_its_probability() -> None:
         == "c is practically equivalent, at most 0.5 points worse with probability 0.83, at 50% of the multiply-adds."
     )
     assert "with a probability of 0.80 or more" in _cheaper("a", {"b": 0.79}, macs)
+
+
+def _predictions(correct: np.ndarray, labels: np.ndarray, margins: np.ndarray | None = None) -> Predictions:
+    """Of one seed of each backbone; `correct` and `margins`: (K, N)."""
+    names = [f"net{k}" for k in range(len(correct))]
+    by_name = {name: row[None] for name, row in zip(names, correct, strict=True)}
+    of_margins = by_name if margins is None else {name: row[None] for name, row in zip(names, margins, strict=True)}
+    return Predictions(
+        labels=labels, classes=("a", "b"), correct=by_name, margins=of_margins, logits={}, confusion={}, untested={}
+    )
+
+
+def test_of_equal_backbones_the_leader_is_seldom_significantly_better() -> None:
+    """It was chosen by its score: both p are corrected for all pairs."""
+    rng, wrong = np.random.default_rng(0), {"bootstrap": 0, "McNemar": 0}
+    for _ in range(40):
+        correct = rng.normal(size=60) + 0.65 * rng.normal(size=(12, 60)) < 1.2
+        tests = paired_tests(SimpleNamespace(metric="top1"), _predictions(correct, np.zeros(60, int)))
+        wrong["bootstrap"] += len(tests.tied) < 11
+        wrong["McNemar"] += min(one.mcnemar for one in tests.comparisons) <= 0.05
+    assert wrong["bootstrap"] <= 5 and wrong["McNemar"] <= 3
+
+
+def test_a_misplaced_image_does_not_decide_an_auroc() -> None:
+    """Its points are hundredths, not fractions of a spread that vanishes near 1."""
+    labels = np.repeat([0, 1], 100)
+    margins = np.stack([labels + 0.1 * np.arange(200) / 200] * 2)
+    margins[1, 100] = 0.043  # less than 13 of the other class
+    tests = paired_tests(SimpleNamespace(metric="auroc"), _predictions(margins > 0.5, labels, margins))
+    assert (
+        tests.leader == "net0" and tests.metric == "auroc" and -0.002 < tests.comparisons[0].difference.difference < 0
+    )
+    assert tests.standing.p_best < 0.7 and tests.standing.regret > 0.0005

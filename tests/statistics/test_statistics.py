@@ -8,6 +8,7 @@ import pytest
 import scikit_posthocs
 from baycomp import SignedRankTest
 from scipy import stats as scipy_stats
+from scipy.special import ndtri
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -176,16 +177,44 @@ def test_the_leader_of_many_equal_candidates_is_seldom_significant() -> None:
         scores = (rng.normal(size=60) + 0.65 * rng.normal(size=(12, 60)) < 1.2).astype(float)
         draws, means = paired.resample_means(scores, seed, 1_000), scores.mean(1)
         leader = int(means.argmax())
-        p = paired.p_of_all_pairs(means, draws, leader, 60)
-        assert p[leader] == 1
+        found = paired.differences_to(leader, means, draws, 60)
+        assert found[leader] == paired.Difference(0, 0, 0, 1)
         others = [k for k in range(12) if k != leader]
         single = [paired.difference(means[k] - means[leader], draws[:, k] - draws[:, leader], 60).p for k in others]
-        wrong["all pairs"] += (p <= 0.05).any()
+        wrong["all pairs"] += any(one.is_significant for one in found)
+        assert all(one.is_significant == (one.p <= 0.05) for one in found)
         wrong["leader"] += (paired.holm(single) <= 0.05).any()
     assert wrong["all pairs"] <= 10 < wrong["leader"]
     means[leader] += 0.9
     draws[:, leader] += 0.9
-    assert np.sort(paired.p_of_all_pairs(means, draws, leader, 60)).tolist() == [1 / 1_001] * 11 + [1]
+    found = paired.differences_to(leader, means, draws, 60)
+    assert sorted(one.p for one in found) == [1 / 1_001] * 11 + [1] and max(one.high for one in found if one.p < 1) < 0
+
+
+def test_the_intervals_of_all_differences_hold_together() -> None:
+    """Of six candidates with true differences, to the leader of the sample; of few groups, where they must not be wide either."""
+    rng, held, widths = np.random.default_rng(1), [], []
+    truth = np.array([0.8, 0.81, 0.82, 0.84, 0.86, 0.87])
+    for seed in range(150):
+        shared = rng.normal(size=300)
+        latent = 0.7 * shared + 0.51**0.5 * rng.normal(size=(6, 300))
+        scores = (latent < ndtri(truth)[:, None] * 1.0).astype(float)
+        means, draws = scores.mean(1), paired.resample_means(scores, seed, 500)
+        leader = int(means.argmax())
+        found = paired.differences_to(leader, means, draws, 300)
+        held.append(all(one.low <= t <= one.high for one, t in zip(found, truth - truth[leader], strict=True)))
+        widths.append(found[(leader + 1) % 6].high - found[(leader + 1) % 6].low)
+    assert 0.91 <= np.mean(held) <= 0.995 and 0.1 < np.mean(widths) < 0.2
+
+
+def test_few_groups_that_differ_clearly_are_significant() -> None:
+    """Half an image in each cell, not half a group: eight patients of 50 images, 95 against 80 %."""
+    rng, groups, significant = np.random.default_rng(0), np.repeat(np.arange(8), 50), 0
+    for seed in range(40):
+        scores = (rng.random((2, 400)) < np.array([[0.95], [0.8]])).astype(float)
+        draws = paired.resample_means(scores, seed, 500, groups)
+        significant += paired.differences_to(0, scores.mean(1), draws, 400)[1].is_significant
+    assert significant > 35
 
 
 def test_holm_against_statsmodels() -> None:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.default_runs import RECIPE, RECIPES, RESULTS, bits
+from benchmarks.recipes import BENCHMARKS
 from common.statistics.learning_curve import gain_of_doubling
 from common.statistics.posterior import SEED_SD
 
@@ -26,10 +27,11 @@ PARTS = (0.125, 0.25, 0.5, 1.0)
 NOISE = 0.01 * SEED_SD * 2**0.5  # of the difference of two runs
 
 
-def measure(runs: dict[float, dict]) -> dict:
-    """`runs` by part of the training images -> scores, the predicted gain and the true one, as fractions."""
+def measure(runs: dict[float, dict], train: int) -> dict:
+    """`runs` by part of the `train` images per class -> scores, the predicted gain and the true one, as fractions."""
     right = np.array([bits(runs[part], "test") for part in PARTS])
-    predicted, difference = gain_of_doubling(right[:3], noise=NOISE), right[3] - right[2]
+    sizes = [round(part * train) for part in PARTS[:3]]
+    predicted, difference = gain_of_doubling(right[:3], noise=NOISE, sizes=sizes), right[3] - right[2]
     return {
         "images": right.shape[1],
         "scores": right.mean(1).tolist(),
@@ -74,7 +76,7 @@ def main() -> None:
         if config == {**RECIPE, "steps": 300} and row["seed"] == 1 and "test_right" in row:
             runs.setdefault((row["data"], row["network"]), {})[part] = row
     result = [
-        {"data": data, "network": network, **measure(by_part)}
+        {"data": data, "network": network, **measure(by_part, BENCHMARKS[data].train)}
         for (data, network), by_part in runs.items()
         if by_part.keys() == set(PARTS)
     ]

@@ -25,7 +25,7 @@ from benchmarks.default_runs import RESULTS, Dataset
 from benchmarks.finetuned_order import TOP1, fit, own
 from common.recommend import finetuned_order
 from common.recommend.finetuned_order import Fit
-from common.recommend.race import race
+from common.recommend.race import loop
 from common.recommend.race.belief import Key, Prior, Run
 from common.statistics.posterior import expected_regret, posterior
 
@@ -59,7 +59,7 @@ def predicted(data: Dataset, seed: int, prior: Fit) -> np.ndarray:
     return finetuned_order.draw(rows, posterior(right[:, None], seed), right.shape[1], seed, prior)
 
 
-def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceResult:
+def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> loop.RaceResult:
     """A race with that many seconds."""
     rng = np.random.default_rng(repeat)
     scores = 100 * predicted(data, repeat, prior)
@@ -79,7 +79,7 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
         made.append(Run(*key, 100 * data.right(row(key), "val", rng), cost(key)))
         return made[-1]
 
-    setup = race.Race(
+    setup = loop.Race(
         names=data.names,
         prior=Prior(scores.mean(0), np.cov(scores.T), data.steps, 1, len(data.easiness["val"])),
         rates=[1] * len(data.names),
@@ -89,7 +89,7 @@ def replay(data: Dataset, prior: Fit, seconds: float, repeat: int) -> race.RaceR
         describe=str,
         seconds=seconds,
     )
-    return race.race(setup, [], set(), lambda line: None)
+    return loop.race(setup, [], set(), lambda line: None)
 
 
 def choices(data: Dataset, frozen: Sequence[dict], prior: Fit) -> dict:

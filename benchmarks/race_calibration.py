@@ -21,7 +21,7 @@ from scipy.stats import sem
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from common.recommend.race import belief, race
+from common.recommend.race import belief, loop
 from common.recommend.race.belief import Key, Prior, Run
 from common.statistics import posterior
 
@@ -60,7 +60,7 @@ class Simulation:
         right = latent < ndtri(np.clip(accuracy / 100, 0.01, 0.99))
         return Run(candidate, rung, seed, 100.0 * right, self.cost(key))
 
-    def race(self, seconds: float, done: Sequence[Run]) -> race.RaceResult:
+    def race(self, seconds: float, done: Sequence[Run]) -> loop.RaceResult:
         made = list(done)
 
         def train(key: Key) -> Run:
@@ -70,8 +70,8 @@ class Simulation:
         def spent() -> float:
             return sum(run.seconds for run in made)
 
-        setup = race.Race(self.names, self.prior, [1] * len(self.names), train, self.cost, spent, str, seconds, 0.0)
-        return race.race(setup, done, set(), lambda line: None)
+        setup = loop.Race(self.names, self.prior, [1] * len(self.names), train, self.cost, spent, str, seconds, 0.0)
+        return loop.race(setup, done, set(), lambda line: None)
 
     def in_turn(self, seconds: float) -> int:
         """The candidate with the best mean of equally many full runs."""

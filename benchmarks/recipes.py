@@ -300,7 +300,7 @@ STAGES = {  # name: (networks, benchmarks, configurations)
     "shots": (
         tuple(NETWORKS), tuple(BENCHMARKS), [conf | {"shots": shots} for shots in (5, 20) for conf in EVERY_LENGTH],
     ),
-    "halves": (BATCH_NORM[:1], tuple(BENCHMARKS), [config(*PRETRAINED, 3e-4, part=part) for part in (0.125, 0.25, 0.5)]),
+    "halves": (BATCH_NORM[:1], tuple(BENCHMARKS)[1:], [config(*PRETRAINED, 3e-4, part=part) for part in (0.125, 0.25, 0.5)]),
     "size": ((BATCH_NORM[1], "torchvision:squeezenet1_1"), tuple(BENCHMARKS), [conf | {"side": 96} for conf in EVERY_LENGTH]),
     "random": (
         (BATCH_NORM[0], "torchvision:squeezenet1_1"), tuple(BENCHMARKS),

@@ -27,7 +27,7 @@ def find(name: str) -> Dataset:
     """
     sheets = {name: sheet for sheet in reversed(datasets()) for name in (sheet.name, sheet.script)}
     if name not in sheets and Path(name).name != name:
-        raise UserError(f"no folder {name}")
+        raise UserError(f"{name} is a folder, not a dataset" if Path(name).exists() else f"no folder {name}")
     if name not in sheets:
         close = get_close_matches(name.lower(), sheets, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(sorted(sheets))}"

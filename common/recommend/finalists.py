@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.splits import split_file
-from ..errors import UserError, disk_errors
+from ..errors import disk_errors
 from ..files.atomic import atomic_write
 from ..models.names import slug
 from ..run import results
@@ -27,10 +27,8 @@ def run(
     resumed.
 
     Raises:
-        UserError: all test images are of one group, the folder cannot be written to, or a run failed, after its own message.
+        UserError: the folder cannot be written to, or a run failed, after its own message.
     """
-    if data.samples.groups and len({data.samples.groups[i] for i in data.split.test}) < 2:
-        raise UserError("all test images are of one group, which is too few to compare networks on; check --group_by")
     models = [(run.model, run.weights, run.image_size) for run in runs]
     folder = finetuning.folder("recommend", runs[0], models, script[1:], data.split.fingerprint, SEARCH)
     with disk_errors(folder):

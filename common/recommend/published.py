@@ -31,11 +31,15 @@ def imagenet_top1(backbone: Backbone) -> float | None:
     return known.top1 if known and backbone.top1 is None else backbone.top1
 
 
-def figures(backbone: Backbone, pretrained: bool) -> dict[str, float | None]:
-    """`imagenet_top1` and `transfer` of the published weights; None where unknown, and without these weights."""
-    known = find(backbone) if pretrained else None
+def figures(backbone: Backbone, weights: str) -> dict[str, float | None]:
+    """`imagenet_top1` and `transfer` of the published weights; None where unknown, and of other weights.
+
+    With random weights (`none`) `imagenet_top1` is that of the published ones: no prediction uses it then.
+    """
+    known = find(backbone) if weights in ("imagenet", backbone.weights) else None
+    has_top1 = weights in ("imagenet", backbone.weights, "none")
     return {
-        "imagenet_top1": imagenet_top1(backbone) if pretrained else None,
+        "imagenet_top1": imagenet_top1(backbone) if has_top1 else None,
         "transfer": known.transfer if known else None,
     }
 

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..data.splits import splits
+from ..errors import UserError
 from ..models import build
 from ..run import provenance
 from ..spec import RunConfig
@@ -32,6 +33,7 @@ class RecommendConfig:
     limit: int | None  # images to probe; None: all but test
     budget: float | None  # seconds, the race included
     sizes: tuple[tuple[int, int], ...] = ()  # (H, W) at which the first backbone is probed, too
+    has_finals: bool = False  # fine-tuned networks will be compared on the test images
 
 
 def recommend(config: RecommendConfig, log: Callable[[str], None]) -> tuple[dict[str, Any], ProbeData, np.ndarray]:
@@ -45,6 +47,8 @@ def recommend(config: RecommendConfig, log: Callable[[str], None]) -> tuple[dict
     start = time.perf_counter()
     run = config.runs[0]
     data = dataset.load(run, config.limit, bool(config.budget), log)
+    if config.has_finals:
+        _check_test_groups(data)
     device = devices.find(run.device)
 
     def seconds_left() -> float:
@@ -85,6 +89,12 @@ def recommend(config: RecommendConfig, log: Callable[[str], None]) -> tuple[dict
         **provenance.collect(device, run.precision),
     }
     return answer, data, finetuned
+
+
+def _check_test_groups(data: ProbeData) -> None:
+    groups = data.samples.groups
+    if groups and len({groups[i] for i in data.split.test}) < 2:
+        raise UserError("--finetune compares on the test images, and all of them are of one group: check --group_by")
 
 
 def _finetuned_scores(backbones: Sequence[dict[str, Any]], probes: Probes, data: ProbeData, seed: int) -> np.ndarray:
@@ -141,7 +151,7 @@ def _row(
         "backbone": fields.pop("name"),
         "weights": run.weights,
         "pretrained_on": None if run.weights == "none" else row.pretrained_on,
-        **published.figures(row, run.weights == "imagenet"),
+        **published.figures(row, run.weights),
         "size": run.image_size,
         "precision": workload.precision,
         **fields,

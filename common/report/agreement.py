@@ -171,6 +171,7 @@ def _comparable_runs(recommendation: Json, results: Sequence[Json]) -> Iterator[
 
 def _notes(dataset: str, cells: Mapping[str, Cell]) -> Iterator[str]:
     for name, cell in cells.items():
+        yield from (f"{dataset}, {name}: {caveat}" for caveat in cell.caveats)
         if cell.excluded:
             yield (
                 f"{dataset}, {name}: {cell.search_budget}; {len(cell.runs)} of its runs count ({cell.setup}), "

@@ -1,4 +1,4 @@
-"""The gain of twice the training images, from runs on all of them, half, a quarter and so on."""
+"""The gain of twice the training images, from runs on several numbers of them."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -11,16 +11,17 @@ from ..statistics.learning_curve import Gain, gain_of_doubling
 from ..statistics.posterior import SEED_SD
 from .sections import Cell
 
-HALF = (0.45, 0.55)  # of the images count as half of them
-MIN_STEPS = 3  # training set sizes of a curve
+STEP = 1.5  # smallest factor between two training set sizes of a curve
+MIN_STEPS = 3  # sizes of a curve
 
 
 def gain(cells: Mapping[float, Cell], metric: str) -> Gain | None:
     """Of a backbone's `metric` (top1 or balanced_accuracy), as a fraction; `cells`: its runs by number of training images.
 
-    None if the runs are on fewer than three sizes, each half of the next, or have no predictions for the same test images.
+    None if the runs are on fewer than three sizes, each at least half as large again as the one before, or have no predictions for
+    the same test images.
     """
-    steps = _halvings(cells)
+    steps = _sizes(cells)
     if len(steps) < MIN_STEPS:
         return None
     runs = [[read_predictions(run.folder) for run in cells[images].runs] for images in steps]
@@ -29,14 +30,16 @@ def gain(cells: Mapping[float, Cell], metric: str) -> Gain | None:
     first = runs[0][0]
     correct = [np.mean([one.logits.argmax(1) == first.labels for one in seeds], 0) for seeds in runs]
     noise = 0.01 * SEED_SD * (2 / min(map(len, runs))) ** 0.5  # of the difference of two means over seeds
-    return gain_of_doubling(image_scores(np.array(correct), first.labels, metric), first.groups, noise=noise)
+    return gain_of_doubling(
+        image_scores(np.array(correct), first.labels, metric), first.groups, noise=noise, sizes=steps
+    )
 
 
-def _halvings(cells: Mapping[float, Cell]) -> list[float]:
-    """The largest number of training images, half of it, and so on, ascending."""
+def _sizes(cells: Mapping[float, Cell]) -> list[float]:
+    """The largest number of training images, the next smaller one by `STEP`, and so on, ascending."""
     steps = [max(cells)]
-    while halves := [images for images in cells if HALF[0] <= images / steps[0] <= HALF[1]]:
-        steps.insert(0, min(halves, key=lambda images: abs(images / steps[0] - 0.5)))
+    while smaller := [images for images in cells if images * STEP <= steps[0]]:
+        steps.insert(0, max(smaller))
     return steps
 
 

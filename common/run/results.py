@@ -43,8 +43,8 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path} ({error})") from None
 
 
-def seconds(result: Mapping[str, Any]) -> float:
-    """Of a run, at least: of a resumed one, `train_seconds` covers all processes and `total_seconds` the last."""
+def run_seconds(result: Mapping[str, Any]) -> float:
+    """Seconds that a run took; of a resumed one `train_seconds` covers all processes and `total_seconds` the last, so at least these."""
     return max(result["cost"]["total_seconds"], result["cost"]["train_seconds"])
 
 

@@ -1,11 +1,13 @@
 """The gain of twice the training images, extrapolated from scores at several fractions of them.
 
 Power law (Hestness et al. 2017, arXiv 1712.00409; Cortes et al. 1993): error(n) = a + b n^-c, so that every doubling gains r = 2^-c of the
-gain before it, whatever a is. The S - 1 measured gains d[i] = g r^(i + 1 - S) determine the next one, g. Their errors are Gaussian:
+gain before it, whatever a is. The S - 1 measured gains determine the next one, g: with sizes n that double they are g r^(i + 1 - S), in general
+g (r^log2(n[i] / n[S]) - r^log2(n[i + 1] / n[S])) / (1 - r). Their errors are Gaussian:
 the covariance over test images, plus `MISFIT` for the law's own inaccuracy. r is integrated over a grid with a prior,
 g >= 0 in closed form. How often the interval holds: docs/recommend.md.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +33,18 @@ class Gain:
     interval: tuple[float, float]  # holds 95 %
 
 
-def gain_of_doubling(scores: ndarray, groups: ndarray | None = None, seed: int = 0, noise: float = NOISE) -> Gain:
-    """Extrapolate scores per image (S, N), from classifiers of n, 2n, 4n ... training images, to 2^S n.
+def gain_of_doubling(
+    scores: ndarray, groups: ndarray | None = None, seed: int = 0, noise: float = NOISE, sizes: Sequence[float] = ()
+) -> Gain:
+    """Extrapolate scores per image (S, N), from classifiers of more and more training images, to twice the most of them.
 
     Args:
         scores: right or wrong, or fractions of several runs; S >= 3.
         groups: (N,) the group of each image; None: images are independent.
         seed: of the draws.
         noise: standard error of a gain due to the choice of training images and the seed, as a fraction; the default is a probe's.
+            Successive gains share a classifier, so these errors are correlated by -1/2.
+        sizes: (S,) numbers of training images, ascending, in any unit; each twice the one before if not given.
 
     Raises:
         ValueError: fewer than three rows.
@@ -48,9 +54,12 @@ def gain_of_doubling(scores: ndarray, groups: ndarray | None = None, seed: int =
     differences = np.diff(np.asarray(scores, float), axis=0)
     gains = differences.mean(1)
     covariance = covariance_of_mean(differences, unit_indices(differences.shape[1], groups))
-    covariance += np.diag(noise**2 + (MISFIT * gains) ** 2)
+    neighbours = np.eye(len(gains), k=1) + np.eye(len(gains), k=-1)
+    covariance += noise**2 * (np.eye(len(gains)) - neighbours / 2) + np.diag((MISFIT * gains) ** 2)
     precision = np.linalg.inv(covariance)
-    shape = R[:, None] ** np.arange(1 - len(scores), 0)  # (R, S - 1): the gains relative to the next one
+    doublings = np.log2(np.asarray(sizes) / sizes[-1]) if len(sizes) else np.arange(1 - len(scores), 1)
+    # (R, S - 1): the gains relative to the next one
+    shape = -np.diff(R[:, None] ** doublings, axis=1) / (1 - R[:, None])
     information = np.einsum("ri,ij,rj->r", shape, precision, shape)
     estimate = shape @ precision @ gains / information
     sd = information**-0.5

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..recommend.text import format_duration
 from ..run.recorded_recipe import trials
-from ..run.results import RESULT, read_json, seconds
+from ..run.results import RESULT, read_json, run_seconds
 from ..spec import PARTS
 from ..training.search_budget import MAX_COST
 from .plan import Cell, image_passes
@@ -44,7 +44,7 @@ def fit(out: Path, bench: Path | None) -> Rates:
             recipe["eval_every"],
             MAX_COST if trials(result) else 0.0,
         )
-        measured[result["backbone"], trained].append(seconds(result) / (passes * height * width))
+        measured[result["backbone"], trained].append(run_seconds(result) / (passes * height * width))
     return rates | {key: statistics.median(values) for key, values in measured.items()}
 
 

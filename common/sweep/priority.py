@@ -78,4 +78,4 @@ def _p_best(folders: Mapping[str, Path]) -> dict[str, float]:
 def _row(name: str, weights: str) -> dict[str, Any]:
     """A backbone as a row of `finetuned_order`."""
     backbone = build.get_backbone(name)
-    return {"weights": weights, **published.figures(backbone, weights == backbone.weights)}
+    return {"weights": weights, **published.figures(backbone, weights)}

@@ -11,7 +11,7 @@ from scipy.special import expit, ndtri
 from common.models.build import get_backbone
 from common.recommend import finetuned_order as order
 from common.recommend import published, ranking
-from common.recommend.race import belief, race
+from common.recommend.race import belief, loop
 from common.statistics import posterior
 
 
@@ -104,7 +104,7 @@ def test_a_race_does_not_end_by_four_images() -> None:
     rows = [row("a"), row("b")]
     draws = 100 * order.draw(rows, ranking.true_scores(np.ones((2, 4), int), np.ones(4, int), "top1", 0), 4, 0)
     prior = belief.Prior(draws.mean(0), np.cov(draws.T), (0.25, 0.5, 1.0), 2, 2)
-    assert posterior.expected_regret(belief.infer(prior, []).draws).min() > race.TOLERANCE
+    assert posterior.expected_regret(belief.infer(prior, []).draws).min() > loop.TOLERANCE
 
 
 def test_equal_probes_are_a_guess() -> None:

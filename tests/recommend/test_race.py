@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from common.recommend.race import belief as beliefs
-from common.recommend.race import race, value
+from common.recommend.race import loop, value
 from common.recommend.race import text as race_text
 from common.recommend.race.belief import Key, Prior, Run
 from common.statistics import posterior
@@ -42,14 +42,14 @@ class Simulated:
     def cost(self, key: Key) -> float:
         return 1 + RUNGS[key[1]] * self.costs[key[0]]
 
-    def race(self, seconds: float, tolerance: float = 0.3, done: list[Run] | None = None) -> race.RaceResult:
+    def race(self, seconds: float, tolerance: float = 0.3, done: list[Run] | None = None) -> loop.RaceResult:
         self.lines: list[str] = []
-        return race.race(setup(self, seconds, tolerance, done), done or [], set(), self.lines.append)
+        return loop.race(setup(self, seconds, tolerance, done), done or [], set(), self.lines.append)
 
 
 def setup(
     simulated: Simulated, seconds: float = 200, tolerance: float = 0.3, done: Sequence[Run] | None = None
-) -> race.Race:
+) -> loop.Race:
     names, made = [f"net{k}" for k in range(len(simulated.truth))], list(done or [])
 
     def train(key: Key) -> Run | None:
@@ -61,7 +61,7 @@ def setup(
         return sum(run.seconds for run in made)
 
     rates = [1, *[2] * (len(names) - 1)]
-    return race.Race(names, simulated.prior(), rates, train, simulated.cost, spent, str, seconds, tolerance)
+    return loop.Race(names, simulated.prior(), rates, train, simulated.cost, spent, str, seconds, tolerance)
 
 
 def uniform(simulated: Simulated, seconds: float) -> int:
@@ -146,16 +146,18 @@ def test_a_candidate_whose_runs_fail_is_out() -> None:
     assert (
         result.failed == {0} and result.p_best[0] == 0 and "net0 is out of the race: its runs fail" in simulated.lines
     )
-    shown = race.as_json(setup(simulated), result, RUNGS)
+    shown = loop.as_json(setup(simulated), result, RUNGS)
     assert "net0 out: a run failed" in race_text.format_race(shown, "top1", 60)
 
 
 def test_what_a_failed_candidate_finished_before_does_not_count() -> None:
     simulated = Simulated([95, 85, 84], [10] * 3, 0)
     runs = [simulated.train((k, rung, 0)) for k in range(3) for rung in (0, 1)]
-    result = race.race(setup(simulated, 0, done=runs), runs, {0}, simulated.made.append)
+    result = loop.race(setup(simulated, 0, done=runs), runs, {0}, simulated.made.append)
     others = [run for run in runs if run.candidate]
     kappa = beliefs.infer(simulated.prior(), others).kappa
+    printed = race_text.format_race(loop.as_json(setup(simulated), result, RUNGS), "top1", 60)
+    assert "net0 out: a run failed" in printed and "4 short fine-tuning runs" in printed and "measured on 2" in printed
     assert result.p_best[0] == 0 and result.belief.kappa == pytest.approx(kappa, abs=0.05)
     assert beliefs.infer(replace(simulated.prior(), mean=np.array([-12.0, 88, 88])), runs).kappa > 2 * kappa
 
@@ -167,7 +169,7 @@ def test_runs_that_fail_take_their_time() -> None:
     lines: list[str] = []
     base = setup(simulated, 50)
     failing = replace(base, spent=lambda: base.spent() + 100 * any("its runs fail" in line for line in lines))
-    result = race.race(failing, [], set(), lines.append)
+    result = loop.race(failing, [], set(), lines.append)
     assert result.failed == {0} and result.ended == "time" and result.spent == 100 + sum(r.seconds for r in result.runs)
 
 
@@ -175,10 +177,10 @@ def test_scores_name_their_images_and_runs() -> None:
     simulated = Simulated([85, 84], [10] * 2, 0)
     runs = [simulated.train(key) for key in ((0, 0, 0), (0, 1, 0), (0, 1, 1), (1, 0, 0))]
     belief = beliefs.infer(simulated.prior(), runs)
-    result = race.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
-    shown = race.as_json(setup(simulated), result, RUNGS)
+    result = loop.RaceResult(runs, set(), belief, "tolerance", sum(run.seconds for run in runs), None, None)
+    shown = loop.as_json(setup(simulated), result, RUNGS)
     printed = race_text.format_race(shown, "top1", 60)
-    expected = "Learning rates: measured before for 1 of the backbones, the best of 2 tried at each length for 1."
+    expected = "Learning rates: measured before (1 backbone), the better of two at each length (1 backbone)."
     assert expected in printed
     assert f" % in its 2 longest runs ({2 * IMAGES} images); P(best)" in printed
     assert f" % in its longest run ({IMAGES} images); P(best)" in printed and "compare expected losses" in printed
@@ -211,7 +213,7 @@ def test_a_budget_too_small_says_what_would_be_enough() -> None:
     simulated = Simulated([85, 85], [100, 200], 0)
     result = simulated.race(20)
     assert result.ended == "time" and not result.runs and result.smallest > 20
-    text = race_text.format_race(race.as_json(setup(simulated, 20), result, RUNGS), "top1", 60)
+    text = race_text.format_race(loop.as_json(setup(simulated, 20), result, RUNGS), "top1", 60)
     assert "No backbone was fine-tuned: 20 s of --budget" in text and "--budget 2m would be enough" in text
 
 
@@ -219,8 +221,8 @@ def test_what_more_time_would_buy() -> None:
     simulated = Simulated([85, 85.5, 84], [10, 10, 30], 3)
     result = simulated.race(60)
     assert result.ended == "time" and result.more[0] > 0 and result.more[1] < result.regret.min()
-    text = race_text.format_race(race.as_json(setup(simulated, 60), result, RUNGS), "top1", 60)
-    assert "Take net" in text and "more would bring it to 0." in text and "test images are not used" in text
+    text = race_text.format_race(loop.as_json(setup(simulated, 60), result, RUNGS), "top1", 60)
+    assert "Take net" in text and "more would bring it to 0." in text and "no test image is used" in text
     assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
     two = {key[0] for key in simulated.made if key[1] == 0} & {key[0] for key in simulated.made if key[1] == 1}
     assert (f"measured on {len(two)} backbones" if two else "assumed: none has runs of two lengths") in text

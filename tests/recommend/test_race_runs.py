@@ -23,6 +23,7 @@ from common.errors import UserError
 from common.recommend import cost_model, dataset, finetuning
 from common.recommend.race import log as race_log
 from common.recommend.race import runs as race_runs
+from common.recommend.race import setup as race_setup
 from common.recommend.race.log import Entry
 from common.run import provenance
 from common.spec import RunConfig
@@ -102,8 +103,8 @@ def test_a_race_is_interrupted_and_continued(
         f"Take {TINY[1]}: expected loss"
     )
     assert (
-        "test images are not used" in printed.out
-        and "Learning rates: the best of 2 tried at each length for 2." in printed.out
+        "no test image is used" in printed.out
+        and "Learning rates: the better of two at each length (2 backbones)." in printed.out
         and "race, " in printed.err
     )
     settings = [tuple(sorted(options.items())) for options in fake.options]
@@ -120,19 +121,22 @@ def test_a_race_is_interrupted_and_continued(
 def test_a_race_out_of_time_is_continued_with_a_larger_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     """Into the same file; any other command leaves it alone."""
     line = "common recommend my_images --budget 30m --out a.json"
-    answer = {"command": line, "race": {"ended": "time"}}
-    for race, command, continues in (
-        ({"ended": "time"}, line.replace("30m", "2h"), True),
-        ({"ended": "time"}, f"{line.replace(' --budget 30m', '')} --tolerance 0.1 --budget=3h", True),
-        ({"ended": "time"}, line + " --shots 5", False),
-        ({"ended": "tolerance"}, line, False),
-        (None, line, True),
+    time, tolerance = ({"ended": ended, "tolerance": 0.003} for ended in ("time", "tolerance"))
+    for race, command, budget, limit, continues in (
+        (time, line.replace("30m", "2h"), 7200, None, True),
+        (time, f"{line.replace(' --budget 30m', '')} --tolerance 0.1 --budget=3h", 10800, 0.1, True),
+        (time, line, 1800, None, False),
+        (time, line + " --shots 5 --budget", 7200, None, False),
+        (tolerance, line, 1800, None, False),
+        (tolerance, line + " --tolerance 0.1", 1800, 0.1, True),
+        (None, line, 1800, None, True),
     ):
-        Path("a.json").write_text(json.dumps(answer | {"race": race}))
+        Path("a.json").write_text(json.dumps({"command": line, "budget_seconds": 1800, "race": race}))
         monkeypatch.setattr(provenance, "command", lambda command=command: command)
-        assert recommend_command._continues(Path("a.json")) == continues, command
+        options = SimpleNamespace(out=Path("a.json"), budget=budget, tolerance=limit)
+        assert recommend_command._continues(options) == continues, command
     Path("a.json").write_text("[]")
-    assert not recommend_command._continues(Path("a.json"))
+    assert not recommend_command._continues(options)
 
 
 def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> race_runs.RaceRuns:
@@ -144,7 +148,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> 
     images = dataset.load(configs[0], None, False, lambda line: None)
     monkeypatch.setattr(finetuning, "finetune", finetune)
     script = [str(ROOT / "folder.py"), *arguments[:4], "--offline", "--precision", "fp32"]
-    return race_runs._prepare([row, row], np.full((9, 2), 0.7), configs, script, images, lambda line: None)[1]
+    return race_setup._prepare([row, row], np.full((9, 2), 0.7), configs, script, images, lambda line: None)[1]
 
 
 def test_rates_are_searched_once_per_length(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,6 +193,24 @@ def test_a_run_that_ended_before_it_was_logged(data: str, monkeypatch: pytest.Mo
     assert again.train((0, 0, 0)).seconds == again.spent() == runs.spent() == 50 and len(fake.options) == 2
 
 
+def test_a_later_seed_that_fails_ends_a_candidate_for_good(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = prepared(monkeypatch, data, FakeRuns(dict.fromkeys(TINY, 0.7)))
+    assert runs.train((0, 0, 0)) is not None and not runs.finished()[1]
+    monkeypatch.setattr(finetuning, "finetune", FakeRuns({}, failing=((TINY[0], 3e-4),)))
+    assert runs.train((0, 0, 1)) is None and runs.finished()[1] == {0}
+
+
+def test_a_search_whose_winner_is_gone_is_repeated(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another seed has run at that rate."""
+    fake = FakeRuns(dict.fromkeys(TINY, 0.7))
+    runs = prepared(monkeypatch, data, fake)
+    runs.train((0, 0, 0)), runs.train((0, 0, 1))
+    entries = [entry for entry in runs.entries if (entry.lr, entry.seed) != (3e-4, 0)]
+    again = replace(runs, entries=entries, folder=runs.folder.with_name("again"))
+    assert again.finished() == ([], set())
+    assert again.train((0, 0, 0)) is not None and float(fake.options[-1]["--lr"]) == 3e-4
+
+
 def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(config: RunConfig, *_: object) -> str:
         raise finetuning.Failed(config.model, -9)
@@ -207,10 +229,12 @@ def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
     for one in (entry, entry, *others):
         race_log.append(tmp_path, one)
     assert race_log.read(tmp_path, [config], lines.append) == []
-    assert lines == [f"{tmp_path / entry.folder} is gone: the run is repeated"] * 2
+    assert lines == [f"{tmp_path / entry.folder} is gone: its run does not count"] * 2
     (tmp_path / entry.folder).mkdir()
     (tmp_path / entry.folder / "result.json").write_text("{}")
-    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 3
+    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 2
+    race_log.append(tmp_path, replace(entry, seconds=6.0))
+    assert race_log.read(tmp_path, [config], lines.append) == [replace(entry, seconds=6.0)] and len(lines) == 3
     assert "lists seed 0 of a twice: it counts once" in lines[2]
     (tmp_path / race_log.FILE).write_text("{")
     with pytest.raises(UserError, match="delete it"):

@@ -136,7 +136,7 @@ def test_a_dataset_by_name() -> None:
         (["--data_dir", "images", "--budget", "soon"], "'soon' is not a duration: expected 90s, 10m or 2h"),
         (["--data_dir", "images", "--budget", "inf"], "'inf' is not a duration"),
         (["pictures/birds"], "no folder pictures/birds"),
-        (["--data_dir", "images", "--tolerance", "1"], "--tolerance ends the race of --budget: add --budget"),
+        (["--data_dir", "images", "--tolerance", "1"], "--tolerance ends the race of --budget: add --budget, or drop"),
         (["--data_dir", "images", "-model", "swin_t", "swin_t"], "-model lists swin_t twice"),
         (
             ["--data_dir", "images", "-model", "resnet50", "--finetune", "2", *SMALL],

@@ -38,7 +38,7 @@ def test_low_data_and_optimism(tmp_path: Path) -> None:
     (low,) = low_data(sections)
     assert [x for x, _ in low.curves["resnet50 (clean)"]] == [15, 60, 80]
     assert low.crossovers == (("resnet50", "clean", 60),)
-    assert not low.gains  # 60 is no half of 80
+    assert not low.gains  # 60 of 80 images are too near to them
     (bias,) = optimism(sections)
     assert (bias.best, bias.last) == (best, 0.5) and bias.clean is not None
     html_text = page_text(runs)
@@ -48,7 +48,7 @@ def test_low_data_and_optimism(tmp_path: Path) -> None:
 
 
 def test_the_gain_of_twice_the_images(tmp_path: Path) -> None:
-    """From runs on all images, a half and a quarter, seeds averaged; 60 of 80 images are no half."""
+    """From runs on all images, a half and a quarter, seeds averaged; 60 of 80 images are too near to them."""
     runs = tmp_path / "runs"
     for train, accuracy in ((20, 0.5), (40, 0.7), (60, 0.1), (80, 0.8)):
         split = {"kind": "clean", "fingerprint": f"{train:016}", "train": train, "val": 6, "test": 120, "unused": 0}

@@ -15,7 +15,7 @@ from ...models import names
 from ...recommend.candidates import format_candidates
 from ...run import provenance, results
 from ...spec import Dataset, RunConfig
-from .. import candidates, catalog
+from .. import catalog, recommendation
 from ..arguments import (
     add_device,
     add_groups,
@@ -98,9 +98,9 @@ def _recommend(options: argparse.Namespace) -> None:
     if options.dataset and not options.data_dir and Path(options.dataset).exists():
         options.dataset, options.data_dir = None, Path(options.dataset)
     sheet = catalog.find(options.dataset or "folder")
-    shared = candidates.shared_arguments(sheet, options)
-    found = candidates.usable(options)
-    runs = candidates.configs(sheet, shared, found, options)
+    shared = recommendation.shared_arguments(sheet, options)
+    found = recommendation.usable(options)
+    runs = recommendation.configs(sheet, shared, found, options)
     if options.finetune and len(runs) < 2:
         raise UserError(
             f"--finetune compares backbones, and {runs[0].model} is the only one: name others with -model, or fine-tune it with {sheet.script}.py"
@@ -120,7 +120,7 @@ def _recommend(options: argparse.Namespace) -> None:
         log(line)
     left_out = {} if options.random_missing else found.invalid | found.missing
     more_sizes = tuple((options.image_size or [])[1:])
-    config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes)
+    config = RecommendConfig(runs, left_out, options.limit, options.budget, more_sizes, bool(options.finetune))
     answer, data, finetuned = recommend(config, log)
     answer["advice"] = advice_text.format_advice(text.rename(answer, short))
     has_race = bool(options.budget and len(answer["backbones"]) > 1)
@@ -163,28 +163,44 @@ def _check(options: argparse.Namespace) -> None:
         if value is not None and not value >= least:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if options.tolerance is not None and not options.budget:
-        raise UserError("--tolerance ends the race of --budget: add --budget, or leave it out")
-    if options.out and not _continues(options.out):
+        raise UserError("--tolerance ends the race of --budget: add --budget, or drop --tolerance")
+    if options.out and not _continues(options):
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
 
 
-def _continues(out: Path) -> bool:
-    """Whether the file is an answer of this same command, apart from its budget, that is interrupted or ran out of time."""
+def _continues(options: argparse.Namespace) -> bool:
+    """Whether `--out` is the answer of this same command: interrupted, or of a race that now has more time or a lower tolerance."""
     try:
-        answer = json.loads(out.read_text("utf-8"))
-        unfinished = None in (answer.get("race", ...), answer.get("finals", ...)) or answer["race"]["ended"] == "time"
-        return unfinished and _without_budget(answer["command"]) == _without_budget(provenance.command())
+        answer = json.loads(options.out.read_text("utf-8"))
+        if _without_limits(answer["command"]) != _without_limits(provenance.command()):
+            return False
+        if None in (answer.get("race", ...), answer.get("finals", ...)):
+            return True
+        race, tolerance = answer["race"], 100 * answer["race"]["tolerance"]
+        more_time = race["ended"] == "time" and options.budget > answer["budget_seconds"]
+        return more_time or (race["ended"] == "tolerance" and _tolerance(options) < 0.999 * tolerance)
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return False
 
 
-def _without_budget(command: str) -> list[str]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--budget")
-    parser.add_argument("--tolerance")
-    return parser.parse_known_args(shlex.split(command))[1]
+def _without_limits(command: str) -> list[str]:
+    """The arguments of a command, without those of the budget and the tolerance."""
+    arguments = iter(shlex.split(command))
+    others = []
+    for argument in arguments:
+        if argument in ("--budget", "--tolerance"):
+            next(arguments, None)
+        elif not argument.startswith(("--budget=", "--tolerance=")):
+            others.append(argument)
+    return others
+
+
+def _tolerance(options: argparse.Namespace) -> float:
+    from ...recommend.race.loop import TOLERANCE
+
+    return TOLERANCE if options.tolerance is None else options.tolerance
 
 
 def _race(
@@ -198,16 +214,14 @@ def _race(
 ) -> list[RunConfig]:
     """Race the backbones of the answer in the time left, from `finetuned` (R, K) draws of their scores; returns the best first, without those that failed."""
     from ...recommend import text
-    from ...recommend.race import runs as race_runs
+    from ...recommend.race import setup as race_setup
     from ...recommend.race import text as race_text
-    from ...recommend.race.race import TOLERANCE
 
-    tolerance = TOLERANCE if options.tolerance is None else options.tolerance
-    budget = race_runs.Budget(options.budget - answer["seconds"], tolerance)
+    budget = race_setup.Budget(options.budget - answer["seconds"], _tolerance(options))
     script = _script(sheet, options, shots=None)  # they are in the split
     by_name = {config.model: config for config in configs}
     raced = [by_name[row["backbone"]] for row in answer["backbones"]]  # in the order of `finetuned`
-    answer["race"] = race_runs.run(answer["backbones"], finetuned, raced, script, data, budget, log)
+    answer["race"] = race_setup.run(answer["backbones"], finetuned, raced, script, data, budget, log)
     shown = text.rename(answer["race"], names.short_names(config.model for config in configs))
     answer["advice"] = race_text.advice(shown)
     print(race_text.format_race(shown, answer["metric"], options.budget), flush=True)
@@ -240,4 +254,4 @@ def _write(out: Path | None, answer: dict[str, Any]) -> None:
 
 def _script(sheet: Dataset, options: argparse.Namespace, **changes: Any) -> list[str]:
     changed = argparse.Namespace(**{**vars(options), **changes})
-    return [str(catalog.ROOT / f"{sheet.script}.py"), *candidates.shared_arguments(sheet, changed)]
+    return [str(catalog.ROOT / f"{sheet.script}.py"), *recommendation.shared_arguments(sheet, changed)]

@@ -77,7 +77,7 @@ class Belief:
     @property
     def scores(self) -> ndarray:
         """(K,) expected true scores; only their differences have a meaning."""
-        return self.mean[finals(self.prior)]
+        return self.mean[final_positions(self.prior)]
 
 
 def infer(prior: Prior, runs: Sequence[Run], seed: int = 0) -> Belief:
@@ -108,7 +108,7 @@ def infer(prior: Prior, runs: Sequence[Run], seed: int = 0) -> Belief:
         w * (c + np.outer(m - mean, m - mean)) for w, m, c in zip(weights, means, covariances, strict=True)
     )
     noise, kappa = weights @ np.array(settings)
-    draws = _draws(weights, means, covariances, finals(prior), seed)
+    draws = _draws(weights, means, covariances, final_positions(prior), seed)
     return Belief(prior, mean, covariance, float(noise), float(kappa), draws)
 
 
@@ -165,7 +165,7 @@ def _draws(
     return np.concatenate(draws)
 
 
-def finals(prior: Prior) -> ndarray:
+def final_positions(prior: Prior) -> ndarray:
     """(K,) positions of the true scores among the latent values."""
     return np.arange(len(prior.mean)) * prior.rungs + prior.rungs - 1
 

@@ -63,9 +63,9 @@ def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None])
         if not any(map(entry.is_of, configs)):
             continue
         if entry.val is not None and not (folder / entry.folder / RESULT).exists():
-            log(f"{folder / entry.folder} is gone: the run is repeated")
+            log(f"{folder / entry.folder} is gone: its run does not count")
             continue
-        if key in entries:
+        if entries.get(key, entry) != entry:
             log(f"{path} lists seed {entry.seed} of {entry.backbone} twice: it counts once")
         entries[key] = entry
     return list(entries.values())

@@ -8,39 +8,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...data.splits import split_file, splits
+from ...data.splits import split_file
 from ...errors import disk_errors
 from ...files.atomic import atomic_write
 from ...metrics.classification import image_scores
 from ...models.build import get_backbone
 from ...run import results
-from ...run.groups import group_indices
 from ...spec import RunConfig
 from ...training import recipe_search, recipes
-from ...transfer.folds import assign_folds
 from .. import finetuning
 from ..dataset import ProbeData
 from . import log as race_log
-from . import race
-from .belief import Key, Prior, Run
+from .belief import Key, Run
 from .log import Entry
 
-FRACTIONS = (1 / 4, 1 / 2, 1.0)  # of the steps of the default recipe
 PEAKS = (3e-4, 1e-3, 1e-3)  # of the learning rate, at most: a shorter run needs a lower one
 RATES = recipe_search.RATES["adamw"]
 SEARCHED = 2  # rates of a network whose own was never measured
-FORWARDS = 3.5  # forward passes as costly as a training step of an image
 STARTUP = 10.0  # seconds, before any run was timed
-
-
-@dataclass(frozen=True)
-class Budget:
-    seconds: float  # for all runs of the race, those before an interruption included
-    tolerance: float  # points
 
 
 @dataclass(frozen=True)
@@ -97,9 +85,9 @@ class RaceRuns:
             tried = self._tried(candidate, rung)
             if not tried or self._untried(candidate, rung) is not None:
                 continue
-            if (lr := self._best_rate(candidate, rung)) is None:
+            lr = self._best_rate(candidate, rung)
+            if lr is None or any(e.lr == lr and e.val is None for e in tried):
                 failed.add(candidate)
-                continue
             runs += [self._run((candidate, rung, e.seed), lr) for e in tried if e.lr == lr and e.val is not None]
         return runs, failed
 
@@ -112,7 +100,7 @@ class RaceRuns:
 
     def _untried(self, candidate: int, rung: int) -> float | None:
         """The next rate of the search; None: it is complete."""
-        tried, search = self._tried(candidate, rung), self._search(candidate, rung)
+        tried, search = self._of_first_seed(candidate, rung), self._search(candidate, rung)
         if missing := [lr for lr in search if lr not in {e.lr for e in tried}]:
             return missing[0]
         lower = [lr for lr in RATES if lr < min(e.lr for e in tried)]
@@ -120,12 +108,16 @@ class RaceRuns:
 
     def _best_rate(self, candidate: int, rung: int) -> float | None:
         """Of the rates that the first seed tried, by the score that selects weights; None: all fail."""
-        tried = self._tried(candidate, rung)
-        scored = [e for e in tried if e.val is not None and e.seed == tried[0].seed]
+        scored = [e for e in self._of_first_seed(candidate, rung) if e.val is not None]
         return max(scored, key=lambda e: e.val).lr if scored else None
 
     def _tried(self, candidate: int, rung: int) -> list[Entry]:
         return [e for e in self.entries if e.is_of(self.configs[candidate]) and e.steps == self.steps[rung]]
+
+    def _of_first_seed(self, candidate: int, rung: int) -> list[Entry]:
+        """Those of the seed that searches the rate."""
+        tried = self._tried(candidate, rung)
+        return [e for e in tried if e.seed == min(e.seed for e in tried)]
 
     def _entry(self, key: Key, lr: float) -> Entry | None:
         return next((e for e in self._tried(*key[:2]) if (e.seed, e.lr) == (key[2], lr)), None)
@@ -155,7 +147,7 @@ class RaceRuns:
             self.log(f"{self.describe(key)}, failed at a learning rate of {lr:g}")
         else:
             result = results.read_json(out / results.RESULT)
-            best, seconds = result["best"], results.seconds(result)
+            best, seconds = result["best"], results.run_seconds(result)
             entry = replace(entry, val=best[f"val_{self.data.metric}"], tuned=best["step"] > 0, seconds=seconds)
             (out / results.BEST).unlink(missing_ok=True)
         self.entries.append(replace(entry, seconds=max(entry.seconds, time.perf_counter() - begin)))
@@ -186,66 +178,3 @@ class RaceRuns:
 
     def _position(self, entry: Entry) -> int:
         return next(k for k, config in enumerate(self.configs) if entry.is_of(config))
-
-
-def run(
-    rows: Sequence[dict[str, Any]],
-    finetuned: np.ndarray,
-    configs: Sequence[RunConfig],
-    script: Sequence[str],
-    data: ProbeData,
-    budget: Budget,
-    log: Callable[[str], None],
-) -> dict[str, Any]:
-    """The race of the candidates of an answer (its rows); returns the answer's field `race`.
-
-    `finetuned`: (R, K) draws of their fine-tuned scores, as fractions.
-    """
-    prior, runs = _prepare(rows, finetuned, configs, script, data, log)
-    setup = race.Race(
-        names=[config.model for config in configs],
-        prior=prior,
-        rates=list(map(runs.n_rates, range(len(configs)))),
-        train=runs.train,
-        cost=runs.cost,
-        spent=runs.spent,
-        describe=runs.describe,
-        seconds=budget.seconds,
-        tolerance=budget.tolerance,
-    )
-    return race.as_json(setup, race.race(setup, *runs.finished(), log), FRACTIONS)
-
-
-def _prepare(
-    rows: Sequence[dict[str, Any]],
-    finetuned: np.ndarray,
-    configs: Sequence[RunConfig],
-    script: Sequence[str],
-    data: ProbeData,
-    log: Callable[[str], None],
-) -> tuple[Prior, RaceRuns]:
-    """The prior of the candidates and their runs, those of an interrupted race included.
-
-    The folder of the race is named by a hash of what all runs share, so that the same command, with any budget, finds it again.
-    """
-    folder = finetuning.folder("race", configs[0], script[1:], data.finetune_split.fingerprint, data.metric)
-    seed = configs[0].seed
-    pool = np.array(sorted(data.finetune_split.train + data.finetune_split.val))
-    fold_of = assign_folds(np.asarray(data.samples.labels)[pool], group_indices(data.samples, pool), seed)
-    n_folds, batch = int(fold_of.max()) + 1, configs[0].batch_size
-    n_train = (1 - splits.VAL_FRACTION) * (1 - 1 / n_folds) * len(pool)
-    per_epoch = max(1, int(n_train) // batch)
-    full = recipes.default_epochs(per_epoch) * per_epoch
-    runs = RaceRuns(
-        configs=configs,
-        script=script,
-        data=data,
-        full_seconds=[full * (row["step_seconds"] or FORWARDS * batch / row["images_per_second"]) for row in rows],
-        folder=folder,
-        steps=[round(fraction * full) for fraction in FRACTIONS],
-        fold_of=fold_of,
-        log=log,
-        entries=race_log.read(folder, configs, log),
-    )
-    scores = 100 * finetuned
-    return Prior(scores.mean(0), np.cov(scores.T), FRACTIONS, n_folds, len(pool) // n_folds), runs

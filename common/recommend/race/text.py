@@ -11,7 +11,7 @@ def format_race(race: Row, metric: str, budget: float) -> str:
     """The candidates, the best first; those that did not run, with the reason; the advice."""
     if race["ended"] == "time" and not race["seconds"]:
         return "\n".join([format_too_small(race, budget), advice(race)])
-    ran = [row for row in race["backbones"] if row["score"] is not None]
+    ran = [row for row in race["backbones"] if _counts(row)]
     lines = [_title(race, metric)] if ran else []
     width = max(map(len, (row["name"] for row in race["backbones"])))
     for row in ran:
@@ -20,7 +20,7 @@ def format_race(race: Row, metric: str, budget: float) -> str:
             f"   {row['name']:{width}} {100 * row['score']:5.1f} % {_longest(row)}; P(best) {row['p_best']:.2f}, expected loss "
             f"{points(row['regret'])}; runs: {runs} of the steps, {format_duration(row['seconds'])}"
         )
-    lines += [f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if row["score"] is None]
+    lines += [f"   {row['name']:{width}} {_reason(row, race)}" for row in race["backbones"] if not _counts(row)]
     return "\n".join([*lines, advice(race)])
 
 
@@ -47,15 +47,20 @@ def format_too_small(race: Row, budget: float) -> str:
     )
 
 
+def _counts(row: Row) -> bool:
+    """Whether it has runs and none failed."""
+    return row["score"] is not None and not row["failed"]
+
+
 def _title(race: Row, metric: str) -> str:
-    counts = [[n for n in row["runs"].values() if n] for row in race["backbones"]]
+    counts = [[n for n in row["runs"].values() if n] for row in race["backbones"] if _counts(row)]
     several = sum(len(of_candidate) > 1 for of_candidate in counts)
     source = f"measured on {several} backbones" if several else "assumed: none has runs of two lengths"
     has_seeds = any(n > 1 for of_candidate in counts for n in of_candidate)
     seeds = "" if has_seeds else " One seed each: what seeds change is assumed."
     return (
-        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}; {METRICS[metric]} is on the training images "
-        f"that each run holds out, test images are not used. With twice the steps a backbone's score changes by about "
+        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}. {METRICS[metric].capitalize()} is measured on the "
+        f"training images that a run holds out; no test image is used. With twice the steps a backbone's score changes by about "
         f"{points(race['between_rungs'])} relative to the others ({source}).{seeds} {_rates(race['backbones'])}The scores are of runs of "
         "different lengths on different images: compare expected losses."
     )
@@ -63,10 +68,9 @@ def _title(race: Row, metric: str) -> str:
 
 def _rates(rows: Sequence[Row]) -> str:
     """How the learning rates of those that ran were chosen."""
-    rates = [row["rates"] for row in rows if row["score"] is not None]
-    measured, tried = rates.count(1), [n for n in rates if n > 1]
-    texts = [f"measured before for {measured} of the backbones"] if measured else []
-    texts += [f"the best of {max(tried)} tried at each length for {len(tried)}"] if tried else []
+    rates = [row["rates"] for row in rows if _counts(row)]
+    counts = {"measured before": rates.count(1), "the better of two at each length": sum(n > 1 for n in rates)}
+    texts = [f"{text} ({n} {'backbone' if n == 1 else 'backbones'})" for text, n in counts.items() if n]
     return f"Learning rates: {', '.join(texts)}. "
 
 

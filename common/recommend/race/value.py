@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 
 from ...statistics import posterior
-from .belief import Belief, Key, finals, latent_rows
+from .belief import Belief, Key, final_positions, latent_rows
 
 NORMALS = 256  # and their negatives, of a look-ahead
 WORTH = 0.02  # points of regret, below which a set of runs is not made
@@ -22,7 +22,7 @@ REPEATS = (1, 2)  # seeds of each candidate in a set of runs
 
 def value(belief: Belief, keys: Sequence[Key]) -> float:
     """Expected fall of the regret, in points, if these runs are observed."""
-    rows, top = latent_rows(belief.prior, keys), finals(belief.prior)
+    rows, top = latent_rows(belief.prior, keys), final_positions(belief.prior)
     by_run = belief.covariance @ rows.T
     root = np.linalg.cholesky(rows @ by_run + belief.noise * np.eye(len(keys)))
     changes = np.linalg.solve(root, by_run[top].T)  # (runs, K): of the expected scores, per SD

@@ -1,4 +1,4 @@
-"""The candidates of a recommendation: a run's config per backbone, checked before the first probe."""
+"""The backbones of a recommendation and their runs' configs, checked before the first probe."""
 
 from argparse import Namespace
 
@@ -32,11 +32,12 @@ def shared_arguments(sheet: Dataset, options: Namespace) -> list[str]:
 
 def usable(options: Namespace) -> Candidates:
     """The backbones named, or the default ones, by whether their weights are on this machine."""
-    for i, name in enumerate(options.model or ()):
+    for name in options.model or ():
         build.check_name(name)
-        if name in options.model[:i]:
-            raise UserError(f"-model lists {name} twice")
     rows = [build.get_backbone(name) for name in options.model] if options.model else None
+    names = [row.name for row in rows or ()]
+    if repeated := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise UserError(f"-model lists {repeated[0]} twice")
     if options.weights == "none":
         return Candidates(usable=rows or list(BACKBONES))
     return find(rows, options.offline)

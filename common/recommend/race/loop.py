@@ -131,7 +131,7 @@ def as_json(setup: Race, result: RaceResult, fractions: Sequence[float]) -> dict
             {
                 "name": setup.names[k],
                 "p_best": float(result.p_best[k]),
-                "regret": float(result.regret[k] / 100),
+                "regret": None if k in result.failed else float(result.regret[k] / 100),
                 "runs": {f"{fractions[r]:g}": sum(run.rung == r for run in members) for r in range(len(fractions))},
                 "score": float(np.mean([scores.mean() for scores in longest]) / 100) if members else None,
                 "images": sum(map(len, longest)),

@@ -24,9 +24,9 @@ from benchmarks import recipes
 from benchmarks.default_runs import candidate
 from common.models import build
 from common.transfer import knn, transferability
+from common.transfer.blas import single_threaded_blas
 from common.transfer.features import MAX_BATCH, forward_features
 from common.transfer.folds import assign_folds
-from common.transfer.ridge import single_threaded_blas
 
 OUT = ROOT / "benchmarks" / "results" / "frozen_scores.jsonl"
 

@@ -14,8 +14,8 @@ from ..run import provenance
 from ..spec import RunConfig
 from ..training import device as devices
 from ..transfer import knn, linear_probe, transferability
+from ..transfer.blas import single_threaded_blas
 from ..transfer.features import Extractor, cached_features
-from ..transfer.ridge import single_threaded_blas
 from . import ranking
 from .dataset import ProbeData, Round
 

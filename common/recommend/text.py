@@ -21,7 +21,7 @@ def named(backbone: str, weights: str) -> str:
 
 def enumerate_names(names: Sequence[str]) -> str:
     """As in a sentence: a, b and c."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def name_width(names: Iterable[str]) -> int:

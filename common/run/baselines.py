@@ -123,8 +123,8 @@ def _tree_logits(features: np.ndarray, sample: _Sample) -> np.ndarray:
 
 def _probe_logits(pixels: np.ndarray, sample: _Sample, extractor: "Extractor") -> np.ndarray:
     from ..transfer import linear_probe
+    from ..transfer.blas import single_threaded_blas
     from ..transfer.features import extract_features
-    from ..transfer.ridge import single_threaded_blas
 
     features, n = extract_features(extractor, pixels, range(len(pixels))).values, sample.n_train
     with single_threaded_blas():

@@ -183,8 +183,8 @@ def _fit(train: PartFeatures, val: PartFeatures, n_classes: int, groups: np.ndar
     A ridge regression predicts about 0 to 1; as logits these have very low confidence.
     """
     from ..metrics import calibration, classification
+    from ..transfer.blas import single_threaded_blas
     from ..transfer.linear_probe import ridge_path
-    from ..transfer.ridge import single_threaded_blas
 
     fitted = []
     with single_threaded_blas():
@@ -227,7 +227,7 @@ def _result(
 def _knn(setup: ProbeSetup, train: PartFeatures, test: PartFeatures) -> dict[str, Any]:
     """Scores of a nearest-neighbour classifier on the same features, for comparison."""
     from ..transfer import knn
-    from ..transfer.ridge import single_threaded_blas
+    from ..transfer.blas import single_threaded_blas
     from .disjoint import groups_of
     from .evaluation import score_with_intervals
 

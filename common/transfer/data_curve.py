@@ -10,7 +10,7 @@ import numpy as np
 from numpy import ndarray
 
 from . import linear_probe
-from .ridge import single_threaded_blas
+from .blas import single_threaded_blas
 
 FRACTIONS = (1 / 8, 1 / 4, 1 / 2, 1)
 REPEATS = (4, 3, 2, 1)  # random subsets of each fraction

@@ -15,7 +15,8 @@ import numpy as np
 from numpy import ndarray
 from scipy.special import stdtrit
 
-from .ridge import Ridge, decompose, leave_out_residuals, single_threaded_blas
+from .blas import single_threaded_blas
+from .ridge import Ridge, decompose, leave_out_residuals
 
 MIN_GROUPS = 5  # of a class
 MIN_ELIGIBLE = 0.5  # of the images, in classes with so many groups

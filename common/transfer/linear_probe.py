@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy import ndarray
 
+from .blas import single_threaded_blas
 from .folds import train_test
-from .ridge import Ridge, decompose, leave_out_error, single_threaded_blas
+from .ridge import Ridge, decompose, leave_out_error
 
 PENALTIES = np.geomspace(1e-7, 10, 17)  # relative to the centred features' sum of squares
 

@@ -8,9 +8,9 @@ from typing import TypedDict
 import numpy as np
 
 from . import linear_probe
+from .blas import single_threaded_blas
 from .features import Extractor, extract_features
 from .folds import assign_folds
-from .ridge import single_threaded_blas
 
 TURNS = 4  # quarter turns: chance is 1/4
 MAX_ROTATION = 0.32  # accuracy; flowers, the hardest photographs tried, have 0.34 (docs/training.md)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy import ndarray
-from threadpoolctl import threadpool_limits
 
 CHUNK = 1024  # images whose hat matrices are in memory at once
 ROUNDING = 1e-11  # eigenvalues below this fraction of the largest are zero
@@ -80,11 +79,6 @@ def leave_out_residuals(ridge: Ridge, groups: ndarray, penalty: float) -> ndarra
             else:
                 left_out[chunk] = r + u @ np.linalg.solve(np.eye(columns.shape[1]) - ut @ u, ut @ r)
     return left_out
-
-
-def single_threaded_blas() -> threadpool_limits:
-    """One BLAS thread per caller: with several, a busy machine is nine times slower."""
-    return threadpool_limits(1, "blas")
 
 
 def class_weights(labels: ndarray, classes: int) -> ndarray:

@@ -1,12 +1,17 @@
 """Costs, low data, selection on test."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 from fabricated_runs import build, fabricate, fabricate_grid, page_text
 
 from common.report.ablations import low_data, optimism
 from common.report.costs import tradeoffs
+from common.report.more_images import gain
 from common.report.significance import rank_backbones
+from common.run.predictions import RunPredictions, write_confusion, write_predictions
+from common.statistics.learning_curve import Gain
 
 
 def test_pareto_front(tmp_path: Path) -> None:
@@ -61,3 +66,24 @@ def test_the_gain_of_twice_the_images(tmp_path: Path) -> None:
     assert "swin_t: twice as many images, +" in page_text(runs)
     (runs / "20-0" / "test_logits.npy").unlink()
     assert not low_data(build(runs))[0].gains
+
+
+def test_a_gain_is_that_of_the_metric_and_wider_with_one_seed(tmp_path: Path) -> None:
+    """Balanced accuracy counts the images of a rare class more."""
+    classes, labels = ("a", "b"), np.repeat([0, 1], (110, 10))
+    cells = {}
+    for images, rare in ((20, 0), (40, 5), (80, 8)):  # images of the rare class that are right
+        folders = [tmp_path / f"{images}-{seed}" for seed in range(8)]
+        for folder in folders:
+            folder.mkdir()
+            logits = np.eye(2, dtype=np.float32)[np.where(np.arange(120) < 110 + rare, labels, 0)]
+            write_predictions(folder, RunPredictions(tuple(map(str, range(120))), labels, classes, logits))
+            write_confusion(folder, np.eye(2, dtype=int), classes)
+        cells[images] = [SimpleNamespace(folder=folder) for folder in folders]
+
+    def found(metric: str, seeds: int) -> Gain:
+        return gain({n: SimpleNamespace(runs=runs[:seeds]) for n, runs in cells.items()}, metric)
+
+    assert found("balanced_accuracy", 1).mean > 3 * found("top1", 1).mean > 0
+    one, eight = (found("top1", seeds).interval for seeds in (1, 8))
+    assert one[1] - one[0] > 1.02 * (eight[1] - eight[0])

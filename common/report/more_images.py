@@ -13,6 +13,8 @@ from .sections import Cell
 
 STEP = 1.5  # smallest factor between two training set sizes of a curve
 MIN_STEPS = 3  # sizes of a curve
+NOISE = 0.01 * SEED_SD * 2**0.5  # of the difference of two runs, as a fraction
+MISFIT = 0.4  # of fine-tuned networks to the law (benchmarks/doubling.py)
 
 
 def gain(cells: Mapping[float, Cell], metric: str) -> Gain | None:
@@ -29,10 +31,8 @@ def gain(cells: Mapping[float, Cell], metric: str) -> Gain | None:
         return None
     first = runs[0][0]
     correct = [np.mean([one.logits.argmax(1) == first.labels for one in seeds], 0) for seeds in runs]
-    noise = 0.01 * SEED_SD * (2 / min(map(len, runs))) ** 0.5  # of the difference of two means over seeds
-    return gain_of_doubling(
-        image_scores(np.array(correct), first.labels, metric), first.groups, noise=noise, sizes=steps
-    )
+    scores, noise = image_scores(np.array(correct), first.labels, metric), NOISE / min(map(len, runs)) ** 0.5
+    return gain_of_doubling(scores, first.groups, noise=noise, misfit=MISFIT, sizes=steps)
 
 
 def _sizes(cells: Mapping[float, Cell]) -> list[float]:

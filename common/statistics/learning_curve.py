@@ -20,7 +20,7 @@ from .posterior import covariance_of_mean
 
 R_MEAN, R_SD = 0.72, 0.12  # prior of r, truncated to (0, 1)
 R = np.linspace(0.2, 0.99, 80)
-MISFIT = 0.15  # standard error of a gain, as a fraction of it
+MISFIT = 0.15  # standard error of a probe's gain due to the law, as a fraction of it
 NOISE = 0.003  # standard error of a probe's gain due to the choice of training images, as a fraction
 DRAWS = 10_000
 
@@ -34,7 +34,12 @@ class Gain:
 
 
 def gain_of_doubling(
-    scores: ndarray, groups: ndarray | None = None, seed: int = 0, noise: float = NOISE, sizes: Sequence[float] = ()
+    scores: ndarray,
+    groups: ndarray | None = None,
+    seed: int = 0,
+    noise: float = NOISE,
+    misfit: float = MISFIT,
+    sizes: Sequence[float] = (),
 ) -> Gain:
     """Extrapolate scores per image (S, N), from classifiers of more and more training images, to twice the most of them.
 
@@ -44,6 +49,7 @@ def gain_of_doubling(
         seed: of the draws.
         noise: standard error of a gain due to the choice of training images and the seed, as a fraction; the default is a probe's.
             Successive gains share a classifier, so these errors are correlated by -1/2.
+        misfit: standard error of a gain due to the law, as a fraction of it; the default is a probe's.
         sizes: (S,) numbers of training images, ascending, in any unit; each twice the one before if not given.
 
     Raises:
@@ -55,7 +61,7 @@ def gain_of_doubling(
     gains = differences.mean(1)
     covariance = covariance_of_mean(differences, unit_indices(differences.shape[1], groups))
     neighbours = np.eye(len(gains), k=1) + np.eye(len(gains), k=-1)
-    covariance += noise**2 * (np.eye(len(gains)) - neighbours / 2) + np.diag((MISFIT * gains) ** 2)
+    covariance += noise**2 * (np.eye(len(gains)) - neighbours / 2) + np.diag((misfit * gains) ** 2)
     precision = np.linalg.inv(covariance)
     doublings = np.log2(np.asarray(sizes) / sizes[-1]) if len(sizes) else np.arange(1 - len(scores), 1)
     # (R, S - 1): the gains relative to the next one

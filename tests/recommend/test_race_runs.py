@@ -22,6 +22,7 @@ from common.cli.parse import make_config, parse
 from common.errors import UserError
 from common.recommend import cost_model, dataset, finetuning
 from common.recommend.race import log as race_log
+from common.recommend.race import loop
 from common.recommend.race import runs as race_runs
 from common.recommend.race import setup as race_setup
 from common.recommend.race.log import Entry
@@ -137,6 +138,10 @@ def test_a_race_out_of_time_is_continued_with_a_larger_budget(monkeypatch: pytes
         assert recommend_command._continues(options) == continues, command
     Path("a.json").write_text("[]")
     assert not recommend_command._continues(options)
+
+
+def test_the_help_states_the_tolerance() -> None:
+    assert f"(default: {loop.TOLERANCE})" in recommend_command._parser().format_help()
 
 
 def prepared(monkeypatch: pytest.MonkeyPatch, data: str, finetune: Callable) -> race_runs.RaceRuns:

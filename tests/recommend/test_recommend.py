@@ -1,6 +1,7 @@
 """Recommendations for folders whose answer is known, and for some without any."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from mistakes import mistake
 from PIL import Image
 
 from common.__main__ import main
-from common.recommend import cost_model, probe
+from common.errors import UserError
+from common.recommend import cost_model, probe, recommend
 from common.transfer import features
 
 
@@ -165,3 +167,12 @@ def test_group_by_errors(class_tree, capsys: pytest.CaptureFixture) -> None:
         with pytest.raises(SystemExit):
             main(["recommend", *options, "--group_by", pattern])
         assert message in capsys.readouterr().err
+
+
+def test_one_group_of_test_images_compares_nothing() -> None:
+    """Which is known before the first probe."""
+    samples, split = SimpleNamespace(groups=["a", "a", "b", "c"]), SimpleNamespace(test=(0, 1))
+    with pytest.raises(UserError, match="all of them are of one group: check --group_by"):
+        recommend._check_test_groups(SimpleNamespace(samples=samples, split=split))
+    recommend._check_test_groups(SimpleNamespace(samples=samples, split=SimpleNamespace(test=(0, 3))))
+    recommend._check_test_groups(SimpleNamespace(samples=SimpleNamespace(groups=None), split=split))

@@ -56,3 +56,16 @@ def test_curve_of_a_probe(grouped: bool) -> None:
     assert (known == curve).all()
     few = labels[:24]
     assert len(data_curve.correctness(x[:24], few, assign_folds(few, None, 0), None, False)) == 3  # six of a class
+
+
+def test_sizes_and_misfit() -> None:
+    """Doubling sizes are the default; steps of four gain what two doublings do; a law that fits less well is less certain."""
+    scores, truth = simulate(3, 0.5, 20_000)
+    usual = gain_of_doubling(scores)
+    assert gain_of_doubling(scores, sizes=(10, 20, 40, 80)) == usual
+    coarse = gain_of_doubling(scores[[0, 2, 3]], sizes=(1, 4, 8))
+    assert coarse.mean == pytest.approx(truth, abs=0.01) and coarse.mean == pytest.approx(usual.mean, abs=0.008)
+    loose = gain_of_doubling(scores, misfit=0.6).interval
+    assert loose[1] - loose[0] > 1.3 * (usual.interval[1] - usual.interval[0])
+    with pytest.raises(ValueError, match="three training set sizes or more, found 2"):
+        gain_of_doubling(scores[:2])

@@ -20,10 +20,18 @@ DISK_FULL_TEXTS = (*map(os.strerror, DISK_FULL), "requested and ")  # NumPy's: 1
 
 
 class UserError(Exception):
-    """One line: what is wrong, what was found and expected, what to do. Ends a run with exit status 2.
+    """One line: what is wrong, what was found and expected, what to do. Ends a run with `exit_status`.
 
     Any other exception is a bug of ours and keeps its traceback.
     """
+
+    exit_status = 2
+
+
+class TrainingError(UserError):
+    """The settings cannot train this network here: a loss that is no number, too little memory. The same command fails again."""
+
+    exit_status = 3
 
 
 def printable(text: str) -> str:

@@ -35,7 +35,7 @@ def main(dataset: Dataset | tuple[Dataset, ...], argv: Sequence[str] | None = No
 
 
 def report_user_errors(function: Callable[[], Any]) -> Any:
-    """Call `function`; a `UserError` becomes one line and exit status 2, SIGTERM and SIGHUP exit like Ctrl-C."""
+    """Call `function`; a `UserError` becomes one line and its exit status, SIGTERM and SIGHUP exit like Ctrl-C."""
     gc.set_threshold(GC_THRESHOLD)
     atexit.register(gc.freeze)  # else the interpreter's last collection takes more than a second
     with _ignore_write_errors(sys.stderr), _ignore_write_errors(sys.stdout) as errors:
@@ -44,7 +44,7 @@ def report_user_errors(function: Callable[[], Any]) -> Any:
                 return function()
         except UserError as error:
             print(f"error: {printable(str(error))}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(error.exit_status)
         except KeyboardInterrupt as error:
             sys.exit(128 + _signal_number(error))
         finally:

@@ -17,8 +17,6 @@ from ..run import results
 from ..spec import RunConfig, Samples
 from ..training import recipes
 
-USERS_MISTAKE = 2  # exit status
-
 
 class Failed(UserError):
     """A run that ended with an error, after its own message."""
@@ -57,13 +55,11 @@ def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndar
     """(N,) names, (N,) labels and (K, N) predictions on the same held-out images.
 
     Raises:
-        UserError: a run lists other images than the first one.
+        UserError: predictions are missing or damaged, or of other images than those of the first run.
     """
-    tables = []
-    for folder in folders:
-        with open(folder / "predictions.csv", newline="", encoding="utf-8") as file:
-            tables.append(list(csv.DictReader(file)))
-        if [row["image"] for row in tables[-1]] != [row["image"] for row in tables[0]]:
+    tables = [_read(folder) for folder in folders]
+    for folder, rows in zip(folders, tables, strict=True):
+        if [row["image"] for row in rows] != [row["image"] for row in tables[0]]:
             raise UserError(
                 f"{folder} was tested on other images than {folders[0]}: remove it, and the command trains it anew"
             )
@@ -72,6 +68,19 @@ def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndar
     labels = np.asarray([classes[row["label"]] for row in tables[0]])
     predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
     return [unescape(row["image"]) for row in tables[0]], labels, predicted
+
+
+def _read(run: Path) -> list[dict[str, str]]:
+    try:
+        with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        if rows and all(row.get(column) for row in rows for column in ("image", "label", "predicted")):
+            return rows
+    except (OSError, ValueError, csv.Error):
+        pass
+    raise UserError(
+        f"the predictions of {run} are missing or damaged: delete the folder, and the command trains it anew"
+    )
 
 
 def groups_of(samples: Samples, names: Sequence[str]) -> np.ndarray | None:

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import GradientAccumulationPlugin
 
-from ..errors import OUT_OF_MEMORY, UserError
+from ..errors import OUT_OF_MEMORY, TrainingError, UserError
 from . import gpus
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -157,4 +157,4 @@ def batch_errors(batch_size: int) -> Iterator[None]:
         smaller = f"try -bs {half}, or --micro_bs {half} for the same steps" if half else "try a smaller --image_size"
         if isinstance(error, torch.OutOfMemoryError) and torch.cuda.is_available():
             smaller += gpus.format_others_memory(torch.device("cuda", torch.cuda.current_device()))
-        raise UserError(f"{OUT_OF_MEMORY} {batch_size}: {smaller}") from None
+        raise TrainingError(f"{OUT_OF_MEMORY} {batch_size}: {smaller}") from None

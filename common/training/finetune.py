@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..errors import DIVERGED, Stopped, UserError
+from ..errors import DIVERGED, Stopped, TrainingError
 from ..metrics.classification import standard_error
 from ..spec import Recipe
 from . import checkpoint
@@ -192,9 +192,9 @@ def _save(task: Task, state: TrainState, checkpoints: CheckpointConfig, better: 
 
 
 def _check_finite(number: float, progress: Progress) -> None:
-    """Raises: UserError: a loss or a score is NaN or infinite; it is never in a checkpoint."""
+    """Raises: TrainingError: a loss or a score is NaN or infinite; it is never in a checkpoint."""
     if not math.isfinite(number):
-        raise UserError(f"{DIVERGED} before step {progress.step}: try a lower --lr or --precision fp32")
+        raise TrainingError(f"{DIVERGED} before step {progress.step}: try a lower --lr or --precision fp32")
 
 
 def _share_buffers(net: nn.Module, accelerator: Accelerator) -> None:

@@ -162,6 +162,15 @@ def test_what_a_failed_candidate_finished_before_does_not_count() -> None:
     assert beliefs.infer(replace(simulated.prior(), mean=np.array([-12.0, 88, 88])), runs).kappa > 2 * kappa
 
 
+def test_the_only_one_whose_runs_do_not_fail() -> None:
+    rows = [
+        {"name": name, "regret": 0.0, "p_best": 1.0 - failed, "failed": bool(failed)}
+        for failed, name in enumerate("ab")
+    ]
+    printed = race_text.advice({"backbones": rows, "ended": "tolerance", "tolerance": 0.003, "more": None})
+    assert printed == "Take a: the runs of all others failed."
+
+
 def test_runs_that_fail_take_their_time() -> None:
     simulated = Simulated([95, 85, 84], [10] * 3, 0)
     train = simulated.train
@@ -225,4 +234,5 @@ def test_what_more_time_would_buy() -> None:
     assert "Take net" in text and "more would bring it to 0." in text and "no test image is used" in text
     assert ("one seed each" in text) == (max(key[2] for key in simulated.made) == 0)
     two = {key[0] for key in simulated.made if key[1] == 0} & {key[0] for key in simulated.made if key[1] == 1}
-    assert (f"measured on {len(two)} backbones" if two else "assumed: none has runs of two lengths") in text
+    source = f"measured on {len(two)} backbones" if len(two) > 1 else "assumed: fewer than two have runs of two lengths"
+    assert source in text

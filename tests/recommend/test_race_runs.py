@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,9 +17,10 @@ from folders import SMALL, TINY, class_folders, noise
 
 import folder
 from common.__main__ import main
+from common.cli import continuation
 from common.cli.commands import recommend as recommend_command
 from common.cli.parse import make_config, parse
-from common.errors import UserError
+from common.errors import TrainingError, UserError
 from common.recommend import cost_model, dataset, finetuning
 from common.recommend.race import log as race_log
 from common.recommend.race import loop
@@ -58,7 +59,7 @@ class FakeRuns:
         self.options.append(given)
         lr = float(given["--lr"])
         if (config.model, lr) in self.failing:
-            raise finetuning.Failed(config.model, 2)
+            raise finetuning.Failed(config.model, TrainingError.exit_status)
         with open(split, newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["part"] == "test"]
         self.held_out.append({row["path"] for row in rows})
@@ -135,9 +136,9 @@ def test_a_race_out_of_time_is_continued_with_a_larger_budget(monkeypatch: pytes
         Path("a.json").write_text(json.dumps({"command": line, "budget_seconds": 1800, "race": race}))
         monkeypatch.setattr(provenance, "command", lambda command=command: command)
         options = SimpleNamespace(out=Path("a.json"), budget=budget, tolerance=limit)
-        assert recommend_command._continues(options) == continues, command
+        assert continuation.continues(options) == continues, command
     Path("a.json").write_text("[]")
-    assert not recommend_command._continues(options)
+    assert not continuation.continues(options)
 
 
 def test_the_help_states_the_tolerance() -> None:
@@ -216,14 +217,17 @@ def test_a_search_whose_winner_is_gone_is_repeated(data: str, monkeypatch: pytes
     assert again.train((0, 0, 0)) is not None and float(fake.options[-1]["--lr"]) == 3e-4
 
 
-def test_a_killed_run_is_no_failure(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(config: RunConfig, *_: object) -> str:
-        raise finetuning.Failed(config.model, -9)
+@pytest.mark.parametrize("status", [-9, 1, 2])
+def test_only_a_failed_training_is_a_failure(data: str, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    """Not a killed run, a bug of ours, or what the user can fix, such as a full disk or changed images."""
 
-    runs = prepared(monkeypatch, data, killed)
-    with pytest.raises(UserError, match="ended with status -9"):
+    def ended(config: RunConfig, *_: object) -> str:
+        raise finetuning.Failed(config.model, status)
+
+    runs = prepared(monkeypatch, data, ended)
+    with pytest.raises(UserError, match=f"ended with status {status}"):
         runs.train((0, 0, 0))
-    assert not runs.entries
+    assert not runs.entries and not runs.folder.joinpath(race_log.FILE).exists()
 
 
 def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
@@ -234,16 +238,30 @@ def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
     for one in (entry, entry, *others):
         race_log.append(tmp_path, one)
     assert race_log.read(tmp_path, [config], lines.append) == []
-    assert lines == [f"{tmp_path / entry.folder} is gone: its run does not count"] * 2
+    assert lines == [f"{tmp_path / entry.folder} is gone: its run does not count"]
     (tmp_path / entry.folder).mkdir()
     (tmp_path / entry.folder / "result.json").write_text("{}")
-    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 2
+    assert race_log.read(tmp_path, [config], lines.append) == [entry] and len(lines) == 1
     race_log.append(tmp_path, replace(entry, seconds=6.0))
-    assert race_log.read(tmp_path, [config], lines.append) == [replace(entry, seconds=6.0)] and len(lines) == 3
-    assert "lists seed 0 of a twice: it counts once" in lines[2]
-    (tmp_path / race_log.FILE).write_text("{")
-    with pytest.raises(UserError, match="delete it"):
-        race_log.read(tmp_path, [config], lines.append)
+    assert race_log.read(tmp_path, [config], lines.append) == [replace(entry, seconds=6.0)] and len(lines) == 1
+    text = (tmp_path / race_log.FILE).read_text()
+    (tmp_path / race_log.FILE).write_text(text + json.dumps(asdict(replace(entry, seconds=7.0))) + "\n")
+    assert race_log.read(tmp_path, [config], lines.append) == [replace(entry, seconds=7.0)] and len(lines) == 2
+    assert "lists seed 0 of a twice: it counts once" in lines[1]
+    good = json.dumps(asdict(entry))
+    bad = ('"lr": "x"', '"lr": 0.001'), ('"seconds": null', '"seconds": 5.0'), ('"val": "high"', '"val": 0.8')
+    for damage in (b"{", b"[1]", b"\xff\xff", *(good.replace(old, new).encode() for new, old in bad)):
+        (tmp_path / race_log.FILE).write_bytes(damage)
+        with pytest.raises(UserError, match="delete it"):
+            race_log.read(tmp_path, [config], lines.append)
+
+
+@pytest.mark.parametrize("content", [None, "garbage", "image,label,predicted\n", "image,label\na,b\n"])
+def test_damaged_predictions_are_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "predictions.csv").write_text(content)
+    with pytest.raises(UserError, match="missing or damaged: delete the folder"):
+        finetuning.predictions([tmp_path])
 
 
 def test_a_real_run(data: str, monkeypatch: pytest.MonkeyPatch) -> None:

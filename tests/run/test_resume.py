@@ -184,11 +184,11 @@ def stopped(class_tree, monkeypatch, step: int = 12) -> Path:
     return Path("out")
 
 
-def refused(capsys, *options: object) -> str:
+def refused(capsys, *options: object, status: int = 2) -> str:
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         start(*options)
-    assert stop.value.code == 2
+    assert stop.value.code == status
     return capsys.readouterr().err
 
 
@@ -274,7 +274,7 @@ def test_no_checkpoint_of_a_diverged_network(class_tree, monkeypatch, capsys) ->
     with monkeypatch.context() as patch:
         plain = train_step.F.cross_entropy
         patch.setattr(train_step.F, "cross_entropy", lambda *a, **k: diverge(plain(*a, **k)))
-        error = refused(capsys, *options)
+        error = refused(capsys, *options, status=3)
     assert "the loss is NaN or infinite before step 9" in error
     start("--resume", "out")
     assert (Path("out") / "result.json").exists()

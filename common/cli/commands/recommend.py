@@ -1,8 +1,7 @@
 """recommend a backbone for your images, with its confidence and cost"""
 
 import argparse
-import json
-import shlex
+import math
 import sys
 from collections.abc import Callable, Sequence
 from operator import itemgetter
@@ -13,9 +12,9 @@ from ...errors import Parser, UserError
 from ...files.atomic import check_new
 from ...models import names
 from ...recommend.candidates import format_candidates
-from ...run import provenance, results
+from ...run import results
 from ...spec import Dataset, RunConfig
-from .. import catalog, recommendation
+from .. import catalog, continuation, recommendation
 from ..arguments import (
     add_device,
     add_groups,
@@ -129,7 +128,8 @@ def _recommend(options: argparse.Namespace) -> None:
         answer["race"] = None  # pending
     if options.finetune:
         answer["finals"] = None
-    _write(options.out, answer)
+    if not (options.out and options.out.exists()) or continuation.is_pending(results.read_json(options.out)):
+        _write(options.out, answer)  # else the earlier race's answer stays until this one has ended
     by_name = {run.model: run for run in runs}
     configs = [by_name[row["backbone"]] for row in sorted(answer["backbones"], key=itemgetter("regret_finetuned"))]
     try:
@@ -160,47 +160,14 @@ def _print(answer: dict[str, Any], has_race: bool, has_finals: bool) -> None:
 def _check(options: argparse.Namespace) -> None:
     for name, least in (("limit", 1), ("finetune", 2), ("tolerance", 0)):
         value = getattr(options, name)
-        if value is not None and not value >= least:
+        if value is not None and not least <= value < math.inf:
             raise UserError(f"--{name} {value}: expected {least} or more")
     if options.tolerance is not None and not options.budget:
         raise UserError("--tolerance ends the race of --budget: add --budget, or drop --tolerance")
-    if options.out and not _continues(options):
+    if options.out and not continuation.continues(options):
         check_new(options.out, "--out")
     if not options.dataset and not options.data_dir:
         raise UserError("no data: name a dataset, or pass a folder of class folders as --data_dir")
-
-
-def _continues(options: argparse.Namespace) -> bool:
-    """Whether `--out` is the answer of this same command: interrupted, or of a race that now has more time or a lower tolerance."""
-    try:
-        answer = json.loads(options.out.read_text("utf-8"))
-        if _without_limits(answer["command"]) != _without_limits(provenance.command()):
-            return False
-        if None in (answer.get("race", ...), answer.get("finals", ...)):
-            return True
-        race, tolerance = answer["race"], 100 * answer["race"]["tolerance"]
-        more_time = race["ended"] == "time" and options.budget > answer["budget_seconds"]
-        return more_time or (race["ended"] == "tolerance" and _tolerance(options) < 0.999 * tolerance)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
-        return False
-
-
-def _without_limits(command: str) -> list[str]:
-    """The arguments of a command, without those of the budget and the tolerance."""
-    arguments = iter(shlex.split(command))
-    others = []
-    for argument in arguments:
-        if argument in ("--budget", "--tolerance"):
-            next(arguments, None)
-        elif not argument.startswith(("--budget=", "--tolerance=")):
-            others.append(argument)
-    return others
-
-
-def _tolerance(options: argparse.Namespace) -> float:
-    from ...recommend.race.loop import TOLERANCE
-
-    return TOLERANCE if options.tolerance is None else options.tolerance
 
 
 def _race(
@@ -217,7 +184,7 @@ def _race(
     from ...recommend.race import setup as race_setup
     from ...recommend.race import text as race_text
 
-    budget = race_setup.Budget(options.budget - answer["seconds"], _tolerance(options))
+    budget = race_setup.Budget(options.budget - answer["seconds"], continuation.tolerance(options))
     script = _script(sheet, options, shots=None)  # they are in the split
     by_name = {config.model: config for config in configs}
     raced = [by_name[row["backbone"]] for row in answer["backbones"]]  # in the order of `finetuned`

@@ -1,6 +1,7 @@
 """The log of a race: a line per fine-tuning run, from which an interrupted race continues."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,15 +36,22 @@ class Entry:
         name = slug(self.backbone) + ("-random" if self.weights == "none" else "")
         return f"{name}-{height}x{width}-{self.steps}steps-lr{self.lr:g}-s{self.seed}"
 
+    @property
+    def key(self) -> tuple:
+        """Its settings."""
+        return self.backbone, self.weights, self.image_size, self.steps, self.lr, self.seed
+
     def is_of(self, config: RunConfig) -> bool:
         return (self.backbone, self.weights, self.image_size) == (config.model, config.weights, config.image_size)
 
 
 def append(folder: Path, entry: Entry) -> None:
+    """In place of an earlier run with the same settings."""
     path = folder / FILE
-    before = path.read_text("utf-8") if path.exists() else ""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    others = [line for line in lines if _parse(line).key != entry.key]
     with disk_errors(folder), atomic_write(path) as part:
-        part.write_text(f"{before}{json.dumps(asdict(entry))}\n", encoding="utf-8")
+        part.write_text("\n".join([*others, json.dumps(asdict(entry)), ""]), encoding="utf-8")
 
 
 def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None]) -> list[Entry]:
@@ -53,13 +61,12 @@ def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None])
         UserError: not such a file.
     """
     path, entries = folder / FILE, {}
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
-        try:
-            fields = json.loads(line)
-            entry = Entry(**fields | {"image_size": tuple(fields["image_size"])})
-        except (ValueError, TypeError, LookupError):
-            raise UserError(f"{path}: no race log; delete it to start the race anew") from None
-        key = (entry.backbone, entry.weights, entry.image_size, entry.steps, entry.lr, entry.seed)
+    try:
+        found = list(map(_parse, path.read_text("utf-8").splitlines())) if path.exists() else []
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        raise UserError(f"{path} is no race log; delete it to start the race anew") from None
+    for entry in found:
+        key = entry.key
         if not any(map(entry.is_of, configs)):
             continue
         if entry.val is not None and not (folder / entry.folder / RESULT).exists():
@@ -69,3 +76,13 @@ def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None])
             log(f"{path} lists seed {entry.seed} of {entry.backbone} twice: it counts once")
         entries[key] = entry
     return list(entries.values())
+
+
+def _parse(line: str) -> Entry:
+    """Raises: an error of the kind of the damage."""
+    fields = json.loads(line)
+    entry = Entry(**fields | {"image_size": tuple(fields["image_size"])})
+    numbers = (entry.steps, entry.lr, entry.seed, entry.seconds, 0.0 if entry.val is None else entry.val)
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError("not a finite number")
+    return entry

@@ -6,13 +6,14 @@ scored on the fold left out. Test images are in none of the splits.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...data.splits import split_file
-from ...errors import disk_errors
+from ...errors import TrainingError, disk_errors
 from ...files.atomic import atomic_write
 from ...metrics.classification import image_scores
 from ...models.build import get_backbone
@@ -137,12 +138,14 @@ class RaceRuns:
         out = self.folder / entry.folder
         options = {"--lr": lr, "--steps": entry.steps, "--seed": config.seed + seed}
         split, begin = self._split(seed % (int(self.fold_of.max()) + 1)), time.perf_counter()
+        with suppress(OSError):
+            out.rmdir()  # it is empty if a process was killed as it began
         try:
             if not (out / results.RESULT).exists():
                 arguments = [str(part) for option in options.items() for part in option]
                 finetuning.finetune(config, self.script, split, out, *arguments)
         except finetuning.Failed as error:
-            if error.status != finetuning.USERS_MISTAKE:
+            if error.status != TrainingError.exit_status:
                 raise
             self.log(f"{self.describe(key)}, failed at a learning rate of {lr:g}")
         else:

@@ -30,9 +30,11 @@ def advice(race: Row) -> str:
     take = (
         f"Take {first['name']}: expected loss against the best {points(first['regret'])}, P(best) {first['p_best']:.2f}"
     )
-    more = race["more"]
+    more, others = race["more"], race["backbones"][1:]
+    if others and all(row["failed"] for row in others):
+        return f"Take {first['name']}: the runs of all others failed."
     if race["ended"] == "tolerance":
-        return f"{take}; the tolerance of {points(race['tolerance'])} is reached."
+        return f"{take}; the tolerance of {100 * race['tolerance']:g} points is reached."
     if race["ended"] == "exhausted" or not more or points(more["regret"]) == points(first["regret"]):
         return f"{take}; more time would hardly lower it."
     return f"{take}; {format_duration(more['seconds'])} more would bring it to {points(more['regret'])}."
@@ -55,11 +57,12 @@ def _counts(row: Row) -> bool:
 def _title(race: Row, metric: str) -> str:
     counts = [[n for n in row["runs"].values() if n] for row in race["backbones"] if _counts(row)]
     several = sum(len(of_candidate) > 1 for of_candidate in counts)
-    source = f"measured on {several} backbones" if several else "assumed: none has runs of two lengths"
+    source = f"measured on {several} backbones" if several > 1 else "assumed: fewer than two have runs of two lengths"
+    n_runs = sum(map(sum, counts))
     has_seeds = any(n > 1 for of_candidate in counts for n in of_candidate)
-    seeds = "" if has_seeds else " One seed each: what seeds change is assumed."
+    seeds = "" if has_seeds else " One seed each: the effect of the seed is assumed."
     return (
-        f"Race: {sum(map(sum, counts))} short fine-tuning runs in {format_duration(race['seconds'])}. {METRICS[metric].capitalize()} is measured on the "
+        f"Race: {n_runs} short fine-tuning {'run' if n_runs == 1 else 'runs'} in {format_duration(race['seconds'])}. {METRICS[metric].capitalize()} is measured on the "
         f"training images that a run holds out; no test image is used. With twice the steps a backbone's score changes by about "
         f"{points(race['between_rungs'])} relative to the others ({source}).{seeds} {_rates(race['backbones'])}The scores are of runs of "
         "different lengths on different images: compare expected losses."

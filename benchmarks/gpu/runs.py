@@ -118,7 +118,7 @@ def memory(smoke: bool) -> Checks:
         with little_memory(budget):
             code, text = run_sheet(digits.DATASET, *options, "--out", f"{folder}/large")
             errors = [line for line in text.splitlines() if line.startswith("error:")]
-            ok = code == 2 and len(errors) == 1 and f"{OUT_OF_MEMORY} {size}" in errors[0]
+            ok = code == 3 and len(errors) == 1 and f"{OUT_OF_MEMORY} {size}" in errors[0]
             yield check("out of memory is one line", ok, exit_status=code, errors=errors or text[-500:])
             code, text = run_sheet(digits.DATASET, *options, "--micro_bs", "16", "--out", f"{folder}/micro")
             yield check("--micro_bs 16 fits", code == 0, exit_status=code, stderr=text[-500:])

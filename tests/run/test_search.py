@@ -156,4 +156,4 @@ def test_out_of_memory_names_the_smaller_batch(search, monkeypatch, capsys) -> N
     monkeypatch.setattr("common.training.finetune.finetune", train)
     with pytest.raises(SystemExit) as stop:
         search()
-    assert stop.value.code == 2 and "out of memory at a batch of 8: try -bs 4" in capsys.readouterr().err
+    assert stop.value.code == 3 and "out of memory at a batch of 8: try -bs 4" in capsys.readouterr().err

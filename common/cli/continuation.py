@@ -16,7 +16,7 @@ def continues(options: Namespace) -> bool:
             return False
         if is_pending(answer):
             return True
-        race, reached = answer["race"], 100 * answer["race"]["tolerance"]
+        race, reached = answer["race"], 100 * answer["race"]["tolerance"]  # points, up to rounding
         more_time = race["ended"] == "time" and options.budget > answer["budget_seconds"]
         return more_time or (race["ended"] == "tolerance" and tolerance(options) < 0.999 * reached)
     except (OSError, ValueError, TypeError, LookupError, AttributeError):

@@ -1,6 +1,5 @@
 """One fine-tuning run of a candidate, by its data sheet's script in a process of its own."""
 
-import csv
 import hashlib
 import json
 import subprocess
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import UserError
-from ..files.csv_text import unescape
 from ..run import results
+from ..run.predictions import read_predictions
 from ..spec import RunConfig, Samples
 from ..training import recipes
 
@@ -57,30 +56,17 @@ def predictions(folders: Sequence[Path]) -> tuple[list[str], np.ndarray, np.ndar
     Raises:
         UserError: predictions are missing or damaged, or of other images than those of the first run.
     """
-    tables = [_read(folder) for folder in folders]
-    for folder, rows in zip(folders, tables, strict=True):
-        if [row["image"] for row in rows] != [row["image"] for row in tables[0]]:
+    found = [read_predictions(folder) for folder in folders]
+    for folder, one in zip(folders, found, strict=True):
+        if one is None:
+            raise UserError(
+                f"the predictions of {folder} are missing or damaged: delete the folder, and the command trains it anew"
+            )
+        if (one.images, one.classes) != (found[0].images, found[0].classes):
             raise UserError(
                 f"{folder} was tested on other images than {folders[0]}: remove it, and the command trains it anew"
             )
-    names = sorted({row[column] for rows in tables for row in rows for column in ("label", "predicted")})
-    classes = {name: i for i, name in enumerate(names)}
-    labels = np.asarray([classes[row["label"]] for row in tables[0]])
-    predicted = np.asarray([[classes[row["predicted"]] for row in rows] for rows in tables])
-    return [unescape(row["image"]) for row in tables[0]], labels, predicted
-
-
-def _read(run: Path) -> list[dict[str, str]]:
-    try:
-        with open(run / "predictions.csv", newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        if rows and all(row.get(column) for row in rows for column in ("image", "label", "predicted")):
-            return rows
-    except (OSError, ValueError, csv.Error):
-        pass
-    raise UserError(
-        f"the predictions of {run} are missing or damaged: delete the folder, and the command trains it anew"
-    )
+    return list(found[0].images), found[0].labels, np.stack([one.logits.argmax(1) for one in found])
 
 
 def groups_of(samples: Samples, names: Sequence[str]) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from .sections import Cell
 STEP = 1.5  # smallest factor between two training set sizes of a curve
 MIN_STEPS = 3  # sizes of a curve
 NOISE = 0.01 * SEED_SD * 2**0.5  # of the difference of two runs, as a fraction
-MISFIT = 0.4  # of fine-tuned networks to the law (benchmarks/doubling.py)
+MISFIT = 0.4  # standard error of a fine-tuned gain due to the law, as a fraction of it (benchmarks/doubling.py)
 
 
 def gain(cells: Mapping[float, Cell], metric: str) -> Gain | None:

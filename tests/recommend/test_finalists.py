@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from folders import SMALL, TINY, class_folders, noise
+from folders import SMALL, TINY, class_folders, noise, write_test_predictions
 
 from common.__main__ import main
 from common.errors import UserError
@@ -41,8 +42,7 @@ def test_the_answer_survives_a_failed_run(monkeypatch: pytest.MonkeyPatch) -> No
 def test_runs_on_other_images_are_not_compared() -> None:
     for folder, images in (("a", "xy"), ("b", "xz")):
         Path(folder).mkdir()
-        rows = "".join(f"{image}.png,cat,dog\n" for image in images)
-        Path(folder, "predictions.csv").write_text(f"image,label,predicted\n{rows}")
+        write_test_predictions(Path(folder), [f"{image}.png" for image in images], ["cat", "dog"], np.zeros(2, bool))
     assert finetuning.predictions([Path("a"), Path("a")])[2].shape == (2, 2)
     with pytest.raises(UserError, match="b was tested on other images than a"):
         finetuning.predictions([Path("a"), Path("b")])

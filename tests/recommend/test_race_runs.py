@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from conftest import ROOT
-from folders import SMALL, TINY, class_folders, noise
+from folders import SMALL, TINY, class_folders, noise, write_test_predictions
 
 import folder
 from common.__main__ import main
@@ -66,11 +66,7 @@ class FakeRuns:
         rng = np.random.default_rng(len(self.options))
         out.mkdir()
         right = rng.random(len(rows)) < self.accuracy[config.model]
-        lines = [
-            f"{row['path']},{row['label']},{row['label'] if ok else 'none'}\n"
-            for row, ok in zip(rows, right, strict=True)
-        ]
-        (out / "predictions.csv").write_text("image,label,predicted\n" + "".join(lines))
+        write_test_predictions(out, [row["path"] for row in rows], [row["label"] for row in rows], right)
         best = {"step": 0 if (config.model, lr) in self.untuned else 9, "val_top1": 0.5 + lr}
         (out / "best.safetensors").write_text("weights")
         cost = {"total_seconds": self.seconds, "train_seconds": 0.0}
@@ -258,6 +254,9 @@ def test_the_same_run_twice_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "garbage", "image,label,predicted\n", "image,label\na,b\n"])
 def test_damaged_predictions_are_named(tmp_path: Path, content: str | None) -> None:
+    write_test_predictions(tmp_path, ["x", "y"], ["a", "b"], np.array([True, False]))
+    assert finetuning.predictions([tmp_path])[2].tolist() == [[0, 0]]
+    (tmp_path / "predictions.csv").unlink()
     if content is not None:
         (tmp_path / "predictions.csv").write_text(content)
     with pytest.raises(UserError, match="missing or damaged: delete the folder"):

@@ -31,14 +31,14 @@ class Entry:
 
     @property
     def folder(self) -> str:
-        """Of its files, in that of the race."""
+        """The name of its run folder."""
         height, width = self.image_size
         name = slug(self.backbone) + ("-random" if self.weights == "none" else "")
         return f"{name}-{height}x{width}-{self.steps}steps-lr{self.lr:g}-s{self.seed}"
 
     @property
     def key(self) -> tuple:
-        """Its settings."""
+        """What tells it from other runs."""
         return self.backbone, self.weights, self.image_size, self.steps, self.lr, self.seed
 
     def is_of(self, config: RunConfig) -> bool:
@@ -79,7 +79,7 @@ def read(folder: Path, configs: Sequence[RunConfig], log: Callable[[str], None])
 
 
 def _parse(line: str) -> Entry:
-    """Raises: an error of the kind of the damage."""
+    """Raises: ValueError, TypeError, LookupError or AttributeError: not a line of this log."""
     fields = json.loads(line)
     entry = Entry(**fields | {"image_size": tuple(fields["image_size"])})
     numbers = (entry.steps, entry.lr, entry.seed, entry.seconds, 0.0 if entry.val is None else entry.val)

@@ -44,7 +44,7 @@ def gain_of_doubling(
     """Extrapolate scores per image (S, N), from classifiers of more and more training images, to twice the most of them.
 
     Args:
-        scores: right or wrong, or fractions of several runs; S >= 3.
+        scores: right or wrong, or fractions of several runs, whose means are at most 1; S >= 3.
         groups: (N,) the group of each image; None: images are independent.
         seed: of the draws.
         noise: standard error of a gain due to the choice of training images and the seed, as a fraction; the default is a probe's.
@@ -77,5 +77,6 @@ def gain_of_doubling(
     drawn = rng.choice(len(R), DRAWS, p=weights / weights.sum())
     estimate, sd = estimate[drawn], sd[drawn]
     draws = truncnorm.rvs(-estimate / sd, np.inf, estimate, sd, random_state=rng)
+    draws = np.minimum(draws, 1 - np.mean(scores[-1]))  # nothing is gained beyond a score of 1
     low, high = np.quantile(draws, (0.025, 0.975))
     return Gain(float(draws.mean()), (float(low), float(high)))

@@ -69,3 +69,9 @@ def test_sizes_and_misfit() -> None:
     assert loose[1] - loose[0] > 1.3 * (usual.interval[1] - usual.interval[0])
     with pytest.raises(ValueError, match="three training set sizes or more, found 2"):
         gain_of_doubling(scores[:2])
+
+
+def test_no_gain_beyond_all_right() -> None:
+    scores = np.arange(200) < np.array([[120], [150], [176], [196]])  # 60, 75, 88, 98 %
+    gain = gain_of_doubling(scores, misfit=0.4)
+    assert 0 < gain.mean < 0.02 and gain.interval[1] <= 0.02 + 1e-9
